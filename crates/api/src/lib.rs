@@ -1,0 +1,9 @@
+//! The Kubernetes API as data: kinds, field types, decoding, canonical form, patches, selectors, validation.
+//!
+//! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
+
+pub mod field;
+pub mod status;
+pub mod value;
+
+pub use value::{Object, Value};

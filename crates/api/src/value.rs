@@ -1,0 +1,88 @@
+//! Value trees and dotted-path access.
+//!
+//! Objects are `serde_json::Value`; its maps are ordered by key, and that order is Gantry's canonical key order.
+
+/// A JSON value.
+pub type Value = serde_json::Value;
+/// A JSON object, keys in byte order.
+pub type Object = serde_json::Map<String, Value>;
+
+/// Looks up `path` (keys separated by dots, no list indexes): `get(pod, "spec.nodeName")`.
+#[must_use]
+pub fn get<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |v, key| v.as_object()?.get(key))
+}
+
+/// As [`get`], for a string.
+#[must_use]
+pub fn str_at<'a>(value: &'a Value, path: &str) -> Option<&'a str> {
+    get(value, path)?.as_str()
+}
+
+/// As [`get`], for an integer.
+#[must_use]
+pub fn i64_at(value: &Value, path: &str) -> Option<i64> {
+    get(value, path)?.as_i64()
+}
+
+/// As [`get`], for a boolean; absent is `false`.
+#[must_use]
+pub fn bool_at(value: &Value, path: &str) -> bool {
+    get(value, path).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// As [`get`], for a list; absent is empty.
+#[must_use]
+pub fn list_at<'a>(value: &'a Value, path: &str) -> &'a [Value] {
+    get(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// As [`get`], for a map.
+#[must_use]
+pub fn map_at<'a>(value: &'a Value, path: &str) -> Option<&'a Object> {
+    get(value, path)?.as_object()
+}
+
+/// The object at `path`, made (with its parents) where it is absent or null.
+///
+/// Returns `None` when something other than an object stands in the way.
+pub fn object_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Object> {
+    let mut at = value;
+    for key in path.split('.').filter(|k| !k.is_empty()) {
+        let map = at.as_object_mut()?;
+        let slot = map.entry(key.to_owned()).or_insert(Value::Null);
+        if slot.is_null() {
+            *slot = Value::Object(Object::new());
+        }
+        at = slot;
+    }
+    at.as_object_mut()
+}
+
+/// Mutable access to what is at `path`, if it is there.
+pub fn get_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('.').try_fold(value, |v, key| v.as_object_mut()?.get_mut(key))
+}
+
+/// Sets `path` to `new`, making parents; does nothing where a parent is not an object.
+pub fn set(value: &mut Value, path: &str, new: impl Into<Value>) {
+    let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+    if let Some(map) = object_mut(value, parent) {
+        map.insert(key.to_owned(), new.into());
+    }
+}
+
+/// Sets `path` only where it is absent or null.
+pub fn set_default(value: &mut Value, path: &str, new: impl Into<Value>) {
+    if get(value, path).is_none_or(Value::is_null) {
+        set(value, path, new);
+    }
+}
+
+/// Removes `path` and returns what was there.
+pub fn remove(value: &mut Value, path: &str) -> Option<Value> {
+    match path.rsplit_once('.') {
+        Some((parent, key)) => get_mut(value, parent)?.as_object_mut()?.remove(key),
+        None => value.as_object_mut()?.remove(path),
+    }
+}

@@ -1,0 +1,3 @@
+//! The gantry-apiserver daemon.
+
+fn main() {}

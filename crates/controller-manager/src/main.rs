@@ -1,0 +1,3 @@
+//! The gantry-controller-manager daemon.
+
+fn main() {}

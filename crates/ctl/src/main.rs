@@ -1,0 +1,3 @@
+//! The gantryctl daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The gantry-dns daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The gantry-kubelet daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The gantry-proxy daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The gantry-scheduler daemon.
+
+fn main() {}
