@@ -138,9 +138,12 @@ impl Error {
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
         let mut names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         names.sort();
-        let detail =
-            if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
-        Self::new(ErrorKind::NotSupported, path, with_detail(format!("Unsupported value: {}", show(&value.into())), &detail))
+        let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
+        Self::new(
+            ErrorKind::NotSupported,
+            path,
+            with_detail(format!("Unsupported value: {}", show(&value.into())), &detail),
+        )
     }
 
     /// `path: Forbidden: detail`

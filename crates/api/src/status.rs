@@ -253,11 +253,7 @@ impl Status {
     /// 406.
     #[must_use]
     pub fn not_acceptable(accepted: &str) -> Self {
-        Self::failure(
-            406,
-            "NotAcceptable",
-            format!("only the following media types are accepted: {accepted}"),
-        )
+        Self::failure(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"))
     }
 
     /// 415.
@@ -273,11 +269,7 @@ impl Status {
     /// 413.
     #[must_use]
     pub fn too_large(limit_bytes: usize) -> Self {
-        Self::failure(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {limit_bytes}"),
-        )
+        Self::failure(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit_bytes}"))
     }
 
     /// 410: the resource version is older than what is kept.
@@ -301,8 +293,11 @@ impl Status {
     /// 500.
     #[must_use]
     pub fn internal(message: impl fmt::Display) -> Self {
-        Self::failure(500, "InternalError", format!("Internal error occurred: {message}"))
-            .with_cause("", &message.to_string(), "")
+        Self::failure(500, "InternalError", format!("Internal error occurred: {message}")).with_cause(
+            "",
+            &message.to_string(),
+            "",
+        )
     }
 
     /// 503.

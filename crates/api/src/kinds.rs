@@ -1,0 +1,399 @@
+//! The kinds that this release serves: names, scope, verbs, storage keys, subresources.
+//!
+//! Names, verbs and short names are facts (`facts/kinds.tsv`); what a table of the API cannot say (storage prefix, generation
+//! rule, selectable fields, which subresources are served) stands in [`SERVED`]. A new kind is one more entry there.
+
+use std::sync::OnceLock;
+
+const FACTS: &str = include_str!("../facts/kinds.tsv");
+
+/// When a write raises `metadata.generation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has no generation.
+    Untracked,
+    /// Set to 1 at creation, never raised.
+    Fixed,
+    /// Raised when `spec` changes.
+    Spec,
+    /// Raised when `spec` or `metadata.annotations` changes.
+    SpecAndAnnotations,
+    /// Raised when anything but metadata and status changes, or the labels do.
+    ContentAndLabels,
+}
+
+/// A subresource of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subresource {
+    /// The path segment: `status`, `scale`, ...
+    pub name: &'static str,
+    /// The group of the object that it takes or returns.
+    pub group: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Its kind: the parent's own for `status`, `Scale` for `scale`.
+    pub kind: &'static str,
+    /// The verbs, as discovery prints them.
+    pub verbs: Vec<&'static str>,
+    /// Whether the group and version differ from the parent's, so that discovery states them.
+    pub foreign: bool,
+}
+
+/// One served kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindInfo {
+    /// The group; empty for core.
+    pub group: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// `v1` or `apps/v1`.
+    pub api_version: String,
+    /// `Deployment`.
+    pub kind: &'static str,
+    /// `deployments`.
+    pub resource: &'static str,
+    /// `deployment`.
+    pub singular: &'static str,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// `deploy`.
+    pub short_names: Vec<&'static str>,
+    /// `all`.
+    pub categories: Vec<&'static str>,
+    /// The verbs in discovery's order (alphabetical).
+    pub verbs: Vec<&'static str>,
+    /// The name in the type table: `apps/v1.Deployment`.
+    pub type_name: String,
+    /// The etcd key of the kind, with a trailing slash: `/registry/deployments/`. Meaningless for create-only kinds.
+    pub storage_prefix: String,
+    /// Whether `status` is written through `/status` only.
+    pub has_status: bool,
+    /// Whether `metadata.generation` is kept at all.
+    pub tracks_generation: bool,
+    /// When exactly it is raised.
+    pub generation: Generation,
+    /// The served subresources.
+    pub subresources: Vec<Subresource>,
+    /// The field selectors that the kind supports, `metadata.name` first.
+    pub selectable_fields: Vec<&'static str>,
+}
+
+impl KindInfo {
+    /// `DeploymentList`.
+    #[must_use]
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    /// Whether `verb` (`list`, `deletecollection`, ...) is served.
+    #[must_use]
+    pub fn supports(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    /// Whether objects of this kind are only questions: created, answered, never stored.
+    #[must_use]
+    pub fn create_only(&self) -> bool {
+        self.verbs == ["create"]
+    }
+
+    /// The subresource `name`.
+    #[must_use]
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// The etcd key of one object.
+    #[must_use]
+    pub fn storage_key(&self, namespace: &str, name: &str) -> String {
+        if self.namespaced {
+            format!("{}{namespace}/{name}", self.storage_prefix)
+        } else {
+            format!("{}{name}", self.storage_prefix)
+        }
+    }
+
+    /// `deployments.apps`, or `pods` for core.
+    #[must_use]
+    pub fn qualified_resource(&self) -> String {
+        if self.group.is_empty() { self.resource.to_owned() } else { format!("{}.{}", self.resource, self.group) }
+    }
+}
+
+/// What the facts do not say about a served kind.
+struct Served {
+    group: &'static str,
+    resource: &'static str,
+    /// The segment(s) after `/registry/`; empty: the resource.
+    storage: &'static str,
+    generation: Generation,
+    subresources: &'static [&'static str],
+    /// Beyond `metadata.name` and `metadata.namespace`.
+    fields: &'static [&'static str],
+}
+
+const fn plain(group: &'static str, resource: &'static str) -> Served {
+    Served { group, resource, storage: "", generation: Generation::Untracked, subresources: &[], fields: &[] }
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The served kinds; discovery's order is that of the facts.
+const SERVED: &[Served] = &[
+    plain("", "bindings"),
+    plain("", "configmaps"),
+    Served {
+        fields: &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ..plain("", "events")
+    },
+    Served { subresources: &["finalize", "status"], fields: &["status.phase"], ..plain("", "namespaces") },
+    Served { storage: "minions", subresources: &["status"], fields: &["spec.unschedulable"], ..plain("", "nodes") },
+    Served {
+        generation: Generation::Spec,
+        subresources: &["binding", "log", "status"],
+        fields: &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ..plain("", "pods")
+    },
+    Served { fields: &["type"], ..plain("", "secrets") },
+    Served { subresources: &["token"], ..plain("", "serviceaccounts") },
+    Served {
+        storage: "services/specs",
+        subresources: &["status"],
+        fields: &["spec.clusterIP", "spec.type"],
+        ..plain("", "services")
+    },
+    Served {
+        generation: Generation::SpecAndAnnotations,
+        subresources: &["scale", "status"],
+        ..plain("apps", "deployments")
+    },
+    Served {
+        generation: Generation::Spec,
+        subresources: &["scale", "status"],
+        fields: &["status.replicas"],
+        ..plain("apps", "replicasets")
+    },
+    plain("authentication.k8s.io", "selfsubjectreviews"),
+    plain("authentication.k8s.io", "tokenreviews"),
+    plain("authorization.k8s.io", "localsubjectaccessreviews"),
+    plain("authorization.k8s.io", "selfsubjectaccessreviews"),
+    plain("authorization.k8s.io", "selfsubjectrulesreviews"),
+    plain("authorization.k8s.io", "subjectaccessreviews"),
+    plain(RBAC, "clusterrolebindings"),
+    plain(RBAC, "clusterroles"),
+    plain(RBAC, "rolebindings"),
+    plain(RBAC, "roles"),
+    Served { generation: Generation::Fixed, ..plain("scheduling.k8s.io", "priorityclasses") },
+    plain("coordination.k8s.io", "leases"),
+    Served { generation: Generation::ContentAndLabels, ..plain("discovery.k8s.io", "endpointslices") },
+];
+
+/// One line of `facts/kinds.tsv`.
+struct Row {
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    kind: &'static str,
+    other: &'static str,
+    singular: &'static str,
+    scope: &'static str,
+    short_names: Vec<&'static str>,
+    categories: Vec<&'static str>,
+    verbs: Vec<&'static str>,
+}
+
+fn words(cell: &'static str) -> Vec<&'static str> {
+    cell.split(',').filter(|w| !w.is_empty()).collect()
+}
+
+fn rows() -> Vec<Row> {
+    let parse = |line: &'static str| {
+        let mut cells = line.split('\t');
+        let mut next = || cells.next().unwrap_or_default();
+        Row {
+            group: next(),
+            version: next(),
+            resource: next(),
+            kind: next(),
+            other: next(),
+            singular: next(),
+            scope: next(),
+            short_names: words(next()),
+            categories: words(next()),
+            verbs: words(next()),
+        }
+    };
+    FACTS.lines().skip(1).map(parse).collect()
+}
+
+/// `apps/v1`, or `v1` for core.
+#[must_use]
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// Splits `apps/v1` or `v1` into group and version.
+#[must_use]
+pub fn split_api_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+/// The type table's name for a kind: `apps/v1.Deployment`, `core/v1.Pod`, `rbac/v1.Role`.
+#[must_use]
+pub fn type_name(group: &str, version: &str, kind: &str) -> String {
+    let short = group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+    format!("{short}/{version}.{kind}")
+}
+
+fn subresource(row: &Row) -> Subresource {
+    let (group, version) = if row.other.is_empty() { (row.group, row.version) } else { split_api_version(row.other) };
+    let name = row.resource.split_once('/').map_or("", |(_, sub)| sub);
+    Subresource { name, group, version, kind: row.kind, verbs: row.verbs.clone(), foreign: !row.other.is_empty() }
+}
+
+fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
+    let of_this = |r: &&Row| {
+        let sub = r.resource.strip_prefix(row.resource).and_then(|rest| rest.strip_prefix('/'));
+        r.group == row.group && r.version == row.version && sub.is_some_and(|s| served.subresources.contains(&s))
+    };
+    let subresources: Vec<Subresource> = rows.iter().filter(of_this).map(subresource).collect();
+    let namespaced = row.scope == "Namespaced";
+    let mut selectable_fields = vec!["metadata.name"];
+    if namespaced {
+        selectable_fields.push("metadata.namespace");
+    }
+    selectable_fields.extend(served.fields);
+    let storage = if served.storage.is_empty() { row.resource } else { served.storage };
+    KindInfo {
+        group: row.group,
+        version: row.version,
+        api_version: api_version(row.group, row.version),
+        kind: row.kind,
+        resource: row.resource,
+        singular: row.singular,
+        namespaced,
+        short_names: row.short_names.clone(),
+        categories: row.categories.clone(),
+        verbs: row.verbs.clone(),
+        type_name: type_name(row.group, row.version, row.kind),
+        storage_prefix: format!("/registry/{storage}/"),
+        has_status: subresources.iter().any(|s| s.name == "status"),
+        tracks_generation: served.generation != Generation::Untracked,
+        generation: served.generation,
+        subresources,
+        selectable_fields,
+    }
+}
+
+/// Every served kind, groups in discovery's order (core first), resources by name.
+#[must_use]
+pub fn all() -> &'static [KindInfo] {
+    static ALL: OnceLock<Vec<KindInfo>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let rows = rows();
+        let served = |row: &Row| SERVED.iter().find(|s| s.group == row.group && s.resource == row.resource);
+        rows.iter().filter_map(|row| Some(info(row, served(row)?, &rows))).collect()
+    })
+}
+
+/// The kind behind a REST path.
+#[must_use]
+pub fn by_resource(group: &str, version: &str, resource: &str) -> Option<&'static KindInfo> {
+    all().iter().find(|k| k.resource == resource && k.group == group && k.version == version)
+}
+
+/// The kind that an object names.
+#[must_use]
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static KindInfo> {
+    all().iter().find(|k| k.kind == kind && k.group == group && k.version == version)
+}
+
+/// As [`by_kind`], for an `apiVersion` string.
+#[must_use]
+pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static KindInfo> {
+    let (group, version) = split_api_version(api_version);
+    by_kind(group, version, kind)
+}
+
+/// The kind whose etcd keys start with the longest prefix of `key`.
+#[must_use]
+pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
+    all().iter().find(|k| !k.create_only() && key.starts_with(&k.storage_prefix))
+}
+
+/// The served group-versions (`("", "v1")`, `("apps", "v1")`), in discovery's order, each once.
+#[must_use]
+pub fn group_versions() -> Vec<(&'static str, &'static str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for kind in all() {
+        if !found.contains(&(kind.group, kind.version)) {
+            found.push((kind.group, kind.version));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_served_kind_is_in_the_facts() {
+        assert_eq!(all().len(), SERVED.len());
+        for served in SERVED {
+            let kind = all().iter().find(|k| k.group == served.group && k.resource == served.resource);
+            let kind = kind.unwrap_or_else(|| panic!("{} is not in the facts", served.resource));
+            assert_eq!(kind.subresources.len(), served.subresources.len(), "{}", kind.resource);
+        }
+    }
+
+    #[test]
+    fn entries_say_what_upstream_serves() {
+        let check = |group: &str, resource: &str, type_name: &str, prefix: &str, status: bool| {
+            let kind = by_resource(group, "v1", resource).expect("served");
+            assert_eq!(
+                (kind.type_name.as_str(), kind.storage_prefix.as_str(), kind.has_status),
+                (type_name, prefix, status)
+            );
+            assert_eq!(by_kind(group, "v1", kind.kind), Some(kind));
+        };
+        check("", "pods", "core/v1.Pod", "/registry/pods/", true);
+        check("", "nodes", "core/v1.Node", "/registry/minions/", true);
+        check("", "services", "core/v1.Service", "/registry/services/specs/", true);
+        check("apps", "deployments", "apps/v1.Deployment", "/registry/deployments/", true);
+        check(RBAC, "roles", "rbac/v1.Role", "/registry/roles/", false);
+        check("coordination.k8s.io", "leases", "coordination/v1.Lease", "/registry/leases/", false);
+    }
+
+    #[test]
+    fn scale_is_of_another_group() {
+        let deployments = by_resource("apps", "v1", "deployments").expect("served");
+        let scale = deployments.subresource("scale").expect("served");
+        assert_eq!((scale.group, scale.version, scale.kind, scale.foreign), ("autoscaling", "v1", "Scale", true));
+        assert!(by_resource("", "v1", "bindings").expect("served").create_only());
+        assert_eq!(by_storage_key("/registry/pods/a/b").map(|k| k.kind), Some("Pod"));
+        assert_eq!(by_storage_key("/registry/ranges/servicenodeports"), None);
+    }
+}
