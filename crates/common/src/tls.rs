@@ -1,0 +1,235 @@
+//! TLS configurations from PEM files, for servers and clients.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+    sign::CertifiedKey,
+};
+
+/// Why a TLS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// PEM text holds no certificate.
+    #[error("{what} holds no certificate (expected PEM blocks `BEGIN CERTIFICATE`)")]
+    NoCertificate {
+        /// The file or field.
+        what: String,
+    },
+    /// PEM text holds no private key, or a broken one.
+    #[error("{what} holds no usable private key")]
+    NoKey {
+        /// The file or field.
+        what: String,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// PEM text is broken.
+    #[error("{what} is not valid PEM")]
+    Pem {
+        /// The file or field.
+        what: String,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit, or the verifier refuses the CA.
+    #[error("{what} cannot be used for TLS")]
+    Rustls {
+        /// The file or field.
+        what: String,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The client CA cannot verify clients.
+    #[error("the client CA cannot be used to verify clients")]
+    Verifier(#[source] rustls::server::VerifierBuilderError),
+}
+
+/// Makes ring the process's cryptography provider; calling it again is harmless.
+pub fn install_provider() {
+    // An error means that it is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+/// The certificates in PEM text; `what` names the text in errors.
+///
+/// # Errors
+/// When there is none or the text is broken.
+pub fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certs = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| Error::Pem { what: what.to_owned(), source })?;
+    if certs.is_empty() { Err(Error::NoCertificate { what: what.to_owned() }) } else { Ok(certs) }
+}
+
+/// The private key in PEM text.
+///
+/// # Errors
+/// When there is none or it is broken.
+pub fn private_key(pem: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|source| Error::NoKey { what: what.to_owned(), source })
+}
+
+/// A trust store of the certificates in PEM text.
+///
+/// # Errors
+/// As [`certificates`], or when one is no CA certificate that can be used.
+pub fn roots(pem: &[u8], what: &str) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    for cert in certificates(pem, what)? {
+        store.add(cert).map_err(|source| Error::Rustls { what: what.to_owned(), source })?;
+    }
+    Ok(store)
+}
+
+/// Reads a file for TLS.
+///
+/// # Errors
+/// Names the file and why it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+/// Certificate chain and key, as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// Certificate chain, leaf first.
+    pub cert_pem: Vec<u8>,
+    /// Private key.
+    pub key_pem: Vec<u8>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}
+
+/// Chain and key ready for rustls.
+///
+/// # Errors
+/// When they cannot be parsed or do not fit.
+pub fn certified_key(identity: &Identity, what: &str) -> Result<CertifiedKey, Error> {
+    let chain = certificates(&identity.cert_pem, what)?;
+    let key = private_key(&identity.key_pem, what)?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+        .map_err(|source| Error::Rustls { what: what.to_owned(), source })
+}
+
+/// A TLS 1.3/1.2 server whose certificate comes from `resolver`; clients may show a certificate of `client_ca`.
+///
+/// # Errors
+/// When the CA cannot be used.
+pub fn server_config(
+    resolver: Arc<dyn rustls::server::ResolvesServerCert>,
+    client_ca: Option<RootCertStore>,
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?;
+    let builder = match client_ca {
+        Some(store) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(
+                Arc::new(store),
+                Arc::new(rustls::crypto::ring::default_provider()),
+            )
+            .allow_unauthenticated()
+            .build()
+            .map_err(Error::Verifier)?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(config)
+}
+
+/// A client that trusts `ca_pem` alone and shows `identity` where it has one.
+///
+/// # Errors
+/// When a PEM text cannot be used.
+pub fn client_config(ca_pem: &[u8], identity: Option<&Identity>, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?
+        .with_root_certificates(roots(ca_pem, "the cluster's CA certificate")?);
+    let mut config = match identity {
+        Some(identity) => {
+            let chain = certificates(&identity.cert_pem, "the client certificate")?;
+            let key = private_key(&identity.key_pem, "the client key")?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|source| Error::Rustls { what: "the client certificate".to_owned(), source })?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(config)
+}
+
+/// Serves a certificate from two files and takes up a changed one when [`ReloadingCert::reload`] is called.
+#[derive(Debug)]
+pub struct ReloadingCert {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    current: arc_swap::ArcSwap<CertifiedKey>,
+}
+
+impl ReloadingCert {
+    /// Loads the files.
+    ///
+    /// # Errors
+    /// When they cannot be read or used.
+    pub fn load(cert_file: &Path, key_file: &Path) -> Result<Arc<Self>, Error> {
+        let key = Self::read_files(cert_file, key_file)?;
+        Ok(Arc::new(Self {
+            cert_file: cert_file.to_owned(),
+            key_file: key_file.to_owned(),
+            current: arc_swap::ArcSwap::from_pointee(key),
+        }))
+    }
+
+    fn read_files(cert_file: &Path, key_file: &Path) -> Result<CertifiedKey, Error> {
+        let identity = Identity { cert_pem: read(cert_file)?, key_pem: read(key_file)? };
+        certified_key(&identity, &cert_file.display().to_string())
+    }
+
+    /// Reads the files again; `true` when the certificate changed. On an error the old one stays.
+    ///
+    /// # Errors
+    /// When the new files cannot be read or used.
+    pub fn reload(&self) -> Result<bool, Error> {
+        let key = Self::read_files(&self.cert_file, &self.key_file)?;
+        let changed = key.cert != self.current.load().cert;
+        if changed {
+            self.current.store(Arc::new(key));
+        }
+        Ok(changed)
+    }
+}
+
+impl rustls::server::ResolvesServerCert for ReloadingCert {
+    fn resolve(&self, _hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
