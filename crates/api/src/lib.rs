@@ -5,6 +5,7 @@
 pub mod field;
 pub mod kinds;
 pub mod status;
+pub mod validation;
 pub mod value;
 
 pub use value::{Object, Value};

@@ -1,0 +1,143 @@
+//! Where validation stands and what it found: paths that cost nothing until an error needs one.
+
+use crate::Value;
+use crate::field::{Error, Errors, Path};
+
+/// A path to a field, linked through the stack; printed only for an error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At<'a> {
+    /// `spec`, or dotted: `spec.template`.
+    Root(&'a str),
+    /// A field; dotted names go several levels down.
+    Child(&'a At<'a>, &'a str),
+    /// A list item.
+    Index(&'a At<'a>, usize),
+    /// A map entry.
+    Key(&'a At<'a>, &'a str),
+}
+
+impl At<'_> {
+    /// The field `name` below this one; `name` may be dotted.
+    pub(crate) fn child<'b>(&'b self, name: &'b str) -> At<'b> {
+        At::Child(self, name)
+    }
+
+    /// The list item at `index`.
+    pub(crate) fn index(&self, index: usize) -> At<'_> {
+        At::Index(self, index)
+    }
+
+    /// The map entry under `key`.
+    pub(crate) fn key<'b>(&'b self, key: &'b str) -> At<'b> {
+        At::Key(self, key)
+    }
+
+    /// The printed path.
+    pub(crate) fn path(&self) -> Path {
+        match self {
+            At::Root(name) => Path::new(name),
+            At::Child(parent, name) => parent.path().child(name),
+            At::Index(parent, index) => parent.path().index(*index),
+            At::Key(parent, key) => parent.path().key(key),
+        }
+    }
+}
+
+/// The errors found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// In the order found.
+    pub(crate) errors: Errors,
+}
+
+impl Out {
+    /// A required value is missing.
+    pub(crate) fn required(&mut self, at: At<'_>, detail: &str) {
+        self.errors.push(Error::required(&at.path(), detail));
+    }
+
+    /// The value is malformed.
+    pub(crate) fn invalid(&mut self, at: At<'_>, value: impl Into<Value>, detail: &str) {
+        self.errors.push(Error::invalid(&at.path(), value, detail));
+    }
+
+    /// One [`Out::invalid`] for each message.
+    pub(crate) fn invalid_each(&mut self, at: At<'_>, value: &str, details: Vec<String>) {
+        for detail in details {
+            self.invalid(at, value, &detail);
+        }
+    }
+
+    /// The value is not one of `supported`.
+    pub(crate) fn not_supported(&mut self, at: At<'_>, value: impl Into<Value>, supported: &[&str]) {
+        self.errors.push(Error::not_supported(&at.path(), value, supported));
+    }
+
+    /// The value may not be set.
+    pub(crate) fn forbidden(&mut self, at: At<'_>, detail: &str) {
+        self.errors.push(Error::forbidden(&at.path(), detail));
+    }
+
+    /// The value stands twice.
+    pub(crate) fn duplicate(&mut self, at: At<'_>, value: impl Into<Value>) {
+        self.errors.push(Error::duplicate(&at.path(), value));
+    }
+
+    /// What the value names is not there.
+    pub(crate) fn not_found(&mut self, at: At<'_>, value: impl Into<Value>) {
+        self.errors.push(Error::not_found(&at.path(), value));
+    }
+
+    /// More than `max` bytes.
+    pub(crate) fn too_long(&mut self, at: At<'_>, max: usize) {
+        self.errors.push(Error::too_long(&at.path(), max));
+    }
+
+    /// More than `max` items.
+    pub(crate) fn too_many(&mut self, at: At<'_>, actual: usize, max: usize) {
+        self.errors.push(Error::too_many(&at.path(), actual, max));
+    }
+
+    /// A string that must be there and be one of `supported`; absent is `Required`.
+    pub(crate) fn one_of(&mut self, at: At<'_>, value: &str, supported: &[&str]) {
+        if value.is_empty() {
+            self.required(at, "");
+        } else if !supported.contains(&value) {
+            self.not_supported(at, value, supported);
+        }
+    }
+
+    /// A number that may not be negative.
+    pub(crate) fn non_negative(&mut self, at: At<'_>, value: Option<i64>) {
+        if let Some(n) = value.filter(|n| *n < 0) {
+            self.invalid(at, n, "must be greater than or equal to 0");
+        }
+    }
+
+    /// A field that an update may not change; absent and null are the same.
+    pub(crate) fn immutable(&mut self, at: At<'_>, new: Option<&Value>, old: Option<&Value>) {
+        if !same(new, old) {
+            self.invalid(at, new.cloned().unwrap_or(Value::Null), "field is immutable");
+        }
+    }
+}
+
+/// Whether two optional fields are equal, where null, `""`, `[]`, `{}` and absent are one.
+pub(crate) fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a.filter(|v| !empty(v)), b.filter(|v| !empty(v))) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// Whether a value says nothing: null, `""`, `[]`, `{}`.
+pub(crate) fn empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(s) => s.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,169 @@
+//! What is special about each kind: one strategy per kind, everything else is the one pipeline.
+//!
+//! A strategy is pure: it looks at object values, never at the store, the network or the clock. The pipeline owns the
+//! order (default, prepare, admit, validate, store), the metadata system fields, generation and the status split; see
+//! each method for what it may count on. To add a kind, write `registry/<kind>.rs` and one line in [`strategy`].
+
+use std::borrow::Cow;
+
+use gantry_api::field::Errors;
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, validation, value};
+use jiff::Timestamp;
+
+pub mod columns;
+
+/// What a strategy may know of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ctx<'a> {
+    /// The kind that is written.
+    pub kind: &'static KindInfo,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// The user's name.
+    pub user: &'a str,
+}
+
+/// One column of a Table; `priority` above 0 is shown by `-o wide` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// The header, as kubectl prints it in upper case.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the name column, else mostly empty.
+    pub format: &'static str,
+    /// For people.
+    pub description: &'static str,
+    /// 0: always shown.
+    pub priority: i32,
+}
+
+/// One row of a Table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row {
+    /// A cell per column.
+    pub cells: Vec<Value>,
+    /// Row conditions: `{"type": "Completed", "status": "True", ...}`.
+    pub conditions: Vec<Value>,
+}
+
+/// What a DELETE does to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// Remove it now; where `metadata.finalizers` remain, mark it (`deletionTimestamp` = now, grace 0) and keep it.
+    Remove,
+    /// Mark it: `deletionTimestamp` = now + seconds, `deletionGracePeriodSeconds` = seconds; the owner (a kubelet)
+    /// removes it later with a second DELETE. For an object that is already marked this shortens its grace:
+    /// `deletionTimestamp` = old `deletionTimestamp` - old grace + seconds.
+    Graceful {
+        /// The grace period in seconds; above 0.
+        seconds: i64,
+    },
+    /// Mark it (now, grace 0) and keep it until [`Strategy::removable`] says yes, whatever `metadata.finalizers` says.
+    Finalize,
+    /// It is being deleted already and this request changes nothing: answer with the object as it is.
+    Pending,
+}
+
+/// What is special about one kind. Every method has the default that most kinds take.
+pub trait Strategy: Send + Sync {
+    /// Changes the object before it is admitted and validated on create: resets what a client may not set, computes
+    /// what upstream computes. It is defaulted, has its system metadata, and status is reset if the kind has one.
+    fn prepare_create(&self, _ctx: &Ctx<'_>, _object: &mut Value) {}
+
+    /// As [`Strategy::prepare_create`] for an update; status is the old one already.
+    fn prepare_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
+
+    /// As [`Strategy::prepare_create`] for a write to `/status`: everything but status is the old one already.
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
+
+    /// The field errors of a new object.
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        validation::create(kind, object)
+    }
+
+    /// The field errors of an update.
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        validation::update(kind, new, old)
+    }
+
+    /// The field errors of a status update.
+    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        validation::status_update(kind, new, old)
+    }
+
+    /// Texts for `Warning:` headers; `old` is absent on create.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What a DELETE with this `gracePeriodSeconds` does to the stored object.
+    fn delete(&self, _old: &Value, _grace_period_seconds: Option<i64>) -> Deletion {
+        Deletion::Remove
+    }
+
+    /// Changes an object that was just marked for deletion (namespaces become `Terminating`).
+    fn mark_deleting(&self, _object: &mut Value) {}
+
+    /// Whether an object that is marked for deletion and has no `metadata.finalizers` may be removed from the store.
+    fn removable(&self, object: &Value) -> bool {
+        value::i64_at(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
+    }
+
+    /// Whether an update without `resourceVersion` is allowed.
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// Whether PUT makes an object that does not exist.
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether owner references of dependents keep, orphan or remove them (all kinds but Event).
+    fn garbage_collected(&self) -> bool {
+        true
+    }
+
+    /// The value of a selectable field; `None` where the kind has no such field label. Absent fields are `""`.
+    fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        metadata_field(object, path)
+    }
+
+    /// The columns of a Table.
+    fn columns(&self) -> &'static [Column] {
+        columns::DEFAULT
+    }
+
+    /// The cells of one object, one for each of [`Strategy::columns`].
+    fn row(&self, object: &Value, _now: Timestamp) -> Row {
+        columns::default_row(object)
+    }
+}
+
+/// The field labels that every kind has.
+#[must_use]
+pub fn metadata_field<'a>(object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+    match path {
+        "metadata.name" | "metadata.namespace" => Some(text(object, path)),
+        _ => None,
+    }
+}
+
+/// The string at `path`, or `""`.
+fn text<'a>(object: &'a Value, path: &str) -> Cow<'a, str> {
+    Cow::Borrowed(value::str_at(object, path).unwrap_or_default())
+}
+
+/// The strategy of most kinds.
+struct Plain;
+impl Strategy for Plain {}
+
+/// The strategy of `kind`.
+#[must_use]
+pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
+    match (kind.group, kind.kind) {
+        _ => &Plain,
+    }
+}
