@@ -1,1 +1,15 @@
-//! placeholder
+//! Storage of the API server: etcd behind a small trait, and the watch cache that serves every read.
+//!
+//! * [`Store`]: compare-and-swap transactions, ranges, one watch, leases. `EtcdStore` is the real one, `MemoryStore`
+//!   the double for tests and simulation; the `conformance` suite holds both to the same behaviour.
+//! * `cache::Cache`: one watch over the whole key space keeps every object ready to send.
+#![warn(missing_docs)]
+
+pub mod error;
+pub mod store;
+
+pub use error::{Error, Result};
+pub use store::{
+    Compare, EventKind, KeyValue, LeaseId, Op, Range, RangeResult, Store, StoreEvent, StoreStatus, Txn, TxnOutcome,
+    WatchBatch, WatchStream,
+};
