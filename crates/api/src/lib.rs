@@ -2,9 +2,11 @@
 //!
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
+pub mod defaults;
 pub mod field;
 pub mod kinds;
 pub mod status;
+pub mod table;
 pub mod validation;
 pub mod value;
 

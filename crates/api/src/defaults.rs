@@ -1,0 +1,144 @@
+//! Upstream's defaulting: what an object says after decoding where its writer said nothing.
+//!
+//! Applied to every object that is written and to stored objects of foreign writers; idempotent. Values that need the
+//! cluster (addresses, priorities, the service account) are set by strategies and admission, not here.
+
+mod container;
+mod pod;
+mod service;
+mod volume;
+
+#[cfg(test)]
+mod tests;
+
+use crate::kinds::KindInfo;
+use crate::value::{get_mut, object_mut, set_default, str_at};
+use crate::{Object, Value};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Fills in what `object` leaves out.
+pub fn apply(kind: &KindInfo, object: &mut Value) {
+    match (kind.group, kind.kind) {
+        ("", "Pod") => pod::pod(object),
+        ("", "Service") => service::service(object),
+        ("", "Namespace") => namespace(object),
+        ("", "Node") => node(object),
+        ("", "Secret") => set_default_text(object, "type", "Opaque"),
+        ("apps", "Deployment") => deployment(object),
+        ("apps", "ReplicaSet") => replica_set(object),
+        ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object),
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") => role_binding(object),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            set_default_text(object, "preemptionPolicy", "PreemptLowerPriority");
+        }
+        _ => {}
+    }
+}
+
+/// Fills in a `TokenRequest`, which is a subresource and no kind of its own.
+pub fn token_request(object: &mut Value) {
+    set_default(object, "spec.expirationSeconds", 3600);
+}
+
+/// Sets `key` where it is absent or null.
+fn fill(map: &mut Object, key: &str, value: impl Into<Value>) {
+    if map.get(key).is_none_or(Value::is_null) {
+        map.insert(key.to_owned(), value.into());
+    }
+}
+
+/// Sets `key` where it is absent, null or `""`.
+fn fill_text(map: &mut Object, key: &str, value: &str) {
+    if map.get(key).is_none_or(|v| v.is_null() || v.as_str() == Some("")) {
+        map.insert(key.to_owned(), Value::from(value));
+    }
+}
+
+/// As [`fill_text`] at a path.
+fn set_default_text(object: &mut Value, path: &str, value: &str) {
+    if str_at(object, path).is_none_or(str::is_empty) {
+        crate::value::set(object, path, value);
+    }
+}
+
+/// An empty object under `key` where there is none.
+fn fill_object(map: &mut Object, key: &str) {
+    if map.get(key).is_none_or(Value::is_null) {
+        map.insert(key.to_owned(), Value::Object(Object::new()));
+    }
+}
+
+/// The object under `key`, if it is there.
+fn object_in<'a>(map: &'a mut Object, key: &str) -> Option<&'a mut Object> {
+    map.get_mut(key)?.as_object_mut()
+}
+
+/// The objects in the list under `key`.
+fn objects_in<'a>(map: &'a mut Object, key: &str) -> impl Iterator<Item = &'a mut Object> {
+    map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+fn namespace(object: &mut Value) {
+    if let Some(name) = str_at(object, "metadata.name").filter(|n| !n.is_empty()) {
+        let name = name.to_owned();
+        if let Some(labels) = object_mut(object, "metadata.labels") {
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+        }
+    }
+    set_default_text(object, "status.phase", "Active");
+}
+
+fn node(object: &mut Value) {
+    let Some(status) = get_mut(object, "status").and_then(Value::as_object_mut) else { return };
+    if status.get("allocatable").is_none_or(Value::is_null)
+        && let Some(capacity) = status.get("capacity").filter(|c| c.is_object()).cloned()
+    {
+        status.insert("allocatable".to_owned(), capacity);
+    }
+}
+
+fn deployment(object: &mut Value) {
+    let Some(spec) = object_mut(object, "spec") else { return };
+    fill(spec, "replicas", 1);
+    fill_object(spec, "strategy");
+    if let Some(strategy) = object_in(spec, "strategy") {
+        fill_text(strategy, "type", "RollingUpdate");
+        if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
+            fill_object(strategy, "rollingUpdate");
+            if let Some(rolling) = object_in(strategy, "rollingUpdate") {
+                fill(rolling, "maxUnavailable", "25%");
+                fill(rolling, "maxSurge", "25%");
+            }
+        }
+    }
+    fill(spec, "revisionHistoryLimit", 10);
+    fill(spec, "progressDeadlineSeconds", 600);
+    pod::template(spec);
+}
+
+fn replica_set(object: &mut Value) {
+    let Some(spec) = object_mut(object, "spec") else { return };
+    fill(spec, "replicas", 1);
+    pod::template(spec);
+}
+
+fn endpoint_slice(object: &mut Value) {
+    let Some(slice) = object.as_object_mut() else { return };
+    for port in objects_in(slice, "ports") {
+        fill(port, "name", "");
+        fill(port, "protocol", "TCP");
+    }
+}
+
+fn role_binding(object: &mut Value) {
+    let Some(binding) = object.as_object_mut() else { return };
+    if let Some(role) = object_in(binding, "roleRef") {
+        fill_text(role, "apiGroup", RBAC);
+    }
+    for subject in objects_in(binding, "subjects") {
+        if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
+            fill_text(subject, "apiGroup", RBAC);
+        }
+    }
+}

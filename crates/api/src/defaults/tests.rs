@@ -1,0 +1,181 @@
+//! Golden defaults: object in, object out, and nothing more on the second application.
+
+use serde_json::json;
+
+use super::apply;
+use super::container::pull_policy;
+use crate::{Value, kinds};
+
+fn check(group: &str, kind: &str, mut input: Value, expected: Value) {
+    let kind = kinds::by_kind(group, "v1", kind).expect("a served kind");
+    apply(kind, &mut input);
+    assert_eq!(input, expected);
+    apply(kind, &mut input);
+    assert_eq!(input, expected, "not idempotent");
+}
+
+#[test]
+fn pull_policies() {
+    for (image, expected) in [
+        ("nginx", "Always"),
+        ("nginx:latest", "Always"),
+        ("nginx:1.25", "IfNotPresent"),
+        ("10.0.0.1:5000/nginx", "Always"),
+        ("10.0.0.1:5000/a/nginx:2", "IfNotPresent"),
+        ("nginx@sha256:00", "IfNotPresent"),
+        ("nginx:latest@sha256:00", "Always"),
+    ] {
+        assert_eq!(pull_policy(image), expected, "{image}");
+    }
+}
+
+#[test]
+fn a_small_pod() {
+    check(
+        "",
+        "Pod",
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx:1"}]}}),
+        json!({"metadata": {"name": "p"}, "spec": {
+            "containers": [{"name": "c", "image": "nginx:1", "imagePullPolicy": "IfNotPresent", "resources": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}],
+            "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+            "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30}}),
+    );
+}
+
+#[test]
+fn a_full_pod() {
+    check(
+        "",
+        "Pod",
+        json!({"spec": {"hostNetwork": true, "serviceAccount": "sa", "containers": [{
+            "name": "c", "image": "i",
+            "ports": [{"containerPort": 80}],
+            "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
+            "livenessProbe": {"httpGet": {"port": 80}, "periodSeconds": 5},
+            "startupProbe": {"grpc": {"port": 90}},
+            "lifecycle": {"preStop": {"httpGet": {"port": 80, "path": "/q"}}}}],
+            "volumes": [{"name": "e"}, {"name": "c", "configMap": {"name": "m"}}, {"name": "h", "hostPath": {"path": "/x"}},
+                {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}},
+                    {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}]},
+            "status": {"podIP": "10.0.0.1", "hostIPs": [{"ip": "10.1.0.1"}]}}),
+        json!({"spec": {"hostNetwork": true, "serviceAccount": "sa", "serviceAccountName": "sa", "containers": [{
+            "name": "c", "image": "i", "imagePullPolicy": "Always",
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            "ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}],
+            "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name", "apiVersion": "v1"}}}],
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}},
+            "livenessProbe": {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP"}, "periodSeconds": 5,
+                "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3},
+            "startupProbe": {"grpc": {"port": 90, "service": ""}, "periodSeconds": 10,
+                "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3},
+            "lifecycle": {"preStop": {"httpGet": {"port": 80, "path": "/q", "scheme": "HTTP"}}}}],
+            "volumes": [{"name": "e", "emptyDir": {}}, {"name": "c", "configMap": {"name": "m", "defaultMode": 420}},
+                {"name": "h", "hostPath": {"path": "/x", "type": ""}},
+                {"name": "p", "projected": {"defaultMode": 420, "sources": [
+                    {"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}},
+                    {"downwardAPI": {"items": [{"path": "n",
+                        "fieldRef": {"fieldPath": "metadata.namespace", "apiVersion": "v1"}}]}}]}}],
+            "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+            "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30},
+            "status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+                "hostIP": "10.1.0.1", "hostIPs": [{"ip": "10.1.0.1"}]}}),
+    );
+}
+
+#[test]
+fn workloads() {
+    let template = json!({"spec": {"containers": [], "hostNetwork": true}});
+    let defaulted = json!({"spec": {"containers": [], "hostNetwork": true, "dnsPolicy": "ClusterFirst",
+        "restartPolicy": "Always", "schedulerName": "default-scheduler", "securityContext": {},
+        "terminationGracePeriodSeconds": 30}});
+    check(
+        "apps",
+        "Deployment",
+        json!({"spec": {"template": template}}),
+        json!({"spec": {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+            "template": defaulted}}),
+    );
+    check(
+        "apps",
+        "Deployment",
+        json!({"spec": {"replicas": 0, "strategy": {"type": "Recreate"}}}),
+        json!({"spec": {"replicas": 0, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "strategy": {"type": "Recreate"}}}),
+    );
+    check(
+        "apps",
+        "ReplicaSet",
+        json!({"spec": {"template": template}}),
+        json!({"spec": {"replicas": 1, "template": defaulted}}),
+    );
+}
+
+#[test]
+fn services() {
+    check(
+        "",
+        "Service",
+        json!({"spec": {"ports": [{"port": 80}, {"port": 53, "protocol": "UDP", "targetPort": "dns"}]}}),
+        json!({"spec": {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
+            "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80},
+                {"port": 53, "protocol": "UDP", "targetPort": "dns"}]}}),
+    );
+    check(
+        "",
+        "Service",
+        json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}}),
+        json!({"spec": {"type": "LoadBalancer", "sessionAffinity": "ClientIP", "allocateLoadBalancerNodePorts": true,
+            "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
+            "internalTrafficPolicy": "Cluster", "externalTrafficPolicy": "Cluster"},
+            "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "ipMode": "VIP"}]}}}),
+    );
+    check(
+        "",
+        "Service",
+        json!({"spec": {"type": "ExternalName", "externalName": "a.b"}}),
+        json!({"spec": {"type": "ExternalName", "externalName": "a.b", "sessionAffinity": "None"}}),
+    );
+}
+
+#[test]
+fn small_kinds() {
+    check(
+        "",
+        "Namespace",
+        json!({"metadata": {"name": "n"}}),
+        json!({"metadata": {"name": "n", "labels": {"kubernetes.io/metadata.name": "n"}}, "status": {"phase": "Active"}}),
+    );
+    check(
+        "",
+        "Node",
+        json!({"status": {"capacity": {"cpu": "2"}}}),
+        json!({"status": {"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"}}}),
+    );
+    check("", "Secret", json!({}), json!({"type": "Opaque"}));
+    check("", "ConfigMap", json!({"data": {}}), json!({"data": {}}));
+    check(
+        "discovery.k8s.io",
+        "EndpointSlice",
+        json!({"ports": [{"port": 80}]}),
+        json!({"ports": [{"port": 80, "name": "", "protocol": "TCP"}]}),
+    );
+    check(
+        "rbac.authorization.k8s.io",
+        "RoleBinding",
+        json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"},
+            {"kind": "ServiceAccount", "name": "s", "namespace": "n"}]}),
+        json!({"roleRef": {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"},
+            "subjects": [{"kind": "User", "name": "u", "apiGroup": "rbac.authorization.k8s.io"},
+            {"kind": "ServiceAccount", "name": "s", "namespace": "n"}]}),
+    );
+    check(
+        "scheduling.k8s.io",
+        "PriorityClass",
+        json!({"value": 1}),
+        json!({"value": 1, "preemptionPolicy": "PreemptLowerPriority"}),
+    );
+}
