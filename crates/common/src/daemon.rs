@@ -31,7 +31,9 @@ impl Common {
     /// When the flag was not given.
     pub fn required_kubeconfig(&self) -> anyhow::Result<&PathBuf> {
         self.kubeconfig.as_ref().ok_or_else(|| {
-            anyhow::anyhow!("--kubeconfig is missing: name the file that holds the API server's address and credentials")
+            anyhow::anyhow!(
+                "--kubeconfig is missing: name the file that holds the API server's address and credentials"
+            )
         })
     }
 }

@@ -53,7 +53,9 @@ pub enum Error {
         source: base64::DecodeError,
     },
     /// The cluster has no CA.
-    #[error("the cluster {cluster:?} in {path} has no certificate-authority: Gantry does not talk to servers it cannot verify")]
+    #[error(
+        "the cluster {cluster:?} in {path} has no certificate-authority: Gantry does not talk to servers it cannot verify"
+    )]
     NoCa {
         /// The file.
         path: PathBuf,
@@ -220,8 +222,7 @@ impl File {
     /// # Errors
     /// When it cannot be read or is no kubeconfig.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text =
-            fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         serde_saphyr::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
@@ -232,20 +233,18 @@ impl File {
     pub fn resolve(&self, path: &Path, context: Option<&str>) -> Result<Resolved, Error> {
         let missing = |what, name: &str| Error::Missing { path: path.to_owned(), what, name: name.to_owned() };
         let wanted = context.unwrap_or(&self.current_context);
-        let context = &self.contexts.iter().find(|c| c.name == wanted).ok_or_else(|| missing("context", wanted))?.context;
+        let context =
+            &self.contexts.iter().find(|c| c.name == wanted).ok_or_else(|| missing("context", wanted))?.context;
         let cluster = &self
             .clusters
             .iter()
             .find(|c| c.name == context.cluster)
             .ok_or_else(|| missing("cluster", &context.cluster))?
             .cluster;
-        let user = &self
-            .users
-            .iter()
-            .find(|u| u.name == context.user)
-            .ok_or_else(|| missing("user", &context.user))?
-            .user;
-        let load = |field, data: &Option<String>, file: &Option<PathBuf>| load(path, field, data.as_deref(), file.as_deref());
+        let user =
+            &self.users.iter().find(|u| u.name == context.user).ok_or_else(|| missing("user", &context.user))?.user;
+        let load =
+            |field, data: &Option<String>, file: &Option<PathBuf>| load(path, field, data.as_deref(), file.as_deref());
         let ca_pem =
             load("certificate-authority-data", &cluster.certificate_authority_data, &cluster.certificate_authority)?
                 .ok_or_else(|| Error::NoCa { path: path.to_owned(), cluster: context.cluster.clone() })?;
@@ -282,10 +281,11 @@ fn read_beside(config: &Path, file: &Path) -> Result<Vec<u8>, Error> {
 
 fn load(path: &Path, field: &'static str, data: Option<&str>, file: Option<&Path>) -> Result<Option<Vec<u8>>, Error> {
     match (data, file) {
-        (Some(data), _) => STANDARD
-            .decode(data.trim())
-            .map(Some)
-            .map_err(|source| Error::Base64 { path: path.to_owned(), field, source }),
+        (Some(data), _) => STANDARD.decode(data.trim()).map(Some).map_err(|source| Error::Base64 {
+            path: path.to_owned(),
+            field,
+            source,
+        }),
         (None, Some(file)) => read_beside(path, file).map(Some),
         (None, None) => Ok(None),
     }
