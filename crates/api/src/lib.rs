@@ -3,8 +3,11 @@
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
 pub mod defaults;
+pub mod duration;
 pub mod field;
 pub mod kinds;
+pub mod names;
+pub mod quantity;
 pub mod status;
 pub mod table;
 pub mod validation;

@@ -1,0 +1,364 @@
+//! The type table: what every field of every built-in type is, read from `facts/`.
+//!
+//! Decoding, pruning, canonical form, strategic merge, managed fields, OpenAPI and protobuf all interpret this one table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
+
+use crate::Value;
+
+pub mod messages;
+
+const SCHEMA: &str = include_str!("../facts/schema.tsv");
+const DEFAULTS: &str = include_str!("../facts/defaults.tsv");
+const POINTERS: &str = include_str!("../facts/pointers.tsv");
+
+/// Index of a [`Type`] in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TypeId(u16);
+
+/// What a field or item holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldType {
+    /// Text.
+    String,
+    /// Base64 text.
+    Bytes,
+    /// `true` or `false`.
+    Bool,
+    /// A 32-bit integer.
+    Int32,
+    /// A 64-bit integer.
+    Int64,
+    /// A floating-point number.
+    Double,
+    /// RFC 3339 with seconds.
+    Time,
+    /// RFC 3339 with six fractional digits.
+    MicroTime,
+    /// `500m`, `1Gi`; numbers are taken too.
+    Quantity,
+    /// A 32-bit integer or text.
+    IntOrString,
+    /// An object of unknown shape (`RawExtension`, `FieldsV1`).
+    Raw,
+    /// Any JSON.
+    Any,
+    /// An object of a type of the table.
+    Struct(TypeId),
+    /// A list.
+    List(Box<FieldType>),
+    /// An object with free keys.
+    Map(Box<FieldType>),
+}
+
+/// How a list is merged (server-side apply and managed fields).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListType {
+    /// As a whole.
+    Atomic,
+    /// As a set of scalars.
+    Set,
+    /// By the values of [`Field::map_keys`].
+    Map,
+}
+
+/// How strategic merge patch treats a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PatchStrategy {
+    /// Lists merge by key (or as sets).
+    pub merge: bool,
+    /// Structs are replaced as a whole.
+    pub replace: bool,
+    /// `$retainKeys` is honoured: fields not named are cleared.
+    pub retain_keys: bool,
+}
+
+/// One field of a type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// The JSON name.
+    pub name: &'static str,
+    /// What it holds.
+    pub ty: FieldType,
+    /// Whether the OpenAPI lists it as required; a required zero is printed.
+    pub required: bool,
+    /// Whether an explicit zero differs from absence.
+    pub pointer: bool,
+    /// How a list merges; `Atomic` for what is not a list.
+    pub list_type: ListType,
+    /// The keys of a list of type map.
+    pub map_keys: Vec<&'static str>,
+    /// Whether a map or struct merges as a whole.
+    pub atomic: bool,
+    /// Strategic merge.
+    pub patch_strategy: PatchStrategy,
+    /// The key of a strategic merge.
+    pub patch_merge_key: Option<&'static str>,
+    /// The default that the OpenAPI states.
+    pub default: Option<Value>,
+}
+
+/// One type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Type {
+    /// `core/v1.Pod`.
+    pub name: &'static str,
+    /// The fields by JSON name.
+    pub fields: BTreeMap<&'static str, Field>,
+    /// Whether it merges as a whole wherever it stands.
+    pub atomic: bool,
+    /// The `x-kubernetes-unions` JSON, where there is one.
+    pub unions: Option<&'static str>,
+}
+
+impl Type {
+    /// `Pod` for `core/v1.Pod`.
+    #[must_use]
+    pub fn short_name(&self) -> &'static str {
+        self.name.rsplit_once(['.', '/']).map_or(self.name, |(_, n)| n)
+    }
+
+    /// `v1` for `core/v1.Pod`: the Go package's name.
+    #[must_use]
+    pub fn package(&self) -> &'static str {
+        let at = self.name.split_once('/').map_or(self.name, |(_, n)| n);
+        at.split_once('.').map_or("v1", |(v, _)| v)
+    }
+}
+
+/// All types.
+#[derive(Debug)]
+pub struct TypeTable {
+    types: Vec<Type>,
+    by_name: HashMap<&'static str, TypeId>,
+}
+
+impl TypeTable {
+    /// The table of the built-in types.
+    #[must_use]
+    pub fn builtin() -> &'static Self {
+        static TABLE: OnceLock<TypeTable> = OnceLock::new();
+        TABLE.get_or_init(|| Builder::new().build())
+    }
+
+    /// The type `name` (`core/v1.Pod`).
+    #[must_use]
+    pub fn ty(&self, name: &str) -> Option<&Type> {
+        self.id(name).map(|id| self.get(id))
+    }
+
+    /// The index of the type `name`.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The type behind an index of this table.
+    #[must_use]
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[usize::from(id.0)]
+    }
+
+    /// Every type, by name.
+    pub fn types(&self) -> impl Iterator<Item = &Type> {
+        self.types.iter()
+    }
+
+    /// The fields of what `ty` holds, where it is a struct.
+    #[must_use]
+    pub fn fields_of(&self, ty: &FieldType) -> Option<&Type> {
+        match ty {
+            FieldType::Struct(id) => Some(self.get(*id)),
+            _ => None,
+        }
+    }
+}
+
+/// One line of `schema.tsv`.
+struct Row {
+    ty: &'static str,
+    field: &'static str,
+    json: &'static str,
+    required: bool,
+    list: &'static str,
+    strategy: &'static str,
+    merge_key: &'static str,
+    map: &'static str,
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    SCHEMA.lines().skip(1).map(|line| {
+        let mut cells = line.split('\t');
+        let mut next = || cells.next().unwrap_or_default();
+        Row {
+            ty: next(),
+            field: next(),
+            json: next(),
+            required: next() == "required",
+            list: next(),
+            strategy: next(),
+            merge_key: next(),
+            map: next(),
+        }
+    })
+}
+
+struct Builder {
+    types: Vec<Type>,
+    by_name: HashMap<&'static str, TypeId>,
+    defaults: HashMap<(&'static str, &'static str), Value>,
+    pointers: HashMap<&'static str, Vec<&'static str>>,
+}
+
+impl Builder {
+    fn new() -> Self {
+        let three = |line: &'static str| {
+            let mut cells = line.splitn(3, '\t');
+            Some(((cells.next()?, cells.next()?), serde_json::from_str(cells.next()?).ok()?))
+        };
+        let pointers = POINTERS.lines().skip(1).filter_map(|l| l.split_once('\t'));
+        Self {
+            types: Vec::new(),
+            by_name: HashMap::new(),
+            defaults: DEFAULTS.lines().skip(1).filter_map(three).collect(),
+            pointers: pointers.map(|(ty, fields)| (ty, fields.split(' ').collect())).collect(),
+        }
+    }
+
+    fn build(mut self) -> TypeTable {
+        for row in rows() {
+            if !self.by_name.contains_key(row.ty) && scalar(row.ty).is_none() {
+                let id = u16::try_from(self.types.len()).expect("the facts hold some hundred types");
+                self.by_name.insert(row.ty, TypeId(id));
+                self.types.push(Type { name: row.ty, fields: BTreeMap::new(), atomic: false, unions: None });
+            }
+        }
+        for row in rows() {
+            self.add(&row);
+        }
+        TypeTable { types: self.types, by_name: self.by_name }
+    }
+
+    fn add(&mut self, row: &Row) {
+        let Some(&id) = self.by_name.get(row.ty) else { return };
+        if row.field.is_empty() {
+            let ty = &mut self.types[usize::from(id.0)];
+            ty.atomic = row.map == "atomic";
+            ty.unions = row.map.strip_prefix("unions=");
+            return;
+        }
+        let field = self.field(row);
+        self.types[usize::from(id.0)].fields.insert(row.field, field);
+    }
+
+    fn field(&self, row: &Row) -> Field {
+        let (list_type, map_keys) = match row.list.split_once(':') {
+            Some((_, keys)) => (ListType::Map, keys.split(',').collect()),
+            None if row.list == "set" => (ListType::Set, Vec::new()),
+            None => (ListType::Atomic, Vec::new()),
+        };
+        let has = |word: &str| row.strategy.split(',').any(|s| s == word);
+        Field {
+            name: row.field,
+            ty: self.parse(row.json),
+            required: row.required,
+            pointer: self.pointers.get(row.ty).is_some_and(|fields| fields.contains(&row.field)),
+            list_type,
+            map_keys,
+            atomic: row.map == "atomic",
+            patch_strategy: PatchStrategy {
+                merge: has("merge"),
+                replace: has("replace"),
+                retain_keys: has("retainKeys"),
+            },
+            patch_merge_key: Some(row.merge_key).filter(|k| !k.is_empty()),
+            default: self.defaults.get(&(row.ty, row.field)).cloned(),
+        }
+    }
+
+    fn parse(&self, text: &'static str) -> FieldType {
+        if let Some(item) = text.strip_prefix("[]") {
+            return FieldType::List(Box::new(self.parse(item)));
+        }
+        if let Some(item) = text.strip_prefix("map:") {
+            return FieldType::Map(Box::new(self.parse(item)));
+        }
+        scalar(text).or_else(|| self.by_name.get(text).map(|id| FieldType::Struct(*id))).unwrap_or(FieldType::Any)
+    }
+}
+
+/// The types of the facts that are not structs here.
+fn scalar(text: &str) -> Option<FieldType> {
+    Some(match text {
+        "string" => FieldType::String,
+        "string:byte" => FieldType::Bytes,
+        "boolean" => FieldType::Bool,
+        "integer:int32" => FieldType::Int32,
+        "integer:int64" => FieldType::Int64,
+        "number:double" => FieldType::Double,
+        "meta/v1.Time" => FieldType::Time,
+        "meta/v1.MicroTime" => FieldType::MicroTime,
+        "resource/Quantity" => FieldType::Quantity,
+        "intstr/IntOrString" => FieldType::IntOrString,
+        "object" | "runtime/RawExtension" | "meta/v1.FieldsV1" | "meta/v1.Patch" => FieldType::Raw,
+        "any"
+        | "apiextensions/v1.JSON"
+        | "apiextensions/v1.JSONSchemaPropsOrArray"
+        | "apiextensions/v1.JSONSchemaPropsOrBool"
+        | "apiextensions/v1.JSONSchemaPropsOrStringArray" => FieldType::Any,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(ty: &str, name: &str) -> &'static Field {
+        TypeTable::builtin().ty(ty).and_then(|t| t.fields.get(name)).unwrap_or_else(|| panic!("{ty} {name}"))
+    }
+
+    #[test]
+    fn fields_are_what_the_facts_say() {
+        let table = TypeTable::builtin();
+        let container = table.id("core/v1.Container").expect("known");
+        let containers = field("core/v1.PodSpec", "containers");
+        assert_eq!(containers.ty, FieldType::List(Box::new(FieldType::Struct(container))));
+        assert_eq!((containers.list_type, containers.map_keys.as_slice()), (ListType::Map, ["name"].as_slice()));
+        assert!(containers.required && containers.patch_strategy.merge);
+        let ports = field("core/v1.Container", "ports");
+        assert_eq!(
+            (ports.map_keys.as_slice(), ports.patch_merge_key),
+            (["containerPort", "protocol"].as_slice(), Some("containerPort"))
+        );
+        assert!(field("core/v1.PodSpec", "volumes").patch_strategy.retain_keys);
+        assert!(field("apps/v1.DeploymentSpec", "replicas").pointer);
+        assert!(!field("core/v1.Container", "stdin").pointer);
+        assert_eq!(field("core/v1.ServicePort", "protocol").default, Some("TCP".into()));
+        assert_eq!(field("core/v1.Secret", "data").ty, FieldType::Map(Box::new(FieldType::Bytes)));
+        assert!(table.ty("core/v1.LocalObjectReference").expect("known").atomic);
+        assert_eq!(table.ty("core/v1.Pod").map(Type::short_name), Some("Pod"));
+    }
+
+    #[test]
+    fn every_name_in_the_facts_resolves() {
+        for row in rows().filter(|r| r.json.contains("/v") || r.json.contains("/Q")) {
+            let named = row.json.trim_start_matches("[]").trim_start_matches("map:").trim_start_matches("[]");
+            assert!(scalar(named).is_some() || TypeTable::builtin().ty(named).is_some(), "{} {}", row.ty, row.json);
+        }
+        for line in POINTERS.lines().skip(1) {
+            let (ty, fields) = line.split_once('\t').expect("two cells");
+            for name in fields.split(' ') {
+                assert!(!field(ty, name).required, "{ty} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_served_kind_has_a_type() {
+        for kind in crate::kinds::all() {
+            assert!(TypeTable::builtin().ty(&kind.type_name).is_some(), "{}", kind.type_name);
+        }
+    }
+}
