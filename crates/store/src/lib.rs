@@ -2,12 +2,16 @@
 //!
 //! * [`Store`]: compare-and-swap transactions, ranges, one watch, leases. `EtcdStore` is the real one, `MemoryStore`
 //!   the double for tests and simulation; the `conformance` suite holds both to the same behaviour.
-//! * `cache::Cache`: one watch over the whole key space keeps every object ready to send.
+//! * [`cache::Cache`]: one watch over the whole key space keeps every object ready to send ([`Encoded`]).
 #![warn(missing_docs)]
 
+pub mod cache;
+pub mod encoded;
 pub mod error;
+mod scan;
 pub mod store;
 
+pub use encoded::{Encoded, Meta};
 pub use error::{Error, Result};
 pub use store::{
     Compare, EventKind, KeyValue, LeaseId, Op, Range, RangeResult, Store, StoreEvent, StoreStatus, Txn, TxnOutcome,

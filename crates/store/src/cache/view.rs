@@ -1,0 +1,399 @@
+//! One resource's part of the cache: GET and LIST from an immutable snapshot, WATCH from the history ring.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use super::core::Core;
+use super::event::{Change, Event, Object, Scope};
+use super::gap::Gap;
+use super::hub::Hub;
+use super::map::Map;
+use super::snapshot::{Page, Snapshot};
+use super::subscription::{Subscription, WatchError};
+use super::{Error, Undecodable};
+use crate::encoded::Encoded;
+use crate::store::{KeyValue, Range};
+
+/// Computes an object's value in an index, e.g. `|pod| pod.scalar_at(&["spec", "nodeName"])...`.
+pub type IndexFn = fn(&Encoded) -> Option<Box<str>>;
+
+/// What a view covers.
+#[derive(Clone, Debug)]
+pub struct ViewSpec {
+    /// Full key prefix with its final slash, e.g. `/registry/pods/`. No view's prefix starts with another's.
+    pub prefix: String,
+    /// Secondary indexes, addressed by their position.
+    pub indexes: Vec<IndexFn>,
+}
+
+impl ViewSpec {
+    /// A view without indexes.
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), indexes: Vec::new() }
+    }
+
+    /// Adds an index; the first is number 0.
+    #[must_use]
+    pub fn index(mut self, index: IndexFn) -> Self {
+        self.indexes.push(index);
+        self
+    }
+}
+
+/// The objects of one resource. Cheap to clone.
+#[derive(Clone)]
+pub struct View(Arc<Inner>);
+
+struct Inner {
+    spec: ViewSpec,
+    core: Arc<Core>,
+    /// Taken before `state` where both are needed; the driver holds it while it applies events.
+    hub: Mutex<Hub>,
+    state: RwLock<State>,
+}
+
+struct State {
+    map: Map,
+    /// The revision of the last event applied here.
+    revision: u64,
+    indexes: Vec<HashMap<Box<str>, BTreeMap<Box<str>, Arc<Object>>>>,
+    undecodable: BTreeMap<String, Undecodable>,
+}
+
+/// A change that is ready to be applied: all decoding is done.
+pub(crate) enum Prepared {
+    Put(Arc<Object>),
+    Delete { key: String, revision: u64 },
+    Undecodable(Undecodable),
+}
+
+impl View {
+    pub(crate) fn new(spec: ViewSpec, core: Arc<Core>) -> Self {
+        let indexes = spec.indexes.iter().map(|_| HashMap::new()).collect();
+        let state = State { map: Map::default(), revision: 0, indexes, undecodable: BTreeMap::new() };
+        let hub = Mutex::new(Hub::new(core.config.limits()));
+        Self(Arc::new(Inner { spec, core, hub, state: RwLock::new(state) }))
+    }
+
+    /// The full key prefix.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.0.spec.prefix
+    }
+
+    /// The full key of an object; `namespace` "" = cluster-scoped.
+    #[must_use]
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        match namespace {
+            "" => format!("{}{name}", self.prefix()),
+            _ => format!("{}{namespace}/{name}", self.prefix()),
+        }
+    }
+
+    /// The object as the cache knows it now. For a consistent answer call [`super::Cache::consistent`] first.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.0.state.read().map.get(&self.key(namespace, name)).cloned()
+    }
+
+    /// As [`View::get`], with the revision of the state that was looked at (for "not found" answers).
+    #[must_use]
+    pub fn get_at_present(&self, namespace: &str, name: &str) -> (Option<Arc<Object>>, u64) {
+        let state = self.0.state.read();
+        (state.map.get(&self.key(namespace, name)).cloned(), self.label(&state))
+    }
+
+    /// All objects at one moment; costs one reference count.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.0.state.read();
+        Snapshot::new(self.prefix().into(), state.map.clone(), self.label(&state))
+    }
+
+    /// The objects whose index number `index` has `value`, in key order, and the revision of that state.
+    #[must_use]
+    pub fn by_index(&self, index: usize, value: &str) -> (Vec<Arc<Object>>, u64) {
+        let state = self.0.state.read();
+        let found = state.indexes.get(index).and_then(|index| index.get(value));
+        (found.map(|objects| objects.values().cloned().collect()).unwrap_or_default(), self.label(&state))
+    }
+
+    /// All objects as of `revision`, made from the present state and the history.
+    ///
+    /// # Errors
+    /// `Expired` when the history does not reach back that far, `TooLarge` when the cache has not seen it yet.
+    pub fn snapshot_at(&self, revision: u64) -> Result<Snapshot, Error> {
+        let (mut map, undo) = {
+            let hub = self.0.hub.lock();
+            let state = self.0.state.read();
+            let current = self.label(&state);
+            if revision > current {
+                return Err(Error::TooLarge { requested: revision, current });
+            }
+            if revision < hub.floor() {
+                return Err(Error::Expired { requested: revision, oldest: hub.floor() });
+            }
+            let undo: Vec<Arc<Event>> = hub.after(revision).rev().cloned().collect();
+            (state.map.clone(), undo)
+        };
+        for event in undo {
+            match &event.previous {
+                Some(previous) => drop(map.insert(previous.clone())),
+                None => drop(map.remove(event.object.key())),
+            }
+        }
+        Ok(Snapshot::new(self.prefix().into(), map, revision))
+    }
+
+    /// A page as of `revision`: from the cache, or from the store where the cache's history is too short.
+    ///
+    /// # Errors
+    /// `Expired` when the revision has been compacted, `TooLarge` when it does not come in time, `Store`.
+    pub async fn page_at(
+        &self,
+        revision: u64,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        self.0.core.wait_for(revision).await?;
+        match self.snapshot_at(revision) {
+            Ok(snapshot) => Ok(snapshot.page(namespace, after, limit)),
+            Err(Error::Expired { .. }) => self.page_from_store(revision, namespace, after, limit).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn page_from_store(
+        &self,
+        revision: u64,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let prefix = namespace.map_or_else(|| self.prefix().to_owned(), |name| format!("{}{name}/", self.prefix()));
+        let mut range = Range::prefix(prefix).limit(limit).at(revision);
+        range.after = after.map(|after| format!("{}{after}", self.prefix()));
+        let read = self.0.core.store.range(range).await?;
+        let remaining = usize::try_from(read.count).unwrap_or(usize::MAX).saturating_sub(read.kvs.len());
+        let items = read.kvs.iter().filter_map(|kv| self.decode(kv).ok()).collect();
+        Ok(Page { revision, items, remaining })
+    }
+
+    /// Follows the changes after revision `from` (waits for it if the cache is behind). History comes from the ring,
+    /// or, where that is too short, from the store.
+    ///
+    /// # Errors
+    /// `Expired` when the history is gone, `TooLarge` when the revision does not come in time, `Closed`, `Store`.
+    pub async fn watch(&self, from: u64, scope: Scope) -> Result<Subscription, WatchError> {
+        self.0.core.wait_for(from).await.map_err(WatchError::from)?;
+        if let Some(receiver) = self.0.hub.lock().subscribe(from, &scope) {
+            return Ok(Subscription::live(self.clone(), scope, from, receiver));
+        }
+        let oldest = self.0.hub.lock().floor();
+        let gap = Gap::open(self.clone(), scope.clone(), from, oldest).await?;
+        Ok(Subscription::from_gap(self.clone(), scope, from, gap))
+    }
+
+    /// Stored values that cannot be served; LIST and WATCH go on without them.
+    #[must_use]
+    pub fn undecodable(&self) -> Vec<Undecodable> {
+        self.0.state.read().undecodable.values().cloned().collect()
+    }
+
+    /// The oldest revision from which a watch is served without the store.
+    #[must_use]
+    pub fn oldest_revision(&self) -> u64 {
+        self.0.hub.lock().floor()
+    }
+
+    /// How many watches run.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.0.hub.lock().subscribers()
+    }
+
+    /// Events in the history ring and their size.
+    #[must_use]
+    pub fn history(&self) -> (usize, usize) {
+        self.0.hub.lock().history()
+    }
+
+    /// Objects now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.state.read().map.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Up to which revision the state is complete. Both readings are exact: the cache's revision is raised after every
+    /// view has been changed, a view's own with the change; the lock keeps the second still while they are compared.
+    fn label(&self, state: &State) -> u64 {
+        state.revision.max(self.0.core.revision())
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    pub(crate) fn cache_revision(&self) -> u64 {
+        self.0.core.revision()
+    }
+
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.0.hub.lock()
+    }
+
+    pub(crate) fn unsubscribe(&self, id: u64, scope: &Scope) {
+        self.0.hub.lock().unsubscribe(id, scope);
+    }
+
+    /// Makes the served form of a stored key.
+    pub(crate) fn decode(&self, kv: &KeyValue) -> Result<Arc<Object>, Undecodable> {
+        let normalised = self.0.core.normalise.normalise(&kv.key, &kv.value, kv.mod_revision);
+        let encoded = normalised.map_err(|error| Undecodable {
+            key: kv.key.clone(),
+            mod_revision: kv.mod_revision,
+            reason: gantry_common::error_chain(error.as_ref()),
+        })?;
+        let index_values = self.0.spec.indexes.iter().map(|index| index(&encoded)).collect();
+        Ok(Arc::new(Object::new(kv.key.as_str(), encoded, kv.create_revision, kv.lease, index_values)))
+    }
+
+    /// Applies changes in order, tells the watchers, and remembers `revision` as applied.
+    pub(crate) fn apply(&self, changes: Vec<Prepared>, revision: u64) {
+        let mut hub = self.0.hub.lock();
+        let events: Vec<Event> = {
+            let mut state = self.0.state.write();
+            state.revision = revision;
+            changes.into_iter().filter_map(|change| state.apply(change)).collect()
+        };
+        for event in events {
+            hub.publish(Arc::new(event));
+        }
+    }
+
+    /// Replaces everything by a list made at `revision`. Watchers get the differences where these are certain to be
+    /// what happened, else they are ended with `Expired`. Returns how many objects differed.
+    pub(crate) fn replace(&self, mut listed: Vec<Prepared>, revision: u64) -> usize {
+        let mut hub = self.0.hub.lock();
+        let mut state = self.0.state.write();
+        let oldest = revision;
+        let differences = state.differences(&listed, self.0.core.revision());
+        let count = differences.as_ref().map_or_else(|count| *count, Vec::len);
+        match differences {
+            Ok(events) => events.into_iter().for_each(|event| hub.publish(Arc::new(event))),
+            Err(_) => hub.end_all(&WatchError::Expired { requested: state.revision, oldest }, false),
+        }
+        hub.reset(revision);
+        state.clear();
+        listed.drain(..).for_each(|change| drop(state.apply(change)));
+        state.revision = revision;
+        count
+    }
+
+    /// Ends all watches for good.
+    pub(crate) fn close(&self) {
+        self.0.hub.lock().end_all(&WatchError::Closed, true);
+    }
+}
+
+impl State {
+    fn apply(&mut self, change: Prepared) -> Option<Event> {
+        match change {
+            Prepared::Put(object) => Some(self.put(object)),
+            Prepared::Delete { key, revision } => {
+                self.undecodable.remove(&key);
+                self.delete(&key, revision)
+            }
+            Prepared::Undecodable(what) => {
+                // What was there is not what is stored any more: for readers the object is gone.
+                let event = self.delete(&what.key, what.mod_revision);
+                self.undecodable.insert(what.key.clone(), what);
+                event
+            }
+        }
+    }
+
+    fn put(&mut self, object: Arc<Object>) -> Event {
+        if !self.undecodable.is_empty() {
+            self.undecodable.remove(object.key());
+        }
+        let previous = self.map.insert(object.clone());
+        if let Some(previous) = &previous {
+            self.unindex(previous);
+        }
+        for (number, index) in self.indexes.iter_mut().enumerate() {
+            if let Some(value) = object.index_value(number) {
+                index.entry(value.into()).or_default().insert(object.key().into(), object.clone());
+            }
+        }
+        let change = if previous.is_some() { Change::Modified } else { Change::Added };
+        Event { change, revision: object.rv(), object, previous }
+    }
+
+    fn delete(&mut self, key: &str, revision: u64) -> Option<Event> {
+        let object = self.map.remove(key)?;
+        self.unindex(&object);
+        Some(Event { change: Change::Deleted, revision, previous: Some(object.clone()), object })
+    }
+
+    fn unindex(&mut self, object: &Object) {
+        for (number, index) in self.indexes.iter_mut().enumerate() {
+            let Some(value) = object.index_value(number) else { continue };
+            if let Some(objects) = index.get_mut(value) {
+                objects.remove(object.key());
+                if objects.is_empty() {
+                    index.remove(value);
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.map = Map::default();
+        self.indexes.iter_mut().for_each(HashMap::clear);
+        self.undecodable.clear();
+    }
+
+    /// The events that lead from this state to the listed one. `Err(n)` = n differences, but some cannot be told as
+    /// events: a deletion's revision is unknown, so is one that a later creation hides, and a change that is not newer
+    /// than `known` (what the watchers have seen) means that the store has gone back in time.
+    fn differences(&self, listed: &[Prepared], known: u64) -> Result<Vec<Event>, usize> {
+        let (mut events, mut kept, mut untold) = (Vec::new(), 0, 0);
+        for change in listed {
+            let Prepared::Put(object) = change else { continue };
+            let Some(previous) = self.map.get(object.key()) else {
+                untold += usize::from(object.rv() <= known);
+                events.push(Event {
+                    change: Change::Added,
+                    revision: object.rv(),
+                    object: object.clone(),
+                    previous: None,
+                });
+                continue;
+            };
+            kept += 1;
+            if previous.rv() == object.rv() {
+                continue;
+            }
+            let recreated = previous.create_revision() != object.create_revision();
+            untold += usize::from(recreated || object.rv() <= known);
+            let previous = Some(previous.clone());
+            events.push(Event { change: Change::Modified, revision: object.rv(), object: object.clone(), previous });
+        }
+        untold += self.map.len() - kept;
+        if untold > 0 {
+            return Err(events.len() + self.map.len() - kept);
+        }
+        events.sort_by_key(|event| event.revision);
+        Ok(events)
+    }
+}

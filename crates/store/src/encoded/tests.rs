@@ -1,0 +1,66 @@
+use super::*;
+
+fn check(stored: &str, rv: u64, expected: &str) {
+    let encoded = Encoded::from_json(stored.as_bytes(), 1).unwrap();
+    assert_eq!(encoded.to_bytes(rv), expected.as_bytes(), "{stored}");
+    assert!(encoded.head().ends_with(VERSION_MEMBER) && encoded.tail().starts_with(b"\""));
+    let value: serde_json::Value = serde_json::from_slice(encoded.json()).unwrap();
+    assert_eq!(value["metadata"]["resourceVersion"], "", "the whole is valid JSON");
+}
+
+#[test]
+fn the_version_goes_to_its_sorted_place() {
+    check(
+        r#"{"kind":"Pod","metadata":{"name":"a","uid":"u"},"spec":{}}"#,
+        7,
+        r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"7","uid":"u"},"spec":{}}"#,
+    );
+    check(r#"{"metadata":{"name":"a"}}"#, 0, r#"{"metadata":{"name":"a","resourceVersion":"0"}}"#);
+    check(
+        r#"{"metadata":{"annotations":{"uid":"}","z":"\"}"},"name":"a","selfLink":"x"}}"#,
+        u64::MAX,
+        r#"{"metadata":{"annotations":{"uid":"}","z":"\"}"},"name":"a","resourceVersion":"18446744073709551615","selfLink":"x"}}"#,
+    );
+}
+
+#[test]
+fn a_stored_version_is_replaced() {
+    check(
+        r#"{"metadata":{"name":"a","resourceVersion":"3","uid":"u"}}"#,
+        12,
+        r#"{"metadata":{"name":"a","resourceVersion":"12","uid":"u"}}"#,
+    );
+    check(r#"{"metadata":{"resourceVersion":"","name":"a"}}"#, 9, r#"{"metadata":{"resourceVersion":"9","name":"a"}}"#);
+}
+
+#[test]
+fn the_peek_holds_what_selectors_need() {
+    let stored = r#"{"metadata":{"creationTimestamp":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-02T00:00:00Z",
+        "finalizers":["x"],"generation":3,"labels":{"b":"2","a":"\u0031"},"name":"n","namespace":"ns","uid":"u"},
+        "spec":{"nodeName":"n1","hostNetwork":true,"replicas":3,"x":null,"odd":"a\nb"}}"#;
+    let encoded = Encoded::from_json(stored.as_bytes(), 5).unwrap();
+    let meta = encoded.meta();
+    assert_eq!((&*meta.namespace, &*meta.name, &*meta.uid, meta.generation), ("ns", "n", "u", 3));
+    assert_eq!(meta.deletion_timestamp.as_deref(), Some("2026-01-02T00:00:00Z"));
+    assert!(meta.has_finalizers);
+    assert_eq!((meta.label("a"), meta.label("b"), meta.label("c")), (Some("1"), Some("2"), None));
+    let field = |path: &[&str]| encoded.scalar_at(path).map(Cow::into_owned);
+    assert_eq!(field(&["spec", "nodeName"]).as_deref(), Some("n1"));
+    assert_eq!(field(&["spec", "hostNetwork"]).as_deref(), Some("true"));
+    assert_eq!(field(&["spec", "replicas"]).as_deref(), Some("3"));
+    assert_eq!(field(&["spec", "odd"]).as_deref(), Some("a\nb"));
+    assert_eq!((field(&["spec", "x"]), field(&["spec"]), field(&["status", "phase"])), (None, None, None));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let refused = |stored: &[u8]| Encoded::from_json(stored, 1).unwrap_err();
+    assert!(matches!(refused(b"{\"metadata\":{\"name\":\"\xff\"}}"), Error::NotText { .. }));
+    assert!(matches!(refused(b"k8s\0"), Error::NotJson { .. }));
+    assert!(matches!(refused(br#"{"metadata":{"name":"a"}"#), Error::NotJson { .. }), "cut off");
+    assert!(matches!(refused(br#"{"metadata":{"name":"a"}} x"#), Error::NotJson { .. }), "something after it");
+    assert!(matches!(refused(br#"{"kind":"Pod"}"#), Error::NotJson { .. }), "no metadata");
+    assert!(matches!(refused(br#"{"metadata":{"name":1}}"#), Error::Metadata { .. }));
+    assert!(matches!(refused(br#"{"metadata":{}}"#), Error::NoName));
+    assert!(matches!(refused(br#"{"metadata":{"name":""}}"#), Error::NoName));
+}

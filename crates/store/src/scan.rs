@@ -1,0 +1,147 @@
+//! Walks JSON text without decoding it: finds members and their byte positions.
+//!
+//! Meant for text that is known to be valid JSON; on anything else it ends early and never panics.
+
+use std::ops::Range;
+
+/// One member of an object, as byte positions in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The key without its quotes, escapes not resolved.
+    pub(crate) key: Range<usize>,
+    /// The value, quotes and brackets included.
+    pub(crate) value: Range<usize>,
+}
+
+/// The members of the object that opens at a given position, in order.
+pub(crate) struct Members<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+/// The members of the object whose `{` is at `at` (white space before it is skipped).
+pub(crate) fn members(json: &[u8], at: usize) -> Members<'_> {
+    let at = skip_space(json, at);
+    let at = if json.get(at) == Some(&b'{') { at + 1 } else { json.len() };
+    Members { json, at }
+}
+
+impl Iterator for Members<'_> {
+    type Item = Member;
+
+    fn next(&mut self) -> Option<Member> {
+        let mut at = skip_space(self.json, self.at);
+        if self.json.get(at) == Some(&b',') {
+            at = skip_space(self.json, at + 1);
+        }
+        if self.json.get(at) != Some(&b'"') {
+            return None;
+        }
+        let key_end = skip_string(self.json, at);
+        let key = at + 1..key_end - 1;
+        let colon = skip_space(self.json, key_end);
+        let start = skip_space(self.json, colon + 1);
+        let end = skip_value(self.json, start);
+        if end <= start || key.start > key.end {
+            return None;
+        }
+        self.at = end;
+        Some(Member { key, value: start..end })
+    }
+}
+
+/// The value at `path` of the object that `json` holds.
+pub(crate) fn value_at<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
+    let mut range = 0..json.len();
+    for step in path {
+        range = members(json, range.start).find(|member| &json[member.key.clone()] == step.as_bytes())?.value;
+    }
+    json.get(range)
+}
+
+fn skip_space(json: &[u8], mut at: usize) -> usize {
+    while matches!(json.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+/// The position after the string whose opening quote is at `at`.
+fn skip_string(json: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    json.len()
+}
+
+/// The position after the value that starts at `at`.
+fn skip_value(json: &[u8], at: usize) -> usize {
+    match json.get(at) {
+        Some(b'"') => skip_string(json, at),
+        Some(b'{' | b'[') => skip_nested(json, at),
+        _ => {
+            let rest = json.get(at..).unwrap_or_default();
+            let length = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+            at + length.unwrap_or(rest.len())
+        }
+    }
+}
+
+fn skip_nested(json: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => {
+                at = skip_string(json, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, path: &[&str], expected: Option<&str>) {
+        let found = value_at(json.as_bytes(), path).map(|value| std::str::from_utf8(value).unwrap());
+        assert_eq!(found, expected, "{json} at {path:?}");
+    }
+
+    #[test]
+    fn finds_values() {
+        let json = r#"{"a":1,"b":{"c":"x\"}","d":[{"e":2},3]},"f":true , "g" : null}"#;
+        check(json, &["a"], Some("1"));
+        check(json, &["b", "c"], Some(r#""x\"}""#));
+        check(json, &["b", "d"], Some(r#"[{"e":2},3]"#));
+        check(json, &["f"], Some("true"));
+        check(json, &["g"], Some("null"));
+        check(json, &["h"], None);
+        check(json, &["a", "b"], None);
+        check("{}", &["a"], None);
+    }
+
+    #[test]
+    fn survives_what_is_not_json() {
+        for json in
+            ["", "{", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":{", "[1]", "null", "{\"a\\", "{:1}"]
+        {
+            assert_eq!(members(json.as_bytes(), 0).filter(|member| member.key.is_empty()).count(), 0, "{json}");
+        }
+    }
+}
