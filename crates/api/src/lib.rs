@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
+pub mod decode;
 pub mod defaults;
 pub mod duration;
 pub mod field;

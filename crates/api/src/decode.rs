@@ -1,0 +1,23 @@
+//! Request bodies to value trees: JSON, YAML and protobuf, then [`conform`]ed to their type.
+//!
+//! The caller bounds the bytes; depth, aliases and expansion are bounded here.
+
+pub mod conform;
+mod json;
+mod nearest;
+mod protobuf;
+mod scalars;
+mod yaml;
+
+pub use conform::conform;
+pub use json::json;
+pub use nearest::nearest;
+pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf};
+pub use scalars::{micro_time, time};
+pub use yaml::{yaml, yaml_documents};
+
+/// How deep objects and lists may nest.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! Makes a value tree conform to its type: the one place where canonical form is decided.
+//!
+//! Unknown fields are pruned and listed, JSON types are checked, quantities, times and base64 brought to their canonical form, and
+//! what upstream omits is omitted: nulls, empty lists and maps, and zeros of optional fields that are not pointers upstream.
+
+use super::scalars::{canonical_base64, canonical_quantity, canonical_time};
+use crate::status::Status;
+use crate::table::{Field, FieldType, Type, TypeTable};
+use crate::{Object, Value};
+
+/// Conforms `value` to the type `type_name` (`apps/v1.Deployment`).
+///
+/// Returns the unknown fields as `unknown field "spec.foo"`. A second call changes nothing.
+///
+/// # Errors
+/// 400 in upstream's words when a value has the wrong JSON type or cannot be parsed; 500 for a type that is not in the table.
+pub fn conform(value: &mut Value, type_name: &str) -> Result<Vec<String>, Status> {
+    let table = TypeTable::builtin();
+    let ty = table.ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
+    let mut walk = Walk { table, unknown: Vec::new() };
+    walk.object(value, ty, &At::Root).map_err(|why| refuse(type_name, &why))?;
+    Ok(walk.unknown)
+}
+
+/// `Deployment in version "v1" cannot be handled as a Deployment: why`.
+fn refuse(type_name: &str, why: &str) -> Status {
+    let (package, kind) = type_name.rsplit_once('.').unwrap_or(("", type_name));
+    let version = package.rsplit_once('/').map_or(package, |(_, v)| v);
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+}
+
+/// Where the walk stands; a path is only built when there is something to say.
+enum At<'a> {
+    Root,
+    Key(&'a At<'a>, &'a str),
+    Index(&'a At<'a>, usize),
+}
+
+impl At<'_> {
+    fn write(&self, out: &mut String, indexes: bool) {
+        match self {
+            Self::Root => {}
+            Self::Key(parent, key) => {
+                parent.write(out, indexes);
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(key);
+            }
+            Self::Index(parent, index) => {
+                parent.write(out, indexes);
+                if indexes {
+                    out.push_str(&format!("[{index}]"));
+                }
+            }
+        }
+    }
+
+    /// `spec.containers[0].name`.
+    fn path(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out, true);
+        out
+    }
+
+    /// As Go's JSON decoder prints it: without indexes.
+    fn go_path(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out, false);
+        out
+    }
+}
+
+struct Walk<'t> {
+    table: &'t TypeTable,
+    unknown: Vec<String>,
+}
+
+impl<'t> Walk<'t> {
+    fn object(&mut self, value: &mut Value, ty: &'t Type, at: &At<'_>) -> Result<(), String> {
+        let map = match value {
+            Value::Object(map) => map,
+            Value::Null => {
+                *value = Value::Object(Object::new());
+                return Ok(());
+            }
+            other => {
+                let go = format!("{}.{}", ty.package(), ty.short_name());
+                return Err(mismatch(other, ty, at, &go));
+            }
+        };
+        if map.keys().any(|name| !ty.fields.contains_key(name.as_str())) {
+            self.prune(map, ty, at);
+        }
+        let mut drop: Vec<&'static str> = Vec::new();
+        for (name, item) in map.iter_mut() {
+            let field = &ty.fields[name.as_str()];
+            if item.is_null() {
+                drop.push(field.name);
+                continue;
+            }
+            self.value(item, &field.ty, ty, &At::Key(at, name))?;
+            if omitted(field, item) {
+                drop.push(field.name);
+            }
+        }
+        for name in drop {
+            map.remove(name);
+        }
+        Ok(())
+    }
+
+    fn prune(&mut self, map: &mut Object, ty: &Type, at: &At<'_>) {
+        map.retain(|name, _| {
+            let known = ty.fields.contains_key(name.as_str());
+            if !known {
+                self.unknown.push(format!("unknown field \"{}\"", At::Key(at, name).path()));
+            }
+            known
+        });
+    }
+
+    fn value(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
+        match ty {
+            FieldType::Any => Ok(()),
+            FieldType::Struct(id) => match value {
+                Value::Object(_) | Value::Null => self.object(value, self.table.get(*id), at),
+                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+            },
+            FieldType::List(item) => match value {
+                Value::Array(list) => {
+                    for (index, entry) in list.iter_mut().enumerate() {
+                        self.item(entry, item, parent, &At::Index(at, index))?;
+                    }
+                    Ok(())
+                }
+                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+            },
+            FieldType::Map(item) => match value {
+                Value::Object(map) => {
+                    for (key, entry) in map.iter_mut() {
+                        self.item(entry, item, parent, &At::Key(at, key))?;
+                    }
+                    Ok(())
+                }
+                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+            },
+            scalar => leaf(value, scalar, parent, at),
+        }
+    }
+
+    /// An item of a list or map: null becomes the zero value, as in Go.
+    fn item(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
+        if value.is_null() {
+            *value = zero(ty);
+            return Ok(());
+        }
+        self.value(value, ty, parent, at)
+    }
+}
+
+fn zero(ty: &FieldType) -> Value {
+    match ty {
+        FieldType::String | FieldType::Bytes => Value::from(""),
+        FieldType::Bool => Value::from(false),
+        FieldType::Int32 | FieldType::Int64 | FieldType::Double | FieldType::IntOrString => Value::from(0),
+        FieldType::Quantity => Value::from("0"),
+        FieldType::Struct(_) | FieldType::Map(_) => Value::Object(Object::new()),
+        FieldType::List(_) => Value::Array(Vec::new()),
+        FieldType::Time | FieldType::MicroTime | FieldType::Raw | FieldType::Any => Value::Null,
+    }
+}
+
+/// Whether upstream leaves the field out of what it prints.
+fn omitted(field: &Field, value: &Value) -> bool {
+    if field.required {
+        return false;
+    }
+    match (&field.ty, value) {
+        (FieldType::List(_), Value::Array(list)) => list.is_empty(),
+        (FieldType::Map(_), Value::Object(map)) => map.is_empty(),
+        (FieldType::String | FieldType::Bytes, Value::String(s)) => s.is_empty() && !field.pointer,
+        (FieldType::Bool, Value::Bool(b)) => !*b && !field.pointer,
+        (FieldType::Int32 | FieldType::Int64, Value::Number(n)) => n.as_i64() == Some(0) && !field.pointer,
+        (FieldType::Double, Value::Number(n)) => n.as_f64() == Some(0.0) && !field.pointer,
+        _ => false,
+    }
+}
+
+/// Checks a scalar and brings it to its canonical form.
+fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result<(), String> {
+    let go = match ty {
+        FieldType::Bool => "bool",
+        FieldType::Int32 => "int32",
+        FieldType::Int64 => "int64",
+        FieldType::Double => "float64",
+        FieldType::Bytes => "[]uint8",
+        _ => "string",
+    };
+    let canonical = match (ty, &*value) {
+        (FieldType::String, Value::String(_))
+        | (FieldType::Bool, Value::Bool(_))
+        | (FieldType::Double, Value::Number(_))
+        | (FieldType::Raw, Value::Object(_))
+        | (FieldType::IntOrString, Value::String(_)) => None,
+        (FieldType::Int32 | FieldType::Int64 | FieldType::IntOrString, Value::Number(n)) => {
+            let fits = n.as_i64().is_some_and(|n| *ty == FieldType::Int64 || i32::try_from(n).is_ok());
+            if !fits {
+                let go = if *ty == FieldType::Int64 { "int64" } else { "int32" };
+                return Err(format!("json: cannot unmarshal number {n} into {} of type {go}", place(parent, at)));
+            }
+            None
+        }
+        (FieldType::IntOrString, other) => return Err(mismatch(other, parent, at, "int32")),
+        (FieldType::Quantity, Value::String(s)) => canonical_quantity(s)?,
+        (FieldType::Quantity, Value::Number(n)) => {
+            let text = n.to_string();
+            Some(canonical_quantity(&text)?.unwrap_or(text))
+        }
+        (FieldType::Quantity, other) => canonical_quantity(&other.to_string())?,
+        (FieldType::Time, Value::String(s)) => canonical_time(s, false)?,
+        (FieldType::MicroTime, Value::String(s)) => canonical_time(s, true)?,
+        (FieldType::Bytes, Value::String(s)) => canonical_base64(s)?,
+        (FieldType::Raw, other) => return Err(mismatch(other, parent, at, "map[string]interface {}")),
+        (_, other) => return Err(mismatch(other, parent, at, go)),
+    };
+    if let Some(text) = canonical {
+        *value = Value::String(text);
+    }
+    Ok(())
+}
+
+fn place(parent: &Type, at: &At<'_>) -> String {
+    format!("Go struct field {}.{}", parent.short_name(), at.go_path())
+}
+
+/// Go's message for a value of the wrong JSON type.
+fn mismatch(value: &Value, parent: &Type, at: &At<'_>, go: &str) -> String {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    match at {
+        At::Root => format!("json: cannot unmarshal {found} into Go value of type {go}"),
+        _ => format!("json: cannot unmarshal {found} into {} of type {go}", place(parent, at)),
+    }
+}
+
+/// The Go type, as its JSON decoder names it.
+fn go_type(table: &TypeTable, ty: &FieldType) -> String {
+    match ty {
+        FieldType::Struct(id) => {
+            let ty = table.get(*id);
+            format!("{}.{}", ty.package(), ty.short_name())
+        }
+        FieldType::List(item) => format!("[]{}", go_type(table, item)),
+        FieldType::Map(item) => format!("map[string]{}", go_type(table, item)),
+        FieldType::Bytes => "[]uint8".to_owned(),
+        FieldType::Bool => "bool".to_owned(),
+        FieldType::Int32 => "int32".to_owned(),
+        FieldType::Int64 => "int64".to_owned(),
+        FieldType::Double => "float64".to_owned(),
+        FieldType::Quantity => "resource.Quantity".to_owned(),
+        FieldType::IntOrString => "intstr.IntOrString".to_owned(),
+        FieldType::Time => "v1.Time".to_owned(),
+        FieldType::MicroTime => "v1.MicroTime".to_owned(),
+        FieldType::String => "string".to_owned(),
+        FieldType::Raw | FieldType::Any => "interface {}".to_owned(),
+    }
+}

@@ -1,0 +1,297 @@
+use serde_json::json;
+
+use super::*;
+use crate::Value;
+
+#[test]
+fn duplicate_keys_are_named() {
+    let check = |text: &str, expected: &[&str]| {
+        let (_, found) = json(text.as_bytes(), true).expect("JSON");
+        assert_eq!(found, expected, "{text}");
+    };
+    check(r#"{"a":1,"b":{"c":1}}"#, &[]);
+    check(r#"{"a":1,"a":2,"b":[{"c":1,"c":2}]}"#, &["duplicate field \"a\"", "duplicate field \"b[0].c\""]);
+    let (value, found) = json(br#"{"a":1,"a":2}"#, false).expect("JSON");
+    assert_eq!((value, found), (json!({"a": 2}), vec![]));
+}
+
+#[test]
+fn bad_json_says_where() {
+    let check = |text: &str, part: &str| {
+        let status = json(text.as_bytes(), true).expect_err("bad");
+        assert_eq!(status.code, 400);
+        assert!(status.message.contains(part), "{}", status.message);
+    };
+    check("{", "EOF while parsing an object at line 1 column 1");
+    check("{}x", "trailing characters at line 1 column 3");
+    check(&"[".repeat(200), "recursion limit exceeded");
+}
+
+#[test]
+fn yaml_reads_as_kubectl_does() {
+    let check = |text: &str, expected: Value| assert_eq!(yaml(text.as_bytes()).expect("YAML").0, expected, "{text}");
+    check("a: 0644\nb: 8.0\nc: yes\nd: 'yes'\n", json!({"a": 420, "b": 8, "c": true, "d": "yes"}));
+    check("x: &a {k: v}\ny: *a\n", json!({"x": {"k": "v"}, "y": {"k": "v"}}));
+    let documents = yaml_documents("---\na: 1\n---\n---\nb: 2\n").expect("YAML");
+    assert_eq!(documents, [json!({"a": 1}), json!({"b": 2})]);
+}
+
+#[test]
+fn bad_yaml_says_where() {
+    let check = |text: &str, parts: &[&str]| {
+        let message = yaml(text.as_bytes()).expect_err("bad").message;
+        for part in parts {
+            assert!(message.contains(part), "{message}");
+        }
+    };
+    check("a: 1\n  b: 2\n", &["line 2", "column"]);
+    check("a: 1\na: 2\n", &["line 2", "duplicate"]);
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for i in 1..9 {
+        let list = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb.push_str(&format!("a{i}: &a{i} [{list}]\n"));
+    }
+    assert!(yaml(bomb.as_bytes()).is_err());
+}
+
+#[test]
+fn unknown_fields_are_pruned_and_named() {
+    let mut pod =
+        json!({"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "a", "imag": "b"}], "foo": {}}});
+    let unknown = conform(&mut pod, "core/v1.Pod").expect("conforms");
+    assert_eq!(unknown, ["unknown field \"spec.foo\"", "unknown field \"spec.containers[0].imag\""]);
+    assert_eq!(pod, json!({"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "a"}]}}));
+    assert_eq!(nearest("imag", ["name", "image", "tty"]), Some("image"));
+    assert_eq!(nearest("relicas", ["replicas", "selector"]), Some("replicas"));
+    assert_eq!(nearest("xyz", ["replicas", "selector"]), None);
+}
+
+#[test]
+fn wrong_types_are_refused_in_upstreams_words() {
+    let check = |mut object: Value, why: &str| {
+        let status = conform(&mut object, "apps/v1.Deployment").expect_err("wrong");
+        assert_eq!(status.message, format!("Deployment in version \"v1\" cannot be handled as a Deployment: {why}"));
+        assert_eq!(status.code, 400);
+    };
+    let container = |c: Value| json!({"spec": {"template": {"spec": {"containers": [c]}}}});
+    check(
+        json!({"spec": {"replicas": "x"}}),
+        "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+    );
+    check(
+        json!({"spec": {"replicas": 1.5}}),
+        "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+    );
+    check(
+        json!({"spec": []}),
+        "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec",
+    );
+    check(
+        json!({"metadata": {"labels": {"a": 1}}}),
+        "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels.a of type string",
+    );
+    check(
+        container(json!({"resources": {"limits": {"cpu": "1 core"}}})),
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+    );
+    check(json!(1), "json: cannot unmarshal number into Go value of type v1.Deployment");
+}
+
+#[test]
+fn values_take_their_canonical_form() {
+    let check = |ty: &str, mut given: Value, expected: Value| {
+        assert_eq!(conform(&mut given, ty), Ok(vec![]));
+        assert_eq!(given, expected);
+        assert_eq!(conform(&mut given, ty), Ok(vec![]));
+        assert_eq!(given, expected, "a second time");
+    };
+    check(
+        "core/v1.Container",
+        json!({"name": "", "stdin": false, "env": [], "resources": {"limits": {"cpu": "1000m", "memory": 1024}}}),
+        json!({"name": "", "resources": {"limits": {"cpu": "1", "memory": "1024"}}}),
+    );
+    check(
+        "core/v1.SecurityContext",
+        json!({"privileged": false, "runAsUser": 0}),
+        json!({"privileged": false, "runAsUser": 0}),
+    );
+    check(
+        "meta/v1.ObjectMeta",
+        json!({"creationTimestamp": null, "labels": {"a": null}, "deletionTimestamp": "2026-01-02T03:04:05.9+01:00", "annotations": {}}),
+        json!({"labels": {"a": ""}, "deletionTimestamp": "2026-01-02T02:04:05Z"}),
+    );
+    check(
+        "coordination/v1.LeaseSpec",
+        json!({"renewTime": "2026-01-02T03:04:05Z", "holderIdentity": ""}),
+        json!({"renewTime": "2026-01-02T03:04:05.000000Z", "holderIdentity": ""}),
+    );
+    check("core/v1.Secret", json!({"data": {"a": "YWJj\n", "b": ""}}), json!({"data": {"a": "YWJj", "b": ""}}));
+    check("core/v1.Volume", json!({"name": "a", "emptyDir": {}}), json!({"name": "a", "emptyDir": {}}));
+    check(
+        "apps/v1.ControllerRevision",
+        json!({"revision": 0, "data": {"a": null}}),
+        json!({"revision": 0, "data": {"a": null}}),
+    );
+    let mut secret = json!({"data": {"a": "YWJ"}});
+    assert!(
+        conform(&mut secret, "core/v1.Secret")
+            .expect_err("bad")
+            .message
+            .ends_with("illegal base64 data at input byte 0")
+    );
+}
+
+/// A protobuf writer for tests.
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn varint(mut self, mut n: u64) -> Self {
+        while n > 0x7f {
+            self.0.push(u8::try_from(n & 0x7f).expect("seven bits") | 0x80);
+            n >>= 7;
+        }
+        self.0.push(u8::try_from(n).expect("seven bits"));
+        self
+    }
+
+    fn number(self, field: u64, n: u64) -> Self {
+        self.varint(field << 3).varint(n)
+    }
+
+    fn bytes(self, field: u64, data: impl AsRef<[u8]>) -> Self {
+        let data = data.as_ref();
+        let mut me = self.varint(field << 3 | 2).varint(data.len() as u64);
+        me.0.extend_from_slice(data);
+        me
+    }
+
+    fn message(self, field: u64, inner: Writer) -> Self {
+        self.bytes(field, inner.0)
+    }
+
+    fn envelope(self, api_version: &str, kind: &str) -> Vec<u8> {
+        let meta = Writer::default().bytes(1, api_version).bytes(2, kind);
+        let mut out = PROTOBUF_MAGIC.to_vec();
+        out.extend(Writer::default().message(1, meta).bytes(2, self.0).bytes(3, "").bytes(4, "").0);
+        out
+    }
+}
+
+fn w() -> Writer {
+    Writer::default()
+}
+
+#[test]
+fn protobuf_deployment_as_kubectl_sends_it() {
+    let metadata = w()
+        .bytes(1, "web")
+        .bytes(2, "")
+        .bytes(3, "default")
+        .number(7, 0)
+        .message(8, w())
+        .message(11, w().bytes(1, "app").bytes(2, "web"));
+    let port = w().bytes(1, "").number(2, 0).number(3, 80).bytes(4, "TCP").bytes(5, "");
+    let quantity = w().bytes(1, "500m");
+    let resources = w().message(1, w().bytes(1, "cpu").message(2, quantity));
+    let probe = w()
+        .message(1, w().message(2, w().bytes(1, "/").message(2, w().number(1, 1).number(2, 0).bytes(3, "http"))))
+        .number(2, 0);
+    let security = w().number(2, 0).number(4, 0);
+    let container = w()
+        .bytes(1, "nginx")
+        .bytes(2, "nginx")
+        .bytes(5, "")
+        .message(6, port)
+        .message(8, resources)
+        .message(10, probe)
+        .message(15, security)
+        .number(16, 0);
+    let volume = w().bytes(1, "v").message(2, w().message(2, w().bytes(1, "")));
+    let pod = w().message(1, volume).message(2, container).bytes(3, "");
+    let template = w().message(1, w().message(11, w().bytes(1, "app").bytes(2, "web"))).message(2, pod);
+    let rolling = w().message(1, w().number(1, 1).bytes(3, "25%"));
+    let spec = w()
+        .number(1, 0)
+        .message(2, w().message(1, w().bytes(1, "app").bytes(2, "web")))
+        .message(3, template)
+        .message(4, w().bytes(1, "").message(2, rolling))
+        .number(5, 0);
+    let body = w()
+        .message(1, metadata)
+        .message(2, spec)
+        .message(3, w().number(1, 0))
+        .bytes(99, "unknown")
+        .envelope("apps/v1", "Deployment");
+    let value = protobuf(&body).expect("decodes");
+    assert_eq!(
+        value,
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default", "labels": {"app": "web"}},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"app": "web"}},
+                "strategy": {"rollingUpdate": {"maxUnavailable": "25%"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {
+                        "containers": [{
+                            "name": "nginx", "image": "nginx",
+                            "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                            "resources": {"limits": {"cpu": "500m"}},
+                            "livenessProbe": {"httpGet": {"path": "/", "port": "http"}},
+                            "securityContext": {"privileged": false, "runAsUser": 0},
+                        }],
+                        "volumes": [{"name": "v", "emptyDir": {}}],
+                    },
+                },
+            },
+            "status": {},
+        })
+    );
+}
+
+#[test]
+fn protobuf_special_messages() {
+    let lease = w()
+        .message(2, w().bytes(1, "me").number(2, 15).message(4, w().number(1, 1_767_323_045).number(2, 5_000)))
+        .envelope("coordination.k8s.io/v1", "Lease");
+    let value = protobuf(&lease).expect("decodes");
+    assert_eq!(
+        value["spec"],
+        json!({"holderIdentity": "me", "leaseDurationSeconds": 15, "renewTime": "2026-01-02T03:04:05.000005Z"})
+    );
+    let secret = w().message(2, w().bytes(1, "a").bytes(2, b"abc")).bytes(3, "Opaque").envelope("v1", "Secret");
+    assert_eq!(protobuf(&secret).expect("decodes")["data"], json!({"a": "YWJj"}));
+    let options = w().number(1, 0).bytes(4, "Background").envelope("apps/v1", "DeleteOptions");
+    assert_eq!(
+        protobuf(&options).expect("decodes"),
+        json!({"kind": "DeleteOptions", "apiVersion": "apps/v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+    );
+    let review = w()
+        .message(2, w().bytes(3, "u").message(5, w().bytes(1, "k").message(2, w().bytes(1, "v"))))
+        .envelope("authorization.k8s.io/v1", "SubjectAccessReview");
+    assert_eq!(protobuf(&review).expect("decodes")["spec"], json!({"user": "u", "extra": {"k": ["v"]}}));
+    let security = w().message(2, w().message(14, w().bytes(4, [1, 2]))).envelope("v1", "Pod");
+    assert_eq!(protobuf(&security).expect("decodes")["spec"]["securityContext"], json!({"supplementalGroups": [1, 2]}));
+}
+
+#[test]
+fn bad_protobuf_is_refused() {
+    let check = |bytes: &[u8], part: &str| {
+        let status = protobuf(bytes).expect_err("bad");
+        assert_eq!(status.code, 400);
+        assert!(status.message.contains(part), "{}", status.message);
+    };
+    check(b"nope", "magic");
+    check(&w().envelope("v9", "Pod"), "no kind \"Pod\" is registered for version \"v9\"");
+    let mut cut = w().message(1, w().bytes(1, "name")).envelope("v1", "Pod");
+    cut.truncate(cut.len() - 8);
+    check(&cut, "ends in the middle");
+    for length in 0..40 {
+        let noise: Vec<u8> =
+            PROTOBUF_MAGIC.iter().copied().chain((0..length).map(|n: u8| n.wrapping_mul(37) ^ 0x5a)).collect();
+        let _ = protobuf(&noise);
+    }
+}
