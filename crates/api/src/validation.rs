@@ -3,8 +3,8 @@
 //! It runs on every write, so it looks at borrowed values, uses no regular expressions and builds a path only for an error.
 
 mod at;
+mod formats;
 mod meta;
-mod names;
 
 use crate::Value;
 use crate::field::Errors;

@@ -57,7 +57,8 @@ pub(super) fn field_ref(source: &mut Object) {
 }
 
 fn probe(probe: &mut Object) {
-    for (key, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (key, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
         if probe.get(key).and_then(Value::as_i64).unwrap_or(0) == 0 {
             probe.insert(key.to_owned(), value.into());
         }

@@ -74,12 +74,13 @@ fn host_ports(container: &mut Object) {
     }
 }
 
-/// `podIP` is the first of `podIPs`, and `hostIP` of `hostIPs`; whichever is missing is filled from the other.
+/// `podIP` is the first of `podIPs`, and `hostIP` of `hostIPs`: a missing one is filled from the other, and where they
+/// differ the single one is right (old kubelets write only that).
 fn mirror_addresses(status: &mut Object, one: &str, many: &str) {
     let single = status.get(one).and_then(Value::as_str).filter(|s| !s.is_empty());
     let first = status.get(many).and_then(Value::as_array).and_then(|l| l.first()?.get("ip")?.as_str());
     match (single, first) {
-        (Some(ip), None) => {
+        (Some(ip), first) if first != Some(ip) => {
             let list = Value::Array(vec![Value::Object(Object::from_iter([("ip".to_owned(), Value::from(ip))]))]);
             status.insert(many.to_owned(), list);
         }

@@ -1,7 +1,7 @@
 //! Object metadata: names, labels, annotations, owners, finalizers; and what an update may not change.
 
 use super::at::{At, Out, same};
-use super::names;
+use crate::names;
 use crate::value::{get, list_at, map_at, str_at};
 use crate::{Object, Value};
 
@@ -36,7 +36,7 @@ impl NameRule {
         match self {
             Self::Subdomain => names::dns_subdomain(name),
             Self::Label => names::dns_label(name),
-            Self::Label1035 => names::dns1035_label(name),
+            Self::Label1035 => names::dns_1035_label(name),
             Self::Segment => names::path_segment(name),
         }
     }
@@ -171,11 +171,15 @@ pub(crate) fn object_meta_update(out: &mut Out, new: &Value, old: &Value) {
     let field = |v: &'_ Value, key: &str| get(v, "metadata").and_then(|m| m.get(key)).cloned();
     if str_at(old, "metadata.deletionTimestamp").is_some() {
         let known = list_at(old, "metadata.finalizers");
-        let added: Vec<&str> =
-            list_at(new, "metadata.finalizers").iter().filter(|f| !known.contains(f)).filter_map(Value::as_str).collect();
+        let added: Vec<&str> = list_at(new, "metadata.finalizers")
+            .iter()
+            .filter(|f| !known.contains(f))
+            .filter_map(Value::as_str)
+            .collect();
         if !added.is_empty() {
-            let detail =
-                format!("no new finalizers can be added if the object is being deleted, found new finalizers {added:?}");
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            );
             out.forbidden(root.child("finalizers"), &detail);
         }
     }

@@ -1,10 +1,13 @@
 //! Table cells: the helpers that the printers of several kinds share, and the default columns.
+//!
+//! Cells are those of upstream's printers (k8s.io/kubernetes/pkg/printers/internalversion), as kubectl expects them.
 
-use gantry_api::{Value, value};
+use gantry_api::{Value, duration, value};
+use jiff::Timestamp;
 
 use super::{Column, Row};
 
-/// A string column that is always shown.
+/// A column that is always shown.
 pub(crate) const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
     Column { name, kind, format: "", description, priority: 0 }
 }
@@ -25,12 +28,120 @@ pub(crate) const NAME: Column = Column {
 
 /// The age column.
 pub(crate) const AGE: Column = column("Age", "string", "Time since the object was created");
+/// Names of the containers of a workload.
+pub(crate) const CONTAINERS: Column = wide("Containers", "string", "Names of the containers in the template");
+/// Images of the containers of a workload.
+pub(crate) const IMAGES: Column = wide("Images", "string", "Images of the containers in the template");
+/// Label selector of a workload or service.
+pub(crate) const SELECTOR: Column = wide("Selector", "string", "Labels of the pods that are meant");
 
 /// The columns of kinds without a printer of their own.
 pub const DEFAULT: &[Column] = &[NAME, column("Created At", "date", "When the object was created (RFC 3339, UTC)")];
 
 /// The row for [`DEFAULT`].
 pub fn default_row(object: &Value) -> Row {
-    let at = |path| Value::from(value::str_at(object, path).unwrap_or_default());
-    Row { cells: vec![at("metadata.name"), at("metadata.creationTimestamp")], conditions: Vec::new() }
+    cells(vec![text(object, "metadata.name").into(), text(object, "metadata.creationTimestamp").into()])
+}
+
+/// A row without conditions.
+pub(crate) fn cells(cells: Vec<Value>) -> Row {
+    Row { cells, conditions: Vec::new() }
+}
+
+/// The string at `path`, or `""`.
+pub(crate) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    value::str_at(object, path).unwrap_or_default()
+}
+
+/// The string at `path`, or `missing` where it is absent or empty.
+pub(crate) fn text_or<'a>(object: &'a Value, path: &str, missing: &'a str) -> &'a str {
+    match text(object, path) {
+        "" => missing,
+        found => found,
+    }
+}
+
+/// The number at `path`, or 0.
+pub(crate) fn number(object: &Value, path: &str) -> i64 {
+    value::i64_at(object, path).unwrap_or(0)
+}
+
+/// The object's name as a cell.
+pub(crate) fn name(object: &Value) -> Value {
+    text(object, "metadata.name").into()
+}
+
+/// The object's age as a cell.
+pub(crate) fn age(object: &Value, now: Timestamp) -> Value {
+    since(text(object, "metadata.creationTimestamp"), now).into()
+}
+
+/// How long ago an RFC 3339 time was, in upstream's short form; `<unknown>` without a time.
+pub(crate) fn since(time: &str, now: Timestamp) -> String {
+    match time.parse::<Timestamp>() {
+        Ok(then) => duration::human(now.as_second() - then.as_second()),
+        Err(_) => "<unknown>".to_owned(),
+    }
+}
+
+/// The container names and images of a pod spec, each joined by commas.
+pub(crate) fn containers(object: &Value, path: &str) -> (String, String) {
+    let list = value::list_at(object, path);
+    let join = |key: &str| {
+        let parts: Vec<&str> = list.iter().map(|c| c.get(key).and_then(Value::as_str).unwrap_or_default()).collect();
+        parts.join(",")
+    };
+    (join("name"), join("image"))
+}
+
+/// `a=b,c=d`, or `<none>` for an absent or empty map.
+pub(crate) fn labels(object: &Value, path: &str) -> String {
+    let Some(map) = value::map_at(object, path).filter(|m| !m.is_empty()) else { return "<none>".to_owned() };
+    let parts: Vec<String> = map.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    parts.join(",")
+}
+
+/// A LabelSelector as one string, requirements sorted by key: `a=b,c in (d,e),!f`; empty for a selector of everything.
+pub(crate) fn selector(object: &Value, path: &str) -> String {
+    let Some(selector) = value::get(object, path) else { return String::new() };
+    let mut parts: Vec<(&str, String)> = Vec::new();
+    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        parts.push((key, format!("{key}={}", value.as_str().unwrap_or_default())));
+    }
+    for requirement in value::list_at(selector, "matchExpressions") {
+        let key = text(requirement, "key");
+        let mut values: Vec<&str> = value::list_at(requirement, "values").iter().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        parts.push((
+            key,
+            match text(requirement, "operator") {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "DoesNotExist" => format!("!{key}"),
+                _ => key.to_owned(),
+            },
+        ));
+    }
+    parts.sort_by(|a, b| a.0.cmp(b.0));
+    let parts: Vec<String> = parts.into_iter().map(|p| p.1).collect();
+    parts.join(",")
+}
+
+/// As [`selector`], with `<none>` for a selector without requirements.
+pub(crate) fn selector_or_none(object: &Value, path: &str) -> String {
+    match selector(object, path) {
+        empty if empty.is_empty() => "<none>".to_owned(),
+        found => found,
+    }
+}
+
+/// The first three of `items` and how many more there are; `<unset>` for none.
+pub(crate) fn first_three(items: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match items {
+        [] => "<unset>".to_owned(),
+        few if few.len() <= SHOWN => few.join(","),
+        many => format!("{} + {} more...", many[..SHOWN].join(","), many.len() - SHOWN),
+    }
 }

@@ -12,6 +12,18 @@ use gantry_api::{Value, validation, value};
 use jiff::Timestamp;
 
 pub mod columns;
+mod config;
+mod event;
+mod namespace;
+mod node;
+pub mod pod;
+mod rbac;
+pub mod service;
+mod small;
+pub mod workload;
+
+#[cfg(test)]
+mod tests;
 
 /// What a strategy may know of the request.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +83,11 @@ pub trait Strategy: Send + Sync {
     /// Changes the object before it is admitted and validated on create: resets what a client may not set, computes
     /// what upstream computes. It is defaulted, has its system metadata, and status is reset if the kind has one.
     fn prepare_create(&self, _ctx: &Ctx<'_>, _object: &mut Value) {}
+
+    /// Whether `status` is emptied on create for a kind with `/status`.
+    fn resets_status(&self) -> bool {
+        true
+    }
 
     /// As [`Strategy::prepare_create`] for an update; status is the old one already.
     fn prepare_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
@@ -164,6 +181,21 @@ impl Strategy for Plain {}
 #[must_use]
 pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
     match (kind.group, kind.kind) {
+        ("", "ConfigMap") => &config::ConfigMap,
+        ("", "Event") => &event::Event,
+        ("", "Namespace") => &namespace::Namespace,
+        ("", "Node") => &node::Node,
+        ("", "Pod") => &pod::Pod,
+        ("", "Secret") => &config::Secret,
+        ("", "Service") => &service::Service,
+        ("", "ServiceAccount") => &config::ServiceAccount,
+        ("apps", "Deployment") => &workload::Deployment,
+        ("apps", "ReplicaSet") => &workload::ReplicaSet,
+        ("coordination.k8s.io", "Lease") => &small::Lease,
+        ("discovery.k8s.io", "EndpointSlice") => &small::EndpointSlice,
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
+        ("scheduling.k8s.io", "PriorityClass") => &small::PriorityClass,
         _ => &Plain,
     }
 }

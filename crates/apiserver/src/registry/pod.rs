@@ -1,0 +1,175 @@
+//! Pods: what a new one starts with, graceful deletion, binding; their cells are in [`cells`].
+
+mod cells;
+pub(crate) mod qos;
+mod warnings;
+
+use std::borrow::Cow;
+
+use gantry_api::status::Status;
+use gantry_api::{Object, Value, value};
+use serde_json::json;
+
+use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
+
+pub(crate) use warnings::template as template_warnings;
+
+/// The strategy of pods.
+pub(super) struct Pod;
+
+impl Strategy for Pod {
+    fn prepare_create(&self, _ctx: &Ctx<'_>, pod: &mut Value) {
+        let mut status = json!({"phase": "Pending", "qosClass": qos::class(pod)});
+        if !value::list_at(pod, "spec.schedulingGates").is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null, "lastTransitionTime": null,
+            }]);
+        }
+        value::set(pod, "status", status);
+    }
+
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        if let Some(class) = value::str_at(old, "status.qosClass") {
+            value::set_default(new, "status.qosClass", class);
+        }
+    }
+
+    fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        // An update cannot change what is warned about, and status writers would see it again and again.
+        if old.is_some() { Vec::new() } else { warnings::pod(pod) }
+    }
+
+    fn delete(&self, old: &Value, grace_period_seconds: Option<i64>) -> Deletion {
+        let asked = grace_period_seconds.map(|s| if s < 0 { 1 } else { s });
+        if value::str_at(old, "metadata.deletionTimestamp").is_some() {
+            let Some(granted) = value::i64_at(old, "metadata.deletionGracePeriodSeconds") else {
+                return Deletion::Remove;
+            };
+            return match asked {
+                Some(seconds) if seconds >= granted => Deletion::Pending,
+                Some(0) => Deletion::Remove,
+                Some(seconds) => Deletion::Graceful { seconds },
+                None => Deletion::Pending,
+            };
+        }
+        let own = || match value::i64_at(old, "spec.terminationGracePeriodSeconds").unwrap_or(0) {
+            negative if negative < 0 => 1,
+            seconds => seconds,
+        };
+        let unscheduled = value::str_at(old, "spec.nodeName").is_none_or(str::is_empty);
+        match asked.unwrap_or_else(own) {
+            0 => Deletion::Remove,
+            _ if unscheduled || is_terminal(old) => Deletion::Remove,
+            seconds => Deletion::Graceful { seconds },
+        }
+    }
+
+    fn field_value<'a>(&self, pod: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "spec.host" => Some(text(pod, "spec.nodeName")),
+            "spec.nodeName"
+            | "spec.restartPolicy"
+            | "spec.schedulerName"
+            | "spec.serviceAccountName"
+            | "status.phase"
+            | "status.podIP"
+            | "status.nominatedNodeName" => Some(text(pod, path)),
+            "spec.hostNetwork" => Some(Cow::Borrowed(if value::bool_at(pod, path) { "true" } else { "false" })),
+            "status.podIPs" => {
+                let ips = value::list_at(pod, path).iter().filter_map(|ip| ip.get("ip")?.as_str());
+                Some(Cow::Owned(ips.collect::<Vec<_>>().join(",")))
+            }
+            _ => metadata_field(pod, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        cells::COLUMNS
+    }
+
+    fn row(&self, pod: &Value, now: jiff::Timestamp) -> Row {
+        cells::row(pod, now)
+    }
+}
+
+/// Whether the pod has ended for good.
+pub(crate) fn is_terminal(pod: &Value) -> bool {
+    matches!(value::str_at(pod, "status.phase"), Some("Succeeded" | "Failed"))
+}
+
+/// Assigns a stored pod to the node that a `Binding` names, as `pods/binding` does.
+///
+/// # Errors
+/// 400 for a binding without a node, 409 for a pod that cannot be bound (deleted, bound, gated, another uid).
+pub fn bind(pod: &mut Value, binding: &Value, now: jiff::Timestamp) -> Result<(), Status> {
+    let name = text(pod, "metadata.name").into_owned();
+    let conflict = |why: String| Err(Status::conflict("", "pods/binding", &name, &why));
+    let kind = text(binding, "target.kind");
+    if !matches!(&*kind, "" | "Node") {
+        let path = gantry_api::field::Path::new("target").child("kind");
+        let error = gantry_api::field::Error::not_supported(&path, &*kind, &["Node", "<empty>"]);
+        return Err(Status::invalid("", "Binding", &name, &[error]));
+    }
+    let node = text(binding, "target.name");
+    if node.is_empty() {
+        let path = gantry_api::field::Path::new("target").child("name");
+        return Err(Status::invalid("", "Binding", &name, &[gantry_api::field::Error::required(&path, "")]));
+    }
+    let (wanted, uid) = (text(binding, "metadata.uid"), text(pod, "metadata.uid"));
+    if !wanted.is_empty() && wanted != uid {
+        return conflict(format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). \
+             The object might have been deleted and then recreated"
+        ));
+    }
+    if value::str_at(pod, "metadata.deletionTimestamp").is_some() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let bound = text(pod, "spec.nodeName");
+    if !bound.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {:?}", &*bound));
+    }
+    if !value::list_at(pod, "spec.schedulingGates").is_empty() {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    value::set(pod, "spec.nodeName", &*node);
+    for (key, value) in value::map_at(binding, "metadata.annotations").into_iter().flatten() {
+        if let Some(map) = value::object_mut(pod, "metadata.annotations") {
+            map.insert(key.clone(), value.clone());
+        }
+    }
+    for (key, value) in value::map_at(binding, "metadata.labels").into_iter().flatten() {
+        if let Some(map) = value::object_mut(pod, "metadata.labels") {
+            map.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    mark_scheduled(pod, now);
+    Ok(())
+}
+
+/// Sets the condition `PodScheduled` to true.
+fn mark_scheduled(pod: &mut Value, now: jiff::Timestamp) {
+    let now = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    let Some(status) = value::object_mut(pod, "status") else { return };
+    let conditions = status.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
+    if conditions.is_null() {
+        *conditions = Value::Array(Vec::new());
+    }
+    let Some(list) = conditions.as_array_mut() else { return };
+    let scheduled = Object::from_iter([
+        ("lastProbeTime".to_owned(), Value::Null),
+        ("lastTransitionTime".to_owned(), now.into()),
+        ("status".to_owned(), "True".into()),
+        ("type".to_owned(), "PodScheduled".into()),
+    ]);
+    match list.iter_mut().find(|c| c.get("type").and_then(Value::as_str) == Some("PodScheduled")) {
+        Some(condition) if condition.get("status").and_then(Value::as_str) == Some("True") => {}
+        Some(condition) => *condition = Value::Object(scheduled),
+        None => list.push(Value::Object(scheduled)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Golden cells of pods in many states, graceful deletion, quality of service, binding.
+
+use gantry_api::Value;
+use serde_json::json;
+
+use super::{bind, qos};
+use crate::registry::tests::{ctx, kind, now};
+use crate::registry::{Deletion, strategy};
+
+/// A pod with containers `a` and `b`, and the given status, 65 s old.
+fn pod(status: Value) -> Value {
+    json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-02T03:03:00Z"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "a"}, {"name": "b"}]}, "status": status})
+}
+
+fn check(pod: &Value, ready: &str, status: &str, restarts: &str) {
+    let row = strategy(kind("", "Pod")).row(pod, now());
+    assert_eq!(row.cells[1..4], [Value::from(ready), status.into(), restarts.into()], "{pod}");
+}
+
+fn container(state: Value, ready: bool, restarts: i64) -> Value {
+    json!({"name": "a", "state": state, "ready": ready, "restartCount": restarts})
+}
+
+#[test]
+fn golden_rows() {
+    let mut pod = pod(json!({"phase": "Running", "podIPs": [{"ip": "10.244.1.2"}], "nominatedNodeName": "n2",
+        "conditions": [{"type": "Ready", "status": "True"}, {"type": "x/gate", "status": "True"}],
+        "containerStatuses": [container(json!({"running": {}}), true, 0), container(json!({"running": {}}), false, 0)]}));
+    let row = |pod: &Value| strategy(kind("", "Pod")).row(pod, now());
+    pod["spec"]["readinessGates"] = json!([{"conditionType": "x/gate"}, {"conditionType": "y/gate"}]);
+    assert_eq!(
+        Value::Array(row(&pod).cells),
+        json!(["p", "1/2", "Running", "0", "65s", "10.244.1.2", "n1", "n2", "1/2"])
+    );
+    assert_eq!(row(&pod).conditions, Vec::<Value>::new());
+    let pending =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}, "status": {"phase": "Pending"}});
+    assert_eq!(
+        Value::Array(row(&pending).cells),
+        json!(["p", "0/1", "Pending", "0", "<unknown>", "<none>", "<none>", "<none>", "<none>"])
+    );
+    let done = json!({"metadata": {"name": "p"}, "status": {"phase": "Succeeded"}});
+    assert_eq!(row(&done).conditions[0]["type"], "Completed");
+}
+
+#[test]
+fn statuses_of_containers() {
+    let running = || container(json!({"running": {"startedAt": "2026-01-02T03:00:00Z"}}), true, 0);
+    let waiting = |reason: &str| container(json!({"waiting": {"reason": reason}}), false, 4);
+    let status = |list: Vec<Value>| json!({"phase": "Running", "containerStatuses": list});
+    check(&pod(status(vec![running(), running()])), "2/2", "Running", "0");
+    check(&pod(status(vec![running(), waiting("ImagePullBackOff")])), "1/2", "ImagePullBackOff", "4");
+    check(&pod(status(vec![waiting("ContainerCreating"), running()])), "1/2", "ContainerCreating", "4");
+    let mut crashing = waiting("CrashLoopBackOff");
+    crashing["lastState"] = json!({"terminated": {"exitCode": 1, "finishedAt": "2026-01-02T02:59:05Z"}});
+    check(&pod(status(vec![crashing, running()])), "1/2", "CrashLoopBackOff", "4 (5m ago)");
+    let ended = |end: Value| container(json!({"terminated": end}), false, 0);
+    check(&pod(status(vec![ended(json!({"exitCode": 137, "reason": "OOMKilled"}))])), "0/2", "OOMKilled", "0");
+    check(&pod(status(vec![ended(json!({"exitCode": 2}))])), "0/2", "ExitCode:2", "0");
+    check(&pod(status(vec![ended(json!({"exitCode": 0, "signal": 9}))])), "0/2", "Signal:9", "0");
+    let completed = || ended(json!({"exitCode": 0, "reason": "Completed"}));
+    check(&pod(status(vec![completed(), completed()])), "0/2", "Completed", "0");
+    check(&pod(status(vec![completed(), running()])), "1/2", "NotReady", "0");
+    let mut half = status(vec![completed(), running()]);
+    half["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+    check(&pod(half), "1/2", "Running", "0");
+}
+
+#[test]
+fn statuses_of_pods() {
+    check(&pod(json!({"phase": "Failed", "reason": "Evicted"})), "0/2", "Evicted", "0");
+    let gated = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "reason": "SchedulingGated"}]});
+    check(&pod(gated), "0/2", "SchedulingGated", "0");
+    let mut deleting = pod(json!({"phase": "Running"}));
+    deleting["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:35Z".into();
+    check(&deleting, "0/2", "Terminating", "0");
+    deleting["status"]["reason"] = "NodeLost".into();
+    check(&deleting, "0/2", "Unknown", "0");
+    deleting["status"] = json!({"phase": "Succeeded", "reason": "Completed"});
+    check(&deleting, "0/2", "Completed", "0");
+}
+
+#[test]
+fn statuses_of_init_containers() {
+    let with_init = |statuses: Value, main: Value| {
+        let mut pod = pod(json!({"phase": "Pending", "initContainerStatuses": statuses, "containerStatuses": main}));
+        pod["spec"]["initContainers"] = json!([{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]);
+        pod
+    };
+    let init = |name: &str, state: Value| json!({"name": name, "state": state, "restartCount": 1});
+    let creating = || json!([container(json!({"waiting": {"reason": "PodInitializing"}}), false, 0)]);
+    check(&with_init(json!([init("i", json!({"running": {}}))]), creating()), "0/3", "Init:0/2", "1");
+    check(
+        &with_init(json!([init("i", json!({"waiting": {"reason": "CrashLoopBackOff"}}))]), creating()),
+        "0/3",
+        "Init:CrashLoopBackOff",
+        "1",
+    );
+    check(
+        &with_init(json!([init("i", json!({"waiting": {"reason": "PodInitializing"}}))]), creating()),
+        "0/3",
+        "Init:0/2",
+        "1",
+    );
+    check(
+        &with_init(json!([init("i", json!({"terminated": {"exitCode": 1, "reason": "Error"}}))]), creating()),
+        "0/3",
+        "Init:Error",
+        "1",
+    );
+    check(
+        &with_init(json!([init("i", json!({"terminated": {"exitCode": 3}}))]), creating()),
+        "0/3",
+        "Init:ExitCode:3",
+        "1",
+    );
+    let done = init("i", json!({"terminated": {"exitCode": 0}}));
+    check(&with_init(json!([done, init("s", json!({"running": {}}))]), creating()), "0/3", "Init:1/2", "2");
+    let mut sidecar = init("s", json!({"running": {}}));
+    sidecar["started"] = true.into();
+    sidecar["ready"] = true.into();
+    check(&with_init(json!([done, sidecar]), creating()), "1/3", "PodInitializing", "1");
+    let running = json!([container(json!({"running": {}}), true, 0), container(json!({"running": {}}), true, 0)]);
+    let mut pod = with_init(json!([done, sidecar]), running);
+    pod["status"]["phase"] = "Running".into();
+    check(&pod, "3/3", "Running", "1");
+}
+
+#[test]
+fn graceful_deletion() {
+    let strategy = strategy(kind("", "Pod"));
+    let mut pod = pod(json!({"phase": "Running"}));
+    pod["spec"]["terminationGracePeriodSeconds"] = 30.into();
+    let decide = |pod: &Value, grace| strategy.delete(pod, grace);
+    assert_eq!(decide(&pod, None), Deletion::Graceful { seconds: 30 });
+    assert_eq!(decide(&pod, Some(5)), Deletion::Graceful { seconds: 5 });
+    assert_eq!(decide(&pod, Some(-1)), Deletion::Graceful { seconds: 1 });
+    assert_eq!(decide(&pod, Some(0)), Deletion::Remove);
+    let mut done = pod.clone();
+    done["status"]["phase"] = "Failed".into();
+    assert_eq!(decide(&done, None), Deletion::Remove);
+    let mut unbound = pod.clone();
+    unbound["spec"]["nodeName"] = "".into();
+    assert_eq!(decide(&unbound, Some(7)), Deletion::Remove);
+    pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:35Z".into();
+    pod["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+    assert_eq!(decide(&pod, None), Deletion::Pending);
+    assert_eq!(decide(&pod, Some(30)), Deletion::Pending);
+    assert_eq!(decide(&pod, Some(10)), Deletion::Graceful { seconds: 10 });
+    assert_eq!(decide(&pod, Some(0)), Deletion::Remove);
+}
+
+#[test]
+fn quality_of_service() {
+    let check = |resources: Value, expected: &str| {
+        assert_eq!(qos::class(&json!({"spec": {"containers": [{"resources": resources}]}})), expected);
+    };
+    check(json!({}), "BestEffort");
+    check(json!({"requests": {"cpu": "0"}}), "BestEffort");
+    check(json!({"requests": {"cpu": "1"}}), "Burstable");
+    check(json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}), "Burstable");
+    check(
+        json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}),
+        "Guaranteed",
+    );
+    check(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1G"}}), "Burstable");
+    let mixed = json!({"spec": {"containers": [
+        {"resources": {"limits": {"cpu": "1", "memory": "1"}, "requests": {"cpu": "1", "memory": "1"}}}, {}]}});
+    assert_eq!(qos::class(&mixed), "Burstable");
+}
+
+#[test]
+fn new_pods_are_pending() {
+    let kind = kind("", "Pod");
+    let mut pod = pod(json!({"phase": "Running", "podIP": "1.2.3.4"}));
+    strategy(kind).prepare_create(&ctx(kind), &mut pod);
+    assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+    pod["spec"]["schedulingGates"] = json!([{"name": "g"}]);
+    strategy(kind).prepare_create(&ctx(kind), &mut pod);
+    assert_eq!(pod["status"]["conditions"][0]["reason"], "SchedulingGated");
+}
+
+#[test]
+fn binding_assigns_a_node_once() {
+    let unbound = json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "a"}}, "spec": {}, "status": {}});
+    let binding = json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "b", "rack": "r"}, "annotations": {"k": "v"}},
+        "target": {"kind": "Node", "name": "n1"}});
+    let mut pod = unbound.clone();
+    bind(&mut pod, &binding, now()).expect("can be bound");
+    assert_eq!(
+        pod,
+        json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "a", "rack": "r"}, "annotations": {"k": "v"}},
+            "spec": {"nodeName": "n1"}, "status": {"conditions": [{"type": "PodScheduled", "status": "True",
+                "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"}]}})
+    );
+    let refused = |pod: &Value, binding: &Value| bind(&mut pod.clone(), binding, now()).expect_err("refused").message;
+    let prefix = "Operation cannot be fulfilled on pods/binding \"p\": ";
+    assert_eq!(refused(&pod, &binding), format!("{prefix}pod p is already assigned to node \"n1\""));
+    let mut gated = unbound.clone();
+    gated["spec"]["schedulingGates"] = json!([{"name": "g"}]);
+    assert_eq!(refused(&gated, &binding), format!("{prefix}pod p has non-empty .spec.schedulingGates"));
+    let mut deleting = unbound.clone();
+    deleting["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:35Z".into();
+    assert_eq!(refused(&deleting, &binding), format!("{prefix}pod p is being deleted, cannot be assigned to a host"));
+    assert!(
+        refused(&unbound, &json!({"metadata": {"uid": "x"}, "target": {"name": "n"}}))
+            .contains("does not match the UID")
+    );
+    assert!(refused(&unbound, &json!({"target": {}})).contains("target.name: Required value"));
+}
+
+#[test]
+fn warnings() {
+    let pod = json!({"metadata": {"name": "p"}, "spec": {
+        "nodeSelector": {"beta.kubernetes.io/os": "linux"},
+        "containers": [{"name": "c", "env": [{"name": "A"}, {"name": "A"}],
+            "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "TCP"}, {"containerPort": 80, "protocol": "UDP"}],
+            "resources": {"limits": {"memory": "100m"}}}]}});
+    let strategy = strategy(kind("", "Pod"));
+    assert_eq!(
+        strategy.warnings(&pod, None),
+        [
+            "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
+        ]
+    );
+    assert_eq!(strategy.warnings(&pod, Some(&pod)), Vec::<String>::new());
+}

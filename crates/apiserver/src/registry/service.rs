@@ -1,0 +1,260 @@
+//! Services: which allocated values an update inherits or drops, address families, cells.
+//!
+//! Allocating addresses and ports is the pipeline's work; this is what can be said without looking at other services.
+
+mod cells;
+
+use std::borrow::Cow;
+
+use gantry_api::field::{Error, Errors, Path};
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, validation, value};
+use serde_json::json;
+
+use super::columns::text;
+use super::{Column, Ctx, Row, Strategy, metadata_field};
+
+/// The strategy of services.
+pub(super) struct Service;
+
+impl Strategy for Service {
+    fn prepare_create(&self, _ctx: &Ctx<'_>, service: &mut Value) {
+        if !text(service, "spec.clusterIP").is_empty() && value::list_at(service, "spec.clusterIPs").is_empty() {
+            let ip = text(service, "spec.clusterIP").to_owned();
+            value::set(service, "spec.clusterIPs", json!([ip]));
+        }
+        families(service);
+    }
+
+    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        normalize_cluster_ips(new, old);
+        drop_type_dependent(new, old);
+        inherit_allocated(new, old);
+        families(new);
+    }
+
+    fn validate_create(&self, kind: &'static KindInfo, service: &Value) -> Errors {
+        let mut errors = validation::create(kind, service);
+        errors.extend(single_stack(service));
+        errors
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        let mut errors = validation::update(kind, new, old);
+        errors.extend(single_stack(new));
+        errors
+    }
+
+    fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        if is_headless(service) {
+            if !text(service, "spec.loadBalancerIP").is_empty() {
+                out.push("spec.loadBalancerIP is ignored for headless services".to_owned());
+            }
+            if !value::list_at(service, "spec.externalIPs").is_empty() {
+                out.push("spec.externalIPs is ignored for headless services".to_owned());
+            }
+            if text(service, "spec.sessionAffinity") == "ClientIP" {
+                out.push("spec.SessionAffinity is ignored for headless services".to_owned());
+            }
+        }
+        out
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
+    fn field_value<'a>(&self, service: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "spec.clusterIP" | "spec.type" => Some(text(service, path).into()),
+            _ => metadata_field(service, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        cells::COLUMNS
+    }
+
+    fn row(&self, service: &Value, now: jiff::Timestamp) -> Row {
+        cells::row(service, now)
+    }
+}
+
+/// Whether this type has cluster IPs (or is headless).
+#[must_use]
+pub fn needs_cluster_ip(service: &Value) -> bool {
+    matches!(text(service, "spec.type"), "ClusterIP" | "NodePort" | "LoadBalancer")
+}
+
+/// Whether each port has a node port.
+#[must_use]
+pub fn needs_node_ports(service: &Value) -> bool {
+    match text(service, "spec.type") {
+        "NodePort" => true,
+        "LoadBalancer" => value::get(service, "spec.allocateLoadBalancerNodePorts") != Some(&Value::Bool(false)),
+        _ => false,
+    }
+}
+
+/// Whether nodes answer health checks for it on a port of their own.
+#[must_use]
+pub fn needs_health_check_node_port(service: &Value) -> bool {
+    text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
+}
+
+/// Whether it has no cluster IP on purpose.
+#[must_use]
+pub fn is_headless(service: &Value) -> bool {
+    text(service, "spec.clusterIP") == "None"
+}
+
+fn is_externally_accessible(service: &Value) -> bool {
+    match text(service, "spec.type") {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !value::list_at(service, "spec.externalIPs").is_empty(),
+        _ => false,
+    }
+}
+
+fn same(new: &Value, old: &Value, path: &str) -> bool {
+    value::get(new, path) == value::get(old, path)
+}
+
+/// Old clients know only `clusterIP`: what they do to it is done to `clusterIPs`.
+fn normalize_cluster_ips(new: &mut Value, old: &Value) {
+    let (ip, before) = (text(new, "spec.clusterIP").to_owned(), text(old, "spec.clusterIP"));
+    if ip == before || !same(new, old, "spec.clusterIPs") {
+        if !ip.is_empty() && before.is_empty() && value::list_at(new, "spec.clusterIPs").is_empty() {
+            value::set(new, "spec.clusterIPs", json!([ip]));
+        }
+        return;
+    }
+    if ip.is_empty() {
+        value::remove(new, "spec.clusterIPs");
+    } else {
+        value::set(new, "spec.clusterIPs", json!([ip]));
+    }
+}
+
+/// When a new type has no use for a value and the client just sent the old one back, it goes.
+fn drop_type_dependent(new: &mut Value, old: &Value) {
+    if needs_cluster_ip(old) && !needs_cluster_ip(new) {
+        if same(new, old, "spec.clusterIPs") {
+            value::remove(new, "spec.clusterIP");
+            value::remove(new, "spec.clusterIPs");
+        }
+        remove_same(new, old, &["spec.ipFamilies", "spec.ipFamilyPolicy", "spec.internalTrafficPolicy"]);
+    }
+    if needs_node_ports(old) && !needs_node_ports(new) && node_ports(new) == node_ports(old) {
+        for port in ports_mut(new) {
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+        }
+    }
+    if needs_health_check_node_port(old) && !needs_health_check_node_port(new) {
+        remove_same(new, old, &["spec.healthCheckNodePort"]);
+    }
+    let balanced = |s: &Value| text(s, "spec.type") == "LoadBalancer";
+    if balanced(old) && !balanced(new) {
+        remove_same(new, old, &["spec.allocateLoadBalancerNodePorts", "spec.loadBalancerClass"]);
+    }
+    if is_externally_accessible(old) && !is_externally_accessible(new) {
+        remove_same(new, old, &["spec.externalTrafficPolicy"]);
+    }
+}
+
+fn remove_same(new: &mut Value, old: &Value, paths: &[&str]) {
+    for path in paths {
+        if same(new, old, path) {
+            value::remove(new, path);
+        }
+    }
+}
+
+fn node_ports(service: &Value) -> Vec<i64> {
+    value::list_at(service, "spec.ports").iter().map(|p| value::i64_at(p, "nodePort").unwrap_or(0)).collect()
+}
+
+fn ports_mut(service: &mut Value) -> impl Iterator<Item = &mut Value> {
+    value::get_mut(service, "spec.ports").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// A client that does not send allocated values keeps them; node ports are matched by port name.
+fn inherit_allocated(new: &mut Value, old: &Value) {
+    if needs_cluster_ip(old) && needs_cluster_ip(new) {
+        if text(new, "spec.clusterIP").is_empty() {
+            copy(new, old, "spec.clusterIP");
+        }
+        if value::list_at(new, "spec.clusterIPs").is_empty() && same(new, old, "spec.clusterIP") {
+            copy(new, old, "spec.clusterIPs");
+        }
+    }
+    if needs_node_ports(old) && needs_node_ports(new) {
+        let kept: Vec<i64> = node_ports(new).into_iter().filter(|p| *p != 0).collect();
+        for port in ports_mut(new).filter(|p| value::i64_at(p, "nodePort").unwrap_or(0) == 0) {
+            let same_name = |p: &&Value| text(p, "name") == text(port, "name");
+            let before = value::list_at(old, "spec.ports").iter().rfind(same_name);
+            if let Some(number) = before.and_then(|p| value::i64_at(p, "nodePort")).filter(|n| !kept.contains(n)) {
+                value::set(port, "nodePort", number);
+            }
+        }
+    }
+    if needs_health_check_node_port(old) && needs_health_check_node_port(new) {
+        let number = value::i64_at(old, "spec.healthCheckNodePort").unwrap_or(0);
+        if number != 0 && value::i64_at(new, "spec.healthCheckNodePort").unwrap_or(0) == 0 {
+            value::set(new, "spec.healthCheckNodePort", number);
+        }
+    }
+}
+
+fn copy(new: &mut Value, old: &Value, path: &str) {
+    if let Some(found) = value::get(old, path) {
+        value::set(new, path, found.clone());
+    }
+}
+
+/// Families of a cluster that has IPv4 only. A headless service without selector claims both, as its endpoints are not ours.
+fn families(service: &mut Value) {
+    if !needs_cluster_ip(service) {
+        return;
+    }
+    let selector = value::map_at(service, "spec.selector").is_some_and(|s| !s.is_empty());
+    if is_headless(service) && !selector {
+        value::set_default(service, "spec.ipFamilyPolicy", "RequireDualStack");
+        if value::list_at(service, "spec.ipFamilies").is_empty() {
+            let dual = text(service, "spec.ipFamilyPolicy") != "SingleStack";
+            value::set(service, "spec.ipFamilies", if dual { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) });
+        }
+        return;
+    }
+    value::set_default(service, "spec.ipFamilyPolicy", "SingleStack");
+    if value::list_at(service, "spec.ipFamilies").is_empty() {
+        value::set(service, "spec.ipFamilies", json!(["IPv4"]));
+    }
+}
+
+/// What a cluster without IPv6 cannot give.
+fn single_stack(service: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let selector = value::map_at(service, "spec.selector").is_some_and(|s| !s.is_empty());
+    if !needs_cluster_ip(service) || (is_headless(service) && !selector) {
+        return errors;
+    }
+    let spec = Path::new("spec");
+    if text(service, "spec.ipFamilyPolicy") == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(Error::invalid(&spec.child("ipFamilyPolicy"), "RequireDualStack", detail));
+    }
+    for (index, family) in value::list_at(service, "spec.ipFamilies").iter().enumerate() {
+        if family != "IPv4" {
+            let path = spec.child("ipFamilies").index(index);
+            errors.push(Error::invalid(&path, family.clone(), "not configured on this cluster"));
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Deployments and ReplicaSets: replica counts, containers and selectors in their cells, and `/scale`.
+
+use std::borrow::Cow;
+
+use gantry_api::field::{Error, Errors, Path};
+use gantry_api::{Value, value};
+use serde_json::json;
+
+use super::columns::{
+    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, name, number, selector, selector_or_none,
+    text,
+};
+use super::pod::template_warnings;
+use super::{Column, Row, Strategy, metadata_field};
+
+/// The strategy of deployments.
+pub(super) struct Deployment;
+/// The strategy of replica sets.
+pub(super) struct ReplicaSet;
+
+const TEMPLATE_CONTAINERS: &str = "spec.template.spec.containers";
+
+impl Strategy for Deployment {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        changed_template_warnings(object, old)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Ready", "string", "Ready pods of the wanted ones"),
+                column("Up-to-date", "string", "Pods of the newest template"),
+                column("Available", "string", "Pods that have been ready long enough"),
+                AGE,
+                CONTAINERS,
+                IMAGES,
+                SELECTOR,
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
+        let (names, images) = containers(object, TEMPLATE_CONTAINERS);
+        cells(vec![
+            name(object),
+            format!("{}/{}", number(object, "status.readyReplicas"), number(object, "spec.replicas")).into(),
+            number(object, "status.updatedReplicas").into(),
+            number(object, "status.availableReplicas").into(),
+            age(object, now),
+            names.into(),
+            images.into(),
+            selector(object, "spec.selector").into(),
+        ])
+    }
+}
+
+impl Strategy for ReplicaSet {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        changed_template_warnings(object, old)
+    }
+
+    fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "status.replicas" => Some(number(object, path).to_string().into()),
+            _ => metadata_field(object, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Desired", "integer", "Pods that are wanted"),
+                column("Current", "integer", "Pods that exist"),
+                column("Ready", "integer", "Pods that are ready"),
+                AGE,
+                CONTAINERS,
+                IMAGES,
+                SELECTOR,
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
+        let (names, images) = containers(object, TEMPLATE_CONTAINERS);
+        cells(vec![
+            name(object),
+            number(object, "spec.replicas").into(),
+            number(object, "status.replicas").into(),
+            number(object, "status.readyReplicas").into(),
+            age(object, now),
+            names.into(),
+            images.into(),
+            selector_or_none(object, "spec.selector").into(),
+        ])
+    }
+}
+
+fn changed_template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = |o| value::get(o, "spec.template");
+    if old.is_some_and(|old| template(old) == template(object)) { Vec::new() } else { template_warnings(object) }
+}
+
+/// The autoscaling/v1 `Scale` of a workload.
+#[must_use]
+pub fn scale(workload: &Value) -> Value {
+    let mut metadata = json!({});
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(found) = value::get(workload, "metadata").and_then(|m| m.get(key)) {
+            metadata[key] = found.clone();
+        }
+    }
+    let mut status = json!({"replicas": number(workload, "status.replicas")});
+    let selector = selector(workload, "spec.selector");
+    if !selector.is_empty() {
+        status["selector"] = selector.into();
+    }
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": number(workload, "spec.replicas")}, "status": status,
+    })
+}
+
+/// Writes the replicas that a `Scale` asks for into its workload; the caller compares names and resource versions.
+///
+/// # Errors
+/// The field errors of the `Scale`.
+pub fn rescale(workload: &mut Value, scale: &Value) -> Result<(), Errors> {
+    let replicas = number(scale, "spec.replicas");
+    let mut errors = Errors::new();
+    if text(scale, "metadata.name") != text(workload, "metadata.name") {
+        let path = Path::new("metadata").child("name");
+        errors.push(Error::invalid(&path, text(scale, "metadata.name"), "must match the object that is scaled"));
+    }
+    if replicas < 0 {
+        let path = Path::new("spec").child("replicas");
+        errors.push(Error::invalid(&path, replicas, "must be greater than or equal to 0"));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    value::set(workload, "spec.replicas", replicas);
+    Ok(())
+}
