@@ -2,13 +2,16 @@
 //!
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
+pub mod canon;
 pub mod decode;
 pub mod defaults;
 pub mod duration;
 pub mod field;
 pub mod kinds;
+pub mod meta;
 pub mod names;
 pub mod quantity;
+pub mod selector;
 pub mod status;
 pub mod table;
 pub mod validation;

@@ -8,8 +8,8 @@ use crate::status::Status;
 
 /// Aliases in one body; manifests use a handful.
 const MAX_ALIASES: usize = 1_000;
-/// Nodes after aliases are expanded: a 3 MiB body of two-byte nodes stays below it.
-const MAX_NODES: usize = 2_000_000;
+/// Nodes after aliases are expanded: far above what a 3 MiB manifest holds.
+const MAX_NODES: usize = 500_000;
 
 fn settings() -> Options {
     options! {
