@@ -7,7 +7,7 @@
 //! ```no_run
 //! # use std::sync::Arc;
 //! # use gantry_store::{Store, cache::{Cache, Config, JsonAsIs, Scope, ViewSpec}};
-//! # async fn example(store: Arc<dyn Store>, shutdown: gantry_common::shutdown::Shutdown) -> anyhow::Result<()> {
+//! # async fn example(store: Arc<dyn Store>, shutdown: gantry_common::shutdown::Shutdown) -> Result<(), Box<dyn std::error::Error>> {
 //! let pods = ViewSpec::new("/registry/pods/").index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
 //! let (cache, driver) = Cache::new(Config::default(), store, Arc::new(JsonAsIs), vec![pods]);
 //! gantry_common::task::spawn("store-cache", driver.run(shutdown));

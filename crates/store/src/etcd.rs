@@ -1,0 +1,312 @@
+//! `Store` on etcd (3.4 or newer) through etcd-client.
+//!
+//! All calls share one HTTP/2 connection per endpoint and pipeline on it. Calls have a deadline; within it a read is
+//! tried again, and a write too where it certainly has not been sent.
+
+use std::time::Duration;
+
+use etcd_client::proto::{PbResponseOp, PbTxnOpResponse};
+use etcd_client::{CompactionOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient, WatchOptions};
+use gantry_common::backoff::Backoff;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::error::{Error, Result};
+use crate::store::{KeyValue, LeaseId, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
+
+mod convert;
+mod watch;
+
+use convert::{failure, key_value, prefix_end, revision};
+
+/// Keys per range call: 1,500 objects of usual size stay far below the decode limit.
+const PAGE_KEYS: usize = 1_500;
+/// Largest answer accepted; tonic's default of 4 MiB is less than one page.
+const DECODE_LIMIT_BYTES: usize = 64 << 20;
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// Client certificate and trust, in PEM.
+#[derive(Clone)]
+pub struct EtcdTls {
+    /// The authority that signed etcd's serving certificate.
+    pub ca: Vec<u8>,
+    /// Our certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+}
+
+/// How to reach etcd.
+#[derive(Clone)]
+pub struct EtcdConfig {
+    /// URLs, e.g. `https://127.0.0.1:2379`; requests are spread over those that answer.
+    pub endpoints: Vec<String>,
+    /// Required for https.
+    pub tls: Option<EtcdTls>,
+    /// Deadline of a call.
+    pub timeout: Duration,
+    /// Calls under way at a time; more wait within their deadline.
+    pub max_in_flight: usize,
+}
+
+impl EtcdConfig {
+    /// Defaults: 10 s, 4,096 calls.
+    #[must_use]
+    pub fn new(endpoints: Vec<String>) -> Self {
+        Self { endpoints, tls: None, timeout: Duration::from_secs(10), max_in_flight: 4_096 }
+    }
+
+    /// With a client certificate.
+    #[must_use]
+    pub fn with_tls(mut self, tls: EtcdTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+}
+
+/// etcd as a [`Store`].
+pub struct EtcdStore {
+    kv: KvClient,
+    watch: WatchClient,
+    lease: LeaseClient,
+    maintenance: MaintenanceClient,
+    timeout: Duration,
+    in_flight: Semaphore,
+}
+
+impl EtcdStore {
+    /// Prepares the client; connections are made (and made again) when they are needed, so etcd need not run yet.
+    ///
+    /// # Errors
+    /// `Invalid`: a URL or the TLS material cannot be used.
+    pub async fn connect(config: &EtcdConfig) -> Result<Self> {
+        let doing = "preparing the etcd client";
+        let invalid = |detail: String| Error::Invalid { doing, detail };
+        let endpoints: Vec<Endpoint> =
+            config.endpoints.iter().map(|url| endpoint(url, config).map_err(&invalid)).collect::<Result<_>>()?;
+        let channel = match endpoints.as_slice() {
+            [] => return Err(invalid("no endpoint given".to_owned())),
+            [one] => one.connect_lazy(),
+            several => Channel::balance_list(several.iter().cloned()),
+        };
+        let client = etcd_client::Client::from_channel(etcd_client::Channel::Tonic(channel), None)
+            .await
+            .map_err(|error| failure(error, doing))?;
+        Ok(Self {
+            kv: client.kv_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
+            watch: client.watch_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
+            lease: client.lease_client(),
+            maintenance: client.maintenance_client(),
+            timeout: config.timeout,
+            in_flight: Semaphore::new(config.max_in_flight),
+        })
+    }
+
+    /// Runs a call within its deadline, again while `again` says that its failure allows that.
+    async fn call<T, F>(
+        &self,
+        doing: &'static str,
+        again: fn(&etcd_client::Error) -> bool,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let limited = async {
+            let _permit = self.permit().await;
+            let mut backoff: Option<Backoff> = None;
+            loop {
+                let error = match attempt().await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                };
+                let pause = backoff.get_or_insert_with(|| Backoff::new(RETRY_MIN, RETRY_MAX)).next();
+                if !again(&error) || Instant::now() + pause >= deadline {
+                    return Err(failure(error, doing));
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        match tokio::time::timeout_at(deadline, limited).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Timeout { doing, after: self.timeout }),
+        }
+    }
+
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        self.in_flight.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// One call: at most `limit` keys (0 = all that are asked for).
+    async fn page(&self, range: &Range, start: &[u8], limit: usize, at: u64) -> Result<RangeResult> {
+        let mut options = GetOptions::new().with_range(prefix_end(&range.prefix)).with_revision(signed(at));
+        options = options.with_limit(i64::try_from(limit).unwrap_or(i64::MAX));
+        options = if range.keys_only { options.with_keys_only() } else { options };
+        options = if range.count_only { options.with_count_only() } else { options };
+        let read = || async { self.kv.clone().get(start, Some(options.clone())).await };
+        let mut answer = self.call("reading a range of keys", convert::is_transient, read).await?;
+        let present = revision(answer.header());
+        Ok(RangeResult {
+            revision: if at == 0 { present } else { at },
+            more: answer.more(),
+            count: u64::try_from(answer.count()).unwrap_or_default(),
+            kvs: answer.take_kvs().into_iter().map(|kv| key_value(kv.0)).collect(),
+        })
+    }
+}
+
+fn endpoint(url: &str, config: &EtcdConfig) -> Result<Endpoint, String> {
+    let say = |error: &dyn std::error::Error| format!("endpoint {url}: {}", gantry_common::error_chain(error));
+    let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| say(&error))?;
+    if url.starts_with("https://") {
+        let tls = config.tls.as_ref().ok_or_else(|| format!("endpoint {url}: https needs a client certificate"))?;
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&tls.ca))
+            .identity(Identity::from_pem(&tls.certificate, &tls.key));
+        endpoint = endpoint.tls_config(tls).map_err(|error| say(&error))?;
+    }
+    Ok(endpoint
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+}
+
+fn signed(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+/// Fills in the revision that etcd does not repeat in its refusal.
+fn about(revision: u64) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Compacted { oldest, .. } => Error::Compacted { requested: revision, oldest },
+        Error::FutureRevision { current, .. } => Error::FutureRevision { requested: revision, current },
+        other => other,
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for EtcdStore {
+    async fn get(&self, key: &str) -> Result<Option<KeyValue>> {
+        let read = || async { self.kv.clone().get(key, None).await };
+        let mut answer = self.call("reading a key", convert::is_transient, read).await?;
+        Ok(answer.take_kvs().pop().map(|kv| key_value(kv.0)))
+    }
+
+    async fn range(&self, range: Range) -> Result<RangeResult> {
+        let wanted = if range.limit == 0 { usize::MAX } else { range.limit };
+        let mut start = convert::range_start(&range);
+        let mut page_keys = PAGE_KEYS;
+        let mut all: Option<RangeResult> = None;
+        loop {
+            let have = all.as_ref().map_or(0, |all| all.kvs.len());
+            let at = all.as_ref().map_or(range.revision, |all| all.revision);
+            let limit = if range.count_only { 0 } else { page_keys.min(wanted - have) };
+            let page = match self.page(&range, &start, limit, at).await {
+                Ok(page) => page,
+                Err(Error::TooLarge { .. }) if limit > 1 => {
+                    page_keys = limit / 2;
+                    continue;
+                }
+                Err(error) => return Err(about(at)(error)),
+            };
+            let all = all.get_or_insert_with(|| RangeResult {
+                revision: page.revision,
+                count: page.count,
+                ..RangeResult::default()
+            });
+            all.more = page.more && !range.count_only;
+            all.kvs.extend(page.kvs);
+            match all.kvs.last().filter(|_| all.more && all.kvs.len() < wanted) {
+                Some(last) => start = [last.key.as_bytes(), &[0]].concat(),
+                None => return Ok(std::mem::take(all)),
+            }
+        }
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
+        let request = convert::txn(txn);
+        let commit = || async { self.kv.clone().txn(request.clone()).await };
+        let answer = self.call("committing a transaction", convert::is_not_sent, commit).await?.0;
+        let revision = answer.header.map_or(0, |header| u64::try_from(header.revision).unwrap_or_default());
+        if answer.succeeded {
+            return Ok(TxnOutcome::Committed { revision });
+        }
+        let read = |op: PbResponseOp| match op.response {
+            Some(PbTxnOpResponse::ResponseRange(mut range)) => range.kvs.pop().map(key_value),
+            _ => None,
+        };
+        Ok(TxnOutcome::Conflict { revision, current: answer.responses.into_iter().map(read).collect() })
+    }
+
+    async fn watch(&self, prefix: &str, from: u64) -> Result<WatchStream> {
+        let options = WatchOptions::new()
+            .with_range(prefix_end(prefix))
+            .with_start_revision(signed(from))
+            .with_prev_key()
+            .with_fragment();
+        let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
+        let start = || async { self.watch.clone().watch(key.clone(), Some(options.clone())).await };
+        let stream = self.call("starting a watch", convert::is_transient, start).await?;
+        watch::run(stream, from, self.timeout).await
+    }
+
+    async fn compact(&self, revision: u64) -> Result<()> {
+        let options = CompactionOptions::new();
+        let compact = || async { self.kv.clone().compact(signed(revision), Some(options.clone())).await };
+        self.call("compacting", convert::is_transient, compact).await.map(drop).map_err(about(revision))
+    }
+
+    async fn revision(&self) -> Result<u64> {
+        let options = GetOptions::new().with_count_only();
+        let read = || async { self.kv.clone().get([1], Some(options.clone())).await };
+        Ok(revision(self.call("reading the revision", convert::is_transient, read).await?.header()))
+    }
+
+    async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId> {
+        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
+        let grant = || async { self.lease.clone().grant(seconds, None).await };
+        Ok(self.call("granting a lease", convert::is_not_sent, grant).await?.id())
+    }
+
+    async fn lease_keep_alive(&self, lease: LeaseId) -> Result<Duration> {
+        let renew = || async {
+            let (mut keeper, mut stream) = self.lease.clone().keep_alive(lease).await?;
+            keeper.keep_alive().await?;
+            stream.message().await
+        };
+        match self.call("renewing a lease", convert::is_transient, renew).await {
+            Ok(Some(answer)) if answer.ttl() > 0 => Ok(Duration::from_secs(answer.ttl().unsigned_abs())),
+            Ok(_) => Err(Error::LeaseNotFound { id: lease }),
+            Err(Error::LeaseNotFound { .. }) => Err(Error::LeaseNotFound { id: lease }),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {
+        let revoke = || async { self.lease.clone().revoke(lease).await };
+        match self.call("revoking a lease", convert::is_not_sent, revoke).await {
+            Err(Error::LeaseNotFound { .. }) => Err(Error::LeaseNotFound { id: lease }),
+            other => other.map(drop),
+        }
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        let read = || async { self.maintenance.clone().status().await };
+        let answer = self.call("reading the status", convert::is_transient, read).await?;
+        Ok(StoreStatus {
+            version: answer.version().to_owned(),
+            database_bytes: u64::try_from(answer.db_size()).unwrap_or_default(),
+            leader: answer.leader(),
+            revision: revision(answer.header()),
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! A real etcd for tests and benchmarks: own folder, free ports on loopback, gone when dropped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Error, Result, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Where Debian installs it.
+const ETCD: &str = "/usr/bin/etcd";
+/// Another process may take a free port before etcd does.
+const ATTEMPTS: usize = 5;
+
+/// PEM files for mutual TLS.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Signs the clients.
+    pub client_ca: PathBuf,
+    /// The serving certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// How to start etcd.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Serve https and demand client certificates.
+    pub tls: Option<ServerTls>,
+    /// More flags.
+    pub args: Vec<String>,
+    /// Data folder's parent; default is the temporary folder. Choose a real disk for benchmarks.
+    pub parent: Option<PathBuf>,
+}
+
+/// A running etcd. Dropping it kills the process and removes its data.
+pub struct Etcd {
+    child: Child,
+    folder: TempDir,
+    options: Options,
+    client_port: u16,
+    peer_port: u16,
+}
+
+impl Etcd {
+    /// Starts etcd and waits until it serves.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start; the message ends with its last log lines.
+    pub fn start() -> Result<Self> {
+        Self::start_with(Options::default())
+    }
+
+    /// As [`Etcd::start`], with options.
+    ///
+    /// # Errors
+    /// As [`Etcd::start`].
+    pub fn start_with(options: Options) -> Result<Self> {
+        let builder = tempfile::Builder::new().prefix("gantry-etcd-").clone();
+        let folder = match &options.parent {
+            Some(parent) => builder.tempdir_in(parent)?,
+            None => builder.tempdir()?,
+        };
+        let mut last = Error::other("never tried");
+        for _ in 0..ATTEMPTS {
+            let (client_port, peer_port) = free_ports()?;
+            match launch(folder.path(), &options, client_port, peer_port) {
+                Ok(child) => return Ok(Self { child, folder, options, client_port, peer_port }),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The client URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(&self.options, self.client_port)
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its folder: data in `data`, log in `etcd.log`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills the process (SIGKILL); the data stays.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Starts it again on the same ports and data.
+    ///
+    /// # Errors
+    /// As [`Etcd::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        // It may be dead already, which is what is wanted.
+        drop(self.kill());
+        self.child = launch(self.folder.path(), &self.options, self.client_port, self.peer_port)?;
+        Ok(())
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        // Nothing can be done about a process that is gone already.
+        drop(self.kill());
+    }
+}
+
+fn url(options: &Options, port: u16) -> String {
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://127.0.0.1:{port}")
+}
+
+fn free_ports() -> Result<(u16, u16)> {
+    let listeners = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((listeners.0.local_addr()?.port(), listeners.1.local_addr()?.port()))
+}
+
+fn launch(folder: &Path, options: &Options, client_port: u16, peer_port: u16) -> Result<Child> {
+    let (client, peer) = (url(options, client_port), format!("http://127.0.0.1:{peer_port}"));
+    let mut command = Command::new(ETCD);
+    command.arg("--data-dir").arg(folder.join("data")).args(["--name", "test", "--logger", "zap"]);
+    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(["--initial-cluster", &format!("test={peer}"), "--log-outputs", "stderr"]);
+    if let Some(tls) = &options.tls {
+        command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&tls.client_ca);
+        command.arg("--cert-file").arg(&tls.certificate).arg("--key-file").arg(&tls.key);
+    }
+    command.args(&options.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| Error::new(error.kind(), format!("starting {ETCD}: {error}")))?;
+    let stderr = child.stderr.take().expect("stderr is piped");
+    match wait_ready(BufReader::new(stderr), File::create(folder.join("etcd.log"))?) {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            Err(error)
+        }
+    }
+}
+
+/// Reads the log until etcd says that it serves; a thread goes on writing it to the file.
+fn wait_ready(mut stderr: BufReader<std::process::ChildStderr>, mut log: File) -> Result<()> {
+    let mut last = String::new();
+    loop {
+        let mut line = String::new();
+        if stderr.read_line(&mut line)? == 0 {
+            return Err(Error::other(format!("etcd did not start: {last}")));
+        }
+        log.write_all(line.as_bytes())?;
+        if line.contains("serving client traffic") || line.contains("serving insecure client") {
+            std::thread::spawn(move || std::io::copy(&mut stderr, &mut log));
+            return Ok(());
+        }
+        last = line;
+    }
+}
