@@ -1,1 +1,103 @@
-//! placeholder
+//! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes, garbage.
+//!
+//! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
+//! process that leads by a fenced lease; without the lease, nothing writes.
+
+pub mod claim;
+pub mod context;
+pub mod controllers;
+pub mod options;
+pub mod pods;
+pub mod readers;
+pub mod selector;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use gantry_client::{Client, Fence};
+use gantry_common::{
+    clock::SharedClock,
+    shutdown::Shutdown,
+    task::{Group, OnExit},
+};
+use gantry_controller::{Leadership, leader};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, options::Options, readers::Readers};
+
+/// The user agent's first part: the default field manager, as upstream's.
+pub const COMPONENT: &str = "kube-controller-manager";
+
+/// Runs the controllers until shutdown, or until leadership is lost.
+///
+/// # Errors
+/// When the flags contradict each other, no controller is chosen, or leadership was lost.
+pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown: Shutdown) -> anyhow::Result<()> {
+    options.check().map_err(anyhow::Error::msg)?;
+    let known = |name: &&String| controllers::ALL.iter().any(|c| c.name == name.trim_start_matches('-'));
+    if let Some(unknown) = options.controllers.iter().filter(|n| *n != "*").find(|n| !known(n)) {
+        let names: Vec<_> = controllers::ALL.iter().map(|c| c.name).collect();
+        bail!("--controllers names {unknown:?}, which does not exist; known are {}", names.join(", "));
+    }
+    let group = Group::new(shutdown.child());
+    // The copies are filled while waiting, so that a takeover acts at once.
+    let readers = Arc::new(Readers::start(&client, &group));
+    let options = Arc::new(options);
+    let lead = |leadership: Leadership| {
+        let context = Context {
+            client: leadership.client,
+            readers: Arc::clone(&readers),
+            clock: Arc::clone(&clock),
+            stop: leadership.lost,
+            options: Arc::clone(&options),
+        };
+        control(context)
+    };
+    let result = if options.leader_elect {
+        leader::run(&client, election(&options), Arc::clone(&clock), &shutdown, lead).await.context("stopping")
+    } else {
+        let lost = CancellationToken::new();
+        let fence = Fence { lease: String::new(), revision: 0 };
+        let reign = lead(Leadership { client: client.clone(), fence, lost: lost.clone() });
+        tokio::select! {
+            () = reign => {}
+            () = shutdown.requested() => lost.cancel(),
+        }
+        Ok(())
+    };
+    group.shutdown().trigger();
+    group.join().await;
+    result
+}
+
+fn election(options: &Options) -> leader::Config {
+    leader::Config {
+        lease_duration: options.leader_elect_lease_duration,
+        renew_deadline: options.leader_elect_renew_deadline,
+        retry_period: options.leader_elect_retry_period,
+        ..leader::Config::new(&options.leader_elect_resource_name)
+    }
+}
+
+/// Runs the chosen controllers, each as a task, until `context.stop`.
+async fn control(context: Context) {
+    tokio::select! {
+        () = context.readers.synced() => {}
+        () = context.stop.cancelled() => return,
+    }
+    let reign = Shutdown::new();
+    let group = Group::new(reign.clone());
+    for controller in controllers::ALL {
+        if context::selected(controller.name, &context.options.controllers) {
+            tracing::info!(controller = controller.name, "starting");
+            group.spawn(controller.name, OnExit::ShutDown, (controller.run)(context.clone()));
+        }
+    }
+    tokio::select! {
+        () = reign.requested() => tracing::error!("a controller ended, stopping all"),
+        () = context.stop.cancelled() => {}
+    }
+    context.stop.cancel();
+    reign.trigger();
+    group.join().await;
+}

@@ -14,11 +14,16 @@ use crate::{Error, Outcome, Queue, Reconciler};
 
 /// One controller's queue and workers.
 pub struct Runner {
-    name: &'static str,
     workers: usize,
+    worker: Worker,
+    feeds: Vec<BoxFuture<'static, ()>>,
+}
+
+/// What all workers of a controller share.
+struct Worker {
+    name: &'static str,
     queue: Queue<Key>,
     stop: CancellationToken,
-    feeds: Vec<BoxFuture<'static, ()>>,
 }
 
 impl Runner {
@@ -26,13 +31,13 @@ impl Runner {
     /// says that another leader has taken over.
     #[must_use]
     pub fn new(name: &'static str, workers: usize, stop: CancellationToken) -> Self {
-        Self { name, workers: workers.max(1), queue: Queue::new(), stop, feeds: Vec::new() }
+        Self { workers: workers.max(1), worker: Worker { name, queue: Queue::new(), stop }, feeds: Vec::new() }
     }
 
     /// The queue, for those who notice changes.
     #[must_use]
     pub fn queue(&self) -> Queue<Key> {
-        self.queue.clone()
+        self.worker.queue.clone()
     }
 
     /// Adds the keys that `keys_of` finds in each change of `reader`'s objects, the present ones first.
@@ -42,7 +47,7 @@ impl Runner {
         reader: &Reader<K>,
         keys_of: impl Fn(&Change<K>) -> Vec<Key> + Send + Sync + 'static,
     ) -> Self {
-        let (reader, queue) = (reader.clone(), self.queue.clone());
+        let (reader, queue) = (reader.clone(), self.queue());
         self.feeds.push(Box::pin(async move {
             let mut changes = reader.subscribe();
             loop {
@@ -60,17 +65,19 @@ impl Runner {
     }
 
     /// Reconciles until `stop`; whatever runs then is dropped at its next await.
-    pub async fn run(mut self, reconciler: Arc<dyn Reconciler>) {
-        let feeds = std::mem::take(&mut self.feeds);
-        let workers: FuturesUnordered<_> = (0..self.workers).map(|_| self.work(reconciler.as_ref())).collect();
+    pub async fn run(self, reconciler: Arc<dyn Reconciler>) {
+        let Self { workers, worker, feeds } = self;
+        let workers: FuturesUnordered<_> = (0..workers).map(|_| worker.work(reconciler.as_ref())).collect();
         let work = async { tokio::join!(join_all(feeds), workers.for_each(|()| async {})) };
         tokio::select! {
             _ = work => {}
-            () = self.stop.cancelled() => {}
+            () = worker.stop.cancelled() => {}
         }
-        self.queue.close();
+        worker.queue.close();
     }
+}
 
+impl Worker {
     async fn work(&self, reconciler: &dyn Reconciler) {
         while let Some(key) = self.queue.next().await {
             // One object that trips a bug must not take the others down with it.

@@ -1,0 +1,22 @@
+//! The controllers, in the order in which they start. A new one is a file and a line.
+
+mod deployment;
+mod replicaset;
+
+use futures::future::BoxFuture;
+
+use crate::context::Context;
+
+/// A controller.
+pub struct Controller {
+    /// Its name for `--controllers`, upstream's.
+    pub name: &'static str,
+    /// Runs it until it is stopped.
+    pub run: fn(Context) -> BoxFuture<'static, ()>,
+}
+
+/// All controllers.
+pub const ALL: &[Controller] = &[
+    Controller { name: "deployment-controller", run: |c| Box::pin(deployment::run(c)) },
+    Controller { name: "replicaset-controller", run: |c| Box::pin(replicaset::run(c)) },
+];

@@ -1,0 +1,123 @@
+//! The informers that the controllers share: one watch per resource, whoever reads it.
+
+use std::sync::Arc;
+
+use gantry_client::{Client, Informer, Object, Reader};
+use gantry_common::task::Group;
+use gantry_controller::owner;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+/// Index of owned objects by the controller's uid, and of those without one by [`orphans_of`] their namespace.
+pub const OWNER: &str = "owner";
+/// Index of pods by the node that they are bound to; "" for none.
+pub const NODE: &str = "node";
+/// Index of pods that have ended; the value is [`ENDED`].
+pub const PHASE: &str = "phase";
+/// The value of [`PHASE`].
+pub const ENDED: &str = "ended";
+/// Index of slices by `namespace/service`.
+pub const SERVICE: &str = "service";
+/// The ConfigMap with the API server's CA that each namespace has.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+/// The namespace of the nodes' leases.
+pub const NODE_LEASES: &str = "kube-node-lease";
+/// The label that names a slice's service.
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// The value of [`OWNER`] for objects of `namespace` that nobody controls.
+#[must_use]
+pub fn orphans_of(namespace: &str) -> String {
+    format!("orphan/{namespace}")
+}
+
+fn owner_value(meta: &ObjectMeta) -> Vec<String> {
+    let orphan = || orphans_of(meta.namespace.as_deref().unwrap_or(""));
+    vec![owner::controller_of(meta).map_or_else(orphan, |r| r.uid.clone())]
+}
+
+/// What the controllers read.
+#[derive(Clone)]
+pub struct Readers {
+    /// All deployments.
+    pub deployments: Reader<Deployment>,
+    /// All replica sets; index [`OWNER`].
+    pub replica_sets: Reader<ReplicaSet>,
+    /// All pods; indexes [`OWNER`], [`NODE`] and [`PHASE`].
+    pub pods: Reader<Pod>,
+    /// All services.
+    pub services: Reader<Service>,
+    /// All endpoint slices; index [`SERVICE`].
+    pub endpoint_slices: Reader<EndpointSlice>,
+    /// All nodes.
+    pub nodes: Reader<Node>,
+    /// The nodes' leases.
+    pub node_leases: Reader<Lease>,
+    /// All namespaces.
+    pub namespaces: Reader<Namespace>,
+    /// The service accounts called `default`.
+    pub default_accounts: Reader<ServiceAccount>,
+    /// The config maps called [`ROOT_CA`].
+    pub root_cas: Reader<ConfigMap>,
+}
+
+impl Readers {
+    /// Starts the watches as tasks of `group`.
+    #[must_use]
+    pub fn start(client: &Client, group: &Group) -> Self {
+        let pods = Informer::builder(client.api::<Pod>())
+            .index(OWNER, |p| owner_value(&p.metadata))
+            .index(NODE, |p| vec![crate::pods::node(p).to_owned()])
+            .index(PHASE, |p| if crate::pods::is_terminal(p) { vec![ENDED.to_owned()] } else { Vec::new() });
+        let service_of = |slice: &EndpointSlice| {
+            let service = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_LABEL));
+            let namespace = slice.metadata.namespace.as_deref().unwrap_or("");
+            service.map(|s| format!("{namespace}/{s}")).into_iter().collect()
+        };
+        Self {
+            deployments: Informer::builder(client.api()).start(group),
+            replica_sets: Informer::builder(client.api::<ReplicaSet>())
+                .index(OWNER, |s| owner_value(&s.metadata))
+                .start(group),
+            pods: pods.start(group),
+            services: Informer::builder(client.api()).start(group),
+            endpoint_slices: Informer::builder(client.api()).index(SERVICE, service_of).start(group),
+            nodes: Informer::builder(client.api()).start(group),
+            node_leases: Informer::builder(client.namespaced(NODE_LEASES)).start(group),
+            namespaces: Informer::builder(client.api()).start(group),
+            default_accounts: Informer::builder(client.api()).fields("metadata.name=default").start(group),
+            root_cas: Informer::builder(client.api()).fields(&format!("metadata.name={ROOT_CA}")).start(group),
+        }
+    }
+
+    /// Resolves once every copy is whole: no controller may take an object that is not there yet for one that is gone.
+    pub async fn synced(&self) {
+        tokio::join!(
+            self.deployments.synced(),
+            self.replica_sets.synced(),
+            self.pods.synced(),
+            self.services.synced(),
+            self.endpoint_slices.synced(),
+            self.nodes.synced(),
+            self.node_leases.synced(),
+            self.namespaces.synced(),
+            self.default_accounts.synced(),
+            self.root_cas.synced(),
+        );
+    }
+}
+
+/// The objects that the owner with `uid` controls, and those of `namespace` that nobody does.
+#[must_use]
+pub fn owned_and_orphans<K: Object>(reader: &Reader<K>, uid: &str, namespace: &str) -> Vec<Arc<K>> {
+    let mut found = reader.by_index(OWNER, uid);
+    found.extend(reader.by_index(OWNER, &orphans_of(namespace)));
+    found
+}
