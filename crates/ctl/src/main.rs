@@ -1,3 +1,16 @@
-//! The gantryctl daemon.
+//! `gantryctl`: brings clusters up and down and talks to them.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    gantry_common::tls::install_provider();
+    match gantry_ctl::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", gantry_common::error_chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,72 @@
+use super::*;
+use crate::cluster::{
+    config::{Choices, Manager},
+    services::{self, Programs},
+};
+
+fn config(name: &str) -> Config {
+    Config::plan(&Choices {
+        name: name.to_owned(),
+        data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+        nodes: 1,
+        secure_port: 6443,
+        bridge: None,
+        subnet: "10.200.0.0/24".parse().expect("a network"),
+        manager: Manager::Systemd,
+        bin_dir: PathBuf::from("/opt"),
+    })
+    .expect("it can be planned")
+}
+
+fn specs(config: &Config) -> Vec<Spec> {
+    let at = |p: &str| PathBuf::from("/usr/bin").join(p);
+    let programs = Programs {
+        etcd: at("etcd"),
+        registry: at("docker-registry"),
+        dockerd: at("dockerd"),
+        containerd: at("containerd"),
+    };
+    services::all(config, &programs, &[])
+}
+
+#[test]
+fn every_service_has_a_unit() {
+    for name in ["default", "other"] {
+        let config = config(name);
+        for spec in specs(&config) {
+            let (component, _) = component_and_instance(&config, &spec.name);
+            let file = format!("gantry-{component}@.service");
+            assert!(UNITS.iter().any(|(unit, _)| *unit == file), "{file}");
+        }
+    }
+    assert_eq!(unit_of(&config("default"), "kubelet-node-1"), "gantry-kubelet@node-1.service");
+    assert_eq!(unit_of(&config("other"), "kubelet-node-1"), "gantry-kubelet@other-node-1.service");
+    assert_eq!(unit_of(&config("other"), "etcd"), "gantry-etcd@other.service");
+}
+
+#[test]
+fn a_key_in_the_arguments_is_a_credential_of_the_unit() {
+    let config = config("other");
+    for spec in specs(&config) {
+        let (component, instance) = component_and_instance(&config, &spec.name);
+        let (_, unit) = UNITS.iter().find(|(u, _)| *u == format!("gantry-{component}@.service")).expect("a unit");
+        let prefix = format!("/run/credentials/gantry-{component}@{instance}.service/");
+        for arg in args_text(&config, &spec).split_whitespace() {
+            let Some((_, name)) = arg.split_once(&prefix) else { continue };
+            assert!(unit.contains(&format!("LoadCredential={name}:")), "{}: {name} is not loaded", spec.name);
+        }
+    }
+}
+
+#[test]
+fn what_systemctl_shows_is_read() {
+    let config = config("x");
+    let spec = &specs(&config)[0];
+    let check = |shown: &str, state: State, pid: Option<i32>| {
+        let status = read_status(spec, shown, Path::new("/no/such/file"));
+        assert_eq!((status.state, status.pid), (state, pid), "{shown}");
+    };
+    check("ActiveState=active\nSubState=running\nMainPID=42\nResult=success\nNRestarts=0", State::Ready, Some(42));
+    check("ActiveState=activating\nSubState=auto-restart\nMainPID=0\nResult=exit-code", State::Waiting, None);
+    check("ActiveState=inactive\nSubState=dead\nMainPID=0\nResult=success", State::Stopped, None);
+}

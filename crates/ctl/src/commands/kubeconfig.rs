@@ -1,0 +1,30 @@
+//! `gantryctl kubeconfig`.
+
+use std::{fs, process::ExitCode};
+
+use anyhow::Context;
+
+use super::cluster_args::Which;
+
+/// Flags of `kubeconfig`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Print the file's path instead of its content
+    #[arg(long)]
+    path: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let path = self.which.config()?.layout().kubeconfig("admin");
+        if self.path {
+            println!("{}", path.display());
+        } else {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            print!("{text}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
