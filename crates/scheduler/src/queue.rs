@@ -126,10 +126,9 @@ impl Queue {
     pub fn on_event(&mut self, event: Event<'_>, plugins: &[Box<dyn Plugin>], now: Timestamp) -> usize {
         let helps = |entry: &Entry| match &entry.state {
             State::Unschedulable { diagnosis, .. } => {
-                let refused = |p: &&Box<dyn Plugin>| diagnosis.plugins.contains(p.name());
                 // Without any node no plugin was asked; the first node is what the pod waits for.
                 let never_asked = diagnosis.nodes == 0 && matches!(event, Event::NodeAdded(_));
-                never_asked || plugins.iter().filter(refused).any(|p| p.unblocks(&entry.pod, event))
+                never_asked || plugins.iter().any(|p| diagnosis.plugins.contains(p.name()) && p.unblocks(&entry.pod, event))
             }
             _ => false,
         };
