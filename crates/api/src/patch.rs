@@ -1,0 +1,73 @@
+//! The three patch types that rewrite an object: JSON patch, merge patch, strategic merge patch.
+
+use crate::Value;
+use crate::status::Status;
+
+mod strategic;
+
+pub use strategic::strategic;
+
+/// Upstream's bound on the operations of one JSON patch.
+const MAX_OPERATIONS: usize = 10_000;
+/// What all `copy` operations of one patch may add, so that a small patch cannot grow without bound.
+const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+
+/// Applies an RFC 6902 patch. Nothing is changed when one operation fails.
+///
+/// # Errors
+/// 400 for what is no JSON patch, 413 for too many operations, 422 when an operation cannot be applied or a test fails.
+pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
+    let operations = patch.as_array().map_or(0, Vec::len);
+    if operations > MAX_OPERATIONS {
+        let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {operations}");
+        return Err(Status::failure(413, "RequestEntityTooLarge", message));
+    }
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    let mut result = doc.clone();
+    let mut copied_bytes = 0;
+    for operation in &patch.0 {
+        if let json_patch::PatchOperation::Copy(copy) = operation {
+            copied_bytes += result.pointer(copy.from.as_str()).map_or(0, size);
+            if copied_bytes > MAX_COPIED_BYTES {
+                return Err(unprocessable(&format!("the copy operations add more than {MAX_COPIED_BYTES} bytes")));
+            }
+        }
+        // The result is thrown away when an operation fails, so nothing needs to be undone.
+        json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
+            .map_err(|e| unprocessable(&e.to_string()))?;
+    }
+    Ok(result)
+}
+
+/// The bytes of a value, roughly as its JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(s) => s.len() + 2,
+        Value::Array(list) => 2 + list.iter().map(|v| size(v) + 1).sum::<usize>(),
+        Value::Object(map) => 2 + map.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+    }
+}
+
+/// Applies an RFC 7386 patch.
+///
+/// # Errors
+/// 400 when the patch is not an object.
+pub fn merge(doc: &Value, patch: &Value) -> Result<Value, Status> {
+    if !patch.is_object() {
+        return Err(Status::bad_request("error decoding patch: a merge patch is a JSON object"));
+    }
+    let mut result = doc.clone();
+    json_patch::merge(&mut result, patch);
+    Ok(result)
+}
+
+/// Upstream's answer to a patch that cannot be applied; the cause says why.
+fn unprocessable(why: &str) -> Status {
+    Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")
+        .with_cause("", why, "")
+}
+
+#[cfg(test)]
+mod tests;

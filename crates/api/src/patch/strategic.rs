@@ -1,0 +1,271 @@
+//! Strategic merge patch, driven by the type table's patch strategies and merge keys.
+//!
+//! The rules are upstream's (apimachinery `strategicpatch`); `tests/strategic_kubectl.rs` holds them against kubectl's own merge.
+
+use crate::status::Status;
+use crate::table::{Field, FieldType, Type, TypeTable};
+use crate::{Object, Value};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_LIST: &str = "$deleteFromPrimitiveList/";
+const ORDER: &str = "$setElementOrder/";
+
+/// Applies a strategic merge patch to an object of type `type_name`.
+///
+/// # Errors
+/// 400 for a malformed directive; 422 where a list item lacks its merge key or a directive is unknown.
+pub fn strategic(doc: &Value, patch: &Value, type_name: &str) -> Result<Value, Status> {
+    let (Some(doc), Some(patch)) = (doc.as_object(), patch.as_object()) else {
+        return Err(Status::bad_request("error decoding patch: a strategic merge patch is a JSON object"));
+    };
+    let ty = TypeTable::builtin().ty(type_name);
+    merge_map(doc.clone(), patch.clone(), ty).map(Value::Object)
+}
+
+fn bad_format(what: &str) -> Status {
+    Status::bad_request(format!("invalid patch format of {what}"))
+}
+
+fn refused(message: String) -> Status {
+    Status::failure(422, "Invalid", message)
+}
+
+/// What the table says about the list or struct under a key.
+#[derive(Clone, Copy, Default)]
+struct Rule {
+    merge: bool,
+    replace: bool,
+    key: Option<&'static str>,
+    /// The type of the struct, or of the list's items.
+    ty: Option<&'static Type>,
+}
+
+fn rule(ty: Option<&'static Type>, key: &str) -> Rule {
+    let Some(field) = ty.and_then(|t| t.fields.get(key)) else { return Rule::default() };
+    let Field { patch_strategy, patch_merge_key, .. } = field;
+    let held = match &field.ty {
+        FieldType::List(item) | FieldType::Map(item) => item,
+        own => own,
+    };
+    Rule {
+        merge: patch_strategy.merge,
+        replace: patch_strategy.replace,
+        key: *patch_merge_key,
+        ty: TypeTable::builtin().fields_of(held).filter(|_| !matches!(field.ty, FieldType::Map(_))),
+    }
+}
+
+fn merge_map(mut original: Object, mut patch: Object, ty: Option<&'static Type>) -> Result<Object, Status> {
+    if let Some(directive) = patch.remove(DIRECTIVE) {
+        return match directive.as_str() {
+            Some("replace") => Ok(patch),
+            Some("delete") => Ok(Object::new()),
+            _ => Err(refused(format!("unknown patch type: {directive} in map"))),
+        };
+    }
+    retain_keys(&mut original, &mut patch)?;
+    set_orders(&mut original, &mut patch, ty)?;
+    for (key, value) in patch {
+        if let Some(list) = key.strip_prefix(DELETE_LIST) {
+            delete_primitives(&mut original, list, value)?;
+            continue;
+        }
+        if value.is_null() {
+            original.remove(&key);
+            continue;
+        }
+        merge_field(&mut original, key, value, ty)?;
+    }
+    Ok(original)
+}
+
+fn merge_field(original: &mut Object, key: String, value: Value, ty: Option<&'static Type>) -> Result<(), Status> {
+    let merged = match (original.remove(&key), value) {
+        (Some(Value::Object(old)), Value::Object(new)) => {
+            let rule = rule(ty, &key);
+            if rule.replace { Some(Value::Object(new)) } else { Some(Value::Object(merge_map(old, new, rule.ty)?)) }
+        }
+        (Some(Value::Array(old)), Value::Array(new)) => {
+            let rule = rule(ty, &key);
+            Some(Value::Array(if rule.merge { merge_list(old, new, rule)? } else { new }))
+        }
+        (_, new) => without_directives(new),
+    };
+    if let Some(merged) = merged {
+        original.insert(key, merged);
+    }
+    Ok(())
+}
+
+/// A value taken as it is: nulls mean "delete" and directives speak to a merge, so neither may stay.
+fn without_directives(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
+        Value::Object(map) => {
+            let own = |(k, v): &(String, Value)| {
+                !v.is_null() && k != RETAIN_KEYS && !k.starts_with(DELETE_LIST) && !k.starts_with(ORDER)
+            };
+            Some(Value::Object(
+                map.into_iter().filter(own).filter_map(|(k, v)| Some((k, without_directives(v)?))).collect(),
+            ))
+        }
+        Value::Array(list) => Some(Value::Array(list.into_iter().filter_map(without_directives).collect())),
+        scalar => Some(scalar),
+    }
+}
+
+fn list_of(value: Value, what: &str) -> Result<Vec<Value>, Status> {
+    match value {
+        Value::Array(list) => Ok(list),
+        _ => Err(bad_format(what)),
+    }
+}
+
+/// `$retainKeys`: what the original has beyond the listed keys goes.
+fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> {
+    let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let keys = list_of(keys, "retainKeys")?;
+    let listed = |key: &str| keys.iter().any(|k| k.as_str() == Some(key));
+    let stray = |(key, value): (&String, &Value)| {
+        !value.is_null() && !key.starts_with(DELETE_LIST) && !key.starts_with(ORDER) && !listed(key)
+    };
+    if patch.iter().any(stray) {
+        return Err(bad_format("retainKeys"));
+    }
+    original.retain(|key, _| listed(key));
+    Ok(())
+}
+
+/// `$deleteFromPrimitiveList/x`: removes scalars from the list `x`.
+fn delete_primitives(original: &mut Object, key: &str, value: Value) -> Result<(), Status> {
+    let gone = list_of(value, "primitive list")?;
+    if let Some(Value::Array(list)) = original.get_mut(key) {
+        list.retain(|item| !gone.contains(item));
+    }
+    Ok(())
+}
+
+/// `$setElementOrder/x`: merges the list `x` and puts the items that the patch names in its order.
+fn set_orders(original: &mut Object, patch: &mut Object, ty: Option<&'static Type>) -> Result<(), Status> {
+    let orders: Vec<String> = patch.keys().filter(|k| k.starts_with(ORDER)).cloned().collect();
+    for order_key in orders {
+        let order = list_of(patch.remove(&order_key).unwrap_or_default(), "setElementOrder list")?;
+        let key = &order_key[ORDER.len()..];
+        let rule = rule(ty, key);
+        let old = original.get(key).cloned().map(|v| list_of(v, "setElementOrder list")).transpose()?;
+        let new = match patch.remove(key) {
+            None | Some(Value::Null) => None,
+            Some(v) => Some(list_of(v, "setElementOrder list")?),
+        };
+        if let Some(new) = &new {
+            check_order(new, &order, rule.key)?;
+        }
+        let merged = match (old.clone(), new) {
+            (None, None) => continue,
+            (Some(old), None) => old,
+            (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
+            (Some(old), Some(new)) if rule.merge => merge_list(old, new, rule)?,
+            (Some(_), Some(new)) => new,
+        };
+        let old = old.unwrap_or_default();
+        original.insert(key.to_owned(), Value::Array(ordered(merged, &order, &old, rule.key)));
+    }
+    Ok(())
+}
+
+/// The items of the patch list must stand in the order list, in the same order.
+fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Status> {
+    let mut rest = order.iter();
+    let kept = patch.iter().filter(|item| item.get(DIRECTIVE).is_none());
+    for item in kept {
+        if !order.is_empty() && !rest.any(|o| same_item(o, item, key)) {
+            return Err(refused("the order in the patch list does not match the $setElementOrder list".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn same_item(a: &Value, b: &Value, key: Option<&str>) -> bool {
+    match key {
+        Some(key) => matches!((a.get(key), b.get(key)), (Some(a), Some(b)) if a == b),
+        None => a == b,
+    }
+}
+
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, Status> {
+    let maps = original.iter().chain(&patch).any(Value::is_object);
+    if !maps {
+        let old = original.clone();
+        let mut merged = original;
+        for item in &patch {
+            if !merged.contains(item) {
+                merged.push(item.clone());
+            }
+        }
+        return Ok(ordered(merged, &patch, &old, None));
+    }
+    let key = rule.key.ok_or_else(|| refused("cannot merge lists without merge key".to_owned()))?;
+    let (original, patch) = list_directives(original, patch, key)?;
+    let old = original.clone();
+    let mut merged = original;
+    for item in &patch {
+        let Value::Object(item) = item else { return Err(bad_format("a list of maps")) };
+        let Some(wanted) = item.get(key) else { return Err(no_merge_key(item, key)) };
+        let found = merged.iter_mut().find(|m| m.get(key) == Some(wanted));
+        match found {
+            Some(Value::Object(map)) => *map = merge_map(std::mem::take(map), item.clone(), rule.ty)?,
+            _ => merged.extend(without_directives(Value::Object(item.clone()))),
+        }
+    }
+    Ok(ordered(merged, &patch, &old, Some(key)))
+}
+
+fn no_merge_key(item: &Object, key: &str) -> Status {
+    refused(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone())))
+}
+
+/// Carries out the `$patch` items of a list patch; what is left is to be merged into what is left.
+fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), Status> {
+    let mut plain = Vec::new();
+    let mut replace = false;
+    for item in patch {
+        match item.get(DIRECTIVE).map(Value::as_str) {
+            None => plain.push(item),
+            Some(Some("delete")) => {
+                let gone = item.get(key).cloned();
+                let Some(gone) = gone else {
+                    return Err(no_merge_key(item.as_object().unwrap_or(&Object::new()), key));
+                };
+                original.retain(|o| o.get(key) != Some(&gone));
+            }
+            Some(Some("replace")) => replace = true,
+            Some(Some("merge")) => {
+                return Err(refused("merging lists cannot yet be specified in the patch".to_owned()));
+            }
+            Some(_) => return Err(refused(format!("unknown patch type: {} in map: {item}", item[DIRECTIVE]))),
+        }
+    }
+    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
+}
+
+/// Puts the items named in `order` in that order; the others keep their place relative to where they stood in `before`.
+fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
+    let place = |list: &[Value], item: &Value| list.iter().position(|o| same_item(o, item, key));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|i| place(order, i).is_some());
+    named.sort_by_key(|i| place(order, i));
+    others.sort_by_key(|i| place(before, i).unwrap_or(usize::MAX));
+    let mut merged = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (others.peek(), named.peek()) {
+            (None, None) => return merged,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(other), Some(named)) => {
+                matches!((place(before, other), place(before, named)), (Some(a), Some(b)) if a < b)
+            }
+        };
+        merged.extend(if other_first { others.next() } else { named.next() });
+    }
+}

@@ -1,0 +1,112 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn json_patches() {
+    let doc = json!({"a": {"b": [1, 2]}, "s~/": 1});
+    let check = |patch: Value, expected: Value| assert_eq!(json(&doc, &patch), Ok(expected));
+    check(json!([{"op": "add", "path": "/a/b/-", "value": 3}]), json!({"a": {"b": [1, 2, 3]}, "s~/": 1}));
+    check(json!([{"op": "test", "path": "/a/b/0", "value": 1}, {"op": "remove", "path": "/a"}]), json!({"s~/": 1}));
+    check(json!([{"op": "replace", "path": "/s~0~1", "value": null}]), json!({"a": {"b": [1, 2]}, "s~/": null}));
+    let fails = |patch: Value, code: u16| assert_eq!(json(&doc, &patch).expect_err("fails").code, code);
+    fails(json!([{"op": "test", "path": "/a", "value": 1}]), 422);
+    fails(json!([{"op": "remove", "path": "/x"}]), 422);
+    fails(json!([{"op": "nope", "path": "/x"}]), 400);
+    fails(json!({"a": 1}), 400);
+    fails(Value::Array(vec![json!({"op": "remove", "path": "/x"}); 10_001]), 413);
+    let doubling: Vec<Value> =
+        (0..64).map(|n| json!({"op": "copy", "from": "/a", "path": format!("/a/x{n}")})).collect();
+    fails(Value::Array(doubling), 422);
+    let message = json(&doc, &json!([{"op": "test", "path": "/a", "value": 1}])).expect_err("fails").message;
+    assert_eq!(message, "the server rejected our request due to an error in our request");
+}
+
+#[test]
+fn merge_patches() {
+    let doc = json!({"a": {"b": 1, "c": 2}, "l": [1]});
+    assert_eq!(merge(&doc, &json!({"a": {"b": null}, "l": []})), Ok(json!({"a": {"c": 2}, "l": []})));
+    assert_eq!(merge(&doc, &json!([])).expect_err("fails").code, 400);
+}
+
+fn pod(spec: Value) -> Value {
+    json!({"spec": spec})
+}
+
+#[test]
+fn strategic_merges() {
+    let check = |doc: Value, patch: Value, expected: Value| {
+        assert_eq!(strategic(&pod(doc), &pod(patch.clone()), "core/v1.Pod"), Ok(pod(expected)), "{patch}");
+    };
+    let containers = json!({"containers": [{"name": "a", "image": "1", "env": [{"name": "x", "value": "1"}]}, {"name": "b", "image": "2"}]});
+    check(
+        containers.clone(),
+        json!({"containers": [{"name": "b", "image": "3"}]}),
+        json!({"containers": [{"name": "a", "image": "1", "env": [{"name": "x", "value": "1"}]}, {"name": "b", "image": "3"}]}),
+    );
+    check(
+        containers.clone(),
+        json!({"containers": [{"name": "a", "$patch": "delete"}]}),
+        json!({"containers": [{"name": "b", "image": "2"}]}),
+    );
+    check(
+        containers.clone(),
+        json!({"containers": [{"$patch": "replace"}, {"name": "c", "image": "4"}]}),
+        json!({"containers": [{"name": "c", "image": "4"}]}),
+    );
+    check(
+        containers.clone(),
+        json!({"containers": [{"name": "a", "image": null, "env": [{"name": "y", "value": "2"}]}]}),
+        json!({"containers": [{"name": "a", "env": [{"name": "y", "value": "2"}, {"name": "x", "value": "1"}]}, {"name": "b", "image": "2"}]}),
+    );
+    check(
+        containers.clone(),
+        json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "b", "image": "3"}]}),
+        json!({"containers": [{"name": "b", "image": "3"}, {"name": "a", "image": "1", "env": [{"name": "x", "value": "1"}]}]}),
+    );
+    check(
+        json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
+        json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/a"}}]}),
+        json!({"volumes": [{"name": "v", "hostPath": {"path": "/a"}}]}),
+    );
+    check(
+        json!({"tolerations": [{"key": "a"}]}),
+        json!({"tolerations": [{"key": "b"}]}),
+        json!({"tolerations": [{"key": "b"}]}),
+    );
+    check(
+        json!({"nodeSelector": {"a": "b"}}),
+        json!({"nodeSelector": {"$patch": "replace", "c": "d"}}),
+        json!({"nodeSelector": {"c": "d"}}),
+    );
+    check(
+        json!({}),
+        json!({"securityContext": {"runAsUser": null, "runAsGroup": 1}, "nodeSelector": {"$patch": "delete"}}),
+        json!({"securityContext": {"runAsGroup": 1}}),
+    );
+}
+
+#[test]
+fn primitive_lists() {
+    let meta = |list: Value| json!({"metadata": {"finalizers": list}});
+    let check = |patch: Value, expected: Value| {
+        let patch = json!({"metadata": patch});
+        assert_eq!(strategic(&meta(json!(["a", "b", "c"])), &patch, "core/v1.Pod"), Ok(meta(expected)), "{patch}");
+    };
+    check(json!({"finalizers": ["d"]}), json!(["d", "a", "b", "c"]));
+    check(json!({"$deleteFromPrimitiveList/finalizers": ["b"]}), json!(["a", "c"]));
+    check(json!({"$setElementOrder/finalizers": ["c", "a", "d"], "finalizers": ["d"]}), json!(["b", "c", "a", "d"]));
+}
+
+#[test]
+fn bad_strategic_patches_are_refused() {
+    let doc = pod(json!({"containers": [{"name": "a"}], "volumes": [{"name": "v"}]}));
+    let check = |patch: Value, code: u16| {
+        assert_eq!(strategic(&doc, &pod(patch), "core/v1.Pod").expect_err("fails").code, code)
+    };
+    check(json!({"containers": [{"image": "x"}]}), 422);
+    check(json!({"$patch": "nope"}), 422);
+    check(json!({"$retainKeys": 1}), 400);
+    check(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "emptyDir": {}}]}), 400);
+    check(json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}), 422);
+}
