@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod duration;
 pub mod field;
 pub mod kinds;
+pub mod managed;
 pub mod meta;
 pub mod names;
 pub mod patch;
