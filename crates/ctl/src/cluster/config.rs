@@ -69,6 +69,9 @@ pub struct Config {
     pub service_cidr: Ipv4Net,
     /// The cluster's DNS domain.
     pub domain: String,
+    /// Flags that components get besides their own: component (`controller-manager`) and flag.
+    #[serde(default)]
+    pub extra_args: Vec<(String, String)>,
     /// Whether `up` switched IPv4 forwarding on (then `down` switches it off).
     pub enabled_forwarding: bool,
 }
@@ -95,6 +98,8 @@ pub struct Choices {
     pub manager: Manager,
     /// Where the daemons' binaries are.
     pub bin_dir: PathBuf,
+    /// Flags that components get besides their own.
+    pub extra_args: Vec<(String, String)>,
 }
 
 /// Names end up in interface names, namespaces and socket paths, so they are short.
@@ -139,6 +144,7 @@ impl Config {
             pod_cidr: "10.244.0.0/16".parse().expect("a constant network"),
             service_cidr: "10.96.0.0/16".parse().expect("a constant network"),
             domain: "cluster.local".to_owned(),
+            extra_args: choices.extra_args.clone(),
             enabled_forwarding: false,
         })
     }
@@ -279,6 +285,7 @@ mod tests {
             subnet: "10.200.0.0/24".parse().expect("a network"),
             manager: Manager::Builtin,
             bin_dir: PathBuf::from("/usr/bin"),
+            extra_args: Vec::new(),
         }
     }
 

@@ -134,6 +134,7 @@ pub fn find(data_dir: &Path, name: &str) -> anyhow::Result<Option<Config>> {
         subnet: DEFAULT_SUBNET.parse().context("a constant network")?,
         manager: if systemd_is_running() { Manager::Systemd } else { Manager::Builtin },
         bin_dir: PathBuf::new(),
+        extra_args: Vec::new(),
     })?;
     let remains = damaged || network::owns_bridge(&guess) || !marked(&guess).is_empty();
     Ok(remains.then_some(guess))

@@ -44,6 +44,11 @@ pub fn all(config: &Config, programs: &Programs, resolvers: &[Ipv4Addr]) -> Vec<
     for node in &config.nodes {
         all.extend([b.containerd(node), b.dockerd(node), b.kubelet(node), b.proxy(node), b.dns(node, resolvers)]);
     }
+    for (component, flag) in &config.extra_args {
+        let is_it =
+            |s: &&mut Spec| s.name == *component || config.nodes.iter().any(|n| s.name == on_node(component, &n.name));
+        all.iter_mut().filter(is_it).for_each(|s| s.args.push(flag.clone()));
+    }
     all
 }
 
@@ -287,6 +292,7 @@ mod tests {
             subnet: "10.200.0.0/24".parse().expect("a network"),
             manager: Manager::Builtin,
             bin_dir: PathBuf::from("/opt"),
+            extra_args: Vec::new(),
         })
         .expect("it can be planned")
     }

@@ -96,6 +96,9 @@ fn plan(choices: &Choices) -> anyhow::Result<(Config, bool)> {
         asked_again("network", &config.subnet.to_string(), &choices.subnet.to_string())
     );
     config.bin_dir.clone_from(&choices.bin_dir);
+    if !choices.extra_args.is_empty() {
+        config.extra_args.clone_from(&choices.extra_args);
+    }
     if usize::from(choices.nodes) != config.nodes.len() && choices.nodes != 0 {
         config.grow(choices.nodes)?;
     }

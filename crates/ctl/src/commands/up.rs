@@ -37,6 +37,9 @@ pub struct Args {
     /// Who keeps the services running [default: systemd where it is PID 1 and the state folder is the default one]
     #[arg(long, value_enum)]
     pub service_manager: Option<Manager>,
+    /// A flag for a component besides those that `up` gives it, as in `controller-manager=--node-monitor-grace-period=20s`
+    #[arg(long, value_name = "COMPONENT=FLAG", value_parser = component_and_flag)]
+    pub extra_arg: Vec<(String, String)>,
     /// Write the administrator's kubeconfig to this file too
     #[arg(long, value_name = "FILE")]
     pub kubeconfig_out: Option<PathBuf>,
@@ -79,8 +82,18 @@ impl Args {
                 subnet: self.subnet,
                 manager: self.service_manager.unwrap_or(by_default),
                 bin_dir,
+                extra_args: self.extra_arg.clone(),
             },
             kubeconfig_out: self.kubeconfig_out.clone(),
         })
+    }
+}
+
+fn component_and_flag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((component, flag)) if flag.starts_with("--") && !component.is_empty() => {
+            Ok((component.to_owned(), flag.to_owned()))
+        }
+        _ => Err("expected COMPONENT=--FLAG".to_owned()),
     }
 }

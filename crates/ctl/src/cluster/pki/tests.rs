@@ -11,6 +11,7 @@ fn config(nodes: u16) -> Config {
         subnet: "10.200.0.0/24".parse().expect("a network"),
         manager: Manager::Builtin,
         bin_dir: PathBuf::from("/usr/bin"),
+        extra_args: Vec::new(),
     })
     .expect("it can be planned")
 }

@@ -14,6 +14,7 @@ fn config(name: &str) -> Config {
         subnet: "10.200.0.0/24".parse().expect("a network"),
         manager: Manager::Systemd,
         bin_dir: PathBuf::from("/opt"),
+        extra_args: Vec::new(),
     })
     .expect("it can be planned")
 }
