@@ -5,12 +5,14 @@
 pub mod canon;
 pub mod decode;
 pub mod defaults;
+pub mod discovery;
 pub mod duration;
 pub mod field;
 pub mod kinds;
 pub mod managed;
 pub mod meta;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod selector;

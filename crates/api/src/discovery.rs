@@ -1,0 +1,216 @@
+//! Discovery documents, made from the registry of kinds: the aggregated form and the older per-group form.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::Value;
+use crate::kinds::{self, KindInfo, Subresource, api_version};
+
+/// The content type of [`aggregated`], which clients compare byte by byte.
+pub const AGGREGATED_CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Which half of the API a discovery document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// `/api`: the core group.
+    Api,
+    /// `/apis`: the named groups.
+    Apis,
+}
+
+/// The named groups with their versions, preferred version first, in discovery's order.
+fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (group, version) in kinds::group_versions() {
+        match found.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, versions)) => versions.push(version),
+            None => found.push((group, vec![version])),
+        }
+    }
+    found
+}
+
+fn of(group: &str, version: &str) -> impl Iterator<Item = &'static KindInfo> {
+    kinds::all().iter().filter(move |k| k.group == group && k.version == version)
+}
+
+/// `APIGroupDiscoveryList` (apidiscovery.k8s.io/v2).
+#[must_use]
+pub fn aggregated(root: Root) -> Value {
+    let wanted = |group: &str| group.is_empty() == (root == Root::Api);
+    let items: Vec<Value> =
+        groups().into_iter().filter(|(g, _)| wanted(g)).map(|(g, v)| aggregated_group(g, &v)).collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
+fn aggregated_group(group: &str, versions: &[&str]) -> Value {
+    let version = |version: &&str| {
+        let resources: Vec<Value> = of(group, version).map(aggregated_resource).collect();
+        json!({"version": version, "freshness": "Current", "resources": resources})
+    };
+    let mut metadata = json!({"creationTimestamp": null});
+    if !group.is_empty() {
+        metadata["name"] = Value::from(group);
+    }
+    json!({"metadata": metadata, "versions": versions.iter().map(version).collect::<Vec<_>>()})
+}
+
+fn aggregated_resource(kind: &KindInfo) -> Value {
+    let mut resource = json!({
+        "resource": kind.resource,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": kind.verbs,
+    });
+    names(&mut resource, kind);
+    if !kind.subresources.is_empty() {
+        let sub = |s: &Subresource| json!({"subresource": s.name, "responseKind": {"group": s.group, "version": s.version, "kind": s.kind}, "verbs": s.verbs});
+        resource["subresources"] = kind.subresources.iter().map(sub).collect();
+    }
+    resource
+}
+
+fn names(resource: &mut Value, kind: &KindInfo) {
+    if !kind.short_names.is_empty() {
+        resource["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        resource["categories"] = json!(kind.categories);
+    }
+}
+
+/// `APIVersions`, the older answer to `/api`; `server_address` is `host:port` as clients reach it.
+#[must_use]
+pub fn api_versions(server_address: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
+    })
+}
+
+/// `APIGroupList`, the older answer to `/apis`.
+#[must_use]
+pub fn group_list() -> Value {
+    let named: Vec<Value> =
+        groups().into_iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_body(g, &v)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named})
+}
+
+/// `APIGroup`, the answer to `/apis/{group}`.
+#[must_use]
+pub fn group(name: &str) -> Option<Value> {
+    let (name, versions) = groups().into_iter().find(|(g, _)| *g == name && !g.is_empty())?;
+    let mut body = group_body(name, &versions);
+    body["kind"] = Value::from("APIGroup");
+    body["apiVersion"] = Value::from("v1");
+    Some(body)
+}
+
+fn group_body(group: &str, versions: &[&str]) -> Value {
+    let version = |v: &&str| json!({"groupVersion": api_version(group, v), "version": v});
+    let versions: Vec<Value> = versions.iter().map(version).collect();
+    json!({"name": group, "preferredVersion": versions[0], "versions": versions})
+}
+
+/// `APIResourceList`, the answer to `/api/v1` and `/apis/{group}/{version}`.
+#[must_use]
+pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+    let mut resources = Vec::new();
+    for kind in of(group, version) {
+        resources.push(resource(kind));
+        resources.extend(kind.subresources.iter().map(|s| subresource(kind, s)));
+    }
+    if resources.is_empty() {
+        return None;
+    }
+    Some(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": api_version(group, version),
+        "resources": resources,
+    }))
+}
+
+fn resource(kind: &KindInfo) -> Value {
+    let mut resource = json!({
+        "name": kind.resource,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": kind.verbs,
+    });
+    names(&mut resource, kind);
+    if !kind.create_only() {
+        resource["storageVersionHash"] = Value::from(storage_version_hash(kind));
+    }
+    resource
+}
+
+fn subresource(kind: &KindInfo, sub: &Subresource) -> Value {
+    let mut resource = json!({
+        "name": format!("{}/{}", kind.resource, sub.name),
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        "kind": sub.kind,
+        "verbs": sub.verbs,
+    });
+    if sub.foreign {
+        resource["group"] = Value::from(sub.group);
+        resource["version"] = Value::from(sub.version);
+    }
+    resource
+}
+
+/// Says which form is stored: eight bytes of the hash of group, version and kind, as upstream.
+fn storage_version_hash(kind: &KindInfo) -> String {
+    let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    STANDARD.encode(&hash[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let aggregated = [aggregated(Root::Api), aggregated(Root::Apis)];
+        let groups: Vec<&Value> = aggregated.iter().flat_map(|a| a["items"].as_array().expect("a list")).collect();
+        assert_eq!(groups.len(), 1 + group_list()["groups"].as_array().map_or(0, Vec::len));
+        assert_eq!(groups[0]["metadata"].get("name"), None);
+        for entry in groups {
+            let group = entry["metadata"]["name"].as_str().unwrap_or_default();
+            for version in entry["versions"].as_array().expect("a list") {
+                let old = resource_list(group, version["version"].as_str().expect("text")).expect("served");
+                let mut count = 0;
+                for resource in version["resources"].as_array().expect("a list") {
+                    count += 1 + resource["subresources"].as_array().map_or(0, Vec::len);
+                }
+                assert_eq!(old["resources"].as_array().map(Vec::len), Some(count), "{group}");
+            }
+        }
+    }
+
+    #[test]
+    fn entries_are_upstreams() {
+        let find = |list: &Value, name: &str| {
+            list["resources"].as_array().expect("a list").iter().find(|r| r["name"] == name).expect("served").clone()
+        };
+        let core = resource_list("", "v1").expect("served");
+        assert_eq!(
+            find(&core, "pods"),
+            json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "shortNames": ["po"], "categories": ["all"],
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"], "storageVersionHash": "xPOwRZ+Yhw8="})
+        );
+        assert_eq!(
+            find(&core, "serviceaccounts/token"),
+            json!({"name": "serviceaccounts/token", "singularName": "", "namespaced": true, "kind": "TokenRequest",
+                "group": "authentication.k8s.io", "version": "v1", "verbs": ["create"]})
+        );
+        assert_eq!(group("apps").expect("served")["preferredVersion"]["groupVersion"], "apps/v1");
+        assert_eq!((group(""), group("nope"), resource_list("nope", "v1")), (None, None, None));
+    }
+}
