@@ -307,3 +307,6 @@ impl Cache {
         &self.core.store
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod cache;
+pub mod compact;
 pub mod conformance;
 pub mod encoded;
 pub mod error;

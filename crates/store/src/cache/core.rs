@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gantry_common::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::{Config, Error, Normalise};
@@ -85,6 +86,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Told when the cache may not follow the store any more: list again.
     pub(crate) doubt: Notify,
+    /// Given when the driver has stopped.
+    pub(crate) closed: Shutdown,
     revision: watch::Sender<u64>,
     ready: watch::Sender<bool>,
     questions: mpsc::Sender<Question>,
@@ -104,6 +107,7 @@ impl Core {
             normalise,
             counters: Counters::default(),
             doubt: Notify::new(),
+            closed: Shutdown::new(),
             revision: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             questions,

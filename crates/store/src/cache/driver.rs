@@ -54,6 +54,7 @@ impl Driver {
         }
         reader.abort();
         checker.abort();
+        cache.core.closed.trigger();
         cache.views().for_each(View::close);
     }
 }

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::event::{Change, Event, Scope};
@@ -24,6 +25,7 @@ pub(crate) struct Gap {
     /// Every event up to here has been delivered or is pending.
     at: u64,
     requested: u64,
+    closed: BoxFuture<'static, ()>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -34,7 +36,8 @@ impl Gap {
         let permit = view.core().gap_permits.clone().try_acquire_owned().map_err(|_| expired)?;
         // The whole key space, so that every revision shows how far the watch is.
         let stream = view.core().store.watch("", from + 1).await.map_err(|error| failed(&error, from, oldest))?;
-        Ok(Self { view, scope, stream, pending: VecDeque::new(), at: from, requested: from, _permit: permit })
+        let closed = view.core().closed.token().clone().cancelled_owned().boxed();
+        Ok(Self { view, scope, stream, pending: VecDeque::new(), at: from, requested: from, closed, _permit: permit })
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -49,6 +52,9 @@ impl Gap {
                 }
                 hub.floor()
             };
+            if self.closed.poll_unpin(context).is_ready() {
+                return Poll::Ready(Step::Failed(WatchError::Closed));
+            }
             match ready!(self.stream.poll_next_unpin(context)) {
                 Some(Ok(batch)) => self.take(&batch),
                 Some(Err(error)) => return Poll::Ready(Step::Failed(failed(&error, self.requested, oldest))),

@@ -138,7 +138,8 @@ impl Hub {
     pub(crate) fn reset(&mut self, floor: u64) {
         self.ring.clear();
         self.ring_bytes = 0;
-        self.floor = floor;
+        // A store begins at revision 1 without an event, so nothing is missing after 0 either.
+        self.floor = if floor > 1 { floor } else { 0 };
     }
 
     /// Ends every watch. `closed`: later ones too.
