@@ -1,6 +1,7 @@
 //! The controllers, in the order in which they start. A new one is a file and a line.
 
 mod deployment;
+mod endpointslice;
 mod replicaset;
 
 use futures::future::BoxFuture;
@@ -19,4 +20,5 @@ pub struct Controller {
 pub const ALL: &[Controller] = &[
     Controller { name: "deployment-controller", run: |c| Box::pin(deployment::run(c)) },
     Controller { name: "replicaset-controller", run: |c| Box::pin(replicaset::run(c)) },
+    Controller { name: "endpointslice-controller", run: |c| Box::pin(endpointslice::run(c)) },
 ];
