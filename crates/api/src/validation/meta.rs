@@ -177,8 +177,10 @@ pub(crate) fn object_meta_update(out: &mut Out, new: &Value, old: &Value) {
             .filter_map(Value::as_str)
             .collect();
         if !added.is_empty() {
+            let shown: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
             let detail = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                shown.join(", ")
             );
             out.forbidden(root.child("finalizers"), &detail);
         }

@@ -1,0 +1,224 @@
+//! Pods and pod templates: the parts of a pod spec, in upstream's order.
+
+mod affinity;
+mod containers;
+mod env;
+mod handlers;
+mod mounts;
+mod resources;
+mod scheduling;
+mod security;
+mod sources;
+pub(super) mod status;
+pub(super) mod update;
+mod volumes;
+
+use super::at::{At, Out};
+use super::read::{list, map, number, some, text, truth};
+use super::{formats, meta};
+use crate::names;
+use crate::{Object, Value};
+
+pub(super) use handlers::port;
+pub(super) use resources::resource_list;
+
+/// A pod that is created.
+pub(super) fn create(out: &mut Out, pod: &Value) {
+    let at = At::Root("spec");
+    let Some(spec) = some(pod, "spec") else {
+        out.required(at.child("containers"), "");
+        return;
+    };
+    pod_spec(out, at, spec);
+    whole_images(out, at, spec);
+    if !list(spec, "ephemeralContainers").is_empty() {
+        out.forbidden(at.child("ephemeralContainers"), "cannot be set on create");
+    }
+    if !text(spec, "nodeName").is_empty() && !list(spec, "schedulingGates").is_empty() {
+        out.forbidden(at.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+/// Pods (not templates, which tools fill with placeholders) need image names without blanks around them.
+fn whole_images(out: &mut Out, at: At<'_>, spec: &Value) {
+    for key in ["initContainers", "containers"] {
+        let at = at.child(key);
+        for (index, container) in list(spec, key).iter().enumerate() {
+            let image = text(container, "image");
+            if image.trim() != image {
+                out.invalid(at.index(index).child("image"), image, "must not have leading or trailing whitespace");
+            }
+        }
+    }
+}
+
+/// A pod template in a workload.
+pub(super) fn template(out: &mut Out, at: At<'_>, template: &Value) {
+    let meta_at = at.child("metadata");
+    if let Some(metadata) = some(template, "metadata") {
+        if let Some(labels) = map(metadata, "labels") {
+            meta::labels(out, meta_at.child("labels"), labels);
+        }
+        if let Some(annotations) = map(metadata, "annotations") {
+            meta::annotations(out, meta_at.child("annotations"), annotations);
+        }
+    }
+    let at = at.child("spec");
+    let Some(spec) = some(template, "spec") else {
+        out.required(at.child("containers"), "");
+        return;
+    };
+    pod_spec(out, at, spec);
+    if !list(spec, "ephemeralContainers").is_empty() {
+        out.forbidden(at.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+    }
+}
+
+/// What the parts of a pod spec need to know of the whole.
+struct Pod<'a> {
+    spec: &'a Value,
+    /// The pod's grace period in seconds.
+    grace: i64,
+}
+
+fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
+    let grace = number(spec, "terminationGracePeriodSeconds");
+    if grace.is_none() {
+        out.required(at.child("terminationGracePeriodSeconds"), "");
+    }
+    let pod = Pod { spec, grace: grace.unwrap_or(0) };
+    volumes::volumes(out, at.child("volumes"), list(spec, "volumes"));
+    containers::all(out, at, &pod);
+    out.one_of(at.child("restartPolicy"), text(spec, "restartPolicy"), &["Always", "OnFailure", "Never"]);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    out.one_of(at.child("dnsPolicy"), text(spec, "dnsPolicy"), &policies);
+    if let Some(selector) = map(spec, "nodeSelector") {
+        meta::labels(out, at.child("nodeSelector"), selector);
+    }
+    security::pod(out, at, spec);
+    for (index, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
+        if text(secret, "name").is_empty() {
+            out.required(at.child("imagePullSecrets").index(index).child("name"), "");
+        }
+    }
+    if let Some(affinity) = some(spec, "affinity") {
+        affinity::affinity(out, at.child("affinity"), affinity);
+    }
+    dns_config(out, at.child("dnsConfig"), spec);
+    scheduling::all(out, at, spec);
+    pod_names(out, at, spec);
+    host_aliases(out, at.child("hostAliases"), list(spec, "hostAliases"));
+    if let Some(seconds) = number(spec, "activeDeadlineSeconds")
+        && !(1..=i64::from(i32::MAX)).contains(&seconds)
+    {
+        out.invalid(at.child("activeDeadlineSeconds"), seconds, &formats::between(1, i64::from(i32::MAX)));
+    }
+    if let Some(overhead) = map(spec, "overhead") {
+        resource_list(out, at.child("overhead"), overhead, "");
+    }
+    if let Some(os) = some(spec, "os") {
+        out.one_of(at.child("os.name"), text(os, "name"), &["linux", "windows"]);
+    }
+}
+
+/// The fields that name something.
+fn pod_names(out: &mut Out, at: At<'_>, spec: &Value) {
+    type Check = fn(&str) -> Vec<String>;
+    let checks: [(&str, Check); 6] = [
+        ("serviceAccountName", names::dns_subdomain),
+        ("nodeName", names::dns_subdomain),
+        ("hostname", names::dns_label),
+        ("subdomain", names::dns_label),
+        ("priorityClassName", names::dns_subdomain),
+        ("runtimeClassName", names::dns_subdomain),
+    ];
+    for (key, check) in checks {
+        let name = text(spec, key);
+        if !name.is_empty() {
+            out.invalid_each(at.child(key), name, check(name));
+        }
+    }
+    if truth(spec, "shareProcessNamespace") && truth(spec, "hostPID") {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        out.invalid(at.child("shareProcessNamespace"), true, detail);
+    }
+    let policy = text(spec, "preemptionPolicy");
+    if !policy.is_empty() && !["PreemptLowerPriority", "Never"].contains(&policy) {
+        out.not_supported(at.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+    }
+}
+
+fn host_aliases(out: &mut Out, at: At<'_>, aliases: &[Value]) {
+    for (index, alias) in aliases.iter().enumerate() {
+        let at = at.index(index);
+        if let Some(detail) = formats::ip(text(alias, "ip")) {
+            out.invalid(at.child("ip"), text(alias, "ip"), &detail);
+        }
+        for host in list(alias, "hostnames").iter().filter_map(Value::as_str) {
+            out.invalid_each(at.child("hostnames"), host, names::dns_subdomain(host));
+        }
+    }
+}
+
+/// The most name servers of a resolver.
+const NAMESERVERS: usize = 3;
+/// The most search domains.
+const SEARCHES: usize = 32;
+/// The most bytes of all search domains together.
+const SEARCH_BYTES: usize = 2048;
+
+fn dns_config(out: &mut Out, at: At<'_>, spec: &Value) {
+    let alone = text(spec, "dnsPolicy") == "None";
+    let Some(config) = some(spec, "dnsConfig") else {
+        if alone {
+            out.required(at, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        return;
+    };
+    let servers = list(config, "nameservers");
+    if alone && servers.is_empty() {
+        out.required(at.child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    }
+    if servers.len() > NAMESERVERS {
+        out.invalid(at.child("nameservers"), servers.to_vec(), "must not have more than 3 nameservers");
+    }
+    for (index, server) in servers.iter().enumerate() {
+        let server = server.as_str().unwrap_or_default();
+        if let Some(detail) = formats::ip(server) {
+            out.invalid(at.child("nameservers").index(index), server, &detail);
+        }
+    }
+    let searches = list(config, "searches");
+    if searches.len() > SEARCHES {
+        out.invalid(at.child("searches"), searches.to_vec(), "must not have more than 32 search paths");
+    }
+    let bytes: usize = searches.iter().map(|s| s.as_str().unwrap_or_default().len() + 1).sum();
+    if bytes > SEARCH_BYTES + 1 {
+        let detail = "must not have more than 2048 characters (including spaces) in the search list";
+        out.invalid(at.child("searches"), searches.to_vec(), detail);
+    }
+    for (index, search) in searches.iter().enumerate() {
+        let full = search.as_str().unwrap_or_default();
+        // A lone dot is the root; names may end in one, and services' names may have underscores.
+        let name = full.strip_suffix('.').filter(|n| !n.is_empty()).unwrap_or(full);
+        if name != "." {
+            out.invalid_each(at.child("searches").index(index), full, names::dns_subdomain(&name.replace('_', "x")));
+        }
+    }
+    for (index, option) in list(config, "options").iter().enumerate() {
+        if text(option, "name").is_empty() {
+            out.required(at.child("options").index(index), "must not be empty");
+        }
+    }
+}
+
+/// Whether two maps hold the same under all keys but `except`.
+fn same_but(new: &Object, old: &Object, except: &[&str]) -> bool {
+    let rest =
+        |map: &'_ Object| map.iter().filter(|(k, v)| !except.contains(&k.as_str()) && !super::at::empty(v)).count();
+    rest(new) == rest(old)
+        && new
+            .iter()
+            .filter(|(k, v)| !except.contains(&k.as_str()) && !super::at::empty(v))
+            .all(|(k, v)| old.get(k) == Some(v))
+}

@@ -1,0 +1,71 @@
+//! Node and pod affinity.
+
+use super::super::at::{At, Out};
+use super::super::read::{list, number, some, text};
+use super::super::selector;
+use crate::Value;
+use crate::names;
+
+/// `affinity` of a pod.
+pub(super) fn affinity(out: &mut Out, at: At<'_>, affinity: &Value) {
+    if let Some(node) = some(affinity, "nodeAffinity") {
+        node_affinity(out, at.child("nodeAffinity"), node);
+    }
+    for key in ["podAffinity", "podAntiAffinity"] {
+        let Some(terms) = some(affinity, key) else { continue };
+        let at = at.child(key);
+        let required = at.child("requiredDuringSchedulingIgnoredDuringExecution");
+        for (index, term) in list(terms, "requiredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
+            pod_term(out, required.index(index), term);
+        }
+        let preferred = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+        for (index, weighted) in list(terms, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
+            let at = preferred.index(index);
+            weight(out, at, weighted);
+            pod_term(out, at.child("podAffinityTerm"), some(weighted, "podAffinityTerm").unwrap_or(&Value::Null));
+        }
+    }
+}
+
+fn weight(out: &mut Out, at: At<'_>, weighted: &Value) {
+    let weight = number(weighted, "weight").unwrap_or(0);
+    if !(1..=100).contains(&weight) {
+        out.invalid(at.child("weight"), weight, "must be in the range 1-100");
+    }
+}
+
+fn node_affinity(out: &mut Out, at: At<'_>, node: &Value) {
+    if let Some(required) = some(node, "requiredDuringSchedulingIgnoredDuringExecution") {
+        let at = at.child("requiredDuringSchedulingIgnoredDuringExecution");
+        let at = at.child("nodeSelectorTerms");
+        let terms = list(required, "nodeSelectorTerms");
+        if terms.is_empty() {
+            out.required(at, "must have at least one node selector term");
+        }
+        for (index, term) in terms.iter().enumerate() {
+            selector::node_selector_term(out, at.index(index), term);
+        }
+    }
+    let at = at.child("preferredDuringSchedulingIgnoredDuringExecution");
+    for (index, term) in list(node, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
+        let at = at.index(index);
+        weight(out, at, term);
+        selector::node_selector_term(out, at.child("preference"), some(term, "preference").unwrap_or(&Value::Null));
+    }
+}
+
+fn pod_term(out: &mut Out, at: At<'_>, term: &Value) {
+    for key in ["labelSelector", "namespaceSelector"] {
+        if let Some(found) = some(term, key) {
+            selector::label_selector(out, at.child(key), found);
+        }
+    }
+    for namespace in list(term, "namespaces").iter().filter_map(Value::as_str) {
+        out.invalid_each(at.child("namespace"), namespace, names::dns_label(namespace));
+    }
+    let key = text(term, "topologyKey");
+    if key.is_empty() {
+        out.required(at.child("topologyKey"), "can not be empty");
+    }
+    selector::label_name(out, at.child("topologyKey"), key);
+}

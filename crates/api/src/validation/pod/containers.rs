@@ -1,0 +1,186 @@
+//! Containers of all three sorts.
+
+use super::super::at::{At, Out};
+use super::super::formats;
+use super::super::read::{list, number, repeats, some, text, truth};
+use super::{Pod, env, handlers, mounts, resources, security};
+use crate::Value;
+use crate::names;
+
+/// Protocols of ports.
+pub(crate) const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];
+
+/// Init, regular and ephemeral containers; names are unique over all.
+pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
+    let regular = list(pod.spec, "containers");
+    if regular.is_empty() {
+        out.required(at.child("containers"), "");
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (index, container) in regular.iter().enumerate() {
+        let list = at.child("containers");
+        let at = list.index(index);
+        name(out, at, container, &mut names);
+        common(out, at, container, pod);
+        probes(out, at, container, pod);
+        if !text(container, "restartPolicy").is_empty() {
+            out.forbidden(at.child("restartPolicy"), "may not be set for non-init containers");
+        }
+    }
+    for (index, container) in list(pod.spec, "initContainers").iter().enumerate() {
+        let list = at.child("initContainers");
+        init(out, list.index(index), container, pod, &mut names);
+    }
+    for (index, container) in list(pod.spec, "ephemeralContainers").iter().enumerate() {
+        let list = at.child("ephemeralContainers");
+        let at = list.index(index);
+        name(out, at, container, &mut names);
+        common(out, at, container, pod);
+        for key in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
+            if some(container, key).is_some_and(|v| !super::super::at::empty(v)) {
+                out.forbidden(at.child(key), "cannot be set for an Ephemeral Container");
+            }
+        }
+    }
+    host_ports(out, at.child("containers"), regular);
+    host_network(out, at.child("containers"), pod.spec, regular);
+}
+
+fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, names: &mut Vec<&'a str>) {
+    name(out, at, container, names);
+    common(out, at, container, pod);
+    match text(container, "restartPolicy") {
+        // A sidecar runs beside the regular containers, so it may have what they have.
+        "Always" => probes(out, at, container, pod),
+        policy => {
+            if !policy.is_empty() {
+                out.not_supported(at.child("restartPolicy"), policy, &["Always"]);
+            }
+            for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+                if some(container, key).is_some() {
+                    out.forbidden(at.child(key), "may not be set for init containers without restartPolicy=Always");
+                }
+            }
+        }
+    }
+}
+
+fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Vec<&'a str>) {
+    let name = text(container, "name");
+    if name.is_empty() {
+        out.required(at.child("name"), "");
+        return;
+    }
+    out.invalid_each(at.child("name"), name, names::dns_label(name));
+    if repeats(names, name) {
+        out.duplicate(at.child("name"), name);
+    }
+}
+
+fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>) {
+    if text(container, "image").is_empty() {
+        out.required(at.child("image"), "");
+    }
+    let policies = ["File", "FallbackToLogsOnError"];
+    out.one_of(at.child("terminationMessagePolicy"), text(container, "terminationMessagePolicy"), &policies);
+    ports(out, at.child("ports"), list(container, "ports"));
+    env::env(out, at.child("env"), list(container, "env"));
+    env::env_from(out, at.child("envFrom"), list(container, "envFrom"));
+    mounts::mounts(out, at, container, list(pod.spec, "volumes"));
+    let policy = text(container, "imagePullPolicy");
+    out.one_of(at.child("imagePullPolicy"), policy, &["Always", "Never", "IfNotPresent"]);
+    if let Some(resources) = some(container, "resources") {
+        resources::requirements(out, at.child("resources"), resources);
+    }
+    for (index, policy) in list(container, "resizePolicy").iter().enumerate() {
+        let list = at.child("resizePolicy");
+        let at = list.index(index);
+        out.one_of(at.child("resourceName"), text(policy, "resourceName"), &["cpu", "memory"]);
+        out.one_of(at.child("restartPolicy"), text(policy, "restartPolicy"), &["NotRequired", "RestartContainer"]);
+    }
+    if let Some(context) = some(container, "securityContext") {
+        security::container(out, at.child("securityContext"), context);
+    }
+}
+
+fn probes(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>) {
+    if let Some(lifecycle) = some(container, "lifecycle") {
+        handlers::lifecycle(out, at.child("lifecycle"), lifecycle, pod.grace);
+    }
+    for key in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let Some(probe) = some(container, key) else { continue };
+        let at = at.child(key);
+        handlers::probe(out, at, probe, pod.grace);
+        if key == "readinessProbe" {
+            if let Some(seconds) = number(probe, "terminationGracePeriodSeconds") {
+                out.invalid(at.child("terminationGracePeriodSeconds"), seconds, "must not be set for readinessProbes");
+            }
+        } else if let Some(times) = number(probe, "successThreshold").filter(|n| *n != 1) {
+            out.invalid(at.child("successThreshold"), times, "must be 1");
+        }
+    }
+}
+
+fn ports(out: &mut Out, at: At<'_>, ports: &[Value]) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        let at = at.index(index);
+        let name = text(port, "name");
+        if !name.is_empty() {
+            let found = names::port_name(name);
+            if found.is_empty() && repeats(&mut seen, name) {
+                out.duplicate(at.child("name"), name);
+            }
+            out.invalid_each(at.child("name"), name, found);
+        }
+        match number(port, "containerPort").unwrap_or(0) {
+            0 => out.required(at.child("containerPort"), ""),
+            number => port_number(out, at.child("containerPort"), number),
+        }
+        if let Some(number) = number(port, "hostPort").filter(|n| *n != 0) {
+            port_number(out, at.child("hostPort"), number);
+        }
+        out.one_of(at.child("protocol"), text(port, "protocol"), PROTOCOLS);
+    }
+}
+
+fn port_number(out: &mut Out, at: At<'_>, number: i64) {
+    if let Some(detail) = formats::port_number(number) {
+        out.invalid(at, number, &detail);
+    }
+}
+
+/// Two containers of a pod cannot listen on the same host port.
+fn host_ports(out: &mut Out, at: At<'_>, containers: &[Value]) {
+    let mut seen: Vec<(&str, &str, i64)> = Vec::new();
+    for (index, container) in containers.iter().enumerate() {
+        let at = at.index(index);
+        for (index, port) in list(container, "ports").iter().enumerate() {
+            let Some(number) = number(port, "hostPort").filter(|n| *n != 0) else { continue };
+            let key = (text(port, "protocol"), text(port, "hostIP"), number);
+            if seen.contains(&key) {
+                let text = format!("{}/{}/{}", key.0, key.1, key.2);
+                out.duplicate(at.child("ports").index(index).child("hostPort"), text);
+            } else {
+                seen.push(key);
+            }
+        }
+    }
+}
+
+fn host_network(out: &mut Out, at: At<'_>, spec: &Value, containers: &[Value]) {
+    if !truth(spec, "hostNetwork") {
+        return;
+    }
+    for (index, container) in containers.iter().enumerate() {
+        let at = at.index(index);
+        for (index, port) in list(container, "ports").iter().enumerate() {
+            let (host, own) = (number(port, "hostPort").unwrap_or(0), number(port, "containerPort").unwrap_or(0));
+            // Templates get their host ports when pods are made from them.
+            if host != 0 && host != own {
+                let detail = "must match `hostPort` when `hostNetwork` is true";
+                out.invalid(at.child("ports").index(index).child("containerPort"), own, detail);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Reviews: questions that are answered, never stored.
+
+use super::at::{At, Out};
+use super::read::{list, number, some, text};
+use crate::Value;
+
+const UNSET: Value = Value::Null;
+
+/// Who an access review asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// A named user.
+    User,
+    /// A named user, in the review's namespace only.
+    UserInNamespace,
+    /// The asker.
+    Oneself,
+}
+
+/// A subject access review of one of three kinds.
+pub(super) fn access(out: &mut Out, review: &Value, about: About) {
+    let spec = some(review, "spec").unwrap_or(&UNSET);
+    let at = At::Root("spec");
+    let (resource, url) = (some(spec, "resourceAttributes"), some(spec, "nonResourceAttributes"));
+    if let (Some(_), Some(url)) = (resource, url) {
+        let detail = "cannot be specified in combination with resourceAttributes";
+        out.invalid(at.child("nonResourceAttributes"), url.clone(), detail);
+    }
+    if resource.is_none() && url.is_none() {
+        let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        out.invalid(at.child("resourceAttributes"), Value::Null, detail);
+    }
+    if about != About::Oneself && text(spec, "user").is_empty() && list(spec, "groups").is_empty() {
+        out.invalid(at.child("user"), "", "at least one of user or group must be specified");
+    }
+    let metadata = some(review, "metadata").unwrap_or(&UNSET);
+    let extra = |key: &&str| !text(metadata, key).is_empty();
+    if ["name", "generateName", "uid", "resourceVersion"].iter().any(|k| extra(&k)) {
+        out.invalid(At::Root("metadata"), metadata.clone(), "must be empty");
+    }
+    if about == About::UserInNamespace {
+        if let Some(url) = url {
+            out.invalid(at.child("nonResourceAttributes"), url.clone(), "disallowed on this kind of request");
+        }
+        let asked = resource.map_or("", |r| text(r, "namespace"));
+        if resource.is_some() && asked != text(metadata, "namespace") {
+            out.invalid(at.child("resourceAttributes.namespace"), asked, "must match metadata.namespace");
+        }
+    }
+}
+
+/// A token request.
+pub(super) fn token_request(out: &mut Out, request: &Value) {
+    let seconds = some(request, "spec").and_then(|s| number(s, "expirationSeconds")).unwrap_or(0);
+    let at = At::Root("spec.expirationSeconds");
+    if seconds < 600 {
+        out.invalid(at, seconds, "may not specify a duration less than 10 minutes");
+    } else if seconds > 1 << 32 {
+        out.invalid(at, seconds, "may not specify a duration larger than 2^32 seconds");
+    }
+}
+
+/// A binding of a pod to a node.
+pub(super) fn binding(out: &mut Out, binding: &Value) {
+    let target = some(binding, "target").unwrap_or(&UNSET);
+    let kind = text(target, "kind");
+    if !matches!(kind, "" | "Node") {
+        out.not_supported(At::Root("target.kind"), kind, &["Node", "<empty>"]);
+    }
+    if text(target, "name").is_empty() {
+        out.required(At::Root("target.name"), "");
+    }
+}

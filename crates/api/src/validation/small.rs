@@ -1,0 +1,170 @@
+//! Kinds with few rules: endpoint slices, leases, events, priority classes.
+
+use super::at::{At, Out};
+use super::read::{list, number, repeats, some, text, truth};
+use super::{formats, service};
+use crate::Value;
+use crate::names;
+
+const UNSET: Value = Value::Null;
+/// The most endpoints of a slice.
+const ENDPOINTS: usize = 1000;
+/// The most addresses of an endpoint.
+const ADDRESSES: usize = 100;
+/// The most ports of a slice.
+const PORTS: usize = 20_000;
+/// The highest priority that users may define.
+const PRIORITY: i64 = 1_000_000_000;
+
+/// An endpoint slice.
+pub(super) fn endpoint_slice(out: &mut Out, slice: &Value) {
+    let kind = text(slice, "addressType");
+    out.one_of(At::Root("addressType"), kind, &["FQDN", "IPv4", "IPv6"]);
+    let at = At::Root("endpoints");
+    let endpoints = list(slice, "endpoints");
+    if endpoints.len() > ENDPOINTS {
+        out.too_many(at, endpoints.len(), ENDPOINTS);
+        return;
+    }
+    for (index, found) in endpoints.iter().enumerate() {
+        endpoint(out, at.index(index), found, kind);
+    }
+    let at = At::Root("ports");
+    let ports = list(slice, "ports");
+    if ports.len() > PORTS {
+        out.too_many(at, ports.len(), PORTS);
+        return;
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        let at = at.index(index);
+        let name = text(port, "name");
+        if !name.is_empty() {
+            out.invalid_each(at.child("name"), name, names::dns_label(name));
+        }
+        if repeats(&mut seen, name) {
+            out.duplicate(at.child("name"), name);
+        }
+        out.one_of(at.child("protocol"), text(port, "protocol"), &["TCP", "UDP", "SCTP"]);
+        if let Some(number) = number(port, "port")
+            && let Some(detail) = formats::port_number(number)
+        {
+            out.invalid(at.child("port"), number, &detail);
+        }
+    }
+}
+
+fn endpoint(out: &mut Out, at: At<'_>, endpoint: &Value, kind: &str) {
+    let addresses = list(endpoint, "addresses");
+    let list_at = at.child("addresses");
+    if addresses.is_empty() {
+        out.required(list_at, "must contain at least 1 address");
+    } else if addresses.len() > ADDRESSES {
+        out.too_many(list_at, addresses.len(), ADDRESSES);
+        return;
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        let address = address.as_str().unwrap_or_default();
+        let at = list_at.index(index);
+        match kind {
+            "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => {
+                out.invalid(at, address, "must be a valid IPv4 address");
+            }
+            "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
+                out.invalid(at, address, "must be a valid IPv6 address");
+            }
+            "FQDN" => out.invalid_each(at, address, names::dns_subdomain(address)),
+            _ => {
+                if let Some(detail) = service::special_ip(address) {
+                    out.invalid(at, address, detail);
+                }
+            }
+        }
+    }
+    let (node, host) = (text(endpoint, "nodeName"), text(endpoint, "hostname"));
+    if !node.is_empty() {
+        out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
+    }
+    if !host.is_empty() {
+        out.invalid_each(at.child("hostname"), host, names::dns_label(host));
+    }
+}
+
+/// A lease.
+pub(super) fn lease(out: &mut Out, lease: &Value) {
+    let spec = some(lease, "spec").unwrap_or(&UNSET);
+    let at = At::Root("spec");
+    if let Some(seconds) = number(spec, "leaseDurationSeconds").filter(|s| *s <= 0) {
+        out.invalid(at.child("leaseDurationSeconds"), seconds, "must be greater than 0");
+    }
+    out.non_negative(at.child("leaseTransitions"), number(spec, "leaseTransitions"));
+}
+
+/// A core/v1 event.
+pub(super) fn event(out: &mut Out, event: &Value) {
+    let own = some(event, "metadata").map_or("", |m| text(m, "namespace"));
+    let involved = some(event, "involvedObject").map_or("", |o| text(o, "namespace"));
+    let at = At::Root("involvedObject.namespace");
+    // What happens to objects without a namespace is told in "default".
+    let expected = if involved.is_empty() { "default" } else { involved };
+    if own != expected {
+        out.invalid(at, involved, "does not match event.namespace");
+    }
+    if text(event, "eventTime").is_empty() {
+        return;
+    }
+    let controller = text(event, "reportingComponent");
+    if controller.is_empty() {
+        out.required(At::Root("reportingController"), "");
+    } else {
+        out.invalid_each(At::Root("reportingController"), controller, names::qualified_name(controller));
+    }
+    for key in ["reportingInstance", "action", "reason"] {
+        let value = text(event, key);
+        if value.is_empty() {
+            out.required(At::Root(key), "");
+        } else if value.len() > 128 {
+            out.invalid(At::Root(key), value, "can have at most 128 characters");
+        }
+    }
+}
+
+/// A priority class.
+pub(super) fn priority_class(out: &mut Out, class: &Value) {
+    let name = some(class, "metadata").map_or("", |m| text(m, "name"));
+    let value = number(class, "value").unwrap_or(0);
+    let known = match name {
+        "system-cluster-critical" => Some(2_000_000_000),
+        "system-node-critical" => Some(2_000_001_000),
+        _ => None,
+    };
+    if name.starts_with("system-") {
+        let why = match known {
+            None => Some(format!("{name} is not a known system priority class")),
+            Some(known) if known != value => Some(format!("value of {name} PriorityClass must be {known}")),
+            Some(_) if truth(class, "globalDefault") => {
+                Some(format!("globalDefault of {name} PriorityClass must be false"))
+            }
+            Some(_) => None,
+        };
+        if let Some(why) = why {
+            let detail =
+                format!("priority class names with 'system-' prefix are reserved for system use only. error: {why}");
+            out.forbidden(At::Root("metadata.name"), &detail);
+        }
+    } else if value > PRIORITY {
+        out.forbidden(At::Root("value"), "maximum allowed value of a user defined priority is 1000000000");
+    }
+    let policy = text(class, "preemptionPolicy");
+    if !policy.is_empty() {
+        out.one_of(At::Root("preemptionPolicy"), policy, &["Never", "PreemptLowerPriority"]);
+    }
+}
+
+/// Pods carry the value of their class from when they were made.
+pub(super) fn priority_class_update(out: &mut Out, new: &Value, old: &Value) {
+    if number(new, "value") != number(old, "value") {
+        out.forbidden(At::Root("value"), "may not be changed in an update.");
+    }
+    out.immutable(At::Root("preemptionPolicy"), new.get("preemptionPolicy"), old.get("preemptionPolicy"));
+}

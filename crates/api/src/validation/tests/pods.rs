@@ -1,0 +1,460 @@
+//! Pods: every part of the spec, updates, status.
+
+use serde_json::json;
+
+use super::{LABEL, SUBDOMAIN, check, check_update, kind, object, texts};
+use crate::Value;
+use crate::validation::{create, status_update};
+
+/// A pod whose spec has `extra` beside one container.
+fn pod(extra: Value) -> Value {
+    let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    spec.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
+    json!({"spec": spec})
+}
+
+/// A pod whose container has `extra`.
+fn with(extra: Value) -> Value {
+    let mut container = json!({"name": "c", "image": "i"});
+    container.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
+    pod(json!({"containers": [container]}))
+}
+
+#[test]
+fn containers() {
+    check("Pod", pod(json!({})), &[]);
+    check("Pod", pod(json!({"containers": []})), &["spec.containers: Required value"]);
+    check(
+        "Pod",
+        pod(json!({"containers": [{"name": "A", "image": " i"}, {"name": "b"}], "initContainers": [
+            {"name": "b", "image": "i", "livenessProbe": {"exec": {"command": ["x"]}}}, {"image": "i"}]})),
+        &[
+            &format!("spec.containers[0].name: Invalid value: \"A\": {LABEL}"),
+            "spec.containers[1].image: Required value",
+            "spec.initContainers[0].name: Duplicate value: \"b\"",
+            "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without \
+             restartPolicy=Always",
+            "spec.initContainers[1].name: Required value",
+            "spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace",
+        ],
+    );
+    check(
+        "Pod",
+        with(json!({"imagePullPolicy": "Maybe", "terminationMessagePolicy": "Never", "restartPolicy": "Always"})),
+        &[
+            "spec.containers[0].terminationMessagePolicy: Unsupported value: \"Never\": supported values: \
+             \"FallbackToLogsOnError\", \"File\"",
+            "spec.containers[0].imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \
+             \"IfNotPresent\", \"Never\"",
+            "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers",
+        ],
+    );
+    check(
+        "Pod",
+        with(json!({"ports": [{"containerPort": 80, "name": "web", "hostPort": 80},
+            {"containerPort": 81, "name": "web", "hostPort": 80}, {"containerPort": 0}, {"containerPort": 70000},
+            {"containerPort": 1, "protocol": "ICMP", "name": "too-long-a-name-"}]})),
+        &[
+            "spec.containers[0].ports[1].name: Duplicate value: \"web\"",
+            "spec.containers[0].ports[2].containerPort: Required value",
+            "spec.containers[0].ports[3].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            "spec.containers[0].ports[4].name: Invalid value: \"too-long-a-name-\": must be no more than 15 bytes",
+            "spec.containers[0].ports[4].name: Invalid value: \"too-long-a-name-\": must not begin or end with a hyphen",
+            "spec.containers[0].ports[4].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+            "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//80\"",
+        ],
+    );
+}
+
+#[test]
+fn environment() {
+    check(
+        "Pod",
+        with(json!({"env": [
+            {"name": "A", "value": "1"},
+            {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+            {"name": "D", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
+            {"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "envFrom": [{"configMapRef": {"name": "m"}, "prefix": "P_"}]})),
+        &[],
+    );
+    let at = "spec.containers[0].env";
+    check(
+        "Pod",
+        with(json!({"env": [
+            {"name": ""},
+            {"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "B", "valueFrom": {}},
+            {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.foo"}}},
+            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels"}}},
+            {"name": "E", "valueFrom": {"configMapKeyRef": {"name": "m", "key": ""}}},
+            {"name": "F", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}}}],
+            "envFrom": [{}, {"secretRef": {}}]})),
+        &[
+            &format!("{at}[0].name: Required value"),
+            &format!("{at}[1].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"),
+            &format!(
+                "{at}[2].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`, `resourceFieldRef`, \
+                 `configMapKeyRef` or `secretKeyRef`"
+            ),
+            &format!(
+                "{at}[3].valueFrom.fieldRef.fieldPath: Invalid value: \"metadata.foo\": error converting fieldPath: \
+                 field label not supported: metadata.foo"
+            ),
+            &format!(
+                "{at}[4].valueFrom.fieldRef.fieldPath: Unsupported value: \"metadata.labels\": supported values: \
+                 \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \
+                 \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\""
+            ),
+            &format!("{at}[5].valueFrom.configMapKeyRef.key: Required value"),
+            &format!(
+                "{at}[6].valueFrom.resourceFieldRef.divisor: Invalid value: \"2\": only divisor's values 1m and 1 are \
+                 supported with the cpu resource"
+            ),
+            "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+            "spec.containers[0].envFrom[1].secretRef.name: Required value",
+        ],
+    );
+}
+
+#[test]
+fn resources() {
+    let resources =
+        |requests: Value, limits: Value| with(json!({"resources": {"requests": requests, "limits": limits}}));
+    check("Pod", resources(json!({"cpu": "500m"}), json!({"cpu": "1", "example.com/gpu": "2"})), &[]);
+    let at = "spec.containers[0].resources";
+    check(
+        "Pod",
+        resources(json!({"cpu": "2", "memory": "-1", "foo": "1"}), json!({"cpu": "1", "example.com/gpu": "1500m"})),
+        &[
+            &format!("{at}.limits[example.com/gpu]: Invalid value: \"1500m\": must be an integer"),
+            &format!("{at}.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
+            &format!("{at}.requests[example.com/gpu]: Invalid value: \"1500m\": must be an integer"),
+            &format!("{at}.requests[foo]: Invalid value: \"foo\": must be a standard resource for containers"),
+            &format!("{at}.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0"),
+        ],
+    );
+    check(
+        "Pod",
+        resources(json!({"example.com/gpu": "1"}), json!({})),
+        &[&format!("{at}.limits: Required value: Limit must be set for non overcommitable resources")],
+    );
+}
+
+#[test]
+fn volumes_and_mounts() {
+    let volumes = json!([{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "h", "hostPath": {"path": "/x"}},
+        {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
+            {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}]);
+    let mut valid = pod(json!({"volumes": volumes}));
+    valid["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "v", "mountPath": "/v", "subPath": "a/b"}, {"name": "p", "mountPath": "/p"}]);
+    check("Pod", valid, &[]);
+    let mut bad = pod(json!({"volumes": [
+        {"name": "A"}, {"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}, {"name": "a", "configMap": {}},
+        {"name": "s", "secret": {"secretName": "s", "defaultMode": 512, "items": [{"key": "k", "path": "../x"}]}},
+        {"name": "h", "hostPath": {"path": "/a/../b", "type": "Tree"}},
+        {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 60}},
+            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]}));
+    bad["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "x", "mountPath": "/v"},
+        {"name": "a", "mountPath": "/v", "subPath": "/b", "mountPropagation": "Bidirectional"}]);
+    check(
+        "Pod",
+        bad,
+        &[
+            &format!("spec.volumes[0].name: Invalid value: \"A\": {LABEL}"),
+            "spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume type",
+            "spec.volumes[2].name: Duplicate value: \"a\"",
+            "spec.volumes[2].configMap.name: Required value",
+            "spec.volumes[3].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both \
+             inclusive",
+            "spec.volumes[3].secret.items[0].path: Invalid value: \"../x\": must not contain '..'",
+            "spec.volumes[4].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
+            "spec.volumes[4].hostPath.type: Unsupported value: \"Tree\": supported values: \"\", \"BlockDevice\", \
+             \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+            "spec.volumes[5].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 60: may not \
+             specify a duration less than 10 minutes",
+            "spec.volumes[5].projected.sources[1].secret: Invalid value: \"t\": conflicting duplicate paths",
+            "spec.containers[0].volumeMounts[0].name: Not found: \"x\"",
+            "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/v\": must be unique",
+            "spec.containers[0].volumeMounts[1].subPath: Invalid value: \"/b\": must be a relative path",
+            "spec.containers[0].volumeMounts[1].mountPropagation: Forbidden: Bidirectional mount propagation is \
+             available only to privileged containers",
+        ],
+    );
+}
+
+#[test]
+fn probes_and_hooks() {
+    check(
+        "Pod",
+        with(json!({"livenessProbe": {"httpGet": {"port": "web"}}, "readinessProbe": {"tcpSocket": {"port": 1}},
+            "startupProbe": {"exec": {"command": ["true"]}}, "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}})),
+        &[],
+    );
+    let at = "spec.containers[0]";
+    check(
+        "Pod",
+        with(json!({"livenessProbe": {"successThreshold": 2, "httpGet": {"port": 0, "scheme": "FTP"},
+                "exec": {"command": []}},
+            "readinessProbe": {"periodSeconds": -1},
+            "lifecycle": {"postStart": {"exec": {}}, "preStop": {"sleep": {"seconds": 31}}}})),
+        &[
+            &format!("{at}.lifecycle.postStart.exec.command: Required value"),
+            &format!(
+                "{at}.lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than \
+                 terminationGracePeriodSeconds (30)"
+            ),
+            &format!("{at}.livenessProbe.exec.command: Required value"),
+            &format!("{at}.livenessProbe.httpGet: Forbidden: may not specify more than 1 handler type"),
+            &format!("{at}.livenessProbe.successThreshold: Invalid value: 2: must be 1"),
+            &format!("{at}.readinessProbe: Required value: must specify a handler type"),
+            &format!("{at}.readinessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"),
+        ],
+    );
+}
+
+#[test]
+fn policies_and_names() {
+    check(
+        "Pod",
+        pod(json!({"restartPolicy": "Sometimes", "dnsPolicy": "Mine", "hostname": "a.b", "nodeName": "N",
+            "activeDeadlineSeconds": 0, "terminationGracePeriodSeconds": 0, "preemptionPolicy": "x"})),
+        &[
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.dnsPolicy: Unsupported value: \"Mine\": supported values: \"ClusterFirst\", \"ClusterFirstWithHostNet\", \
+             \"Default\", \"None\"",
+            &format!("spec.nodeName: Invalid value: \"N\": {SUBDOMAIN}"),
+            &format!("spec.hostname: Invalid value: \"a.b\": {LABEL}"),
+            "spec.preemptionPolicy: Unsupported value: \"x\": supported values: \"Never\", \"PreemptLowerPriority\"",
+            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+        ],
+    );
+    check(
+        "Pod",
+        pod(json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a_b.c", "."]}})),
+        &[],
+    );
+    check(
+        "Pod",
+        pod(json!({"dnsPolicy": "None", "hostAliases": [{"ip": "x", "hostnames": ["a"]}]})),
+        &[
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+            "spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ],
+    );
+    check(
+        "Pod",
+        pod(json!({"dnsConfig": {"nameservers": ["1.1.1.1", "x"], "options": [{}]}})),
+        &[
+            "spec.dnsConfig.nameservers[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or \
+             2001:db8::ffff)",
+            "spec.dnsConfig.options[0]: Required value: must not be empty",
+        ],
+    );
+    check(
+        "Pod",
+        pod(json!({"securityContext": {"runAsUser": -1, "seccompProfile": {"type": "Localhost"}},
+            "hostPID": true, "shareProcessNamespace": true})),
+        &[
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is \
+             Localhost",
+            "spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
+        ],
+    );
+    check(
+        "Pod",
+        with(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}})),
+        &[
+            "spec.containers[0].securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"privileged\":true}: \
+           cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+        ],
+    );
+}
+
+#[test]
+fn scheduling_rules() {
+    check(
+        "Pod",
+        pod(json!({"tolerations": [{"operator": "Exists"}, {"operator": "Equal"}, {"key": "k", "operator": "Exists",
+            "value": "v"}, {"key": "k", "operator": "Near"}, {"key": "k", "effect": "NoSchedule", "tolerationSeconds": 3}]})),
+        &[
+            "spec.tolerations[1].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which \
+             means \"match all values and all keys\"",
+            "spec.tolerations[2].operator: Invalid value: {\"key\":\"k\",\"operator\":\"Exists\",\"value\":\"v\"}: value \
+             must be empty when `operator` is 'Exists'",
+            "spec.tolerations[3].operator: Unsupported value: \"Near\": supported values: \"Equal\", \"Exists\"",
+            "spec.tolerations[4].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when \
+             `tolerationSeconds` is set",
+        ],
+    );
+    let node = |terms: Value| {
+        pod(json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+            {"nodeSelectorTerms": terms}}}}))
+    };
+    let at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    check("Pod", node(json!([])), &[&format!("{at}: Required value: must have at least one node selector term")]);
+    check(
+        "Pod",
+        node(
+            json!([{"matchExpressions": [{"key": "k", "operator": "In"}, {"key": "k", "operator": "Gt", "values": []},
+            {"key": "k", "operator": "Like"}]}]),
+        ),
+        &[
+            &format!(
+                "{at}[0].matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"
+            ),
+            &format!(
+                "{at}[0].matchExpressions[1].values: Required value: must be specified single value when `operator` is \
+                 'Lt' or 'Gt'"
+            ),
+            &format!("{at}[0].matchExpressions[2].operator: Invalid value: \"Like\": not a valid selector operator"),
+        ],
+    );
+    let anti = pod(json!({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
+        [{"weight": 101, "podAffinityTerm": {"topologyKey": "zone"}}]}}}));
+    check(
+        "Pod",
+        anti,
+        &[
+            "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 101: \
+           must be in the range 1-100",
+        ],
+    );
+    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+    check(
+        "Pod",
+        pod(json!({"topologySpreadConstraints": [constraint, constraint, {"maxSkew": 0, "topologyKey": "zone",
+            "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2}]})),
+        &[
+            "spec.topologySpreadConstraints[0].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, DoNotSchedule}\"",
+            "spec.topologySpreadConstraints[2].maxSkew: Invalid value: 0: must be greater than zero",
+            "spec.topologySpreadConstraints[2].minDomains: Invalid value: 2: can only use minDomains if \
+             whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+        ],
+    );
+    check(
+        "Pod",
+        pod(json!({"nodeName": "n", "schedulingGates": [{"name": "a"}, {"name": "a"}]})),
+        &[
+            "spec.schedulingGates[1]: Duplicate value: \"a\"",
+            "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+        ],
+    );
+}
+
+const UPDATE: &str = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
+    `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
+    tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
+
+#[test]
+fn updates() {
+    check_update("Pod", with(json!({"image": "j:2", "imagePullPolicy": "Always"})), pod(json!({})), &[]);
+    check_update(
+        "Pod",
+        with(json!({"command": ["x"]})),
+        pod(json!({})),
+        &[&format!("{UPDATE}spec.containers[0].command")],
+    );
+    check_update(
+        "Pod",
+        pod(json!({"containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]})),
+        pod(json!({})),
+        &["spec.containers: Forbidden: pod updates may not add or remove containers"],
+    );
+    let changed = pod(json!({"hostname": "h", "terminationGracePeriodSeconds": 5}));
+    check_update(
+        "Pod",
+        changed,
+        pod(json!({})),
+        &[&format!("{UPDATE}spec.hostname\nspec.terminationGracePeriodSeconds")],
+    );
+    let tolerations = |list: Value| pod(json!({"tolerations": list}));
+    let first = json!({"key": "a", "operator": "Exists"});
+    check_update(
+        "Pod",
+        tolerations(json!([first, {"key": "b", "operator": "Exists"}])),
+        tolerations(json!([first])),
+        &[],
+    );
+    check_update(
+        "Pod",
+        tolerations(json!([])),
+        tolerations(json!([first])),
+        &["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"],
+    );
+    check_update(
+        "Pod",
+        pod(json!({"activeDeadlineSeconds": 20})),
+        pod(json!({"activeDeadlineSeconds": 10})),
+        &["spec.activeDeadlineSeconds: Invalid value: 20: must be less than or equal to previous value"],
+    );
+    let gated = |extra: Value| {
+        let mut pod = pod(json!({"schedulingGates": [{"name": "g"}]}));
+        pod["spec"]["nodeSelector"] = extra;
+        pod
+    };
+    check_update("Pod", gated(json!({"a": "1", "b": "2"})), gated(json!({"a": "1"})), &[]);
+    check_update(
+        "Pod",
+        gated(json!({"b": "2"})),
+        gated(json!({"a": "1"})),
+        &["spec.nodeSelector: Invalid value: {\"b\":\"2\"}: only additions to spec.nodeSelector are allowed (no \
+           mutations or deletions)"],
+    );
+    check_update(
+        "Pod",
+        gated(json!({})),
+        pod(json!({})),
+        &["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"],
+    );
+}
+
+#[test]
+fn statuses() {
+    let with_status = |policy: &str, status: Value| {
+        let mut pod = object("Pod", pod(json!({"restartPolicy": policy})));
+        pod["status"] = status;
+        pod
+    };
+    let container = |state: Value| json!({"containerStatuses": [{"name": "c", "state": state}]});
+    let ended = container(json!({"terminated": {"exitCode": 0}}));
+    let check = |policy: &str, new: Value, old: Value, expected: &[&str]| {
+        let errors = status_update(kind("Pod"), &with_status(policy, new), &with_status(policy, old));
+        assert_eq!(texts(&errors), expected);
+    };
+    let running = container(json!({"running": {}}));
+    check("Always", running.clone(), ended.clone(), &[]);
+    check(
+        "Never",
+        running,
+        ended,
+        &["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"],
+    );
+    check(
+        "Always",
+        json!({"qosClass": "Burstable", "podIPs": [{"ip": "x"}]}),
+        json!({"qosClass": "BestEffort"}),
+        &[
+            "status.qosClass: Invalid value: \"Burstable\": field is immutable",
+            "status.podIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ],
+    );
+}
+
+#[test]
+fn templates_of_pods_are_checked_at_their_path() {
+    let errors = create(
+        kind("Deployment"),
+        &object(
+            "Deployment",
+            json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i",
+            "env": [{"name": ""}]}]}}}}),
+        ),
+    );
+    assert_eq!(texts(&errors), ["spec.template.spec.containers[0].env[0].name: Required value"]);
+}

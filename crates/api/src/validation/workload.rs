@@ -1,0 +1,160 @@
+//! Deployments and ReplicaSets: selectors against templates, strategies, counts.
+
+use super::at::{At, Out};
+use super::read::{map, number, some, text};
+use super::{formats, pod, selector};
+use crate::Value;
+
+const UNSET: Value = Value::Null;
+
+/// A deployment's spec.
+pub(super) fn deployment(out: &mut Out, object: &Value) {
+    let at = At::Root("spec");
+    let spec = some(object, "spec").unwrap_or(&UNSET);
+    common(out, at, spec);
+    strategy(out, at.child("strategy"), some(spec, "strategy").unwrap_or(&UNSET));
+    out.non_negative(at.child("minReadySeconds"), number(spec, "minReadySeconds"));
+    out.non_negative(at.child("revisionHistoryLimit"), number(spec, "revisionHistoryLimit"));
+    if let Some(seconds) = number(spec, "progressDeadlineSeconds") {
+        out.non_negative(at.child("progressDeadlineSeconds"), Some(seconds));
+        if seconds <= number(spec, "minReadySeconds").unwrap_or(0) {
+            out.invalid(at.child("progressDeadlineSeconds"), seconds, "must be greater than minReadySeconds");
+        }
+    }
+}
+
+/// A replica set's spec.
+pub(super) fn replica_set(out: &mut Out, object: &Value) {
+    let at = At::Root("spec");
+    let spec = some(object, "spec").unwrap_or(&UNSET);
+    common(out, at, spec);
+    out.non_negative(at.child("minReadySeconds"), number(spec, "minReadySeconds"));
+}
+
+/// Replicas, selector and template.
+fn common(out: &mut Out, at: At<'_>, spec: &Value) {
+    out.non_negative(at.child("replicas"), number(spec, "replicas"));
+    let selector_at = at.child("selector");
+    let found = some(spec, "selector");
+    match found {
+        None => out.required(selector_at, ""),
+        Some(found) => {
+            selector::label_selector(out, selector_at, found);
+            if selector::is_empty(found) {
+                // Upstream says "deployment" of replica sets too.
+                out.invalid(selector_at, found.clone(), "empty selector is invalid for deployment");
+            }
+        }
+    }
+    let at = at.child("template");
+    let Some(template) = some(spec, "template") else {
+        out.required(at, "");
+        return;
+    };
+    let labels = some(template, "metadata").and_then(|m| map(m, "labels"));
+    if found.is_some_and(|s| !selector::is_empty(s) && !selector::matches(s, labels)) {
+        let shown = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
+        out.invalid(at.child("metadata.labels"), shown, "`selector` does not match template `labels`");
+    }
+    pod::template(out, at, template);
+    let spec = some(template, "spec").unwrap_or(&UNSET);
+    let policy = text(spec, "restartPolicy");
+    if matches!(policy, "OnFailure" | "Never") {
+        out.not_supported(at.child("spec.restartPolicy"), policy, &["Always"]);
+    }
+    if number(spec, "activeDeadlineSeconds").is_some() {
+        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        out.forbidden(at.child("spec.activeDeadlineSeconds"), detail);
+    }
+}
+
+fn strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
+    let rolling = some(strategy, "rollingUpdate");
+    match (text(strategy, "type"), rolling) {
+        ("Recreate", Some(_)) => {
+            out.forbidden(at.child("rollingUpdate"), "may not be specified when strategy `type` is 'Recreate'");
+        }
+        ("Recreate", None) => {}
+        ("RollingUpdate", None) => {
+            out.required(at.child("rollingUpdate"), "this should be defaulted and never be nil");
+        }
+        ("RollingUpdate", Some(rolling)) => {
+            let at = at.child("rollingUpdate");
+            let unavailable = amount(out, at.child("maxUnavailable"), rolling.get("maxUnavailable"));
+            let surge = amount(out, at.child("maxSurge"), rolling.get("maxSurge"));
+            let shown = || rolling.get("maxUnavailable").cloned().unwrap_or_default();
+            if unavailable == Some(Amount::Number(0)) || unavailable == Some(Amount::Percent(0)) {
+                if matches!(surge, Some(Amount::Number(0) | Amount::Percent(0))) {
+                    out.invalid(at.child("maxUnavailable"), shown(), "may not be 0 when `maxSurge` is 0");
+                }
+            } else if matches!(unavailable, Some(Amount::Percent(n)) if n > 100) {
+                out.invalid(at.child("maxUnavailable"), shown(), "must not be greater than 100%");
+            }
+        }
+        (other, _) => out.not_supported(at.child("type"), other, &["Recreate", "RollingUpdate"]),
+    }
+}
+
+/// A count or a share of the replicas.
+#[derive(Debug, PartialEq, Eq)]
+enum Amount {
+    Number(i64),
+    Percent(i64),
+}
+
+fn amount(out: &mut Out, at: At<'_>, value: Option<&Value>) -> Option<Amount> {
+    match value? {
+        Value::String(text) => {
+            let percent = formats::percent(text);
+            if percent.is_none() {
+                let detail = "a valid percent string must be a numeric string followed by an ending '%' \
+                    (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+                out.invalid(at, text.as_str(), detail);
+            }
+            percent.map(Amount::Percent)
+        }
+        other => {
+            let number = other.as_i64()?;
+            out.non_negative(at, Some(number));
+            Some(Amount::Number(number))
+        }
+    }
+}
+
+/// The selector says which pods are the workload's own: it stays.
+pub(super) fn selector_unchanged(out: &mut Out, new: &Value, old: &Value) {
+    let of = |object| some(object, "spec").and_then(|s| s.get("selector"));
+    out.immutable(At::Root("spec.selector"), of(new), of(old));
+}
+
+/// Counts that are not negative, and none above what it is a part of.
+pub(super) fn status(out: &mut Out, new: &Value, old: &Value) {
+    let at = At::Root("status");
+    let Some(status) = some(new, "status") else { return };
+    for key in [
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+    ] {
+        out.non_negative(at.child(key), number(status, key));
+    }
+    let count = |key| number(status, key).unwrap_or(0);
+    for key in ["updatedReplicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+        if count(key) > count("replicas") {
+            out.invalid(at.child(key), count(key), "cannot be greater than status.replicas");
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        out.invalid(at.child("availableReplicas"), count("availableReplicas"), "cannot be greater than readyReplicas");
+    }
+    let before = some(old, "status").and_then(|s| number(s, "collisionCount")).unwrap_or(0);
+    if count("collisionCount") < before {
+        out.invalid(at.child("collisionCount"), count("collisionCount"), "cannot be decremented");
+    }
+}
