@@ -29,7 +29,16 @@ impl Ident {
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        parse_stat(&stat).map(|started_ticks| Self { pid, started_ticks })
+        let (state, started_ticks) = parse_stat(&stat)?;
+        // One that only waits to be collected has ended.
+        (!matches!(state, 'Z' | 'X' | 'x')).then_some(Self { pid, started_ticks })
+    }
+
+    /// Our own child, which may have ended already but was not collected yet.
+    #[must_use]
+    pub fn of_child(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        parse_stat(&stat).map(|(_, started_ticks)| Self { pid, started_ticks })
     }
 
     /// Whether it still runs.
@@ -53,16 +62,13 @@ fn signal_pid(pid: i32, signal: Signal) {
     }
 }
 
-/// The start time in a line of /proc/PID/stat; nothing for a process that only waits to be collected.
-fn parse_stat(stat: &str) -> Option<u64> {
+/// State and start time in a line of /proc/PID/stat.
+fn parse_stat(stat: &str) -> Option<(char, u64)> {
     // The program's name is in parentheses and may hold anything.
     let after = &stat[stat.rfind(')')? + 1..];
     let mut fields = after.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// The numbers of all processes.
@@ -121,9 +127,9 @@ mod tests {
         let line = |name: &str, state: &str| {
             format!("42 ({name}) {state} 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1000 100 rest")
         };
-        assert_eq!(parse_stat(&line("etcd", "S")), Some(987_654));
-        assert_eq!(parse_stat(&line("odd ) (name", "R")), Some(987_654));
-        assert_eq!(parse_stat(&line("gone", "Z")), None);
+        assert_eq!(parse_stat(&line("etcd", "S")), Some(('S', 987_654)));
+        assert_eq!(parse_stat(&line("odd ) (name", "R")), Some(('R', 987_654)));
+        assert_eq!(parse_stat(&line("gone", "Z")), Some(('Z', 987_654)));
         assert_eq!(parse_stat("nonsense"), None);
     }
 

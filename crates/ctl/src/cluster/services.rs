@@ -179,7 +179,7 @@ impl Builder<'_> {
             flag("node-ip", node.address),
             flag("root-dir", self.layout.node(&node.name).join("kubelet").display()),
             flag("docker-endpoint", format!("unix://{}", self.layout.docker_socket(&node.name).display())),
-            flag("cgroup-root", format!("/gantry-{}-{}", self.config.name, node.name)),
+            flag("cgroup-root", format!("/{}", super::containers::cgroup_name(self.config, &node.name))),
             flag("cluster-dns", self.config.dns_ip()),
             flag("cluster-domain", &self.config.domain),
         ];
@@ -252,13 +252,13 @@ pub fn files(config: &Config) -> Vec<(PathBuf, String)> {
             run.join("containerd.ttrpc").display(),
         );
         files.push((containerd_config(&layout, &node.name), containerd));
-        files.push((docker_config(&layout, &node.name), docker_daemon_json(config)));
+        files.push((docker_config(&layout, &node.name), docker_daemon_json(config, node)));
     }
     files
 }
 
 /// Docker makes no network of its own and touches no packet rules; containers outlive it.
-fn docker_daemon_json(config: &Config) -> String {
+fn docker_daemon_json(config: &Config, node: &Node) -> String {
     let registry = format!("{}:{}", config.gateway(), config.ports.registry);
     let value = serde_json::json!({
         "bridge": "none",
@@ -270,6 +270,7 @@ fn docker_daemon_json(config: &Config) -> String {
         "log-level": "warn",
         "registry-mirrors": [format!("http://{registry}")],
         "insecure-registries": [registry],
+        "cgroup-parent": format!("/{}", super::containers::cgroup_name(config, &node.name)),
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
         "log-driver": "json-file",
         "log-opts": { "max-size": "10m", "max-file": "3" },

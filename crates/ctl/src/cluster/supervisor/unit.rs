@@ -303,7 +303,7 @@ impl Unit {
         program.as_std_mut().process_group(0);
         let child = program.spawn().with_context(|| format!("cannot start {}", self.spec.program.display()))?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).context("the process ended at once")?;
-        let ident = Ident::of(pid).context("the process ended at once")?;
+        let ident = Ident::of_child(pid).context("the process cannot be found")?;
         Ok(Running { ident, child: Some(child), since: Instant::now() })
     }
 
