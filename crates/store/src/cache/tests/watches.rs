@@ -169,6 +169,24 @@ async fn history_older_than_the_ring_comes_from_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn old_history_may_be_ahead_of_the_cache() {
+    let config = Config { history_events: 1, ..Config::default() };
+    let world = World::start(MemoryStore::new(), config).await;
+    for _ in 0..3 {
+        world.put("a/1", "").await;
+    }
+    world.cache.consistent().await.unwrap();
+    let mut watch = world.watch(0, Scope::All).await;
+    let ahead = world.put("a/2", "").await;
+    assert!(world.cache.revision() < ahead);
+    assert_eq!(drain(&mut watch).len(), 4);
+    world.cache.consistent().await.unwrap();
+    assert!(watch.try_next().unwrap().is_none(), "nothing comes twice");
+    let live = world.put("a/2", "").await;
+    assert_eq!(next(&mut watch).await, format!("~a/2@{live}"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_watches() {
     let config = Config { history_events: 1, ..Config::default() };
     let world = World::start(MemoryStore::new(), config).await;
