@@ -35,7 +35,7 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     }
     let metadata = some(review, "metadata").unwrap_or(&UNSET);
     let extra = |key: &&str| !text(metadata, key).is_empty();
-    if ["name", "generateName", "uid", "resourceVersion"].iter().any(|k| extra(&k)) {
+    if ["name", "generateName", "uid", "resourceVersion"].iter().any(extra) {
         out.invalid(At::Root("metadata"), metadata.clone(), "must be empty");
     }
     if about == About::UserInNamespace {

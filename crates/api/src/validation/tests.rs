@@ -190,18 +190,22 @@ fn config_maps_and_secrets() {
     check_update("Secret", json!({"type": "a"}), json!({}), &["type: Invalid value: \"a\": field is immutable"]);
 }
 
+/// A service with one port whose spec has `extra`.
+fn with_port(extra: Value) -> Value {
+    let mut spec = json!({"ports": [{"port": 80}], "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]});
+    spec.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
+    json!({"spec": spec})
+}
+
 #[test]
 fn services() {
-    let spec = |extra: Value| {
-        let mut spec = json!({"ports": [{"port": 80}], "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]});
-        spec.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
-        json!({"spec": spec})
-    };
-    check("Service", spec(json!({})), &[]);
-    check("Service", spec(json!({"ports": []})), &["spec.ports: Required value"]);
+    check("Service", with_port(json!({})), &[]);
+    check("Service", with_port(json!({"ports": []})), &["spec.ports: Required value"]);
     check(
         "Service",
-        spec(json!({"ports": [{"port": 80}, {"port": 80, "name": "B"}, {"port": 0, "name": "c", "protocol": "X"}]})),
+        with_port(
+            json!({"ports": [{"port": 80}, {"port": 80, "name": "B"}, {"port": 0, "name": "c", "protocol": "X"}]}),
+        ),
         &[
             "spec.ports[0].name: Required value",
             &format!("spec.ports[1].name: Invalid value: \"B\": {LABEL}"),
@@ -213,20 +217,24 @@ fn services() {
     );
     check(
         "Service",
-        spec(json!({"ports": [{"port": 80, "nodePort": 30000}]})),
+        with_port(json!({"ports": [{"port": 80, "nodePort": 30000}]})),
         &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
     );
     check(
         "Service",
-        spec(json!({"type": "Nope"})),
+        with_port(json!({"type": "Nope"})),
         &[
             "spec.type: Unsupported value: \"Nope\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \
            \"NodePort\"",
         ],
     );
+}
+
+#[test]
+fn service_addresses() {
     check(
         "Service",
-        spec(json!({"type": "NodePort", "clusterIP": "None", "clusterIPs": ["None"]})),
+        with_port(json!({"type": "NodePort", "clusterIP": "None", "clusterIPs": ["None"]})),
         &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
     );
     check(
@@ -236,12 +244,14 @@ fn services() {
     );
     check(
         "Service",
-        spec(json!({"clusterIPs": ["10.96.0.8"]})),
+        with_port(json!({"clusterIPs": ["10.96.0.8"]})),
         &["spec.clusterIPs: Invalid value: [\"10.96.0.8\"]: first value must match `clusterIP`"],
     );
     check(
         "Service",
-        spec(json!({"externalIPs": ["127.0.0.1", "x"], "externalTrafficPolicy": "Local", "healthCheckNodePort": 5})),
+        with_port(
+            json!({"externalIPs": ["127.0.0.1", "x"], "externalTrafficPolicy": "Local", "healthCheckNodePort": 5}),
+        ),
         &[
             "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
             "spec.externalIPs[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
@@ -251,19 +261,21 @@ fn services() {
     );
     check(
         "Service",
-        spec(json!({"externalTrafficPolicy": "Local"})),
+        with_port(json!({"externalTrafficPolicy": "Local"})),
         &["spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"],
     );
     check(
         "Service",
-        spec(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}})),
+        with_port(
+            json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 86401}}}),
+        ),
         &["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less \
            than 86400"],
     );
     check_update(
         "Service",
-        spec(json!({"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]})),
-        spec(json!({})),
+        with_port(json!({"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]})),
+        with_port(json!({})),
         &["spec.clusterIPs[0]: Invalid value: [\"10.96.0.10\"]: may not change once set"],
     );
 }
@@ -332,6 +344,10 @@ fn workloads() {
         &["spec.selector: Invalid value: {\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Exists\"}]}: \
            field is immutable"],
     );
+}
+
+#[test]
+fn workload_statuses() {
     let status = |status: Value| {
         let mut object = object("ReplicaSet", workload(json!({})));
         object["status"] = status;

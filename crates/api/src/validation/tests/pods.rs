@@ -324,6 +324,10 @@ fn scheduling_rules() {
            must be in the range 1-100",
         ],
     );
+}
+
+#[test]
+fn spreading_and_gates() {
     let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
     check(
         "Pod",
