@@ -11,7 +11,7 @@ mod yaml;
 
 pub use conform::conform;
 pub use json::json;
-pub use nearest::nearest;
+pub use nearest::{nearest, suggest};
 pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf};
 pub use scalars::{micro_time, time};
 pub use yaml::{yaml, yaml_documents};

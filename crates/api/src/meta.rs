@@ -121,8 +121,6 @@ pub struct Peek<'a> {
     pub finalizers: Vec<Text<'a>>,
     /// The owners.
     pub owners: Vec<Owner<'a>>,
-    /// The metadata, not decoded.
-    pub metadata: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +130,7 @@ struct Outer<'a> {
     #[serde(default, borrow)]
     kind: Text<'a>,
     #[serde(default, borrow)]
-    metadata: Option<&'a RawValue>,
+    metadata: Option<Meta<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -169,10 +167,7 @@ struct Meta<'a> {
 /// When the bytes are not a JSON object or its metadata has the wrong types.
 pub fn peek(bytes: &[u8]) -> Result<Peek<'_>, serde_json::Error> {
     let outer: Outer<'_> = serde_json::from_slice(bytes)?;
-    let meta: Meta<'_> = match outer.metadata {
-        Some(raw) => serde_json::from_str(raw.get())?,
-        None => Meta::default(),
-    };
+    let meta = outer.metadata.unwrap_or_default();
     Ok(Peek {
         api_version: outer.api_version,
         kind: outer.kind,
@@ -187,7 +182,6 @@ pub fn peek(bytes: &[u8]) -> Result<Peek<'_>, serde_json::Error> {
         annotations: meta.annotations,
         finalizers: meta.finalizers.unwrap_or_default(),
         owners: meta.owner_references.unwrap_or_default(),
-        metadata: outer.metadata,
     })
 }
 

@@ -1,5 +1,31 @@
 //! "Did you mean": the known name nearest to an unknown one.
 
+use crate::table::{FieldType, Type, TypeTable};
+
+/// The field that was meant by an unknown one: `suggest("apps/v1.Deployment", "unknown field \"spec.relicas\"")` is `replicas`.
+///
+/// Takes the messages of [`super::conform`], or a bare path.
+#[must_use]
+pub fn suggest(type_name: &str, unknown: &str) -> Option<&'static str> {
+    let path = unknown.split('"').nth(1).unwrap_or(unknown);
+    let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut ty = TypeTable::builtin().ty(type_name)?;
+    for segment in parents.split('.').filter(|s| !s.is_empty()) {
+        let field = ty.fields.get(segment.split('[').next()?)?;
+        ty = held(&field.ty)?;
+    }
+    nearest(name, ty.fields.keys().copied())
+}
+
+/// The struct in a field, its list or its map.
+fn held(ty: &FieldType) -> Option<&'static Type> {
+    match ty {
+        FieldType::Struct(id) => Some(TypeTable::builtin().get(*id)),
+        FieldType::List(item) | FieldType::Map(item) => held(item),
+        _ => None,
+    }
+}
+
 /// The candidate with the smallest edit distance to `name`, if it is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).clamp(1, 3);

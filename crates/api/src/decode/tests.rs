@@ -45,7 +45,9 @@ fn bad_yaml_says_where() {
         }
     };
     check("a: 1\n  b: 2\n", &["line 2", "column"]);
-    check("a: 1\na: 2\n", &["line 2", "duplicate"]);
+    check("a: 1\na: 2\n", &["duplicate mapping key: a not allowed here at line 2, column 1"]);
+    check("a: *x\n", &["line 1, column 4"]);
+    check("a: 1\n---\nb: 2\n", &["only single YAML document", "line 3"]);
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for i in 1..9 {
         let list = vec![format!("*a{}", i - 1); 10].join(", ");
@@ -61,6 +63,8 @@ fn unknown_fields_are_pruned_and_named() {
     let unknown = conform(&mut pod, "core/v1.Pod").expect("conforms");
     assert_eq!(unknown, ["unknown field \"spec.foo\"", "unknown field \"spec.containers[0].imag\""]);
     assert_eq!(pod, json!({"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "a"}]}}));
+    assert_eq!(suggest("core/v1.Pod", &unknown[1]), Some("image"));
+    assert_eq!(suggest("core/v1.Pod", &unknown[0]), None);
     assert_eq!(nearest("imag", ["name", "image", "tty"]), Some("image"));
     assert_eq!(nearest("relicas", ["replicas", "selector"]), Some("replicas"));
     assert_eq!(nearest("xyz", ["replicas", "selector"]), None);

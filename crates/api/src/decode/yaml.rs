@@ -1,6 +1,6 @@
 //! YAML as kubectl reads it: YAML 1.1 octals, whole floats as integers, duplicate keys refused, aliases bounded.
 
-use serde_saphyr::{DuplicateKeyPolicy, Options, budget, options};
+use serde_saphyr::{DuplicateKeyPolicy, Options, UserMessageFormatter, alias_limits, budget, options};
 
 use super::MAX_DEPTH;
 use crate::Value;
@@ -8,6 +8,8 @@ use crate::status::Status;
 
 /// Aliases in one body; manifests use a handful.
 const MAX_ALIASES: usize = 1_000;
+/// Parser events that aliases may repeat, all together.
+const MAX_REPLAYED: usize = 50_000;
 /// Nodes after aliases are expanded: far above what a 3 MiB manifest holds.
 const MAX_NODES: usize = 500_000;
 
@@ -16,6 +18,7 @@ fn settings() -> Options {
         legacy_octal_numbers: true,
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
+        alias_limits: alias_limits! { max_total_replayed_events: MAX_REPLAYED },
         budget: budget! {
             max_aliases: MAX_ALIASES,
             max_nodes: MAX_NODES,
@@ -47,11 +50,9 @@ pub fn yaml_documents(text: &str) -> Result<Vec<Value>, Status> {
 }
 
 fn refuse(error: &serde_saphyr::Error) -> Status {
-    let text = error.to_string();
-    let place = error.location().map(|l| format!("line {}, column {}: ", l.line(), l.column()));
-    // Most messages of the parser name the place themselves; it must stand there once.
-    let place = place.filter(|_| !text.contains("line ")).unwrap_or_default();
-    Status::bad_request(format!("error converting YAML to JSON: yaml: {place}{text}"))
+    // The parser's messages for users name line and column themselves.
+    let text = error.render_with_formatter(&UserMessageFormatter);
+    Status::bad_request(format!("error converting YAML to JSON: yaml: {text}"))
 }
 
 /// `8.0` is `8` in JSON made from YAML.

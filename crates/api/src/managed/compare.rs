@@ -66,8 +66,8 @@ fn fields(old: Option<&Object>, new: Option<&Object>, ty: &Type) -> Changes {
             continue;
         }
         if let Some(empty) = implied(field) {
-            a = a.or(old.and(Some(empty)));
-            b = b.or(new.and(Some(empty)));
+            a = a.or_else(|| old.map(|_| empty));
+            b = b.or_else(|| new.map(|_| empty));
         }
         found.push(|| format!("f:{name}"), value(a, b, Rule::of(field)));
     }
