@@ -2,7 +2,11 @@
 
 mod deployment;
 mod endpointslice;
+mod node_ipam;
+mod pod_gc;
 mod replicaset;
+mod root_ca;
+mod service_account;
 
 use futures::future::BoxFuture;
 
@@ -21,4 +25,8 @@ pub const ALL: &[Controller] = &[
     Controller { name: "deployment-controller", run: |c| Box::pin(deployment::run(c)) },
     Controller { name: "replicaset-controller", run: |c| Box::pin(replicaset::run(c)) },
     Controller { name: "endpointslice-controller", run: |c| Box::pin(endpointslice::run(c)) },
+    Controller { name: "serviceaccount-controller", run: |c| Box::pin(service_account::run(c)) },
+    Controller { name: "root-ca-certificate-publisher-controller", run: |c| Box::pin(root_ca::run(c)) },
+    Controller { name: "node-ipam-controller", run: |c| Box::pin(node_ipam::run(c)) },
+    Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
 ];
