@@ -51,7 +51,10 @@ pub fn dns_label(value: &str) -> Messages {
     if value.len() > LABEL_MAX {
         found.push(too_long(LABEL_MAX));
     }
-    if !is_label(value) {
+    if !is_label(value) && found.is_empty() && value.split('.').all(is_label) {
+        // A fine subdomain that is no label has dots.
+        found.push("must not contain dots".to_owned());
+    } else if !is_label(value) {
         let text = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
         found.push(form(text, LABEL_FORM, &["my-name", "123-abc"]));
     }

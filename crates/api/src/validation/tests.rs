@@ -60,7 +60,7 @@ fn names() {
     check(
         "Namespace",
         json!({"metadata": {"name": "a.b"}}),
-        &[&format!("metadata.name: Invalid value: \"a.b\": {LABEL}")],
+        &["metadata.name: Invalid value: \"a.b\": must not contain dots"],
     );
     check("Namespace", meta("a"), &["metadata.namespace: Forbidden: not allowed on this type"]);
     check("Role", meta("system:a.B"), &[]);

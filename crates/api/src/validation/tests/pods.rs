@@ -227,7 +227,7 @@ fn policies_and_names() {
             "spec.dnsPolicy: Unsupported value: \"Mine\": supported values: \"ClusterFirst\", \"ClusterFirstWithHostNet\", \
              \"Default\", \"None\"",
             &format!("spec.nodeName: Invalid value: \"N\": {SUBDOMAIN}"),
-            &format!("spec.hostname: Invalid value: \"a.b\": {LABEL}"),
+            "spec.hostname: Invalid value: \"a.b\": must not contain dots",
             "spec.preemptionPolicy: Unsupported value: \"x\": supported values: \"Never\", \"PreemptLowerPriority\"",
             "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
         ],

@@ -1,6 +1,6 @@
 //! What upstream warns pod authors of: legal, but hardly meant.
 
-use gantry_api::{Value, value};
+use gantry_api::{Value, names, value};
 
 /// Node labels that were renamed: old, new.
 const OLD_LABELS: &[(&str, &str)] = &[
@@ -18,13 +18,13 @@ const OLD_LABELS: &[(&str, &str)] = &[
 pub(super) fn pod(pod: &Value) -> Vec<String> {
     let mut out = Vec::new();
     let name = value::str_at(pod, "metadata.name").unwrap_or_default();
-    let label = !name.is_empty() && name.len() <= 63 && !name.contains('.');
-    if !label && !name.is_empty() {
-        out.push(
+    let found = names::dns_label(name);
+    if !name.is_empty() && !found.is_empty() {
+        out.push(format!(
             "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; \
-             a DNS label is recommended: [must not contain dots]"
-                .to_owned(),
-        );
+             a DNS label is recommended: [{}]",
+            found.join(" ")
+        ));
     }
     spec(&mut out, "spec", value::get(pod, "spec").unwrap_or(&Value::Null));
     out
