@@ -205,7 +205,7 @@ struct Peek<'a> {
 impl Peek<'_> {
     fn into_meta(self) -> Result<Meta, Error> {
         let text = |value: Option<Cow<'_, str>>| value.map(|text| Box::from(text.as_ref()));
-        let name: Box<str> = text(self.name).filter(|name: &Box<str>| !name.is_empty()).ok_or(Error::NoName)?;
+        let name = text(self.name.filter(|name| !name.is_empty())).ok_or(Error::NoName)?;
         let labels = self.labels.unwrap_or_default();
         Ok(Meta {
             namespace: text(self.namespace).unwrap_or_default(),

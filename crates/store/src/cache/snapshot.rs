@@ -80,7 +80,7 @@ impl Snapshot {
     /// The object's key relative to the view's prefix: what continue tokens hold.
     #[must_use]
     pub fn relative_key<'a>(&self, object: &'a Object) -> &'a str {
-        object.key().strip_prefix(&*self.prefix).unwrap_or(object.key())
+        object.key().strip_prefix(&*self.prefix).unwrap_or_else(|| object.key())
     }
 
     fn bounds(&self, namespace: Option<&str>, after: Option<&str>) -> (Place, Place) {

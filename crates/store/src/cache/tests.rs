@@ -97,7 +97,7 @@ fn told(event: &Event) -> String {
 }
 
 async fn next(watch: &mut Subscription) -> String {
-    told(&*watch.next().await.unwrap())
+    told(&watch.next().await.unwrap())
 }
 
 fn scope_of(namespace: &str) -> Scope {

@@ -58,9 +58,12 @@ struct State {
     map: Map,
     /// The revision of the last event applied here.
     revision: u64,
-    indexes: Vec<HashMap<Box<str>, BTreeMap<Box<str>, Arc<Object>>>>,
+    indexes: Vec<Index>,
     undecodable: BTreeMap<String, Undecodable>,
 }
+
+/// Objects by index value, then by key.
+type Index = HashMap<Box<str>, BTreeMap<Box<str>, Arc<Object>>>;
 
 /// A change that is ready to be applied: all decoding is done.
 pub(crate) enum Prepared {
