@@ -1,3 +1,36 @@
-//! placeholder
+//! The API server: one TLS port for gRPC and REST over one pipeline for every kind, stored in etcd.
+//!
+//! * `server`: sockets, TLS, HTTP. `rest` and `grpc` translate to `calls`, `calls` to the `pipeline`.
+//! * `pipeline`: what happens to every request of every kind; `registry` is what is special about a kind.
+//! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
+//! * `bootstrap`: what every cluster starts with.
 
+mod admission;
+mod allocate;
+mod app;
+mod auth;
+mod bootstrap;
+mod calls;
+mod cluster;
+mod config;
+mod event_leases;
+mod grpc;
+mod metrics;
+mod normalise;
+mod pipeline;
+mod rbac;
 pub mod registry;
+mod request;
+mod rest;
+mod route;
+mod run;
+mod server;
+mod sessions;
+mod view;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use auth::User;
+pub use config::{AuthorizationMode, Config, PortRange};
+pub use run::{Deps, Error, Running, run, start};

@@ -1,3 +1,28 @@
 //! The gantry-apiserver daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use gantry_common::daemon::{self, Common};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Serves the Kubernetes API over gRPC and REST on one TLS port, from etcd.
+#[derive(Debug, Parser)]
+#[command(name = "gantry-apiserver", version = gantry_common::version::GIT_VERSION)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    config: gantry_apiserver::Config,
+}
+
+fn main() -> ExitCode {
+    let Cli { common, config } = Cli::parse();
+    daemon::main("gantry-apiserver", &common, |context| async move {
+        let ready = context.clone();
+        gantry_apiserver::run(config, context.clock, context.shutdown, move || ready.ready()).await?;
+        Ok(())
+    })
+}

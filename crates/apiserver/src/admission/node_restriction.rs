@@ -1,0 +1,98 @@
+//! What a kubelet may write beyond what its URL says: the object itself must be its own.
+
+use async_trait::async_trait;
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+
+use super::{Operation, Plugin, Request};
+
+/// Labels that say what may run on a node are not the node's to set.
+const RESTRICTED: &str = "node-restriction.kubernetes.io/";
+
+pub(super) struct NodeRestriction;
+
+#[async_trait]
+impl Plugin for NodeRestriction {
+    fn name(&self) -> &'static str {
+        "NodeRestriction"
+    }
+
+    async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
+        let Some(node) = request.caller.user.node() else { return Ok(()) };
+        check(node, request.operation, (request.target.kind.group, request.target.kind.kind), object, request.old)
+            .map_err(|why| request.forbidden(&why))
+    }
+}
+
+fn check(
+    node: &str,
+    operation: Operation,
+    (group, kind): (&str, &str),
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), String> {
+    let name = value::str_at(object, "metadata.name").unwrap_or_default();
+    match (group, kind) {
+        ("", "Node") => {
+            if name != node {
+                return Err(format!("node {node:?} is not allowed to modify node {name:?}"));
+            }
+            if operation == Operation::Delete {
+                return Ok(());
+            }
+            own_node(node, object, old)
+        }
+        ("coordination.k8s.io", "Lease") if name != node => {
+            Err("can only access node lease with the same name as the requesting node".to_owned())
+        }
+        ("", "Pod") if operation == Operation::Create => Err(format!("node {node:?} may not create pods")),
+        _ => Ok(()),
+    }
+}
+
+fn own_node(node: &str, object: &Value, old: Option<&Value>) -> Result<(), String> {
+    if let Some(old) = old
+        && value::get(object, "spec.taints") != value::get(old, "spec.taints")
+    {
+        return Err(format!("node {node:?} is not allowed to modify taints"));
+    }
+    if !value::list_at(object, "metadata.ownerReferences").is_empty() {
+        return Err(format!("node {node:?} is not allowed to set its owners"));
+    }
+    let labels = value::map_at(object, "metadata.labels");
+    for (key, item) in labels.into_iter().flatten().filter(|(k, _)| k.contains(RESTRICTED)) {
+        let before = old.and_then(|o| value::map_at(o, "metadata.labels")?.get(key));
+        if before != Some(item) {
+            return Err(format!("is not allowed to modify labels: {key}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_writes_what_is_its_own() {
+        let ok = |kind, object: Value, old: Option<Value>, expected: bool| {
+            let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+            assert_eq!(check("n1", operation, kind, &object, old.as_ref()).is_ok(), expected, "{object}");
+        };
+        let node = json!({"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a"}]}});
+        ok(("", "Node"), node.clone(), None, true);
+        ok(("", "Node"), json!({"metadata": {"name": "n2"}}), None, false);
+        ok(("", "Node"), json!({"metadata": {"name": "n1"}}), Some(node.clone()), false);
+        ok(
+            ("", "Node"),
+            json!({"metadata": {"name": "n1", "labels": {"node-restriction.kubernetes.io/x": "y"}}}),
+            None,
+            false,
+        );
+        ok(("coordination.k8s.io", "Lease"), json!({"metadata": {"name": "n2"}}), None, false);
+        ok(("", "Pod"), json!({"metadata": {"name": "p"}}), None, false);
+        ok(("", "Event"), json!({"metadata": {"name": "e"}}), None, true);
+    }
+}

@@ -1,0 +1,139 @@
+//! Every pod runs as a service account and finds its token, the cluster's CA and its namespace in a volume.
+
+use async_trait::async_trait;
+use gantry_api::status::Status;
+use gantry_api::{Value, kinds, names, value};
+use serde_json::json;
+
+use super::{Plugin, Request};
+use crate::pipeline::current;
+use crate::request::Target;
+
+const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Upstream's odd number marks tokens of this volume, see `pipeline::token`.
+const TOKEN_SECONDS: i64 = 3607;
+
+pub(super) struct ServiceAccount;
+
+#[async_trait]
+impl Plugin for ServiceAccount {
+    fn name(&self) -> &'static str {
+        "ServiceAccount"
+    }
+
+    async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+        let mirror = value::map_at(object, "metadata.annotations").is_some_and(|a| a.contains_key(MIRROR));
+        if !request.creates("Pod") || mirror {
+            return Ok(());
+        }
+        value::set_default(object, "spec.serviceAccountName", "default");
+        let name = value::str_at(object, "spec.serviceAccountName").unwrap_or_default();
+        let name = if name.is_empty() { "default" } else { name }.to_owned();
+        value::set(object, "spec.serviceAccountName", name.as_str());
+        value::set(object, "spec.serviceAccount", name.as_str());
+        let kind = kinds::by_resource("", "v1", "serviceaccounts").ok_or_else(Status::no_such_resource)?;
+        let account = Target::new(kind, &request.target.namespace, &name);
+        let found = current::load(request.app, &account).await?.ok_or_else(|| {
+            request.forbidden(&format!(
+                "error looking up service account {}/{name}: serviceaccount \"{name}\" not found",
+                request.target.namespace
+            ))
+        })?;
+        complete(object, &found.value, &names::suffix(5, &mut rand::rng()));
+        Ok(())
+    }
+}
+
+/// Adds the account's pull secrets and, where wanted, the token's volume and its mounts.
+fn complete(pod: &mut Value, account: &Value, suffix: &str) {
+    if value::list_at(pod, "spec.imagePullSecrets").is_empty()
+        && let Some(secrets) = value::get(account, "imagePullSecrets")
+    {
+        value::set(pod, "spec.imagePullSecrets", secrets.clone());
+    }
+    let wanted = value::get(pod, "spec.automountServiceAccountToken")
+        .or_else(|| value::get(account, "automountServiceAccountToken"))
+        .and_then(Value::as_bool)
+        .unwrap_or(true);
+    if !wanted {
+        return;
+    }
+    let volumes = value::list_at(pod, "spec.volumes");
+    let existing = volumes.iter().filter_map(|v| value::str_at(v, "name")).find(|n| n.starts_with("kube-api-access-"));
+    let name = existing.map_or_else(|| format!("kube-api-access-{suffix}"), str::to_owned);
+    let mut mounted = false;
+    for list in ["initContainers", "containers"] {
+        let Some(Value::Array(containers)) = value::get_mut(pod, &format!("spec.{list}")) else { continue };
+        for container in containers {
+            mounted |= mount(container, &name);
+        }
+    }
+    let has = value::list_at(pod, "spec.volumes").iter().any(|v| v["name"] == name.as_str());
+    if mounted
+        && !has
+        && let Some(spec) = value::object_mut(pod, "spec")
+    {
+        let list = spec.entry("volumes").or_insert_with(|| json!([]));
+        if list.is_null() {
+            *list = json!([]);
+        }
+        if let Some(list) = list.as_array_mut() {
+            list.push(volume(&name));
+        }
+    }
+}
+
+/// Mounts the volume unless something else is mounted there; says whether it did.
+fn mount(container: &mut Value, name: &str) -> bool {
+    let taken = value::list_at(container, "volumeMounts").iter().any(|m| m["mountPath"] == MOUNT_PATH);
+    let Some(container) = container.as_object_mut().filter(|_| !taken) else { return false };
+    let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+    if mounts.is_null() {
+        *mounts = json!([]);
+    }
+    let Some(mounts) = mounts.as_array_mut() else { return false };
+    mounts.push(json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+    true
+}
+
+fn volume(name: &str) -> Value {
+    json!({
+        "name": name,
+        "projected": {
+            "defaultMode": 420,
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+            ],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_mounted_once_into_every_container() {
+        let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "volumeMounts": [{"name": "x", "mountPath": MOUNT_PATH}]}]}});
+        complete(&mut pod, &json!({"imagePullSecrets": [{"name": "s"}]}), "abcde");
+        assert_eq!(pod["spec"]["containers"][0]["volumeMounts"][0]["name"], "kube-api-access-abcde");
+        assert_eq!(pod["spec"]["containers"][1]["volumeMounts"].as_array().map(Vec::len), Some(1));
+        assert_eq!(pod["spec"]["volumes"].as_array().map(Vec::len), Some(1));
+        assert_eq!(pod["spec"]["imagePullSecrets"][0]["name"], "s");
+    }
+
+    #[test]
+    fn who_wants_none_gets_none() {
+        for (pod, account) in [
+            (json!({"spec": {"automountServiceAccountToken": false, "containers": [{}]}}), json!({})),
+            (json!({"spec": {"containers": [{}]}}), json!({"automountServiceAccountToken": false})),
+        ] {
+            let mut pod = pod;
+            complete(&mut pod, &account, "abcde");
+            assert!(pod["spec"].get("volumes").is_none());
+        }
+    }
+}

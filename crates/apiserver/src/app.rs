@@ -1,0 +1,80 @@
+//! Everything that requests need, made once at start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::kinds::{self, KindInfo};
+use gantry_common::clock::SharedClock;
+use gantry_common::shutdown::Shutdown;
+use gantry_store::Store;
+use gantry_store::cache::{Cache, View, ViewSpec};
+use rand::Rng;
+use tokio::sync::watch;
+
+use crate::admission::Chain;
+use crate::allocate;
+use crate::auth::authenticator::Authenticator;
+use crate::auth::keys::Keys;
+use crate::config::Config;
+use crate::event_leases::EventLeases;
+use crate::metrics::Metrics;
+use crate::rbac::authorizer::Authorizer;
+use crate::server::limits::Limits;
+use crate::sessions::Sessions;
+
+/// One running server.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) clock: SharedClock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) cache: Cache,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) admission: Chain,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) event_leases: EventLeases,
+    pub(crate) sessions: Sessions,
+    pub(crate) shutdown: Shutdown,
+    /// Whether the bootstrap objects are there.
+    pub(crate) started: watch::Sender<bool>,
+}
+
+impl App {
+    /// The cache's view of a stored kind.
+    ///
+    /// # Panics
+    /// For kinds that are never stored; routing keeps those out.
+    pub(crate) fn view(&self, kind: &KindInfo) -> &View {
+        self.cache.view(&kind.storage_prefix).expect("every stored kind has a view, see `views`")
+    }
+
+    /// How long a watch without a wish of its own lives: spread, so that clients do not come back all at once.
+    pub(crate) fn watch_lifetime(&self) -> Duration {
+        let least = self.config.min_request_timeout_seconds.max(1);
+        Duration::from_secs(rand::rng().random_range(least..=least * 2))
+    }
+
+    /// Whether requests are served in full.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.cache.is_ready() && *self.started.borrow() && !self.shutdown.is_requested()
+    }
+}
+
+/// The views of the cache: one per stored kind, and the allocated addresses.
+pub(crate) fn views() -> Vec<ViewSpec> {
+    let stored = kinds::all().iter().filter(|kind| !kind.create_only());
+    let mut views: Vec<ViewSpec> = Vec::new();
+    for kind in stored {
+        let mut view = ViewSpec::new(kind.storage_prefix.clone());
+        if kind.kind == "Pod" {
+            view = view.index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
+        }
+        if !views.iter().any(|v| v.prefix == view.prefix) {
+            views.push(view);
+        }
+    }
+    views.push(ViewSpec::new(allocate::ADDRESSES));
+    views
+}

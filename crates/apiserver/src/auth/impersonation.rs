@@ -1,0 +1,144 @@
+//! Acting as someone else: the `Impersonate-*` headers and the permissions that they ask for.
+
+use std::collections::BTreeMap;
+
+use gantry_api::status::Status;
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use super::{SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, User};
+
+const EXTRA: &str = "impersonate-extra-";
+
+/// One permission that an impersonation needs: verb `impersonate` on this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needed {
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'static str,
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// What the headers ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Impersonation {
+    pub(crate) user: User,
+    pub(crate) needed: Vec<Needed>,
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect()
+}
+
+/// Reads the headers; `None` where nobody is impersonated.
+///
+/// # Errors
+/// 400 when groups, a uid or extras come without a user.
+pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, Status> {
+    let name = values(headers, "impersonate-user").first().copied().unwrap_or_default();
+    let groups = values(headers, "impersonate-group");
+    let uid = values(headers, "impersonate-uid").first().copied().unwrap_or_default();
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (header, value) in headers {
+        if let (Some(key), Ok(value)) = (header.as_str().strip_prefix(EXTRA), value.to_str()) {
+            let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
+            extra.entry(key).or_default().push(value.to_owned());
+        }
+    }
+    if name.is_empty() {
+        if groups.is_empty() && uid.is_empty() && extra.is_empty() {
+            return Ok(None);
+        }
+        return Err(Status::bad_request(
+            "requested impersonation of groups, a uid or extras without impersonating a user",
+        ));
+    }
+    let needed = needed(name, &groups, uid, &extra);
+    let mut user = User { name: name.to_owned(), uid: uid.to_owned(), extra, groups: Vec::new() };
+    for group in &groups {
+        user.add_group(group);
+    }
+    if groups.is_empty()
+        && let Some((namespace, _)) = service_account(name)
+    {
+        user.add_group(SERVICE_ACCOUNTS);
+        user.add_group(&format!("{SERVICE_ACCOUNTS}:{namespace}"));
+    }
+    user.add_group(if user.is_anonymous() { super::UNAUTHENTICATED } else { super::AUTHENTICATED });
+    Ok(Some(Impersonation { user, needed }))
+}
+
+fn service_account(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')
+}
+
+fn needed(name: &str, groups: &[&str], uid: &str, extra: &BTreeMap<String, Vec<String>>) -> Vec<Needed> {
+    let one = |group, resource, name: &str| Needed {
+        group,
+        resource,
+        subresource: String::new(),
+        namespace: String::new(),
+        name: name.to_owned(),
+    };
+    let mut needed = Vec::new();
+    match service_account(name) {
+        Some((namespace, account)) => {
+            needed.push(Needed { namespace: namespace.to_owned(), ..one("", "serviceaccounts", account) });
+        }
+        None => needed.push(one("", "users", name)),
+    }
+    needed.extend(groups.iter().map(|g| one("", "groups", g)));
+    if !uid.is_empty() {
+        needed.push(one("authentication.k8s.io", "uids", uid));
+    }
+    for (key, values) in extra {
+        for value in values {
+            needed.push(Needed { subresource: key.clone(), ..one("authentication.k8s.io", "userextras", value) });
+        }
+    }
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().expect("valid"));
+        }
+        map
+    }
+
+    #[test]
+    fn headers_name_a_user_and_what_it_takes() {
+        assert_eq!(requested(&HeaderMap::new()), Ok(None));
+        let asked = requested(&headers(&[
+            ("impersonate-user", "alice"),
+            ("impersonate-group", "dev"),
+            ("impersonate-group", "ops"),
+            ("impersonate-extra-acme.com%2Fscope", "x"),
+        ]))
+        .expect("valid")
+        .expect("asked");
+        assert_eq!(asked.user.groups, ["dev", "ops", "system:authenticated"]);
+        let resources: Vec<&str> = asked.needed.iter().map(|n| n.resource).collect();
+        assert_eq!(resources, ["users", "groups", "groups", "userextras"]);
+        assert_eq!(asked.needed[3].subresource, "acme.com/scope");
+    }
+
+    #[test]
+    fn a_service_account_brings_its_groups() {
+        let asked =
+            requested(&headers(&[("impersonate-user", "system:serviceaccount:a:web")])).expect("valid").expect("asked");
+        assert_eq!(asked.user.groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
+        assert_eq!((asked.needed[0].resource, asked.needed[0].namespace.as_str()), ("serviceaccounts", "a"));
+    }
+
+    #[test]
+    fn groups_alone_are_refused() {
+        assert!(requested(&headers(&[("impersonate-group", "dev")])).is_err());
+    }
+}

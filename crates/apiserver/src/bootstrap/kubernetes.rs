@@ -1,0 +1,178 @@
+//! The Service default/kubernetes and its endpoints: the addresses of all API servers that live.
+//!
+//! Each server keeps a key with its address under `/registry/masterleases/` on a short etcd lease, as upstream does;
+//! every server writes the endpoints that the keys say.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use gantry_api::{Value, kinds, value};
+use gantry_store::{LeaseId, Range, Txn};
+use serde_json::json;
+use tracing::warn;
+
+use super::ensure;
+use crate::app::App;
+use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::current::{self, Current, store_failed};
+use crate::request::{Caller, Target, WriteOptions};
+
+const PREFIX: &str = "/registry/masterleases/";
+/// A server that is gone leaves the endpoints after this.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often the lease is renewed and the endpoints are looked at (upstream's interval).
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Makes the Service where it is missing.
+///
+/// # Errors
+/// When the store fails, or another Service holds the address.
+pub(crate) async fn ensure_service(app: &App) -> Result<(), Status> {
+    let ip = app.config.kubernetes_service_ip().to_string();
+    ensure(
+        app,
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "sessionAffinity": "None",
+                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port(app)}],
+            },
+        }),
+    )
+    .await
+}
+
+fn port(app: &App) -> u16 {
+    app.config.secure_port
+}
+
+/// Keeps Service and endpoints until the server stops.
+pub(crate) async fn run(app: Arc<App>) {
+    let Some(address) = app.config.advertised() else {
+        warn!(
+            "default/kubernetes gets no endpoint: no bound address can be reached from elsewhere; set --advertise-address"
+        );
+        std::future::pending::<()>().await;
+        return;
+    };
+    let mut started = app.started.subscribe();
+    if started.wait_for(|done| *done).await.is_err() {
+        return;
+    }
+    let mut lease: Option<LeaseId> = None;
+    loop {
+        if let Err(status) = turn(&app, address, &mut lease).await {
+            warn!("keeping default/kubernetes failed: {}", status.message);
+            lease = None;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Takes this server's address out, so that clients do not wait for the lease's end.
+pub(crate) async fn leave(app: &App) {
+    let Some(address) = app.config.advertised() else { return };
+    let removed = app.store.txn(Txn::new().delete(format!("{PREFIX}{address}"))).await;
+    if let Err(error) = removed {
+        warn!("taking this server's address out failed: {}", gantry_common::error_chain(&error));
+        return;
+    }
+    if let Err(status) = endpoints(app).await {
+        warn!("updating the endpoints of default/kubernetes failed: {}", status.message);
+    }
+}
+
+async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result<(), Status> {
+    let id = match *lease {
+        Some(id) => {
+            app.store.lease_keep_alive(id).await.map_err(store_failed)?;
+            id
+        }
+        None => app.store.lease_grant(LEASE).await.map_err(store_failed)?,
+    };
+    if *lease != Some(id) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": address.to_string(), "creationTimestamp": null},
+            "subsets": [{"addresses": [{"ip": address.to_string()}], "ports": [{"port": port(app), "protocol": "TCP"}]}],
+        });
+        let key = format!("{PREFIX}{address}");
+        let txn = Txn::new().put_with_lease(key, Bytes::from(object.to_string()), id);
+        app.store.txn(txn).await.map_err(store_failed)?;
+        *lease = Some(id);
+    }
+    ensure_service(app).await?;
+    endpoints(app).await
+}
+
+/// The addresses of the servers that live.
+async fn masters(app: &App) -> Result<BTreeSet<IpAddr>, Status> {
+    let read = app.store.range(Range::prefix(PREFIX).keys_only()).await.map_err(store_failed)?;
+    Ok(read.kvs.iter().filter_map(|kv| kv.key.strip_prefix(PREFIX)?.parse().ok()).collect())
+}
+
+fn slice(port: u16, addresses: &BTreeSet<IpAddr>) -> Value {
+    let endpoints: Vec<Value> = addresses
+        .iter()
+        .map(|a| json!({"addresses": [a.to_string()], "conditions": {"ready": true, "serving": true, "terminating": false}}))
+        .collect();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })
+}
+
+async fn endpoints(app: &App) -> Result<(), Status> {
+    let wanted = slice(port(app), &masters(app).await?);
+    let kind = kinds::by_resource("discovery.k8s.io", "v1", "endpointslices").ok_or_else(Status::no_such_resource)?;
+    let target = Target::new(kind, "default", "kubernetes");
+    if current::load(app, &target).await?.is_none() {
+        return ensure(app, wanted).await;
+    }
+    let make = |state: &Current| {
+        let mut object = state.value.clone();
+        for field in ["endpoints", "ports", "metadata.labels"] {
+            if let Some(new) = value::get(&wanted, field) {
+                value::set(&mut object, field, new.clone());
+            }
+        }
+        Ok(Made { object, warnings: Vec::new() })
+    };
+    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
+    let change = Change {
+        caller: &caller,
+        target: &target,
+        options: &options,
+        part: Part::Main,
+        version_required: false,
+        make: &make,
+    };
+    change.run(app).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slice_lists_every_server() {
+        let addresses = ["10.0.0.2", "10.0.0.1"].iter().map(|a| a.parse().expect("an address")).collect();
+        let slice = slice(6443, &addresses);
+        assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.1");
+        assert_eq!(slice["endpoints"].as_array().map(Vec::len), Some(2));
+        assert_eq!(slice["ports"][0]["port"], 6443);
+    }
+}

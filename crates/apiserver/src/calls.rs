@@ -1,0 +1,221 @@
+//! The calls that REST and gRPC share: authorise, limit, and hand over to the part of the pipeline that is meant.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::kinds::{self, KindInfo};
+use gantry_api::status::Status;
+use gantry_store::cache::Object;
+
+use crate::app::App;
+use crate::auth::MASTERS;
+use crate::pipeline::options::DeleteOptions;
+use crate::pipeline::patch::{Patch, PatchType};
+use crate::pipeline::read::{ListQuery, Listed};
+use crate::pipeline::watch::{WatchQuery, Watcher};
+use crate::pipeline::{
+    Written, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
+};
+use crate::rbac::authorizer;
+use crate::request::{Caller, Payload, Target, WriteOptions};
+use crate::server::limits::Slot;
+
+/// What a GET found.
+pub(crate) enum Found {
+    Object(Arc<Object>),
+    /// A finished answer (Scale).
+    Plain(Bytes),
+}
+
+/// A call of one caller.
+pub(crate) struct Call<'a> {
+    pub(crate) app: &'a Arc<App>,
+    pub(crate) caller: &'a Caller,
+}
+
+/// The target that a resource path names.
+///
+/// # Errors
+/// 404 for what is not served.
+pub(crate) fn target(
+    (group, version, resource): (&str, &str, &str),
+    namespace: &str,
+    name: &str,
+    subresource: &str,
+) -> Result<Target, Status> {
+    let kind = kinds::by_resource(group, version, resource).ok_or_else(Status::no_such_resource)?;
+    if !kind.namespaced && !namespace.is_empty() {
+        return Err(Status::no_such_resource());
+    }
+    if kind.namespaced && namespace.is_empty() && !name.is_empty() {
+        return Err(Status::no_such_resource());
+    }
+    // Names become parts of keys.
+    for part in [namespace, name] {
+        if part.contains(['/', '\0']) || part == "." || part == ".." {
+            return Err(Status::bad_request(format!("{part:?} cannot be the name of an object or namespace")));
+        }
+    }
+    let subresource = match subresource {
+        "" => "",
+        wanted => kind.subresource(wanted).ok_or_else(Status::no_such_resource)?.name,
+    };
+    Ok(Target { kind, namespace: namespace.to_owned(), name: name.to_owned(), subresource })
+}
+
+fn served(target: &Target, verb: &str) -> Result<(), Status> {
+    let verbs = target.sub().map_or(&target.kind.verbs, |sub| &sub.verbs);
+    if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+impl Call<'_> {
+    /// Whether the caller may do this.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(crate) fn authorize(&self, verb: &str, target: &Target) -> Result<(), Status> {
+        let request = authorizer::on(target.kind, verb, &target.namespace, &target.name, target.subresource);
+        self.app.authorizer.require(&self.caller.user, &request)
+    }
+
+    fn enter(&self, verb: &str, target: &Target, write: bool) -> Result<Slot, Status> {
+        self.authorize(verb, target)?;
+        served(target, verb)?;
+        let master = self.caller.user.in_group(MASTERS);
+        self.app.limits.enter(write, master).inspect_err(|_| self.app.metrics.refused.add(1))
+    }
+
+    /// GET of an object, its status or its scale.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn get(&self, target: &Target, resource_version: &str) -> Result<Found, Status> {
+        let _slot = self.enter("get", target, false)?;
+        match target.subresource {
+            "" | "status" => read::get(self.app, target, resource_version).await.map(Found::Object),
+            "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// LIST.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn list(
+        &self,
+        kind: &'static KindInfo,
+        namespace: &str,
+        query: &ListQuery,
+    ) -> Result<Listed, Status> {
+        // Whoever may read one object by name may list it by name.
+        let target = Target::new(kind, namespace, query.selection.name().unwrap_or_default());
+        let _slot = self.enter("list", &target, false)?;
+        read::list(self.app, kind, query).await
+    }
+
+    /// WATCH.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn watch(
+        &self,
+        kind: &'static KindInfo,
+        namespace: &str,
+        query: WatchQuery,
+    ) -> Result<Watcher, Status> {
+        let target = Target::new(kind, namespace, query.selection.name().unwrap_or_default());
+        // Watches are bounded by the streams of their connections, not by the slots of short requests.
+        drop(self.enter("watch", &target, false)?);
+        watch::watch(self.app, kind, query).await
+    }
+
+    /// POST.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn create(
+        &self,
+        target: &Target,
+        payload: &Payload,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let _slot = self.enter("create", target, true)?;
+        if target.kind.namespaced && target.namespace.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
+        match (target.subresource, target.kind.resource) {
+            ("binding", _) | ("", "bindings") => binding::bind(self.app, self.caller, target, payload, options).await,
+            ("token", _) => token::create(self.app, self.caller, target, payload, options).await,
+            ("", _) if target.kind.create_only() => {
+                review::create(self.app, self.caller, target, payload, options).await
+            }
+            ("", _) if target.name.is_empty() => create::create(self.app, self.caller, target, payload, options).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// PUT.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn update(
+        &self,
+        target: &Target,
+        payload: &Payload,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let _slot = self.enter("update", target, true)?;
+        match target.subresource {
+            "" | "status" | "finalize" => update::update(self.app, self.caller, target, payload, options).await,
+            "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// PATCH.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn patch(
+        &self,
+        target: &Target,
+        kind: PatchType,
+        body: &Bytes,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let _slot = self.enter("patch", target, true)?;
+        let parsed = Patch::parse(kind, body)?;
+        match target.subresource {
+            "" | "status" => patch::patch(self.app, self.caller, target, &parsed, options).await,
+            "scale" => scale::write(self.app, self.caller, target, scale::Write::Patch(&parsed), options).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// DELETE.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Written, Status> {
+        let _slot = self.enter("delete", target, true)?;
+        delete::delete(self.app, self.caller, target, options).await
+    }
+
+    /// DELETE of a list.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn delete_collection(
+        &self,
+        target: &Target,
+        query: &ListQuery,
+        options: &DeleteOptions,
+    ) -> Result<Listed, Status> {
+        let _slot = self.enter("deletecollection", target, true)?;
+        if target.kind.namespaced && target.namespace.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
+        delete_collection::delete_collection(self.app, self.caller, target, query, options).await
+    }
+}

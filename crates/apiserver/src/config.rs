@@ -1,0 +1,203 @@
+//! The configuration of the API server: flags with kube-apiserver's names, checked once, passed as a value.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::Ipv4Net;
+
+/// How requests are authorised, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum AuthorizationMode {
+    /// Nodes may reach what their own pods need.
+    Node,
+    /// Roles and bindings.
+    #[value(name = "RBAC")]
+    Rbac,
+}
+
+/// Ports that Services of type NodePort are given, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Number of ports.
+    #[must_use]
+    pub fn len(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
+    /// Never: a range holds at least one port.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        false
+    }
+}
+
+impl std::str::FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (first, last) = s.split_once('-').ok_or_else(|| format!("{s:?} is not a range like 30000-32767"))?;
+        let port = |p: &str| p.trim().parse::<u16>().map_err(|e| format!("port {p:?}: {e}"));
+        let range = Self { first: port(first)?, last: port(last)? };
+        if range.first == 0 || range.first > range.last {
+            return Err(format!("{s:?}: the first port must be at least 1 and not above the last"));
+        }
+        Ok(range)
+    }
+}
+
+impl std::fmt::Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+fn seconds_or_unit(s: &str) -> Result<Duration, String> {
+    let (number, factor) = match s.char_indices().find(|(_, c)| c.is_alphabetic()) {
+        None => (s, 1),
+        Some((at, _)) => match &s[at..] {
+            "s" => (&s[..at], 1),
+            "m" | "m0s" => (&s[..at], 60),
+            "h" | "h0m0s" => (&s[..at], 3600),
+            other => return Err(format!("unknown unit {other:?}: use s, m or h, as in 1h")),
+        },
+    };
+    let n: u64 = number.parse().map_err(|e| format!("{number:?}: {e}"))?;
+    Ok(Duration::from_secs(n * factor))
+}
+
+/// Everything the API server is told at start.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// etcd's addresses.
+    #[arg(long = "etcd-servers", value_delimiter = ',', default_value = "https://127.0.0.1:2379")]
+    pub etcd_servers: Vec<String>,
+    /// The CA that signed etcd's certificate.
+    #[arg(long = "etcd-cafile")]
+    pub etcd_ca_file: Option<PathBuf>,
+    /// The client certificate for etcd.
+    #[arg(long = "etcd-certfile")]
+    pub etcd_cert_file: Option<PathBuf>,
+    /// The key of the client certificate for etcd.
+    #[arg(long = "etcd-keyfile")]
+    pub etcd_key_file: Option<PathBuf>,
+    /// The prefix of every key in etcd.
+    #[arg(long = "etcd-prefix", default_value = "/registry")]
+    pub etcd_prefix: String,
+    /// The TLS port; 0 takes a free one.
+    #[arg(long = "secure-port", default_value_t = 6443)]
+    pub secure_port: u16,
+    /// The addresses to listen on.
+    #[arg(long = "bind-address", value_delimiter = ',', default_value = "0.0.0.0")]
+    pub bind_addresses: Vec<IpAddr>,
+    /// The address under which the cluster's members reach this server; it becomes the endpoint of default/kubernetes.
+    /// Without it the first bound address that is neither loopback nor unspecified is taken.
+    #[arg(long = "advertise-address")]
+    pub advertise_address: Option<IpAddr>,
+    /// The serving certificate (PEM, with its chain).
+    #[arg(long = "tls-cert-file")]
+    pub tls_cert_file: PathBuf,
+    /// The key of the serving certificate.
+    #[arg(long = "tls-private-key-file")]
+    pub tls_private_key_file: PathBuf,
+    /// The CA of client certificates.
+    #[arg(long = "client-ca-file")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Static tokens: CSV lines `token,user,uid,"group1,group2"`.
+    #[arg(long = "token-auth-file")]
+    pub token_auth_file: Option<PathBuf>,
+    /// The issuer written into service-account tokens.
+    #[arg(long = "service-account-issuer", default_value = "https://kubernetes.default.svc.cluster.local")]
+    pub service_account_issuer: String,
+    /// Keys (public or private, PEM) that service-account tokens are checked with.
+    #[arg(long = "service-account-key-file")]
+    pub service_account_key_files: Vec<PathBuf>,
+    /// The private key that signs service-account tokens.
+    #[arg(long = "service-account-signing-key-file")]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Audiences of this API; the issuer by default.
+    #[arg(long = "api-audiences", value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
+    /// Where Services get their cluster IPs from.
+    #[arg(long = "service-cluster-ip-range", default_value = "10.96.0.0/16")]
+    pub service_cluster_ip_range: Ipv4Net,
+    /// Where Services get their node ports from.
+    #[arg(long = "service-node-port-range", default_value = "30000-32767")]
+    pub service_node_port_range: PortRange,
+    /// Authorisers, in order.
+    #[arg(long = "authorization-mode", value_delimiter = ',', default_value = "Node,RBAC")]
+    pub authorization_mode: Vec<AuthorizationMode>,
+    /// How long Events are kept.
+    #[arg(long = "event-ttl", default_value = "1h", value_parser = seconds_or_unit)]
+    pub event_ttl: Duration,
+    /// Reads at once; more are answered 429.
+    #[arg(long = "max-requests-inflight", default_value_t = 400)]
+    pub max_requests_inflight: usize,
+    /// Writes at once; more are answered 429.
+    #[arg(long = "max-mutating-requests-inflight", default_value_t = 200)]
+    pub max_mutating_requests_inflight: usize,
+    /// Shortest life of a watch without a timeout of its own, in seconds; each is given between this and twice this.
+    #[arg(long = "min-request-timeout", default_value_t = 1800)]
+    pub min_request_timeout_seconds: u64,
+    /// How long open requests may take to end once the server stops.
+    #[arg(long = "shutdown-grace", default_value = "10s", value_parser = seconds_or_unit, hide = true)]
+    pub shutdown_grace: Duration,
+    /// Admission plugins to leave out, by name.
+    #[arg(long = "disable-admission-plugins", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+}
+
+impl Config {
+    /// The address that default/kubernetes points to, if there is a usable one.
+    #[must_use]
+    pub fn advertised(&self) -> Option<IpAddr> {
+        self.advertise_address
+            .or_else(|| self.bind_addresses.iter().copied().find(|a| !a.is_loopback() && !a.is_unspecified()))
+    }
+
+    /// The first address of the Service range: default/kubernetes.
+    #[must_use]
+    pub fn kubernetes_service_ip(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.service_cluster_ip_range.network()) + 1)
+    }
+
+    /// Audiences that a token must name one of.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<String> {
+        if self.api_audiences.is_empty() {
+            vec![self.service_account_issuer.clone()]
+        } else {
+            self.api_audiences.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_take_go_units() {
+        for (text, seconds) in [("90", 90), ("30s", 30), ("5m", 300), ("1h", 3600), ("1h0m0s", 3600)] {
+            assert_eq!(seconds_or_unit(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert!(seconds_or_unit("3 fortnights").is_err());
+    }
+
+    #[test]
+    fn port_ranges_are_checked() {
+        assert_eq!("30000-32767".parse(), Ok(PortRange { first: 30000, last: 32767 }));
+        for bad in ["30000", "0-10", "10-9", "1-70000"] {
+            assert!(bad.parse::<PortRange>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The gRPC services of `gantry.v1`: thin translations to the calls that REST uses too.
+
+pub(crate) mod batch;
+pub(crate) mod cluster;
+pub(crate) mod convert;
+pub(crate) mod nodes;
+pub(crate) mod objects;
+pub(crate) mod sessions;
+
+use std::sync::Arc;
+
+use gantry_proto::v1::cluster_server::ClusterServer;
+use gantry_proto::v1::nodes_server::NodesServer;
+use gantry_proto::v1::objects_server::ObjectsServer;
+use gantry_proto::v1::sessions_server::SessionsServer;
+use tonic::service::Routes;
+
+use crate::app::App;
+use crate::rest::handler::BODY_BYTES_MAX;
+
+/// Bytes of one request message: an object and its envelope.
+const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024;
+
+/// All services.
+pub(crate) fn routes(app: &Arc<App>) -> Routes {
+    let objects = ObjectsServer::new(objects::Objects(app.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(usize::MAX);
+    let nodes = NodesServer::new(nodes::Nodes(app.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    Routes::new(objects)
+        .add_service(nodes)
+        .add_service(SessionsServer::new(sessions::Logs(app.clone())))
+        .add_service(ClusterServer::new(cluster::Cluster(app.clone())))
+        .prepare()
+}

@@ -1,0 +1,39 @@
+//! The Cluster service: version and served resources.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::Value;
+use gantry_api::discovery::{self, Root};
+use gantry_proto::v1::cluster_server::Cluster as Service;
+use gantry_proto::v1::{ResourcesReply, ResourcesRequest, VersionReply, VersionRequest};
+use tonic::{Request, Response};
+
+use super::convert;
+use crate::app::App;
+use crate::rest::health;
+
+/// Serves what is known of the cluster.
+pub(crate) struct Cluster(pub(crate) Arc<App>);
+
+#[tonic::async_trait]
+impl Service for Cluster {
+    async fn version(&self, _request: Request<VersionRequest>) -> Result<Response<VersionReply>, tonic::Status> {
+        Ok(Response::new(VersionReply { version: Bytes::from(health::version().to_string()) }))
+    }
+
+    async fn resources(&self, request: Request<ResourcesRequest>) -> Result<Response<ResourcesReply>, tonic::Status> {
+        convert::caller(&self.0, &request)?;
+        Ok(Response::new(ResourcesReply { groups: Bytes::from(everything().to_string()) }))
+    }
+}
+
+/// Both halves of discovery as one list.
+fn everything() -> Value {
+    let mut all = discovery::aggregated(Root::Api);
+    let mut named = discovery::aggregated(Root::Apis);
+    if let (Some(Value::Array(items)), Some(Value::Array(more))) = (all.get_mut("items"), named.get_mut("items")) {
+        items.append(more);
+    }
+    all
+}

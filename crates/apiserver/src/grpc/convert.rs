@@ -1,0 +1,128 @@
+//! Between gRPC messages and what the pipeline takes and gives.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use gantry_proto::v1;
+use tonic::Code;
+
+use crate::app::App;
+use crate::calls;
+use crate::pipeline::options::DeleteOptions;
+use crate::pipeline::patch::PatchType;
+use crate::pipeline::{Outcome, Written};
+use crate::request::{Caller, FieldValidation, Target, WriteOptions};
+use crate::rest::handler;
+use crate::server::connection::Origin;
+use crate::view::{Include, Shape, View};
+
+/// The gRPC code of a Status; the Status itself travels as JSON in the details.
+pub(crate) fn failed(status: Status) -> tonic::Status {
+    let code = match (status.code, status.reason.as_str()) {
+        (_, "AlreadyExists") => Code::AlreadyExists,
+        (_, "Expired" | "Gone") => Code::OutOfRange,
+        (400 | 405 | 406 | 415 | 422, _) => Code::InvalidArgument,
+        (401, _) => Code::Unauthenticated,
+        (403, _) => Code::PermissionDenied,
+        (404, _) => Code::NotFound,
+        (409, _) => Code::Aborted,
+        (413 | 429, _) => Code::ResourceExhausted,
+        (503, _) => Code::Unavailable,
+        (504, _) => Code::DeadlineExceeded,
+        _ => Code::Internal,
+    };
+    let details = serde_json::to_vec(&status).expect("a Status is plain data");
+    tonic::Status::with_details(code, status.message, Bytes::from(details))
+}
+
+/// Who calls.
+pub(crate) fn caller<T>(app: &App, request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+    let origin = request.extensions().get::<Arc<Origin>>();
+    let headers = request.metadata().as_ref();
+    let caller = handler::caller(app, origin, headers).map_err(failed)?;
+    if caller.user.is_anonymous() {
+        return Err(failed(Status::unauthorized()));
+    }
+    Ok(caller)
+}
+
+/// The target that a request names.
+pub(crate) fn target(
+    resource: Option<&v1::Resource>,
+    namespace: &str,
+    name: &str,
+    subresource: &str,
+) -> Result<Target, Status> {
+    let resource = resource.ok_or_else(|| Status::bad_request("the request names no resource"))?;
+    calls::target((&resource.group, &resource.version, &resource.resource), namespace, name, subresource)
+}
+
+/// As [`target`], where a name is needed.
+pub(crate) fn named(
+    resource: Option<&v1::Resource>,
+    namespace: &str,
+    name: &str,
+    subresource: &str,
+) -> Result<Target, Status> {
+    if name.is_empty() {
+        return Err(Status::bad_request("the request names no object"));
+    }
+    target(resource, namespace, name, subresource)
+}
+
+/// How objects are shown.
+pub(crate) fn shape(app: &App, view: i32) -> Shape {
+    let (view, include) = match v1::View::try_from(view).unwrap_or_default() {
+        v1::View::Full => (View::Full, Include::None),
+        v1::View::Metadata => (View::Metadata, Include::None),
+        v1::View::Table => (View::Table, Include::Metadata),
+        v1::View::TableWithObject => (View::Table, Include::Object),
+    };
+    Shape { view, include, now: app.clock.now() }
+}
+
+/// Options of a write; fields are checked strictly unless the client says otherwise.
+pub(crate) fn write_options(options: Option<&v1::WriteOptions>) -> Result<WriteOptions, Status> {
+    let Some(options) = options else {
+        return Ok(WriteOptions { field_validation: FieldValidation::Strict, ..WriteOptions::default() });
+    };
+    Ok(WriteOptions {
+        dry_run: options.dry_run,
+        field_manager: options.field_manager.clone(),
+        field_validation: FieldValidation::parse(&options.field_validation, FieldValidation::Strict)?,
+    })
+}
+
+/// Options of a deletion.
+pub(crate) fn delete_options(bytes: &Bytes, options: Option<&v1::WriteOptions>) -> Result<DeleteOptions, Status> {
+    let mut found = if bytes.is_empty() {
+        DeleteOptions::default()
+    } else {
+        let value = gantry_api::decode::json(bytes, false)?.0;
+        DeleteOptions::from_value(&value)?
+    };
+    found.dry_run |= options.is_some_and(|o| o.dry_run);
+    Ok(found)
+}
+
+/// The kind of a patch.
+pub(crate) fn patch_type(kind: i32) -> Result<PatchType, Status> {
+    match v1::PatchType::try_from(kind).unwrap_or_default() {
+        v1::PatchType::Json => Ok(PatchType::Json),
+        v1::PatchType::Merge => Ok(PatchType::Merge),
+        v1::PatchType::StrategicMerge => Ok(PatchType::Strategic),
+        v1::PatchType::Apply => Err(PatchType::apply_refused()),
+        v1::PatchType::Unspecified => Err(Status::bad_request("the patch has no type")),
+    }
+}
+
+/// The answer to a write.
+pub(crate) fn reply(written: Written) -> v1::ObjectReply {
+    let object = match written.outcome {
+        Outcome::Object { encoded, revision } => encoded.to_bytes(revision),
+        Outcome::Plain(bytes) => bytes,
+        Outcome::Status(status) => Bytes::from(serde_json::to_vec(&status).expect("a Status is plain data")),
+    };
+    v1::ObjectReply { object, warnings: written.warnings, created: written.created }
+}

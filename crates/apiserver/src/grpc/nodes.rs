@@ -1,0 +1,150 @@
+//! The Nodes service: control streams and sessions, opened by kubelets.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use gantry_api::status::Status;
+use gantry_common::task;
+use gantry_proto::v1::control_report::Report;
+use gantry_proto::v1::nodes_server::Nodes as Service;
+use gantry_proto::v1::session_frame::Frame;
+use gantry_proto::v1::{ControlCommand, ControlReport, SessionFrame};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Streaming};
+use tracing::{debug, info};
+
+use super::convert;
+use crate::app::App;
+use crate::sessions::{Received, received};
+
+/// Serves kubelets.
+pub(crate) struct Nodes(pub(crate) Arc<App>);
+
+type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
+
+/// The node that calls; only kubelets may.
+fn node<T>(app: &App, request: &Request<T>) -> Result<String, tonic::Status> {
+    let caller = convert::caller(app, request)?;
+    caller.user.node().map(str::to_owned).ok_or_else(|| {
+        let why = format!("user {:?} is no kubelet: only nodes open control streams and sessions", caller.user.name);
+        convert::failed(Status::forbidden("", "nodes", "", &why))
+    })
+}
+
+/// Takes the node's stream out when it ends.
+struct Registered {
+    app: Arc<App>,
+    node: String,
+    generation: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.app.sessions.unregister(&self.node, self.generation);
+        info!(node = self.node, "control stream closed");
+    }
+}
+
+#[tonic::async_trait]
+impl Service for Nodes {
+    type ControlStream = Stream_<ControlCommand>;
+    type SessionStream = Stream_<SessionFrame>;
+
+    async fn control(
+        &self,
+        request: Request<Streaming<ControlReport>>,
+    ) -> Result<Response<Self::ControlStream>, tonic::Status> {
+        let node = node(&self.0, &request)?;
+        let (generation, commands) = self.0.sessions.register(&node);
+        info!(node, "control stream opened");
+        let registered = Registered { app: self.0.clone(), node: node.clone(), generation };
+        let (app, reports) = (self.0.clone(), request.into_inner());
+        let (done, ended) = mpsc::channel::<()>(1);
+        drop(task::spawn("node-control", async move {
+            follow_reports(&app, &node, reports).await;
+            drop(done);
+        }));
+        let state = (commands, ended, registered, self.0.shutdown.clone());
+        let stream = futures::stream::unfold(state, |(mut commands, mut ended, registered, shutdown)| async move {
+            let command = tokio::select! {
+                command = commands.recv() => command?,
+                _ = ended.recv() => return None,
+                () = shutdown.requested() => return None,
+            };
+            Some((Ok(command), (commands, ended, registered, shutdown)))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionFrame>>,
+    ) -> Result<Response<Self::SessionStream>, tonic::Status> {
+        let node = node(&self.0, &request)?;
+        let mut frames = request.into_inner();
+        let hello = frames.next().await.transpose()?.and_then(|f| f.frame);
+        let Some(Frame::Hello(id)) = hello else {
+            return Err(convert::failed(Status::bad_request("the first frame of a session is its hello")));
+        };
+        let sender = self.0.sessions.accept(&id, &node).map_err(convert::failed)?;
+        // The answer stays open while the session runs: its end tells the node that nobody reads any more.
+        let (done, ended) = mpsc::channel::<SessionFrame>(1);
+        drop(task::spawn("node-session", async move {
+            forward(frames, sender).await;
+            drop(done);
+        }));
+        let stream = futures::stream::unfold(ended, |mut ended| async move {
+            let frame = ended.recv().await?;
+            Some((Ok(frame), ended))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+async fn follow_reports(app: &App, node: &str, mut reports: Streaming<ControlReport>) {
+    loop {
+        match reports.message().await {
+            Ok(Some(report)) => match report.report {
+                Some(Report::OpenFailed(failed)) => {
+                    let status = serde_json::from_slice(&failed.status).unwrap_or_else(|e| {
+                        Status::internal(format!("the node refused with an unreadable status: {e}"))
+                    });
+                    app.sessions.failed(&failed.session, node, status);
+                }
+                Some(Report::Hello(hello)) if hello.node != node => {
+                    info!(node, said = hello.node, "a node calls itself by another name than its certificate does");
+                    return;
+                }
+                Some(Report::Hello(_)) | None => {}
+            },
+            Ok(None) => return,
+            Err(error) => {
+                debug!(node, %error, "control stream broke off");
+                return;
+            }
+        }
+    }
+}
+
+/// Passes frames on until either side ends. A slow reader holds this session back, by flow control, and no other.
+async fn forward(mut frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>) {
+    loop {
+        let frame = tokio::select! {
+            frame = frames.message() => frame,
+            () = sender.closed() => return,
+        };
+        let item = match frame {
+            Ok(Some(frame)) => received(frame.frame),
+            Ok(None) => None,
+            Err(error) => {
+                Some(Err(Status::unavailable(format!("the session with the node broke off: {}", error.message()))))
+            }
+        };
+        let Some(item) = item else { return };
+        let last = item.is_err();
+        if sender.send(item).await.is_err() || last {
+            return;
+        }
+    }
+}

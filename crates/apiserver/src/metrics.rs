@@ -1,0 +1,178 @@
+//! Counters of the API server in Prometheus' text format, with upstream's names where there is one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Upper bounds of the latency buckets, in seconds.
+const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Label sets kept at most; users choose none of the labels, so this is a fuse.
+const SERIES_MAX: usize = 4096;
+
+/// A number that changes.
+#[derive(Debug, Default)]
+pub(crate) struct Number(AtomicU64);
+
+impl Number {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default, Clone)]
+struct Histogram {
+    counts: [u64; 14],
+    sum_seconds: f64,
+    total: u64,
+}
+
+impl Histogram {
+    fn observe(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let at = BUCKETS.iter().position(|b| seconds <= *b).unwrap_or(BUCKETS.len());
+        self.counts[at] += 1;
+        self.sum_seconds += seconds;
+        self.total += 1;
+    }
+}
+
+/// What a request was, for counting.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Labels {
+    pub(crate) verb: String,
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'static str,
+    pub(crate) subresource: &'static str,
+    pub(crate) code: u16,
+}
+
+/// All counters of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    requests: Mutex<BTreeMap<Labels, u64>>,
+    latency: Mutex<BTreeMap<String, Histogram>>,
+    pub(crate) tls_failures: Number,
+    pub(crate) watches: Number,
+    pub(crate) sessions: Number,
+    pub(crate) conflicts: Number,
+    pub(crate) refused: Number,
+}
+
+impl Metrics {
+    /// Counts one answered request.
+    pub(crate) fn observe(&self, labels: Labels, took: Duration) {
+        let is_long = labels.verb == "watch" || labels.subresource == "log";
+        if !is_long {
+            let mut latency = self.latency.lock();
+            latency.entry(labels.verb.clone()).or_default().observe(took);
+        }
+        let mut requests = self.requests.lock();
+        if requests.len() < SERIES_MAX || requests.contains_key(&labels) {
+            *requests.entry(labels).or_default() += 1;
+        }
+    }
+
+    /// The text for `/metrics`; `extra` holds gauges that others know.
+    pub(crate) fn render(&self, extra: &[(&str, &str, f64)]) -> String {
+        let mut out = String::new();
+        header(&mut out, "apiserver_request_total", "counter", "Requests by verb, resource and HTTP code.");
+        for (l, count) in self.requests.lock().iter() {
+            line(
+                &mut out,
+                "apiserver_request_total",
+                &[
+                    ("verb", &l.verb),
+                    ("group", l.group),
+                    ("resource", l.resource),
+                    ("subresource", l.subresource),
+                    ("code", &l.code.to_string()),
+                ],
+                *count as f64,
+            );
+        }
+        header(
+            &mut out,
+            "apiserver_request_duration_seconds",
+            "histogram",
+            "Time to answer, without watches and logs.",
+        );
+        for (verb, histogram) in self.latency.lock().iter() {
+            render_histogram(&mut out, verb, histogram);
+        }
+        for (name, help, value) in [
+            ("apiserver_registered_watchers", "Watches that are open.", self.watches.get()),
+            ("gantry_node_sessions", "Sessions with nodes that are open.", self.sessions.get()),
+        ] {
+            header(&mut out, name, "gauge", help);
+            line(&mut out, name, &[], value as f64);
+        }
+        for (name, help, value) in [
+            ("apiserver_tls_handshake_errors_total", "TLS handshakes that failed.", self.tls_failures.get()),
+            ("gantry_write_conflicts_total", "Compare-and-swap writes that were tried again.", self.conflicts.get()),
+            ("apiserver_dropped_requests_total", "Requests answered 429.", self.refused.get()),
+        ] {
+            header(&mut out, name, "counter", help);
+            line(&mut out, name, &[], value as f64);
+        }
+        for (name, help, value) in extra {
+            header(&mut out, name, "gauge", help);
+            line(&mut out, name, &[], *value);
+        }
+        out
+    }
+}
+
+fn render_histogram(out: &mut String, verb: &str, histogram: &Histogram) {
+    const NAME: &str = "apiserver_request_duration_seconds";
+    let mut below = 0;
+    for (bound, count) in BUCKETS.iter().zip(&histogram.counts) {
+        below += count;
+        line(out, &format!("{NAME}_bucket"), &[("verb", verb), ("le", &bound.to_string())], below as f64);
+    }
+    line(out, &format!("{NAME}_bucket"), &[("verb", verb), ("le", "+Inf")], histogram.total as f64);
+    line(out, &format!("{NAME}_sum"), &[("verb", verb)], histogram.sum_seconds);
+    line(out, &format!("{NAME}_count"), &[("verb", verb)], histogram.total as f64);
+}
+
+fn header(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    let escape = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let _ = writeln!(out, "{name}{labels} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_label() {
+        let metrics = Metrics::default();
+        let labels = || Labels { verb: "get".to_owned(), group: "", resource: "pods", subresource: "", code: 200 };
+        metrics.observe(labels(), Duration::from_millis(2));
+        metrics.observe(labels(), Duration::from_secs(60));
+        let text = metrics.render(&[("gantry_cache_revision", "The cache's revision.", 7.0)]);
+        let expect = |line: &str| assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        expect("apiserver_request_total{verb=\"get\",group=\"\",resource=\"pods\",subresource=\"\",code=\"200\"} 2");
+        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"0.001\"} 0");
+        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"0.0025\"} 1");
+        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"+Inf\"} 2");
+        expect("gantry_cache_revision 7");
+    }
+}

@@ -1,0 +1,43 @@
+//! Binding a pod to a node: what the scheduler does.
+
+use gantry_api::status::Status;
+use gantry_api::{kinds, value};
+
+use super::Written;
+use super::change::{Change, Made, Part};
+use super::current::Current;
+use super::decode::{self, Expected};
+use crate::app::App;
+use crate::registry::pod;
+use crate::request::{Caller, Payload, Target, WriteOptions};
+
+/// Binds the pod that the target (or, for `bindings`, the object itself) names.
+///
+/// # Errors
+/// 400 for a target that is no node, 409 when the pod is bound, gated or being deleted.
+pub(crate) async fn bind(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    payload: &Payload,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    let expected = Expected { group: "", version: "v1", kind: "Binding", type_name: "core/v1.Binding" };
+    let mut decoded = decode::object(payload, expected, options.field_validation)?;
+    let pods = kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
+    decode::place(&mut decoded.object, pods, &target.namespace, &target.name)?;
+    let name = value::str_at(&decoded.object, "metadata.name").unwrap_or_default().to_owned();
+    let target = Target { kind: pods, namespace: target.namespace.clone(), name, subresource: "binding" };
+    let binding = &decoded.object;
+    let now = app.clock.now();
+    let make = |state: &Current| {
+        let mut object = state.value.clone();
+        pod::bind(&mut object, binding, now)?;
+        Ok(Made { object, warnings: Vec::new() })
+    };
+    let change = Change { caller, target: &target, options, part: Part::System, version_required: false, make: &make };
+    let written = change.run(app).await?;
+    let mut status = Status::failure(201, "", "");
+    "Success".clone_into(&mut status.status);
+    Ok(Written { created: true, ..Written { warnings: written.warnings, ..Written::status(status) } })
+}

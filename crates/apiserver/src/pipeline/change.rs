@@ -1,0 +1,245 @@
+//! Changing a stored object: the loop that every update, patch, scale, binding and finalize goes through.
+//!
+//! An attempt starts from the cache. Whatever it concludes (a refusal, or that nothing changes) counts only once the
+//! state that it looked at is known to be the present one; a stored change proves that by itself.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, canon, defaults, managed, value};
+
+use super::commit::{self, Commit, Write};
+use super::current::{self, Current};
+use super::{Outcome, Written, metadata};
+use crate::admission::{Operation, Request};
+use crate::allocate;
+use crate::app::App;
+use crate::event_leases::expires;
+use crate::registry::{self, Ctx};
+use crate::request::{Caller, Target, WriteOptions};
+
+/// Tries against other writers of the same object.
+const TRIES: usize = 64;
+
+/// Which part of the object is written, and what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything but status.
+    Main,
+    /// Status alone.
+    Status,
+    /// What the server itself changes (bindings, finalize): stored as made.
+    System,
+}
+
+/// The new state, before defaulting.
+pub(crate) struct Made {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Makes the new state of the old one.
+pub(crate) type Make<'a> = &'a (dyn Fn(&Current) -> Result<Made, Status> + Send + Sync);
+
+/// A change of one object.
+pub(crate) struct Change<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) target: &'a Target,
+    pub(crate) options: &'a WriteOptions,
+    pub(crate) part: Part,
+    /// A PUT must say which version it replaces.
+    pub(crate) version_required: bool,
+    pub(crate) make: Make<'a>,
+}
+
+/// A finished new state.
+struct Ready {
+    object: Value,
+    warnings: Vec<String>,
+    /// The object goes: nothing holds it any more.
+    remove: bool,
+}
+
+enum Attempt {
+    Done(Written),
+    /// Start again from this.
+    Again(Current),
+}
+
+impl Change<'_> {
+    /// Makes and stores the change.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn run(&self, app: &App) -> Result<Written, Status> {
+        let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
+        for _ in 0..TRIES {
+            match self.attempt(app, &state).await {
+                Ok(Attempt::Done(written)) => return Ok(written),
+                Ok(Attempt::Again(next)) => state = next,
+                Err(status) if state.fresh => return Err(status),
+                Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
+            }
+        }
+        Err(self.target.stale())
+    }
+
+    /// The present state, if it is not the one that was looked at.
+    async fn doubt(&self, app: &App, state: &Current) -> Result<Option<Current>, Status> {
+        let now = current::reload(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
+        Ok((now.revision != state.revision).then_some(now))
+    }
+
+    async fn attempt(&self, app: &App, state: &Current) -> Result<Attempt, Status> {
+        let Ready { mut object, warnings, remove } = self.ready(app, state).await?;
+        let old = &state.value;
+        let done = |encoded, revision| {
+            Ok(Attempt::Done(Written {
+                outcome: Outcome::Object { encoded, revision },
+                created: false,
+                warnings: warnings.clone(),
+            }))
+        };
+        let effects = allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?;
+        let bytes = commit::canonical(&object);
+        if !remove && canon::unchanged(old, &object) {
+            if !state.fresh
+                && let Some(now) = self.doubt(app, state).await?
+            {
+                return Ok(Attempt::Again(now));
+            }
+            return done(current::encoded(&commit::canonical(old), state.revision)?, state.revision);
+        }
+        if self.options.dry_run {
+            return done(current::encoded(&bytes, state.revision)?, state.revision);
+        }
+        let kind = self.target.kind;
+        // A repeated event starts its time anew.
+        let lease = if expires(kind) { app.event_leases.lease_for(app, kind).await? } else { state.lease };
+        let write = Write {
+            target: self.target,
+            fence: self.caller.fence.as_ref(),
+            from: state.revision,
+            bytes: (!remove).then(|| bytes.clone()),
+            lease,
+            effects: effects.with_fence_of(self.target, &object, Some(old)),
+        };
+        match write.commit(app).await? {
+            Commit::Done(revision) => done(current::encoded(&bytes, revision)?, revision),
+            Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
+            Commit::Moved(None) => Err(self.target.not_found()),
+            Commit::Effect => Ok(Attempt::Again(state.clone())),
+        }
+    }
+
+    async fn ready(&self, app: &App, state: &Current) -> Result<Ready, Status> {
+        let Made { mut object, mut warnings } = (self.make)(state)?;
+        let (kind, old) = (self.target.kind, &state.value);
+        self.check_identity(&object, state)?;
+        metadata::on_update(&mut object, old);
+        let strategy = registry::strategy(kind);
+        let ctx = Ctx { kind, now: app.clock.now(), user: &self.caller.user.name };
+        if self.part == Part::Status {
+            object = with_status_of(old, object);
+        } else if kind.has_status && self.part == Part::Main {
+            keep_status(&mut object, old);
+        }
+        defaults::apply(kind, &mut object);
+        let request = Request {
+            app,
+            caller: self.caller,
+            target: self.target,
+            operation: Operation::Update,
+            old: Some(old),
+            dry_run: self.options.dry_run,
+        };
+        match self.part {
+            Part::Main => {
+                app.admission.mutate(&request, &mut object).await?;
+                strategy.prepare_update(&ctx, &mut object, old);
+                defaults::apply(kind, &mut object);
+                metadata::bump_generation(kind, &mut object, old);
+            }
+            Part::Status => strategy.prepare_status_update(&ctx, &mut object, old),
+            Part::System => {}
+        }
+        let errors = match self.part {
+            Part::Main => strategy.validate_update(kind, &object, old),
+            Part::Status => strategy.validate_status_update(kind, &object, old),
+            Part::System => Vec::new(),
+        };
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, &self.target.name, &errors));
+        }
+        app.admission.validate(&request, &object).await?;
+        if self.part == Part::Main {
+            warnings.extend(strategy.warnings(&object, Some(old)));
+        }
+        canon::canonical(&mut object, &kind.type_name)?;
+        self.stamp(app, &mut object, old);
+        let remove =
+            metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
+        Ok(Ready { object, warnings, remove })
+    }
+
+    fn stamp(&self, app: &App, object: &mut Value, old: &Value) {
+        let write = managed::Write {
+            manager: self.options.manager(self.caller),
+            api_version: &self.target.kind.api_version,
+            type_name: &self.target.kind.type_name,
+            subresource: self.target.subresource,
+            now: app.clock.now(),
+        };
+        managed::stamp(Some(old), object, &write);
+    }
+
+    /// The version and the uid that the client meant.
+    fn check_identity(&self, object: &Value, state: &Current) -> Result<(), Status> {
+        let kind = self.target.kind;
+        let given = value::str_at(object, "metadata.resourceVersion").unwrap_or_default();
+        if self.version_required && (given.is_empty() || given == "0") {
+            let error = gantry_api::field::Error::invalid(
+                &gantry_api::field::Path::new("metadata.resourceVersion"),
+                0,
+                "must be specified for an update",
+            );
+            return Err(Status::invalid(kind.group, kind.kind, &self.target.name, &[error]));
+        }
+        if !given.is_empty() && given != "0" && given.parse() != Ok(state.revision) {
+            return Err(self.target.stale());
+        }
+        let uid = value::str_at(object, "metadata.uid").unwrap_or_default();
+        let stored = value::str_at(&state.value, "metadata.uid").unwrap_or_default();
+        if !uid.is_empty() && uid != stored {
+            return Err(uid_differs(self.target, uid, stored));
+        }
+        Ok(())
+    }
+}
+
+/// 409: the object is not the one that the client means.
+pub(crate) fn uid_differs(target: &Target, given: &str, stored: &str) -> Status {
+    let why = format!(
+        "the UID in the precondition ({given}) does not match the UID in record ({stored}). The object might have been deleted and then recreated"
+    );
+    Status::conflict(target.kind.group, target.kind.resource, &target.name, &why)
+}
+
+/// The old object with the new status; the client's `managedFields` count, as they do for the rest of the object.
+fn with_status_of(old: &Value, new: Value) -> Value {
+    let mut object = old.clone();
+    let Value::Object(mut new) = new else { return object };
+    match new.remove("status") {
+        Some(status) => value::set(&mut object, "status", status),
+        None => drop(value::remove(&mut object, "status")),
+    }
+    if let Some(managed) = new.get_mut("metadata").and_then(|m| m.as_object_mut()?.remove("managedFields")) {
+        value::set(&mut object, "metadata.managedFields", managed);
+    }
+    object
+}
+
+fn keep_status(new: &mut Value, old: &Value) {
+    match old.get("status") {
+        Some(status) => value::set(new, "status", status.clone()),
+        None => drop(value::remove(new, "status")),
+    }
+}

@@ -1,0 +1,135 @@
+//! One write as one transaction: the object, what must change with it, and the leader's fence.
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use gantry_api::{Value, canon, value};
+use gantry_store::{KeyValue, Txn, TxnOutcome};
+
+use super::current::{Current, store_failed};
+use crate::app::App;
+use crate::request::{Fence, Target, fence_key};
+
+/// Leases with this annotation fence their holder.
+const FENCED: &str = "gantry.dev/fenced";
+
+/// The canonical bytes to store.
+pub(crate) fn canonical(object: &Value) -> Bytes {
+    Bytes::from(canon::encode(object))
+}
+
+/// What a commit came to.
+#[derive(Debug)]
+pub(crate) enum Commit {
+    /// Durable at this revision.
+    Done(u64),
+    /// The object is not what the write started from; this is what is there.
+    Moved(Option<Box<Current>>),
+    /// A key of the side effects (an IP address, the port map) is not what it was.
+    Effect,
+}
+
+/// What else changes in the transaction; made by the allocators and by the fences.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Effects {
+    pub(crate) conditions: Vec<(String, u64)>,
+    pub(crate) puts: Vec<(String, Bytes)>,
+    pub(crate) deletes: Vec<String>,
+}
+
+impl Effects {
+    /// Adds them to a transaction.
+    fn apply(self, mut txn: Txn) -> Txn {
+        for (key, revision) in self.conditions {
+            txn = txn.if_unchanged(key, revision);
+        }
+        for (key, value) in self.puts {
+            txn = txn.put(key, value);
+        }
+        for key in self.deletes {
+            txn = txn.delete(key);
+        }
+        txn
+    }
+
+    /// A takeover of a fenced Lease changes its fence key in the same transaction.
+    pub(crate) fn with_fence_of(mut self, target: &Target, new: &Value, old: Option<&Value>) -> Self {
+        if target.kind.kind != "Lease" {
+            return self;
+        }
+        let annotated = |v: &Value| {
+            value::map_at(v, "metadata.annotations").and_then(|a| a.get(FENCED)).is_some_and(|f| f == "true")
+        };
+        let holder = |v: &Value| value::str_at(v, "spec.holderIdentity").unwrap_or_default().to_owned();
+        let same = old.is_some_and(|old| annotated(old) && holder(old) == holder(new));
+        if annotated(new) && !same {
+            self.puts.push((fence_key(&target.namespace, &target.name), Bytes::from(holder(new))));
+        }
+        self
+    }
+}
+
+/// A write of one object: put or delete, from a known state.
+pub(crate) struct Write<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) fence: Option<&'a Fence>,
+    /// The revision that the object must have; 0: it must not exist.
+    pub(crate) from: u64,
+    /// The new state; `None` deletes.
+    pub(crate) bytes: Option<Bytes>,
+    /// The etcd lease of the key; 0: none.
+    pub(crate) lease: i64,
+    pub(crate) effects: Effects,
+}
+
+impl Write<'_> {
+    fn txn(self) -> Txn {
+        let key = self.target.key();
+        let mut txn = Txn::new().if_unchanged(key.clone(), self.from);
+        if let Some(fence) = self.fence {
+            txn = txn.if_unchanged(fence.key(), fence.revision);
+        }
+        txn = match self.bytes {
+            Some(bytes) => txn.put_with_lease(key, bytes, self.lease),
+            None => txn.delete(key),
+        };
+        self.effects.apply(txn)
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// 409 `Fenced` when another leader has taken over; what the store says otherwise.
+    pub(crate) async fn commit(self, app: &App) -> Result<Commit, Status> {
+        let (target, fence, from) = (self.target, self.fence, self.from);
+        match app.store.txn(self.txn()).await.map_err(store_failed)? {
+            TxnOutcome::Committed { revision } => Ok(Commit::Done(revision)),
+            TxnOutcome::Conflict { current, .. } => {
+                app.metrics.conflicts.add(1);
+                let stored = current.first().and_then(Option::as_ref);
+                let guard = current.get(1).and_then(Option::as_ref);
+                if let Some(fence) = fence
+                    && guard.map_or(0, |kv| kv.mod_revision) != fence.revision
+                {
+                    return Err(fenced(target, fence, guard));
+                }
+                if stored.map_or(0, |kv| kv.mod_revision) == from {
+                    return Ok(Commit::Effect);
+                }
+                Ok(Commit::Moved(stored.map(Current::from_stored).transpose()?.map(Box::new)))
+            }
+        }
+    }
+}
+
+fn fenced(target: &Target, fence: &Fence, now: Option<&KeyValue>) -> Status {
+    let holder = now.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default();
+    let message = format!(
+        "Operation cannot be fulfilled on {} {:?}: the leader that asks (lease {}/{} at {}) has been followed by {holder:?}",
+        target.kind.qualified_resource(),
+        target.name,
+        fence.namespace,
+        fence.name,
+        fence.revision,
+    );
+    Status::failure(409, "Fenced", message).about(target.kind.group, target.kind.resource, &target.name)
+}

@@ -1,0 +1,153 @@
+//! Creating objects.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, canon, defaults, managed, value};
+
+use super::commit::{self, Commit, Effects, Write};
+use super::decode::{self, Expected};
+use super::{Outcome, Written, current, metadata};
+use crate::admission::{Operation, Request};
+use crate::allocate;
+use crate::app::App;
+use crate::registry::{self, Ctx};
+use crate::request::{Caller, Payload, Target, WriteOptions};
+
+/// Generated names that are tried before giving up.
+const NAMES_TRIED: usize = 8;
+/// Tries against other writers of the allocators' keys.
+const ALLOCATIONS_TRIED: usize = 64;
+
+/// Creates the object in `payload`.
+///
+/// # Errors
+/// A Status in upstream's words.
+pub(crate) async fn create(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    payload: &Payload,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    options.check("CreateOptions")?;
+    let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
+    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+    let mut written = create_object(app, caller, target, decoded.object, options).await?;
+    written.warnings.splice(0..0, decoded.warnings);
+    Ok(written)
+}
+
+/// As [`create`], for a decoded object.
+///
+/// # Errors
+/// A Status in upstream's words.
+pub(crate) async fn create_object(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    metadata::on_create(target.kind, &mut object, app.clock.now())?;
+    let generated = metadata::wants_generated_name(&object);
+    for tried in 1.. {
+        let mut candidate = object.clone();
+        if generated {
+            metadata::generate_name(&mut candidate);
+        }
+        match create_named(app, caller, target, candidate, options).await {
+            Err(status) if generated && status.is("AlreadyExists") && tried < NAMES_TRIED => {}
+            other => return other,
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+async fn create_named(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    mut object: Value,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    let kind = target.kind;
+    let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
+    let target = Target { name, ..target.clone() };
+    let warnings = admitted(app, caller, &target, &mut object, options).await?;
+    let write = managed::Write {
+        manager: options.manager(caller),
+        api_version: &kind.api_version,
+        type_name: &kind.type_name,
+        subresource: "",
+        now: app.clock.now(),
+    };
+    canon::canonical(&mut object, &kind.type_name)?;
+    managed::stamp(None, &mut object, &write);
+    if options.dry_run {
+        return dry(app, &target, object, warnings).await;
+    }
+    let lease = app.event_leases.lease_for(app, kind).await?;
+    for _ in 0..ALLOCATIONS_TRIED {
+        let mut object = object.clone();
+        let effects = allocate::plan(app, &target, None, Some(&mut object)).await?;
+        let bytes = commit::canonical(&object);
+        let write = Write {
+            target: &target,
+            fence: caller.fence.as_ref(),
+            from: 0,
+            bytes: Some(bytes.clone()),
+            lease,
+            effects: effects.with_fence_of(&target, &object, None),
+        };
+        match write.commit(app).await? {
+            Commit::Done(revision) => {
+                let encoded = current::encoded(&bytes, revision)?;
+                return Ok(Written { outcome: Outcome::Object { encoded, revision }, created: true, warnings });
+            }
+            Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
+            Commit::Effect => {}
+        }
+    }
+    Err(Status::internal("could not allocate: too many other writers, try again"))
+}
+
+/// Everything between decoding and storing; returns the warnings.
+async fn admitted(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    object: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, Status> {
+    let kind = target.kind;
+    let strategy = registry::strategy(kind);
+    defaults::apply(kind, object);
+    let request = Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run };
+    app.admission.mutate(&request, object).await?;
+    let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
+    strategy.prepare_create(&ctx, object);
+    defaults::apply(kind, object);
+    let errors = strategy.validate_create(kind, object);
+    if !errors.is_empty() {
+        return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
+    }
+    app.admission.validate(&request, object).await?;
+    Ok(strategy.warnings(object, None))
+}
+
+/// The answer to a dry run: all but the transaction.
+async fn dry(app: &App, target: &Target, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+    if let Some(existing) = current::load(app, target).await? {
+        return Err(exists(target, Some(&existing.value)));
+    }
+    let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
+    let encoded = current::encoded(&commit::canonical(&object), 0)?;
+    Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })
+}
+
+fn exists(target: &Target, existing: Option<&Value>) -> Status {
+    let mut status = Status::already_exists(target.kind.group, target.kind.resource, &target.name);
+    if existing.is_some_and(metadata::is_deleting) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    status
+}

@@ -1,0 +1,85 @@
+//! The stored state that a write starts from.
+
+use gantry_api::{Value, status::Status, value};
+use gantry_store::cache::Object;
+use gantry_store::encoded::Encoded;
+use gantry_store::{Error, KeyValue};
+
+use crate::app::App;
+use crate::request::Target;
+
+/// One stored object, decoded. `metadata.resourceVersion` is not in the value.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) value: Value,
+    pub(crate) revision: u64,
+    pub(crate) lease: i64,
+    /// Read from the store just now, not from the cache.
+    pub(crate) fresh: bool,
+}
+
+fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
+    let mut object: Value = serde_json::from_slice(json)
+        .map_err(|e| Status::internal(format!("the stored object {key} cannot be decoded: {e}")))?;
+    value::remove(&mut object, "metadata.resourceVersion");
+    Ok(object)
+}
+
+impl Current {
+    pub(crate) fn from_object(object: &Object) -> Result<Self, Status> {
+        let value = decoded(object.json(), object.key())?;
+        Ok(Self { value, revision: object.rv(), lease: object.lease(), fresh: false })
+    }
+
+    pub(crate) fn from_stored(kv: &KeyValue) -> Result<Self, Status> {
+        Ok(Self { value: decoded(&kv.value, &kv.key)?, revision: kv.mod_revision, lease: kv.lease, fresh: true })
+    }
+}
+
+/// The object, from the cache where it is there, else from the store.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn load(app: &App, target: &Target) -> Result<Option<Current>, Status> {
+    if let Some(object) = app.view(target.kind).get(namespace_of(target), &target.name) {
+        return Current::from_object(&object).map(Some);
+    }
+    reload(app, target).await
+}
+
+/// The object as the store has it now.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn reload(app: &App, target: &Target) -> Result<Option<Current>, Status> {
+    let found = app.store.get(&target.key()).await.map_err(store_failed)?;
+    found.as_ref().map(Current::from_stored).transpose()
+}
+
+/// The namespace part of the key: nothing for cluster-scoped kinds.
+pub(crate) fn namespace_of(target: &Target) -> &str {
+    if target.kind.namespaced { &target.namespace } else { "" }
+}
+
+/// What a client is told when the store fails.
+pub(crate) fn store_failed(error: Error) -> Status {
+    let text = gantry_common::error_chain(&error);
+    match error {
+        Error::TooLarge { .. } => Status::failure(413, "RequestEntityTooLarge", text),
+        Error::Timeout { .. } => Status::timeout(text, 1),
+        Error::Unavailable { .. } | Error::WatchEnded | Error::NoSpace { .. } => {
+            tracing::warn!("{text}");
+            Status::unavailable(text).retry_after(1)
+        }
+        Error::Compacted { .. } => Status::expired(text),
+        _ => Status::internal(text),
+    }
+}
+
+/// The served form of a stored value.
+///
+/// # Errors
+/// When the value has no metadata, which the pipeline never writes.
+pub(crate) fn encoded(bytes: &[u8], revision: u64) -> Result<Encoded, Status> {
+    Encoded::from_json(bytes, revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+}

@@ -1,0 +1,133 @@
+//! From a body to an object of the right kind, with what is wrong with its fields.
+
+use gantry_api::kinds::{self, KindInfo};
+use gantry_api::status::Status;
+use gantry_api::{Value, decode, value};
+
+use crate::request::{FieldValidation, Format, Payload};
+
+/// What the body must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) kind: &'a str,
+    /// The name in the type table.
+    pub(crate) type_name: &'a str,
+}
+
+impl<'a> Expected<'a> {
+    pub(crate) fn of(kind: &'a KindInfo) -> Self {
+        Self { group: kind.group, version: kind.version, kind: kind.kind, type_name: &kind.type_name }
+    }
+
+    fn api_version(&self) -> String {
+        kinds::api_version(self.group, self.version)
+    }
+}
+
+/// A decoded body.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) object: Value,
+    pub(crate) warnings: Vec<String>,
+}
+
+fn parse(payload: &Payload) -> Result<(Value, Vec<String>), Status> {
+    match payload.format {
+        Format::Json => decode::json(&payload.bytes, true),
+        Format::Yaml => decode::yaml(&payload.bytes),
+        Format::Protobuf => Ok((decode::protobuf(&payload.bytes)?, Vec::new())),
+    }
+}
+
+/// Upstream's head of every decoding error.
+fn cannot_be_handled(found: (&str, &str), expected: &str, why: &str) -> Status {
+    Status::bad_request(format!("{} in version {:?} cannot be handled as a {expected}: {why}", found.0, found.1))
+}
+
+/// Decodes a body, fills in kind and apiVersion, and drops what the type does not have.
+///
+/// # Errors
+/// 400 for broken text, another kind, a wrong JSON type, and, where fields are validated strictly, an unknown or
+/// duplicate field.
+pub(crate) fn object(
+    payload: &Payload,
+    expected: Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let (mut object, mut problems) = parse(payload)?;
+    if !object.is_object() {
+        return Err(cannot_be_handled(
+            (expected.kind, expected.version),
+            expected.kind,
+            "json: cannot unmarshal into Go value of an object",
+        ));
+    }
+    check_kind(&mut object, expected)?;
+    problems.extend(
+        decode::conform(&mut object, expected.type_name)
+            .map_err(|status| cannot_be_handled((expected.kind, expected.version), expected.kind, &status.message))?,
+    );
+    let warnings = judge(problems, validation)
+        .map_err(|why| cannot_be_handled((expected.kind, expected.version), expected.kind, &why))?;
+    Ok(Decoded { object, warnings })
+}
+
+/// What to do about unknown and duplicate fields: warnings, or the text of a strict refusal.
+pub(crate) fn judge(problems: Vec<String>, validation: FieldValidation) -> Result<Vec<String>, String> {
+    match validation {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => Ok(problems),
+        FieldValidation::Strict if problems.is_empty() => Ok(problems),
+        FieldValidation::Strict => Err(format!("strict decoding error: {}", problems.join(", "))),
+    }
+}
+
+fn check_kind(object: &mut Value, expected: Expected<'_>) -> Result<(), Status> {
+    let api_version = value::str_at(object, "apiVersion").unwrap_or_default();
+    let kind = value::str_at(object, "kind").unwrap_or_default();
+    let wanted = expected.api_version();
+    let fits = |found: &str, wanted: &str| found.is_empty() || found == wanted;
+    if !fits(kind, expected.kind) || !fits(api_version, &wanted) {
+        let (_, version) = kinds::split_api_version(api_version);
+        let version = if version.is_empty() { expected.version } else { version };
+        let found = if kind.is_empty() { expected.kind } else { kind };
+        let why = format!("converting ({api_version}.{kind}) to ({wanted}.{}): unknown conversion", expected.kind);
+        return Err(cannot_be_handled((found, version), expected.kind, &why));
+    }
+    value::set(object, "apiVersion", wanted);
+    value::set(object, "kind", expected.kind);
+    Ok(())
+}
+
+/// Checks that name and namespace of an object are those of the URL, and fills in what it leaves out.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn place(object: &mut Value, kind: &KindInfo, namespace: &str, name: &str) -> Result<(), Status> {
+    let given = value::str_at(object, "metadata.namespace").unwrap_or_default();
+    if kind.namespaced {
+        if !given.is_empty() && given != namespace {
+            return Err(Status::bad_request(format!(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )));
+        }
+        value::set(object, "metadata.namespace", namespace);
+    } else if !given.is_empty() {
+        return Err(Status::bad_request("namespace should not be set on cluster-scoped objects"));
+    } else {
+        value::remove(object, "metadata.namespace");
+    }
+    if name.is_empty() {
+        return Ok(());
+    }
+    let given = value::str_at(object, "metadata.name").unwrap_or_default();
+    if !given.is_empty() && given != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    value::set(object, "metadata.name", name);
+    Ok(())
+}

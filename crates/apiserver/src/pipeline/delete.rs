@@ -1,0 +1,248 @@
+//! DELETE: removal, graceful removal, finalizers.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+use jiff::{SignedDuration, Timestamp};
+
+use super::change::uid_differs;
+use super::commit::{self, Commit, Write};
+use super::current::{self, Current};
+use super::options::{DeleteOptions, Propagation};
+use super::{Outcome, Written, metadata};
+use crate::admission::{Operation, Request};
+use crate::allocate;
+use crate::app::App;
+use crate::registry::{self, Deletion, Strategy};
+use crate::request::{Caller, Target};
+
+/// Tries against other writers of the same object.
+const TRIES: usize = 64;
+/// Finalizers that the garbage collector works off.
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// What a DELETE makes of the stored state.
+enum Next {
+    /// The object goes.
+    Gone,
+    /// It stays, marked.
+    Marked(Value),
+    /// It stays as it is.
+    Unchanged,
+}
+
+/// Deletes the object.
+///
+/// # Errors
+/// A Status in upstream's words.
+pub(crate) async fn delete(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    options: &DeleteOptions,
+) -> Result<Written, Status> {
+    let mut state = current::load(app, target).await?.ok_or_else(|| target.not_found())?;
+    for _ in 0..TRIES {
+        let refused = match attempt(app, caller, target, options, &state).await {
+            Ok(Ok(written)) => return Ok(written),
+            Ok(Err(Some(next))) => {
+                state = next;
+                continue;
+            }
+            Ok(Err(None)) => return Err(target.not_found()),
+            Err(status) => status,
+        };
+        if state.fresh {
+            return Err(refused);
+        }
+        let now = current::reload(app, target).await?.ok_or_else(|| target.not_found())?;
+        if now.revision == state.revision {
+            return Err(refused);
+        }
+        state = now;
+    }
+    Err(target.stale())
+}
+
+/// One try: an answer, or the state to start again from (`None`: it is gone).
+type Tried = Result<Written, Option<Current>>;
+
+async fn attempt(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    options: &DeleteOptions,
+    state: &Current,
+) -> Result<Tried, Status> {
+    check_preconditions(target, options, state)?;
+    let old = &state.value;
+    let request =
+        Request { app, caller, target, operation: Operation::Delete, old: Some(old), dry_run: options.dry_run };
+    app.admission.validate(&request, old).await?;
+    let next = next(registry::strategy(target.kind), old, options, app.clock.now());
+    let unchanged = |value: &Value, revision| answer_object(value, revision);
+    let (bytes, marked) = match next {
+        Next::Unchanged => return unchanged(old, state.revision).map(Ok),
+        Next::Gone => (None, None),
+        Next::Marked(object) => (Some(commit::canonical(&object)), Some(object)),
+    };
+    if options.dry_run {
+        return match &marked {
+            Some(object) => unchanged(object, state.revision).map(Ok),
+            None => Ok(Ok(answer_removed(target, old))),
+        };
+    }
+    let effects = match &marked {
+        Some(_) => commit::Effects::default(),
+        None => allocate::plan(app, target, Some(old), None).await?,
+    };
+    let write =
+        Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };
+    match write.commit(app).await? {
+        Commit::Done(revision) => match &marked {
+            Some(object) => answer_object(object, revision).map(Ok),
+            None => Ok(Ok(answer_removed(target, old))),
+        },
+        Commit::Moved(now) => Ok(Err(now.map(|boxed| *boxed))),
+        Commit::Effect => Ok(Err(Some(state.clone()))),
+    }
+}
+
+fn answer_object(object: &Value, revision: u64) -> Result<Written, Status> {
+    let encoded = current::encoded(&commit::canonical(object), revision)?;
+    Ok(Written { outcome: Outcome::Object { encoded, revision }, created: false, warnings: Vec::new() })
+}
+
+fn answer_removed(target: &Target, old: &Value) -> Written {
+    let uid = value::str_at(old, "metadata.uid").unwrap_or_default();
+    Written::status(Status::deleted(target.kind.group, target.kind.resource, &target.name, uid))
+}
+
+fn check_preconditions(target: &Target, options: &DeleteOptions, state: &Current) -> Result<(), Status> {
+    let stored = value::str_at(&state.value, "metadata.uid").unwrap_or_default();
+    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != stored) {
+        return Err(uid_differs(target, uid, stored));
+    }
+    if let Some(version) = options.resource_version.as_deref().filter(|v| v.parse() != Ok(state.revision)) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
+            state.revision
+        );
+        return Err(Status::conflict(target.kind.group, target.kind.resource, &target.name, &why));
+    }
+    Ok(())
+}
+
+/// The finalizers that the chosen propagation asks for.
+fn finalizers(old: &Value, propagation: Option<Propagation>) -> Vec<Value> {
+    let mut list: Vec<Value> = value::list_at(old, "metadata.finalizers").to_vec();
+    let Some(propagation) = propagation else { return list };
+    list.retain(|f| f != FOREGROUND && f != ORPHAN);
+    match propagation {
+        Propagation::Background => {}
+        Propagation::Foreground => list.push(FOREGROUND.into()),
+        Propagation::Orphan => list.push(ORPHAN.into()),
+    }
+    list
+}
+
+fn next(strategy: &dyn Strategy, old: &Value, options: &DeleteOptions, now: Timestamp) -> Next {
+    let mut object = old.clone();
+    if strategy.garbage_collected() && options.propagation.is_some() {
+        let list = finalizers(old, options.propagation);
+        if list.is_empty() {
+            value::remove(&mut object, "metadata.finalizers");
+        } else {
+            value::set(&mut object, "metadata.finalizers", list);
+        }
+    }
+    let deleting = metadata::is_deleting(old);
+    let held = metadata::has_finalizers(&object);
+    let old_grace = value::i64_at(old, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
+    match strategy.delete(old, options.grace_period_seconds) {
+        Deletion::Remove if !held => return Next::Gone,
+        Deletion::Remove if !deleting || old_grace > 0 => mark(strategy, &mut object, now, 0, deleting),
+        Deletion::Graceful { seconds } => {
+            mark(strategy, &mut object, gone_at(old, old_grace, seconds, now), seconds, deleting);
+        }
+        Deletion::Finalize if !deleting => mark(strategy, &mut object, now, 0, false),
+        Deletion::Remove | Deletion::Finalize | Deletion::Pending => {}
+    }
+    if metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object) {
+        return Next::Gone;
+    }
+    if object == *old { Next::Unchanged } else { Next::Marked(object) }
+}
+
+fn mark(strategy: &dyn Strategy, object: &mut Value, at: Timestamp, grace: i64, again: bool) {
+    let generation = value::get(object, "metadata.generation").cloned();
+    metadata::mark_deleted(object, at, grace);
+    if again {
+        // Only the first mark raises the generation.
+        if let Some(generation) = generation {
+            value::set(object, "metadata.generation", generation);
+        }
+        return;
+    }
+    strategy.mark_deleting(object);
+}
+
+/// When an object with this grace should be gone; a second DELETE counts from the first.
+fn gone_at(old: &Value, old_grace: i64, seconds: i64, now: Timestamp) -> Timestamp {
+    let marked: Option<Timestamp> = value::str_at(old, "metadata.deletionTimestamp").and_then(|t| t.parse().ok());
+    let start = marked.map_or(now, |at| at - SignedDuration::from_secs(old_grace));
+    start.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Fixed(Deletion);
+    impl Strategy for Fixed {
+        fn delete(&self, _old: &Value, _grace: Option<i64>) -> Deletion {
+            self.0
+        }
+    }
+
+    fn check(deletion: Deletion, old: Value, propagation: Option<Propagation>, expected: &str) {
+        let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+        let now = Timestamp::from_second(1000).expect("in range");
+        let got = match next(&Fixed(deletion), &old, &options, now) {
+            Next::Gone => "gone".to_owned(),
+            Next::Unchanged => "unchanged".to_owned(),
+            Next::Marked(o) => {
+                let at = value::str_at(&o, "metadata.deletionTimestamp").unwrap_or("-");
+                let grace = value::i64_at(&o, "metadata.deletionGracePeriodSeconds");
+                format!("{at} {grace:?} {}", Value::from(value::list_at(&o, "metadata.finalizers").to_vec()))
+            }
+        };
+        assert_eq!(got, expected, "{deletion:?} of {old}");
+    }
+
+    #[test]
+    fn deletions() {
+        let plain = || json!({"metadata": {"name": "a"}});
+        let held = || json!({"metadata": {"name": "a", "finalizers": ["x"]}});
+        check(Deletion::Remove, plain(), None, "gone");
+        check(Deletion::Remove, held(), None, "1970-01-01T00:16:40Z Some(0) [\"x\"]");
+        check(
+            Deletion::Remove,
+            plain(),
+            Some(Propagation::Foreground),
+            "1970-01-01T00:16:40Z Some(0) [\"foregroundDeletion\"]",
+        );
+        check(Deletion::Remove, plain(), Some(Propagation::Orphan), "1970-01-01T00:16:40Z Some(0) [\"orphan\"]");
+        check(Deletion::Graceful { seconds: 30 }, plain(), None, "1970-01-01T00:17:10Z Some(30) []");
+        let dying =
+            json!({"metadata": {"deletionTimestamp": "1970-01-01T00:17:00Z", "deletionGracePeriodSeconds": 30}});
+        check(Deletion::Graceful { seconds: 5 }, dying.clone(), None, "1970-01-01T00:16:35Z Some(5) []");
+        check(Deletion::Pending, dying.clone(), None, "unchanged");
+        check(Deletion::Remove, dying, None, "gone");
+        let waiting = json!({"metadata": {"deletionTimestamp": "1970-01-01T00:16:40Z", "deletionGracePeriodSeconds": 0, "finalizers": ["foregroundDeletion"]}});
+        check(Deletion::Remove, waiting.clone(), None, "unchanged");
+        check(Deletion::Remove, waiting, Some(Propagation::Background), "gone");
+    }
+}

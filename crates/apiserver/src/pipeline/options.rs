@@ -1,0 +1,138 @@
+//! DeleteOptions: from a body, the query, or both.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, decode as api_decode, value};
+
+use crate::request::{Format, Payload};
+
+/// What becomes of dependents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// How to delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace_period_seconds: Option<i64>,
+    pub(crate) propagation: Option<Propagation>,
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) dry_run: bool,
+}
+
+fn invalid(path: &str, what: impl Into<Value>, detail: &str) -> Status {
+    let error = gantry_api::field::Error::invalid(&gantry_api::field::Path::new(path), what, detail);
+    Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
+}
+
+impl DeleteOptions {
+    /// Reads the object.
+    ///
+    /// # Errors
+    /// 400 and 422 in upstream's words.
+    pub(crate) fn from_value(options: &Value) -> Result<Self, Status> {
+        let mut found = Self {
+            grace_period_seconds: value::i64_at(options, "gracePeriodSeconds"),
+            uid: value::str_at(options, "preconditions.uid").map(str::to_owned),
+            resource_version: value::str_at(options, "preconditions.resourceVersion").map(str::to_owned),
+            ..Self::default()
+        };
+        let orphan = value::get(options, "orphanDependents").and_then(Value::as_bool);
+        let policy = value::str_at(options, "propagationPolicy");
+        if orphan.is_some() && policy.is_some() {
+            return Err(invalid(
+                "propagationPolicy",
+                policy.unwrap_or_default(),
+                "orphanDependents and deletionPropagation cannot be both set",
+            ));
+        }
+        found.propagation = match policy {
+            Some(policy) => Some(propagation(policy)?),
+            None => orphan.map(|o| if o { Propagation::Orphan } else { Propagation::Background }),
+        };
+        for item in value::list_at(options, "dryRun") {
+            if item != "All" {
+                return Err(invalid("dryRun", item.clone(), "unsupported value, supported values: \"All\""));
+            }
+            found.dry_run = true;
+        }
+        found.checked()
+    }
+
+    /// Checks numbers.
+    ///
+    /// # Errors
+    /// 422.
+    pub(crate) fn checked(mut self) -> Result<Self, Status> {
+        // Upstream takes a negative period for the shortest that is not a kill.
+        if self.grace_period_seconds.is_some_and(|g| g < 0) {
+            self.grace_period_seconds = Some(1);
+        }
+        Ok(self)
+    }
+}
+
+/// Decodes a body: `DeleteOptions` of any group's version.
+///
+/// # Errors
+/// 400 for broken text or another kind.
+pub(crate) fn decode(payload: &Payload) -> Result<Value, Status> {
+    let object = match payload.format {
+        Format::Json => api_decode::json(&payload.bytes, false)?.0,
+        Format::Yaml => api_decode::yaml(&payload.bytes)?.0,
+        Format::Protobuf => api_decode::protobuf(&payload.bytes)?,
+    };
+    match value::str_at(&object, "kind") {
+        None | Some("" | "DeleteOptions") => Ok(object),
+        Some(kind) => {
+            Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: it is a {kind}")))
+        }
+    }
+}
+
+/// Reads a propagation policy.
+///
+/// # Errors
+/// 422.
+pub(crate) fn propagation(text: &str) -> Result<Propagation, Status> {
+    match text {
+        "Background" => Ok(Propagation::Background),
+        "Foreground" => Ok(Propagation::Foreground),
+        "Orphan" => Ok(Propagation::Orphan),
+        other => Err(invalid("propagationPolicy", other, "must be one of Foreground, Background, Orphan or nil")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn options_are_read() {
+        let options = DeleteOptions::from_value(&json!({
+            "gracePeriodSeconds": -1, "propagationPolicy": "Foreground", "preconditions": {"uid": "u"}, "dryRun": ["All"],
+        }))
+        .expect("valid");
+        assert_eq!(options.grace_period_seconds, Some(1));
+        assert_eq!(options.propagation, Some(Propagation::Foreground));
+        assert_eq!((options.uid.as_deref(), options.dry_run), (Some("u"), true));
+        let orphan = DeleteOptions::from_value(&json!({"orphanDependents": true})).expect("valid");
+        assert_eq!(orphan.propagation, Some(Propagation::Orphan));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for bad in [
+            json!({"orphanDependents": false, "propagationPolicy": "Orphan"}),
+            json!({"propagationPolicy": "Sideways"}),
+            json!({"dryRun": ["Some"]}),
+        ] {
+            assert_eq!(DeleteOptions::from_value(&bad).expect_err("refused").code, 422, "{bad}");
+        }
+    }
+}

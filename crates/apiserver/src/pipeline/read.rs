@@ -1,0 +1,293 @@
+//! GET and LIST, from the watch cache.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_api::kinds::KindInfo;
+use gantry_api::status::Status;
+use gantry_store::cache::{Error, Object, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::current::namespace_of;
+use super::selection::Selection;
+use crate::app::App;
+use crate::request::Target;
+
+/// Upstream's text for a token whose revision is compacted.
+const TOKEN_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+
+/// What a list is asked for.
+#[derive(Debug)]
+pub(crate) struct ListQuery {
+    pub(crate) selection: Selection,
+    /// 0: all.
+    pub(crate) limit: usize,
+    pub(crate) continue_token: String,
+    pub(crate) resource_version: String,
+    pub(crate) resource_version_match: String,
+}
+
+impl ListQuery {
+    /// Everything that the selection covers, now.
+    pub(crate) fn all(selection: Selection) -> Self {
+        Self {
+            selection,
+            limit: 0,
+            continue_token: String::new(),
+            resource_version: String::new(),
+            resource_version_match: String::new(),
+        }
+    }
+}
+
+/// A list, not yet written.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) items: Vec<Arc<Object>>,
+    pub(crate) revision: u64,
+    pub(crate) continue_token: String,
+    pub(crate) remaining: Option<usize>,
+}
+
+/// What a continue token holds.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Token {
+    v: String,
+    /// -1: go on in the present state.
+    rv: i64,
+    start: String,
+}
+
+impl Token {
+    fn encode(rv: i64, after: &str) -> String {
+        let token = Self { v: "meta.k8s.io/v1".to_owned(), rv, start: format!("{after}\0") };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is plain text"))
+    }
+
+    /// The revision and the key to start after.
+    fn decode(text: &str) -> Result<(i64, String), Status> {
+        let parse = || {
+            let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
+            let token: Self = serde_json::from_slice(&bytes).ok()?;
+            let after = token.start.strip_suffix('\0')?.to_owned();
+            (token.v == "meta.k8s.io/v1" && token.rv != 0 && !after.contains("..")).then_some((token.rv, after))
+        };
+        parse().ok_or_else(|| Status::bad_request("continue key is not valid"))
+    }
+}
+
+/// Reads a resource version.
+///
+/// # Errors
+/// 400 when it is no number.
+pub(crate) fn version(text: &str) -> Result<Option<u64>, Status> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!(
+                "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        }),
+    }
+}
+
+/// What a client is told when the cache cannot serve a read.
+pub(crate) fn cache_failed(error: Error) -> Status {
+    match error {
+        Error::TooLarge { requested, current } => too_large(requested, current),
+        Error::Expired { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        Error::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
+        Error::Store { .. } => Status::unavailable(gantry_common::error_chain(&error)).retry_after(1),
+    }
+}
+
+/// 504: the revision is not there yet.
+pub(crate) fn too_large(requested: u64, current: u64) -> Status {
+    Status::timeout(format!("Too large resource version: {requested}, current: {current}"), 1).with_cause(
+        "ResourceVersionTooLarge",
+        "Too large resource version",
+        "",
+    )
+}
+
+/// Waits until the cache can serve a read of this version: none = the present, 0 = any, else at least that.
+///
+/// # Errors
+/// 504 when it does not come in time.
+pub(crate) async fn settle(app: &App, version: Option<u64>) -> Result<(), Status> {
+    match version {
+        None => app.cache.consistent().await.map(drop),
+        Some(0) => Ok(()),
+        Some(revision) => app.cache.wait_for(revision).await,
+    }
+    .map_err(cache_failed)
+}
+
+/// One object.
+///
+/// # Errors
+/// 404, and what [`settle`] says.
+pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Arc<Object>, Status> {
+    settle(app, version(resource_version)?).await?;
+    app.view(target.kind).get(namespace_of(target), &target.name).ok_or_else(|| target.not_found())
+}
+
+/// A list.
+///
+/// # Errors
+/// 400 for parameters that make no sense, 410 for a state that is gone, 504 for one that is not there yet.
+pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
+    check_parameters(query)?;
+    if !query.continue_token.is_empty() {
+        return continued(app, kind, query).await;
+    }
+    let wanted = version(&query.resource_version)?;
+    if query.resource_version_match == "Exact" {
+        return at(app, kind, query, wanted.unwrap_or_default(), None).await;
+    }
+    settle(app, wanted).await?;
+    // Upstream ignores the limit for reads of any version, and clients count on whole lists.
+    let limit = if wanted == Some(0) { 0 } else { query.limit };
+    Ok(present(app, kind, query, limit, None))
+}
+
+fn check_parameters(query: &ListQuery) -> Result<(), Status> {
+    let refuse = |why: &str| {
+        let error = gantry_api::field::Error::forbidden(&gantry_api::field::Path::new("resourceVersionMatch"), why);
+        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]))
+    };
+    let (version, wanted) = (&query.resource_version, query.resource_version_match.as_str());
+    match wanted {
+        "" => Ok(()),
+        _ if !query.continue_token.is_empty() => refuse("resourceVersionMatch is forbidden when continue is provided"),
+        "Exact" | "NotOlderThan" if version.is_empty() => {
+            refuse("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        }
+        "Exact" if version == "0" => refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
+        "Exact" | "NotOlderThan" => Ok(()),
+        other => Err(Status::invalid(
+            "meta.k8s.io",
+            "ListOptions",
+            "",
+            &[gantry_api::field::Error::not_supported(
+                &gantry_api::field::Path::new("resourceVersionMatch"),
+                other,
+                &["Exact", "NotOlderThan", ""],
+            )],
+        )),
+    }
+}
+
+async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
+    if !query.resource_version.is_empty() && query.resource_version != "0" {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let (revision, after) = Token::decode(&query.continue_token)?;
+    let Ok(revision) = u64::try_from(revision) else {
+        settle(app, None).await?;
+        return Ok(present(app, kind, query, query.limit, Some(&after)));
+    };
+    let mut result = at(app, kind, query, revision, Some(&after)).await;
+    if let Err(status) = &mut result
+        && status.is("Expired")
+    {
+        TOKEN_EXPIRED.clone_into(&mut status.message);
+        status.metadata.continue_token = Token::encode(-1, &after);
+    }
+    result
+}
+
+/// The list as of `revision`.
+async fn at(
+    app: &App,
+    kind: &'static KindInfo,
+    query: &ListQuery,
+    revision: u64,
+    after: Option<&str>,
+) -> Result<Listed, Status> {
+    let selective = query.selection.is_selective();
+    let limit = if selective { 0 } else { query.limit };
+    let namespace = query.selection.namespace();
+    let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
+    if selective {
+        let items = page.items.into_iter().filter(|o| query.selection.matches(o));
+        return Ok(cut(app, kind, items, query.limit, revision));
+    }
+    let continue_token = match page.items.last() {
+        Some(last) if page.remaining > 0 => token_after(app, kind, last, revision),
+        _ => String::new(),
+    };
+    let remaining = (page.remaining > 0).then_some(page.remaining);
+    Ok(Listed { items: page.items, revision, continue_token, remaining })
+}
+
+/// The list in the cache's present state.
+fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, after: Option<&str>) -> Listed {
+    let view = app.view(kind);
+    let selection = &query.selection;
+    if after.is_none()
+        && let Scope::Index { index, value } = selection.scope()
+    {
+        let (found, revision) = view.by_index(index, &value);
+        return cut(app, kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision);
+    }
+    let snapshot = view.snapshot();
+    if selection.is_selective() {
+        let matching = snapshot.list(selection.namespace(), after).filter(|o| selection.matches(o)).cloned();
+        return cut(app, kind, matching, limit, snapshot.revision());
+    }
+    let page = snapshot.page(selection.namespace(), after, limit);
+    let continue_token = match page.items.last() {
+        Some(last) if page.remaining > 0 => token_after(app, kind, last, page.revision),
+        _ => String::new(),
+    };
+    let remaining = (page.remaining > 0).then_some(page.remaining);
+    Listed { items: page.items, revision: page.revision, continue_token, remaining }
+}
+
+/// The first `limit` of the matching objects, with a token if there are more.
+fn cut(
+    app: &App,
+    kind: &'static KindInfo,
+    matching: impl Iterator<Item = Arc<Object>>,
+    limit: usize,
+    revision: u64,
+) -> Listed {
+    let mut items: Vec<Arc<Object>> =
+        if limit == 0 { matching.collect() } else { matching.take(limit.saturating_add(1)).collect() };
+    let mut continue_token = String::new();
+    if limit > 0 && items.len() > limit {
+        items.truncate(limit);
+        if let Some(last) = items.last() {
+            continue_token = token_after(app, kind, last, revision);
+        }
+    }
+    Listed { items, revision, continue_token, remaining: None }
+}
+
+fn token_after(app: &App, kind: &'static KindInfo, last: &Object, revision: u64) -> String {
+    let relative = last.key().strip_prefix(app.view(kind).prefix()).unwrap_or(last.key());
+    Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        assert_eq!(Token::decode(&Token::encode(42, "default/web")), Ok((42, "default/web".to_owned())));
+        assert_eq!(Token::decode(&Token::encode(-1, "web")), Ok((-1, "web".to_owned())));
+        for bad in ["", "x", "e30", &URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a\u0000"}"#)] {
+            assert_eq!(Token::decode(bad).expect_err(bad).code, 400);
+        }
+    }
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(version(""), Ok(None));
+        assert_eq!(version("0"), Ok(Some(0)));
+        assert_eq!(version("x").expect_err("no number").code, 400);
+    }
+}

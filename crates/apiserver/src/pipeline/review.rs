@@ -1,0 +1,196 @@
+//! The kinds that are only questions: access reviews, token reviews, "who am I". Nothing is stored.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+use serde_json::{Map, json};
+
+use super::Written;
+use super::decode::{self, Expected};
+use crate::app::App;
+use crate::auth::User;
+use crate::rbac::authorizer;
+use crate::rbac::rule::{Attributes, Rule};
+use crate::request::{Caller, Payload, Target, WriteOptions};
+
+/// Answers the question.
+///
+/// # Errors
+/// 400 and 422 for questions that make no sense.
+pub(crate) async fn create(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    payload: &Payload,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    options.check("CreateOptions")?;
+    let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
+    decode::place(&mut decoded.object, target.kind, &target.namespace, "")?;
+    let object = &mut decoded.object;
+    match target.kind.kind {
+        "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object)?,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            let user = named_user(target, object)?;
+            access(app, user, target, object)?;
+        }
+        "SelfSubjectRulesReview" => rules(app, &caller.user, object),
+        "TokenReview" => token(app, object),
+        "SelfSubjectReview" => {
+            value::set(object, "status.userInfo", user_info(&caller.user));
+        }
+        _ => return Err(Status::method_not_allowed()),
+    }
+    value::set_default(object, "metadata", Map::new());
+    value::set_default(object, "metadata.creationTimestamp", Value::Null);
+    Ok(Written { warnings: decoded.warnings, ..Written::plain(object.to_string().into_bytes(), true) })
+}
+
+fn text(object: &Value, path: &str) -> String {
+    value::str_at(object, path).unwrap_or_default().to_owned()
+}
+
+fn strings(object: &Value, path: &str) -> Vec<String> {
+    value::list_at(object, path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> Status {
+    let error = gantry_api::field::Error::invalid(&gantry_api::field::Path::new(path), what, why);
+    Status::invalid(target.kind.group, target.kind.kind, "", &[error])
+}
+
+fn named_user(target: &Target, object: &Value) -> Result<User, Status> {
+    let name = text(object, "spec.user");
+    let groups = strings(object, "spec.groups");
+    if name.is_empty() && groups.is_empty() {
+        return Err(invalid(target, "spec.user", "", "at least one of user or group must be specified"));
+    }
+    let mut user = User { name, uid: text(object, "spec.uid"), groups, ..User::default() };
+    for (key, values) in value::map_at(object, "spec.extra").into_iter().flatten() {
+        let values = values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        user.extra.insert(key.clone(), values.collect());
+    }
+    Ok(user)
+}
+
+/// What the review asks about.
+fn attributes(target: &Target, object: &Value) -> Result<Attributes, Status> {
+    let resource = value::get(object, "spec.resourceAttributes").filter(|v| v.is_object());
+    let path = value::get(object, "spec.nonResourceAttributes").filter(|v| v.is_object());
+    match (resource, path) {
+        (Some(_), Some(_)) => Err(invalid(
+            target,
+            "spec.nonResourceAttributes",
+            Value::Null,
+            "cannot be specified in combination with resourceAttributes",
+        )),
+        (None, None) => Err(invalid(
+            target,
+            "spec.resourceAttributes",
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        )),
+        (None, Some(path)) => {
+            Ok(Attributes { verb: text(path, "verb"), path: Some(text(path, "path")), ..Attributes::default() })
+        }
+        (Some(asked), None) => {
+            let namespace = text(asked, "namespace");
+            if target.kind.namespaced && namespace != target.namespace {
+                return Err(invalid(
+                    target,
+                    "spec.resourceAttributes.namespace",
+                    namespace,
+                    "must match metadata.namespace",
+                ));
+            }
+            Ok(Attributes {
+                verb: text(asked, "verb"),
+                group: text(asked, "group"),
+                version: text(asked, "version"),
+                resource: text(asked, "resource"),
+                subresource: text(asked, "subresource"),
+                namespace,
+                name: text(asked, "name"),
+                path: None,
+            })
+        }
+    }
+}
+
+fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<(), Status> {
+    let attributes = attributes(target, object)?;
+    let status = match app.authorizer.decide(&user, &attributes) {
+        Ok(()) => json!({"allowed": true}),
+        Err(why) if why.is_empty() => json!({"allowed": false}),
+        Err(why) => json!({"allowed": false, "reason": why}),
+    };
+    value::set(object, "status", status);
+    Ok(())
+}
+
+fn rules(app: &App, user: &User, object: &mut Value) {
+    let namespace = text(object, "spec.namespace");
+    let mut held = app.authorizer.index().rules_of(user, &namespace);
+    if user.in_group(crate::auth::MASTERS) {
+        let all = || vec!["*".to_owned()];
+        held.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
+        held.push(Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() });
+    }
+    held.sort();
+    held.dedup();
+    let (paths, resources): (Vec<Rule>, Vec<Rule>) = held.into_iter().partition(|r| !r.non_resource_urls.is_empty());
+    value::set(
+        object,
+        "status",
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": user.node().is_some()}),
+    );
+}
+
+fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+fn token(app: &App, object: &mut Value) {
+    let wanted = strings(object, "spec.audiences");
+    let audiences = if wanted.is_empty() { app.authenticator.audiences().to_vec() } else { wanted };
+    let status = match app.authenticator.token(&text(object, "spec.token"), &audiences) {
+        Some((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
+        None => json!({"error": "[invalid bearer token, Token has been invalidated]"}),
+    };
+    value::set(object, "status", status);
+}
+
+/// The attributes of an impersonation.
+pub(crate) fn impersonation(needed: &crate::auth::impersonation::Needed) -> Attributes {
+    Attributes {
+        verb: "impersonate".to_owned(),
+        group: needed.group.to_owned(),
+        version: "v1".to_owned(),
+        resource: needed.resource.to_owned(),
+        subresource: needed.subresource.clone(),
+        namespace: needed.namespace.clone(),
+        name: needed.name.clone(),
+        path: None,
+    }
+}
+
+/// Checks that the caller may act as someone else, and becomes them.
+///
+/// # Errors
+/// 400 for headers that do not go together, 403.
+pub(crate) fn impersonate(app: &App, user: User, headers: &http::HeaderMap) -> Result<User, Status> {
+    let Some(asked) = crate::auth::impersonation::requested(headers)? else { return Ok(user) };
+    for needed in &asked.needed {
+        let request = impersonation(needed);
+        app.authorizer.decide(&user, &request).map_err(|why| {
+            if user.is_anonymous() { Status::unauthorized() } else { authorizer::refused(&user, &request, &why) }
+        })?;
+    }
+    Ok(asked.user)
+}

@@ -1,0 +1,91 @@
+//! The `scale` subresource: `autoscaling/v1` Scale of anything with `spec.replicas`.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+
+use super::change::{Change, Made, Part};
+use super::current::Current;
+use super::decode::{self, Expected};
+use super::patch::Patch;
+use super::{Outcome, Written, read};
+use crate::app::App;
+use crate::registry::workload;
+use crate::request::{Caller, Payload, Target, WriteOptions};
+
+const EXPECTED: Expected<'static> =
+    Expected { group: "autoscaling", version: "v1", kind: "Scale", type_name: "autoscaling/v1.Scale" };
+
+/// The Scale of an object.
+fn scale_of(object: &Value, revision: u64) -> Value {
+    let mut scale = workload::scale(object);
+    value::set(&mut scale, "metadata.resourceVersion", revision.to_string());
+    scale
+}
+
+/// Reads the Scale.
+///
+/// # Errors
+/// 404, and what reads say.
+pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Vec<u8>, Status> {
+    let object = read::get(app, target, resource_version).await?;
+    let current = Current::from_object(&object)?;
+    Ok(scale_of(&current.value, current.revision).to_string().into_bytes())
+}
+
+/// How the new Scale is made of the old one.
+pub(crate) enum Write<'a> {
+    Replace(&'a Payload),
+    Patch(&'a Patch),
+}
+
+/// Changes the number of replicas.
+///
+/// # Errors
+/// A Status in upstream's words.
+pub(crate) async fn write(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    write: Write<'_>,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    options.check("UpdateOptions")?;
+    let mut warnings = Vec::new();
+    let replacement = match &write {
+        Write::Replace(payload) => {
+            let mut decoded = decode::object(payload, EXPECTED, options.field_validation)?;
+            decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+            warnings = decoded.warnings;
+            Some(decoded.object)
+        }
+        Write::Patch(_) => None,
+    };
+    let make = |state: &Current| {
+        let scale = match (&write, &replacement) {
+            (Write::Patch(patch), _) => patch.apply(&scale_of(&state.value, state.revision), EXPECTED.type_name)?,
+            (_, Some(scale)) => scale.clone(),
+            (Write::Replace(_), None) => return Err(Status::internal("a replacement was not decoded")),
+        };
+        scaled(target, state, &scale).map(|object| Made { object, warnings: Vec::new() })
+    };
+    let written =
+        Change { caller, target, options, part: Part::Main, version_required: false, make: &make }.run(app).await?;
+    let Outcome::Object { encoded, revision } = &written.outcome else { return Ok(written) };
+    let object: Value = serde_json::from_slice(encoded.json()).map_err(Status::internal)?;
+    let bytes = scale_of(&object, *revision).to_string().into_bytes();
+    warnings.extend(written.warnings);
+    Ok(Written { warnings, ..Written::plain(bytes, false) })
+}
+
+/// The object with the replicas of the Scale.
+fn scaled(target: &Target, state: &Current, scale: &Value) -> Result<Value, Status> {
+    let mut object = state.value.clone();
+    workload::rescale(&mut object, scale)
+        .map_err(|errors| Status::invalid("autoscaling", "Scale", &target.name, &errors))?;
+    for field in ["resourceVersion", "uid"] {
+        if let Some(given) = value::get(scale, &format!("metadata.{field}")) {
+            value::set(&mut object, &format!("metadata.{field}"), given.clone());
+        }
+    }
+    Ok(object)
+}

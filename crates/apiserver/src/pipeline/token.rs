@@ -1,0 +1,176 @@
+//! `serviceaccounts/{name}/token`: issuing tokens bound to what they are for.
+
+use gantry_api::status::Status;
+use gantry_api::{Value, kinds, value};
+use serde_json::json;
+
+use super::decode::{self, Expected};
+use super::{Written, current, metadata};
+use crate::app::App;
+use crate::auth::service_account::{Binding, Bound, Claims};
+use crate::request::{Caller, Payload, Target, WriteOptions};
+
+/// Shortest life of a token.
+const SHORTEST_SECONDS: i64 = 600;
+/// Longest life.
+const LONGEST_SECONDS: i64 = 1 << 32;
+/// The life that pods ask for; upstream stretches it to a year for clients that do not reload, and warns after this.
+const POD_SECONDS: i64 = 3607;
+const POD_EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
+
+const EXPECTED: Expected<'static> = Expected {
+    group: "authentication.k8s.io",
+    version: "v1",
+    kind: "TokenRequest",
+    type_name: "authentication/v1.TokenRequest",
+};
+
+fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> Status {
+    let error = gantry_api::field::Error::invalid(&gantry_api::field::Path::new(path), what, why);
+    Status::invalid(EXPECTED.group, EXPECTED.kind, &target.name, &[error])
+}
+
+/// Issues a token.
+///
+/// # Errors
+/// 404 for an account or bound object that is not there, 409 for another uid, 422 for a life that is too short.
+pub(crate) async fn create(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    payload: &Payload,
+    options: &WriteOptions,
+) -> Result<Written, Status> {
+    let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
+    let mut request = decoded.object;
+    let account = Target::new(target.kind, &target.namespace, &target.name);
+    let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
+    let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(3600);
+    if seconds < SHORTEST_SECONDS {
+        return Err(invalid(
+            target,
+            "spec.expirationSeconds",
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        ));
+    }
+    if seconds > LONGEST_SECONDS {
+        return Err(invalid(
+            target,
+            "spec.expirationSeconds",
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        ));
+    }
+    let mut binding =
+        Binding { namespace: target.namespace.clone(), serviceaccount: bound(&stored.value), ..Binding::default() };
+    bind(app, caller, &account, &request, &mut binding).await?;
+    let audiences: Vec<String> =
+        value::list_at(&request, "spec.audiences").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let audiences = if audiences.is_empty() { app.authenticator.audiences().to_vec() } else { audiences };
+    let now = app.clock.now().as_second();
+    let for_api = audiences.iter().all(|a| app.authenticator.audiences().contains(a));
+    let mut life = seconds;
+    if seconds == POD_SECONDS && binding.pod.is_some() && for_api {
+        life = POD_EXTENDED_SECONDS;
+        binding.warnafter = Some(now + seconds);
+    }
+    let claims = Claims {
+        aud: audiences.clone(),
+        exp: now + life,
+        iat: now,
+        nbf: now,
+        iss: app.config.service_account_issuer.clone(),
+        jti: uuid::Uuid::new_v4().to_string(),
+        sub: format!("{}{}:{}", crate::auth::SERVICE_ACCOUNT_PREFIX, target.namespace, target.name),
+        binding,
+    };
+    let token = app.keys.sign(&claims).ok_or_else(|| {
+        Status::unavailable("this API server has no --service-account-signing-key-file and issues no tokens")
+    })?;
+    let token = token.map_err(|e| Status::internal(format!("signing the token failed: {e}")))?;
+    // The answer speaks of the life that was asked for: that is when the client should renew.
+    let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;
+    value::set(&mut request, "spec.audiences", audiences);
+    value::set(&mut request, "spec.expirationSeconds", seconds);
+    value::set(&mut request, "status", json!({"token": token, "expirationTimestamp": metadata::time(expires)}));
+    value::set(&mut request, "metadata.name", target.name.as_str());
+    value::set(&mut request, "metadata.namespace", target.namespace.as_str());
+    value::set(&mut request, "metadata.creationTimestamp", metadata::time(app.clock.now()));
+    Ok(Written { warnings: decoded.warnings, ..Written::plain(request.to_string().into_bytes(), true) })
+}
+
+fn bound(object: &Value) -> Bound {
+    let at = |path| value::str_at(object, path).unwrap_or_default().to_owned();
+    Bound { name: at("metadata.name"), uid: at("metadata.uid") }
+}
+
+/// Binds the token to the object that the request names.
+async fn bind(app: &App, caller: &Caller, account: &Target, request: &Value, to: &mut Binding) -> Result<(), Status> {
+    let Some(reference) = value::map_at(request, "spec.boundObjectRef") else {
+        return node_needs_pod(caller, account);
+    };
+    let at = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (resource, namespace) = match (at("apiVersion"), at("kind")) {
+        ("" | "v1", "Pod") => ("pods", account.namespace.as_str()),
+        ("" | "v1", "Secret") => ("secrets", account.namespace.as_str()),
+        ("" | "v1", "Node") => ("nodes", ""),
+        (_, kind) => return Err(invalid(account, "spec.boundObjectRef", kind, "cannot bind token to this type")),
+    };
+    let kind = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
+    let object = Target::new(kind, namespace, at("name"));
+    let found = current::load(app, &object).await?.ok_or_else(|| object.not_found())?;
+    let uid = value::str_at(&found.value, "metadata.uid").unwrap_or_default();
+    if !at("uid").is_empty() && at("uid") != uid {
+        let why = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+            at("uid")
+        );
+        return Err(Status::conflict("", resource, &object.name, &why));
+    }
+    match resource {
+        "pods" => bind_pod(app, caller, account, &found.value, to).await,
+        "secrets" => {
+            to.secret = Some(bound(&found.value));
+            node_needs_pod(caller, account)
+        }
+        _ => {
+            to.node = Some(bound(&found.value));
+            node_needs_pod(caller, account)
+        }
+    }
+}
+
+async fn bind_pod(app: &App, caller: &Caller, account: &Target, pod: &Value, to: &mut Binding) -> Result<(), Status> {
+    let runs_as = value::str_at(pod, "spec.serviceAccountName").unwrap_or_default();
+    if runs_as != account.name {
+        let why = format!(
+            "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+            account.name
+        );
+        return Err(Status::bad_request(why));
+    }
+    let node = value::str_at(pod, "spec.nodeName").unwrap_or_default();
+    if caller.user.node().is_some_and(|own| own != node) {
+        return Err(not_of_node(account, "the pod is bound to another node"));
+    }
+    to.pod = Some(bound(pod));
+    if !node.is_empty() {
+        let kind = kinds::by_resource("", "v1", "nodes").ok_or_else(Status::no_such_resource)?;
+        let found = current::load(app, &Target::new(kind, "", node)).await?;
+        to.node = found.map(|n| bound(&n.value));
+    }
+    Ok(())
+}
+
+/// A kubelet gets tokens for its pods only.
+fn node_needs_pod(caller: &Caller, account: &Target) -> Result<(), Status> {
+    match caller.user.node() {
+        Some(_) => Err(not_of_node(account, "node requested token not bound to a pod")),
+        None => Ok(()),
+    }
+}
+
+fn not_of_node(account: &Target, why: &str) -> Status {
+    Status::forbidden("", "serviceaccounts", &account.name, why)
+}

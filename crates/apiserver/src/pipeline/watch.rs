@@ -1,0 +1,234 @@
+//! WATCH: a stream of events from the cache, with the selection applied, bookmarks and a deadline.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::kinds::KindInfo;
+use gantry_api::status::Status;
+use gantry_common::shutdown::Shutdown;
+use gantry_store::cache::{Change, Event, Object, Subscription, WatchError};
+use tokio::time::Instant;
+
+use super::read;
+use super::selection::Selection;
+use crate::app::App;
+
+/// How often a client that asked for bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// The last bookmark comes this long before the end.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
+/// What a watch is asked for.
+#[derive(Debug)]
+pub(crate) struct WatchQuery {
+    pub(crate) selection: Selection,
+    pub(crate) resource_version: String,
+    pub(crate) resource_version_match: String,
+    pub(crate) send_initial_events: Option<bool>,
+    pub(crate) allow_bookmarks: bool,
+    /// The client's wish; otherwise the server chooses.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// One thing to tell the client.
+#[derive(Debug, Clone)]
+pub(crate) enum Signal {
+    /// An object came, changed or went.
+    Event { change: Change, object: Arc<Object>, revision: u64 },
+    /// Everything up to this revision was told; `initial` ends the initial events.
+    Bookmark { revision: u64, initial: bool },
+    /// The watch cannot go on.
+    Failed(Status),
+}
+
+/// A running watch.
+pub(crate) struct Watcher {
+    selection: Selection,
+    initial: VecDeque<Arc<Object>>,
+    /// The bookmark that ends the initial events, if one is owed.
+    initial_end: Option<u64>,
+    source: Subscription,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    ends: Instant,
+    last_bookmark_sent: bool,
+    shutdown: Shutdown,
+    app: Arc<App>,
+    done: bool,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.app.metrics.watches.sub(1);
+    }
+}
+
+fn failed(error: WatchError) -> Status {
+    match error {
+        WatchError::Expired { .. } => Status::expired(error.to_string()),
+        WatchError::TooLarge { requested, current } => read::too_large(requested, current),
+        // The client watches again from its last revision.
+        WatchError::Overflow { .. } => Status::expired(error.to_string()),
+        WatchError::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
+        WatchError::Store { reason } => Status::unavailable(reason).retry_after(1),
+    }
+}
+
+fn check(query: &WatchQuery) -> Result<(), Status> {
+    let refuse = |field: &str, why: &str| {
+        let error = gantry_api::field::Error::forbidden(&gantry_api::field::Path::new(field), why);
+        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]))
+    };
+    match (query.send_initial_events, query.resource_version_match.as_str()) {
+        (None, "") => Ok(()),
+        (None, _) => refuse(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+        (Some(_), "NotOlderThan") => Ok(()),
+        (Some(_), "") => {
+            refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
+        (Some(_), _) => {
+            refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
+    }
+}
+
+/// Starts a watch.
+///
+/// # Errors
+/// 410 when the start is too old, 422 for parameters that do not go together, 504 when the start is not there yet.
+pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQuery) -> Result<Watcher, Status> {
+    check(&query)?;
+    let view = app.view(kind);
+    let version = read::version(&query.resource_version)?;
+    let send = match query.send_initial_events {
+        Some(send) => send,
+        None => matches!(version, None | Some(0)),
+    };
+    let mut initial = VecDeque::new();
+    let from = if send {
+        read::settle(app, version).await?;
+        let snapshot = view.snapshot();
+        let listed = snapshot.list(query.selection.namespace(), None);
+        initial.extend(listed.filter(|o| query.selection.matches(o)).cloned());
+        snapshot.revision()
+    } else {
+        match version {
+            Some(revision) if revision > 0 => revision,
+            // "Now" without initial events.
+            _ => {
+                read::settle(app, version).await?;
+                app.cache.revision()
+            }
+        }
+    };
+    let source = view.watch(from, query.selection.scope()).await.map_err(failed)?;
+    let now = Instant::now();
+    app.metrics.watches.add(1);
+    let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
+    Ok(Watcher {
+        selection: query.selection,
+        initial,
+        initial_end,
+        source,
+        bookmarks: query.allow_bookmarks,
+        next_bookmark: now + BOOKMARK_EVERY,
+        ends: now + query.timeout.unwrap_or_else(|| app.watch_lifetime()),
+        last_bookmark_sent: false,
+        shutdown: app.shutdown.clone(),
+        app: app.clone(),
+        done: false,
+    })
+}
+
+impl Watcher {
+    /// The next thing to tell; `None` ends the watch.
+    pub(crate) async fn next(&mut self) -> Option<Signal> {
+        loop {
+            if self.done {
+                return None;
+            }
+            if let Some(signal) = self.ready() {
+                return Some(signal);
+            }
+            let wake = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
+            tokio::select! {
+                biased;
+                event = self.source.next() => match event {
+                    Ok(event) => {
+                        if let Some(signal) = self.select(&event) {
+                            return Some(signal);
+                        }
+                    }
+                    Err(error) => return Some(self.fail(error)),
+                },
+                () = tokio::time::sleep_until(wake) => {
+                    if let Some(signal) = self.on_time() {
+                        return Some(signal);
+                    }
+                }
+                () = self.shutdown.requested() => self.done = true,
+            }
+        }
+    }
+
+    /// What can be told without waiting.
+    pub(crate) fn try_next(&mut self) -> Option<Signal> {
+        if self.done {
+            return None;
+        }
+        if let Some(signal) = self.ready() {
+            return Some(signal);
+        }
+        loop {
+            match self.source.try_next() {
+                Ok(Some(event)) => {
+                    if let Some(signal) = self.select(&event) {
+                        return Some(signal);
+                    }
+                }
+                Ok(None) => return None,
+                Err(error) => return Some(self.fail(error)),
+            }
+        }
+    }
+
+    /// The initial events and their end.
+    fn ready(&mut self) -> Option<Signal> {
+        if let Some(object) = self.initial.pop_front() {
+            let revision = object.rv();
+            return Some(Signal::Event { change: Change::Added, object, revision });
+        }
+        let revision = self.initial_end.take()?;
+        Some(Signal::Bookmark { revision, initial: true })
+    }
+
+    fn select(&self, event: &Event) -> Option<Signal> {
+        let (change, object) = event.select(|o| self.selection.matches(o))?;
+        Some(Signal::Event { change, object: object.clone(), revision: event.revision })
+    }
+
+    fn fail(&mut self, error: WatchError) -> Signal {
+        self.done = true;
+        Signal::Failed(failed(error))
+    }
+
+    fn on_time(&mut self) -> Option<Signal> {
+        let now = Instant::now();
+        if now >= self.ends {
+            self.done = true;
+            return None;
+        }
+        self.next_bookmark = now + BOOKMARK_EVERY;
+        let before_end = self.ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(self.ends);
+        if !self.last_bookmark_sent && self.next_bookmark > before_end {
+            self.next_bookmark = before_end.max(now + Duration::from_millis(1));
+            self.last_bookmark_sent = true;
+        }
+        let revision = self.source.progress()?;
+        Some(Signal::Bookmark { revision, initial: false })
+    }
+}

@@ -1,0 +1,115 @@
+//! The decision: system:masters, then the node authoriser, then roles.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gantry_api::kinds::KindInfo;
+use gantry_api::status::Status;
+
+use super::index::Index;
+use super::node::{self, Graph};
+use super::rule::Attributes;
+use crate::auth::{MASTERS, User};
+use crate::config::AuthorizationMode;
+
+/// What an anonymous caller may read.
+const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version", "/version/"];
+
+/// Decides; cheap to ask.
+pub(crate) struct Authorizer {
+    modes: Vec<AuthorizationMode>,
+    index: ArcSwap<Index>,
+    graph: Arc<dyn Graph + Send + Sync>,
+}
+
+/// Yes, or no and why.
+pub(crate) type Decision = Result<(), String>;
+
+impl Authorizer {
+    pub(crate) fn new(modes: Vec<AuthorizationMode>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
+        Self { modes, index: ArcSwap::from_pointee(Index::default()), graph }
+    }
+
+    /// Takes a new picture of roles and bindings.
+    pub(crate) fn replace(&self, index: Index) {
+        self.index.store(Arc::new(index));
+    }
+
+    /// The present picture.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.load_full()
+    }
+
+    /// Decides on one request; the text says why not, as upstream's `reason` (mostly empty).
+    pub(crate) fn decide(&self, user: &User, request: &Attributes) -> Decision {
+        if user.in_group(MASTERS) {
+            return Ok(());
+        }
+        if user.is_anonymous() && !request.path.as_deref().is_some_and(|p| PUBLIC.contains(&p)) {
+            return Err(String::new());
+        }
+        let mut why = String::new();
+        for mode in &self.modes {
+            match mode {
+                AuthorizationMode::Node => {
+                    let Some(node) = user.node() else { continue };
+                    match node::decide(node, request, self.graph.as_ref()) {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => why = reason,
+                    }
+                }
+                AuthorizationMode::Rbac => {
+                    if self.index.load().allows(user, request) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Err(why)
+    }
+
+    /// As [`Authorizer::decide`], with the Status that a client gets.
+    ///
+    /// # Errors
+    /// 401 for callers who showed nothing, else 403 in upstream's words.
+    pub(crate) fn require(&self, user: &User, request: &Attributes) -> Result<(), Status> {
+        let Err(why) = self.decide(user, request) else { return Ok(()) };
+        if user.is_anonymous() {
+            return Err(Status::unauthorized());
+        }
+        Err(refused(user, request, &why))
+    }
+}
+
+/// 403 in upstream's words.
+pub(crate) fn refused(user: &User, request: &Attributes, why: &str) -> Status {
+    let mut text = request.refusal(&user.name);
+    if !why.is_empty() {
+        text = format!("{text}: {why}");
+    }
+    if let Some(path) = &request.path {
+        let _ = path;
+        let mut status = Status::forbidden("", "", "", &text);
+        status.details = Some(gantry_api::status::Details::default());
+        return status;
+    }
+    let mut status = Status::forbidden(&request.group, &request.resource, &request.name, &text);
+    if let Some(details) = &mut status.details {
+        request.resource.clone_into(&mut details.kind);
+    }
+    status
+}
+
+/// The request attributes of `verb` on an object of `kind`.
+pub(crate) fn on(kind: &KindInfo, verb: &str, namespace: &str, name: &str, subresource: &str) -> Attributes {
+    Attributes {
+        verb: verb.to_owned(),
+        group: kind.group.to_owned(),
+        version: kind.version.to_owned(),
+        resource: kind.resource.to_owned(),
+        subresource: subresource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        path: None,
+    }
+}

@@ -1,0 +1,188 @@
+//! Roles and bindings, compiled so that a decision touches only the caller's own grants.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use gantry_api::{Value, value};
+
+use super::rule::{Attributes, Rule};
+use crate::auth::{SERVICE_ACCOUNT_PREFIX, User};
+
+/// The rules of one role.
+type Rules = Arc<Vec<Rule>>;
+
+/// What one subject was given.
+#[derive(Debug, Default, Clone)]
+struct Grants {
+    cluster: Vec<Rules>,
+    /// By namespace.
+    local: HashMap<String, Vec<Rules>>,
+}
+
+/// An immutable picture of all roles and bindings.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    users: HashMap<String, Grants>,
+    groups: HashMap<String, Grants>,
+    cluster_roles: BTreeMap<String, Rules>,
+    /// By namespace and name.
+    roles: BTreeMap<(String, String), Rules>,
+}
+
+/// The objects that an index is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) cluster_roles: Vec<Value>,
+    pub(crate) roles: Vec<Value>,
+    pub(crate) cluster_role_bindings: Vec<Value>,
+    pub(crate) role_bindings: Vec<Value>,
+}
+
+fn text(object: &Value, path: &str) -> String {
+    value::str_at(object, path).unwrap_or_default().to_owned()
+}
+
+impl Index {
+    /// Compiles the objects.
+    pub(crate) fn new(objects: &Objects) -> Self {
+        let mut index = Self::default();
+        for role in &objects.cluster_roles {
+            index.cluster_roles.insert(text(role, "metadata.name"), Arc::new(Rule::of_role(role)));
+        }
+        for role in &objects.roles {
+            let key = (text(role, "metadata.namespace"), text(role, "metadata.name"));
+            index.roles.insert(key, Arc::new(Rule::of_role(role)));
+        }
+        for binding in &objects.cluster_role_bindings {
+            index.bind(binding, None);
+        }
+        for binding in &objects.role_bindings {
+            index.bind(binding, Some(text(binding, "metadata.namespace")));
+        }
+        index
+    }
+
+    /// The rules that a role reference means in a namespace.
+    pub(crate) fn role_rules(&self, kind: &str, name: &str, namespace: &str) -> Option<Rules> {
+        match kind {
+            "ClusterRole" => self.cluster_roles.get(name).cloned(),
+            "Role" => self.roles.get(&(namespace.to_owned(), name.to_owned())).cloned(),
+            _ => None,
+        }
+    }
+
+    fn bind(&mut self, binding: &Value, namespace: Option<String>) {
+        let kind = value::str_at(binding, "roleRef.kind").unwrap_or_default();
+        let name = value::str_at(binding, "roleRef.name").unwrap_or_default();
+        // A cluster-wide binding cannot refer to a namespace's role.
+        if namespace.is_none() && kind == "Role" {
+            return;
+        }
+        let Some(rules) = self.role_rules(kind, name, namespace.as_deref().unwrap_or_default()) else { return };
+        for subject in value::list_at(binding, "subjects") {
+            let name = value::str_at(subject, "name").unwrap_or_default();
+            let grants = match value::str_at(subject, "kind").unwrap_or_default() {
+                "User" => self.users.entry(name.to_owned()).or_default(),
+                "Group" => self.groups.entry(name.to_owned()).or_default(),
+                "ServiceAccount" => {
+                    let of = value::str_at(subject, "namespace").filter(|n| !n.is_empty()).or(namespace.as_deref());
+                    let Some(of) = of else { continue };
+                    self.users.entry(format!("{SERVICE_ACCOUNT_PREFIX}{of}:{name}")).or_default()
+                }
+                _ => continue,
+            };
+            match &namespace {
+                None => grants.cluster.push(rules.clone()),
+                Some(n) => grants.local.entry(n.clone()).or_default().push(rules.clone()),
+            }
+        }
+    }
+
+    fn grants<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Grants> {
+        let own = self.users.get(&user.name).into_iter();
+        own.chain(user.groups.iter().filter_map(|group| self.groups.get(group)))
+    }
+
+    /// Whether a role gives the user what it asks for.
+    pub(crate) fn allows(&self, user: &User, request: &Attributes) -> bool {
+        let any = |all: &[Rules]| all.iter().any(|rules| rules.iter().any(|rule| rule.allows(request)));
+        self.grants(user).any(|grants| {
+            any(&grants.cluster)
+                || (!request.namespace.is_empty() && grants.local.get(&request.namespace).is_some_and(|l| any(l)))
+        })
+    }
+
+    /// All rules that the user holds in a namespace (empty: cluster-wide ones only).
+    pub(crate) fn rules_of(&self, user: &User, namespace: &str) -> Vec<Rule> {
+        let mut found = Vec::new();
+        for grants in self.grants(user) {
+            let local = grants.local.get(namespace).into_iter().flatten();
+            for rules in grants.cluster.iter().chain(local) {
+                found.extend(rules.iter().cloned());
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn index() -> Index {
+        Index::new(&Objects {
+            cluster_roles: vec![
+                json!({"metadata": {"name": "reader"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
+                json!({"metadata": {"name": "health"}, "rules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz"]}]}),
+            ],
+            roles: vec![
+                json!({"metadata": {"name": "local", "namespace": "a"}, "rules": [{"verbs": ["delete"], "apiGroups": [""], "resources": ["pods"]}]}),
+            ],
+            cluster_role_bindings: vec![
+                json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "User", "name": "alice"}]}),
+                json!({"roleRef": {"kind": "ClusterRole", "name": "health"}, "subjects": [{"kind": "Group", "name": "system:authenticated"}]}),
+                json!({"roleRef": {"kind": "Role", "name": "local"}, "subjects": [{"kind": "User", "name": "mallory"}]}),
+            ],
+            role_bindings: vec![
+                json!({"metadata": {"namespace": "a"}, "roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "Group", "name": "dev"}]}),
+                json!({"metadata": {"namespace": "a"}, "roleRef": {"kind": "Role", "name": "local"}, "subjects": [{"kind": "ServiceAccount", "name": "bot"}]}),
+                json!({"metadata": {"namespace": "a"}, "roleRef": {"kind": "Role", "name": "gone"}, "subjects": [{"kind": "User", "name": "bob"}]}),
+            ],
+        })
+    }
+
+    fn check(user: &User, verb: &str, namespace: &str, expected: bool) {
+        let request = Attributes {
+            verb: verb.to_owned(),
+            resource: "pods".to_owned(),
+            namespace: namespace.to_owned(),
+            ..Attributes::default()
+        };
+        assert_eq!(index().allows(user, &request), expected, "{} {verb} in {namespace:?}", user.name);
+    }
+
+    #[test]
+    fn grants_reach_as_far_as_their_binding() {
+        let alice = User::new("alice", &[]);
+        check(&alice, "get", "a", true);
+        check(&alice, "get", "", true);
+        check(&alice, "delete", "a", false);
+        let bob = User::new("bob", &["dev"]);
+        check(&bob, "get", "a", true);
+        check(&bob, "get", "b", false);
+        check(&bob, "get", "", false);
+        let bot = User::service_account("a", "bot", "u");
+        check(&bot, "delete", "a", true);
+        check(&bot, "delete", "b", false);
+        check(&User::new("mallory", &[]), "delete", "a", false);
+    }
+
+    #[test]
+    fn paths_need_a_cluster_wide_grant() {
+        let request = Attributes { verb: "get".to_owned(), path: Some("/healthz".to_owned()), ..Attributes::default() };
+        assert!(index().allows(&User::new("bob", &[]), &request));
+        assert!(!index().allows(&User::anonymous(), &request));
+    }
+}

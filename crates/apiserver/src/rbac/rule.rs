@@ -1,0 +1,272 @@
+//! One rule of a role and what it covers.
+
+use gantry_api::{Value, value};
+use serde::Serialize;
+
+/// What a request wants to do; what authorisers decide on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub(crate) verb: String,
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) resource: String,
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Set for requests that are not about a resource; the other fields but the verb are empty then.
+    pub(crate) path: Option<String>,
+}
+
+impl Attributes {
+    /// `pods` or `pods/log`.
+    pub(crate) fn full_resource(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.clone()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
+
+    /// Upstream's sentence for a refusal, without the user's name.
+    pub(crate) fn refusal(&self, user: &str) -> String {
+        if let Some(path) = &self.path {
+            return format!("User \"{user}\" cannot {} path \"{path}\"", self.verb);
+        }
+        let scope = if self.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{}\"", self.namespace)
+        };
+        format!(
+            "User \"{user}\" cannot {} resource \"{}\" in API group \"{}\" {scope}",
+            self.verb,
+            self.full_resource(),
+            self.group
+        )
+    }
+}
+
+/// A rule, as it stands in a role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rule {
+    pub(crate) verbs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) api_groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resources: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resource_names: Vec<String>,
+    #[serde(rename = "nonResourceURLs", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) non_resource_urls: Vec<String>,
+}
+
+fn strings(value: &Value, path: &str) -> Vec<String> {
+    value::list_at(value, path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn has(list: &[String], wanted: &str) -> bool {
+    list.iter().any(|item| item == "*" || item == wanted)
+}
+
+/// Whether a resource pattern of a rule (`pods`, `pods/log`, `*`, `*/scale`) covers a resource.
+fn covers_resource(pattern: &str, full: &str, subresource: &str) -> bool {
+    pattern == "*"
+        || pattern == full
+        || (!subresource.is_empty() && pattern.strip_prefix("*/").is_some_and(|sub| sub == subresource))
+}
+
+fn covers_path(pattern: &str, path: &str) -> bool {
+    pattern == "*" || pattern == path || pattern.strip_suffix('*').is_some_and(|prefix| path.starts_with(prefix))
+}
+
+impl Rule {
+    /// Reads a rule of a Role or ClusterRole.
+    pub(crate) fn from_value(rule: &Value) -> Self {
+        Self {
+            verbs: strings(rule, "verbs"),
+            api_groups: strings(rule, "apiGroups"),
+            resources: strings(rule, "resources"),
+            resource_names: strings(rule, "resourceNames"),
+            non_resource_urls: strings(rule, "nonResourceURLs"),
+        }
+    }
+
+    /// The rules of a role.
+    pub(crate) fn of_role(role: &Value) -> Vec<Self> {
+        value::list_at(role, "rules").iter().map(Self::from_value).collect()
+    }
+
+    /// Whether the rule allows the request.
+    pub(crate) fn allows(&self, request: &Attributes) -> bool {
+        if !has(&self.verbs, &request.verb) {
+            return false;
+        }
+        if let Some(path) = &request.path {
+            return self.non_resource_urls.iter().any(|pattern| covers_path(pattern, path));
+        }
+        let full = request.full_resource();
+        has(&self.api_groups, &request.group)
+            && self.resources.iter().any(|p| covers_resource(p, &full, &request.subresource))
+            && (self.resource_names.is_empty() || self.resource_names.contains(&request.name))
+    }
+
+    /// Whether everything that `other` (a simple rule: at most one value per list) allows is allowed by this one.
+    fn covers_simple(&self, other: &Self) -> bool {
+        let all = |mine: &[String], theirs: &[String], fits: &dyn Fn(&str, &str) -> bool| {
+            theirs.iter().all(|t| mine.iter().any(|m| fits(m, t)))
+        };
+        let same = |m: &str, t: &str| m == "*" || m == t;
+        let resource = |m: &str, t: &str| {
+            let subresource = t.split_once('/').map_or("", |(_, s)| s);
+            covers_resource(m, t, subresource)
+        };
+        let names = self.resource_names.is_empty()
+            || (!other.resource_names.is_empty() && all(&self.resource_names, &other.resource_names, &|m, t| m == t));
+        let urls = |m: &str, t: &str| m == t || covers_path(m, t);
+        all(&self.verbs, &other.verbs, &same)
+            && all(&self.api_groups, &other.api_groups, &same)
+            && all(&self.resources, &other.resources, &resource)
+            && names
+            && all(&self.non_resource_urls, &other.non_resource_urls, &urls)
+    }
+
+    /// The rule as simple rules: one verb, group, resource and name each.
+    fn simple(&self) -> Vec<Self> {
+        let mut out = Vec::new();
+        let names: Vec<Vec<String>> = if self.resource_names.is_empty() {
+            vec![Vec::new()]
+        } else {
+            self.resource_names.iter().map(|n| vec![n.clone()]).collect()
+        };
+        for verb in &self.verbs {
+            let verbs = vec![verb.clone()];
+            for group in &self.api_groups {
+                for resource in &self.resources {
+                    for resource_names in &names {
+                        out.push(Self {
+                            verbs: verbs.clone(),
+                            api_groups: vec![group.clone()],
+                            resources: vec![resource.clone()],
+                            resource_names: resource_names.clone(),
+                            non_resource_urls: Vec::new(),
+                        });
+                    }
+                }
+            }
+            for url in &self.non_resource_urls {
+                out.push(Self { verbs: verbs.clone(), non_resource_urls: vec![url.clone()], ..Self::default() });
+            }
+        }
+        out
+    }
+}
+
+/// The simple parts of `wanted` that none of `held` covers; empty when everything is held.
+pub(crate) fn uncovered(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
+    let parts = wanted.iter().flat_map(Rule::simple);
+    parts.filter(|part| !held.iter().any(|rule| rule.covers_simple(part))).collect()
+}
+
+/// A rule as upstream's escalation message prints it: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`.
+pub(crate) fn compact(rule: &Rule) -> String {
+    let list = |items: &[String]| items.iter().map(|i| format!("{i:?}")).collect::<Vec<_>>().join(" ");
+    let mut parts = Vec::new();
+    for (name, items) in [
+        ("NonResourceURLs", &rule.non_resource_urls),
+        ("APIGroups", &rule.api_groups),
+        ("Resources", &rule.resources),
+        ("ResourceNames", &rule.resource_names),
+        ("Verbs", &rule.verbs),
+    ] {
+        if !items.is_empty() {
+            parts.push(format!("{name}:[{}]", list(items)));
+        }
+    }
+    format!("{{{}}}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(verbs: &[&str], groups: &[&str], resources: &[&str], names: &[&str]) -> Rule {
+        let own = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        Rule {
+            verbs: own(verbs),
+            api_groups: own(groups),
+            resources: own(resources),
+            resource_names: own(names),
+            non_resource_urls: Vec::new(),
+        }
+    }
+
+    fn request(verb: &str, group: &str, resource: &str, name: &str) -> Attributes {
+        let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
+        Attributes {
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            subresource: sub.to_owned(),
+            name: name.to_owned(),
+            ..Attributes::default()
+        }
+    }
+
+    #[test]
+    fn rules_allow_what_they_name() {
+        let check = |rule: &Rule, request: &Attributes, expected| {
+            assert_eq!(rule.allows(request), expected, "{rule:?} on {request:?}");
+        };
+        let reader = rule(&["get", "list"], &[""], &["pods"], &[]);
+        check(&reader, &request("get", "", "pods", "x"), true);
+        check(&reader, &request("watch", "", "pods", ""), false);
+        check(&reader, &request("get", "apps", "pods", "x"), false);
+        check(&reader, &request("get", "", "pods/log", "x"), false);
+        check(&rule(&["get"], &[""], &["pods/log"], &[]), &request("get", "", "pods/log", "x"), true);
+        check(
+            &rule(&["update"], &["apps"], &["*/scale"], &[]),
+            &request("update", "apps", "deployments/scale", "d"),
+            true,
+        );
+        check(&rule(&["update"], &["apps"], &["*/scale"], &[]), &request("update", "apps", "deployments", "d"), false);
+        check(&rule(&["*"], &["*"], &["*"], &[]), &request("delete", "apps", "deployments/scale", "d"), true);
+        let named = rule(&["get"], &[""], &["secrets"], &["one"]);
+        check(&named, &request("get", "", "secrets", "one"), true);
+        check(&named, &request("get", "", "secrets", "two"), false);
+        check(&named, &request("get", "", "secrets", ""), false);
+    }
+
+    #[test]
+    fn paths_match_by_prefix() {
+        let rule = Rule {
+            verbs: vec!["get".to_owned()],
+            non_resource_urls: vec!["/healthz".to_owned(), "/apis/*".to_owned()],
+            ..Rule::default()
+        };
+        let check = |verb: &str, path: &str, expected| {
+            let request = Attributes { verb: verb.to_owned(), path: Some(path.to_owned()), ..Attributes::default() };
+            assert_eq!(rule.allows(&request), expected, "{verb} {path}");
+        };
+        check("get", "/healthz", true);
+        check("get", "/healthz/etcd", false);
+        check("get", "/apis/apps/v1", true);
+        check("post", "/apis/apps/v1", false);
+    }
+
+    #[test]
+    fn what_is_not_held_is_found() {
+        let held = [rule(&["get", "list"], &[""], &["pods", "services"], &[]), rule(&["*"], &["apps"], &["*"], &[])];
+        let check = |wanted: Rule, missing: &[&str]| {
+            let found: Vec<String> = uncovered(&held, &[wanted]).iter().map(compact).collect();
+            assert_eq!(found, missing);
+        };
+        check(rule(&["get"], &[""], &["pods"], &["only"]), &[]);
+        check(rule(&["delete"], &["apps"], &["deployments/scale"], &[]), &[]);
+        check(
+            rule(&["get", "watch"], &[""], &["pods"], &[]),
+            &["{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"watch\"]}"],
+        );
+        check(rule(&["*"], &["*"], &["*"], &[]), &["{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}"]);
+    }
+}

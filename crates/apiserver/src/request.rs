@@ -1,0 +1,229 @@
+//! A request as the pipeline sees it, wherever it came from.
+
+use bytes::Bytes;
+use gantry_api::kinds::{KindInfo, Subresource};
+use gantry_api::status::Status;
+
+use crate::auth::User;
+
+/// The proof of an elected leader that it still leads: its fence key must not have changed since this revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) revision: u64,
+}
+
+impl Fence {
+    /// Reads `<namespace>/<lease>@<revision>`.
+    ///
+    /// # Errors
+    /// 400 for anything else: a fence that is not understood must not be left out.
+    pub(crate) fn parse(text: &str) -> Result<Self, Status> {
+        let parse = || {
+            let (lease, revision) = text.split_once('@')?;
+            let (namespace, name) = lease.split_once('/')?;
+            let revision = revision.parse().ok().filter(|r| *r > 0)?;
+            let plain = |s: &str| !s.is_empty() && !s.contains('/');
+            (plain(namespace) && plain(name)).then(|| Self {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                revision,
+            })
+        };
+        parse().ok_or_else(|| {
+            Status::bad_request(format!("gantry-fence {text:?} is not of the form <namespace>/<lease>@<revision>"))
+        })
+    }
+
+    /// The key that a takeover changes.
+    pub(crate) fn key(&self) -> String {
+        fence_key(&self.namespace, &self.name)
+    }
+}
+
+/// The key that a takeover of a Lease changes.
+pub(crate) fn fence_key(namespace: &str, name: &str) -> String {
+    format!("/registry/gantry.dev/fences/{namespace}/{name}")
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: User,
+    pub(crate) agent: String,
+    pub(crate) fence: Option<Fence>,
+}
+
+impl Caller {
+    /// The API server itself.
+    pub(crate) fn apiserver() -> Self {
+        Self { user: User::apiserver(), agent: "gantry-apiserver".to_owned(), fence: None }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) kind: &'static KindInfo,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Empty for the object itself.
+    pub(crate) subresource: &'static str,
+}
+
+impl Target {
+    /// An object, or all of a kind where `name` is empty.
+    pub(crate) fn new(kind: &'static KindInfo, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned(), subresource: "" }
+    }
+
+    /// The etcd key.
+    pub(crate) fn key(&self) -> String {
+        self.kind.storage_key(&self.namespace, &self.name)
+    }
+
+    /// What discovery knows of the subresource.
+    pub(crate) fn sub(&self) -> Option<&'static Subresource> {
+        if self.subresource.is_empty() { None } else { self.kind.subresource(self.subresource) }
+    }
+
+    /// 404 for this object.
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(self.kind.group, self.kind.resource, &self.name)
+    }
+
+    /// 409 for this object.
+    pub(crate) fn stale(&self) -> Status {
+        Status::stale(self.kind.group, self.kind.resource, &self.name)
+    }
+}
+
+/// The form of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+/// A body.
+#[derive(Debug, Clone)]
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    pub(crate) format: Format,
+}
+
+impl Payload {
+    pub(crate) fn json(bytes: Bytes) -> Self {
+        Self { bytes, format: Format::Json }
+    }
+}
+
+/// What to do about fields that the type does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl FieldValidation {
+    /// Reads the parameter; `""` is `default`.
+    ///
+    /// # Errors
+    /// 422 as upstream.
+    pub(crate) fn parse(text: &str, default: Self) -> Result<Self, Status> {
+        match text {
+            "" => Ok(default),
+            "Ignore" => Ok(Self::Ignore),
+            "Warn" => Ok(Self::Warn),
+            "Strict" => Ok(Self::Strict),
+            other => Err(Status::invalid(
+                "meta.k8s.io",
+                "CreateOptions",
+                "",
+                &[gantry_api::field::Error::not_supported(
+                    &gantry_api::field::Path::new("fieldValidation"),
+                    other,
+                    &["Ignore", "Warn", "Strict"],
+                )],
+            )),
+        }
+    }
+}
+
+/// Options of a write.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    /// Empty: the user agent up to its slash.
+    pub(crate) field_manager: String,
+    pub(crate) field_validation: FieldValidation,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { dry_run: false, field_manager: String::new(), field_validation: FieldValidation::Warn }
+    }
+}
+
+/// Longest name of a field manager, in bytes (upstream's limit).
+const FIELD_MANAGER_MAX: usize = 128;
+
+impl WriteOptions {
+    /// The manager to stamp.
+    pub(crate) fn manager<'a>(&'a self, caller: &'a Caller) -> &'a str {
+        if self.field_manager.is_empty() {
+            let name = caller.agent.split('/').next().unwrap_or_default();
+            let end = name.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|i| *i <= FIELD_MANAGER_MAX).last();
+            return &name[..end.unwrap_or(0)];
+        }
+        &self.field_manager
+    }
+
+    /// Checks what the client chose.
+    ///
+    /// # Errors
+    /// 422 for a manager's name that is too long or not printable.
+    pub(crate) fn check(&self, options_kind: &str) -> Result<(), Status> {
+        use gantry_api::field::{Error, Path};
+        let path = Path::new("fieldManager");
+        let error = if self.field_manager.len() > FIELD_MANAGER_MAX {
+            Error::too_long(&path, FIELD_MANAGER_MAX)
+        } else if self.field_manager.chars().any(char::is_control) {
+            Error::invalid(&path, self.field_manager.as_str(), "should only contain printable characters")
+        } else {
+            return Ok(());
+        };
+        Err(Status::invalid("meta.k8s.io", options_kind, "", &[error]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_are_read_or_refused() {
+        let fence = Fence::parse("kube-system/kube-scheduler@42").expect("valid");
+        assert_eq!(
+            (fence.revision, fence.key().as_str()),
+            (42, "/registry/gantry.dev/fences/kube-system/kube-scheduler")
+        );
+        for bad in ["", "a/b", "a@1", "a/b@x", "a/b@0", "/b@1", "a/b/c@1"] {
+            assert!(Fence::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_manager_defaults_to_the_agent() {
+        let mut caller = Caller::apiserver();
+        "kubectl/v1.36 (linux)".clone_into(&mut caller.agent);
+        assert_eq!(WriteOptions::default().manager(&caller), "kubectl");
+        let named = WriteOptions { field_manager: "me".to_owned(), ..WriteOptions::default() };
+        assert_eq!(named.manager(&caller), "me");
+        let long = WriteOptions { field_manager: "x".repeat(129), ..WriteOptions::default() };
+        assert!(long.check("CreateOptions").is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! The Kubernetes REST API: HTTP requests to pipeline calls and back.
+
+pub(crate) mod answer;
+pub(crate) mod discovery;
+pub(crate) mod handler;
+pub(crate) mod health;
+pub(crate) mod log;
+pub(crate) mod negotiate;
+pub(crate) mod openapi;
+pub(crate) mod query;
+pub(crate) mod resource;
+pub(crate) mod watch;

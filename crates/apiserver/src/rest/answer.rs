@@ -1,0 +1,116 @@
+//! HTTP answers: JSON, pretty or packed where the client likes it, Status for every failure.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use gantry_api::status::Status;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::server::{Body, Response};
+
+/// Smaller bodies are not worth packing (upstream's limit).
+const GZIP_FROM_BYTES: usize = 128 * 1024;
+
+/// How the client wants JSON.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Style {
+    pub(crate) pretty: bool,
+    pub(crate) gzip: bool,
+}
+
+impl Style {
+    /// Reads the headers and the `pretty` parameter.
+    pub(crate) fn of(headers: &HeaderMap, query: &super::query::Query) -> Self {
+        let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let by_hand = ["curl", "Wget", "Mozilla/5.0"].iter().any(|a| agent.starts_with(a));
+        let pretty = if query.has("pretty") { query.flag("pretty") } else { by_hand };
+        let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Self { pretty, gzip: encodings.split(',').any(|e| e.trim().starts_with("gzip")) }
+    }
+}
+
+fn body(bytes: Bytes) -> Body {
+    Body::new(http_body_util::Full::new(bytes))
+}
+
+fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// JSON bytes, as the client likes them.
+pub(crate) fn json(code: u16, bytes: Bytes, style: Style) -> Response {
+    let bytes = if style.pretty { prettied(bytes) } else { bytes };
+    if style.gzip && bytes.len() >= GZIP_FROM_BYTES {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::new(1));
+        if let Ok(packed) = encoder.write_all(&bytes).and_then(|()| encoder.finish()) {
+            let mut response = with_type(code, "application/json", body(Bytes::from(packed)));
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            return response;
+        }
+    }
+    with_type(code, "application/json", body(bytes))
+}
+
+fn prettied(bytes: Bytes) -> Bytes {
+    let pretty = serde_json::from_slice::<gantry_api::Value>(&bytes).and_then(|v| serde_json::to_vec_pretty(&v));
+    match pretty {
+        Ok(mut pretty) => {
+            pretty.push(b'\n');
+            Bytes::from(pretty)
+        }
+        Err(_) => bytes,
+    }
+}
+
+/// A value.
+pub(crate) fn value(code: u16, value: &gantry_api::Value, style: Style) -> Response {
+    json(code, Bytes::from(value.to_string()), style)
+}
+
+/// A Status, Success or Failure.
+pub(crate) fn status(status: &Status, style: Style) -> Response {
+    let bytes = serde_json::to_vec(status).expect("a Status is plain data");
+    let mut response = json(status.code, Bytes::from(bytes), style);
+    let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
+    if retry > 0 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    response
+}
+
+/// Plain text.
+pub(crate) fn text(code: u16, text: impl Into<String>) -> Response {
+    let mut response = with_type(code, "text/plain; charset=utf-8", body(Bytes::from(text.into())));
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A stream.
+pub(crate) fn stream(content_type: &'static str, body: Body) -> Response {
+    with_type(200, content_type, body)
+}
+
+/// Adds `Warning` headers, as many as fit into reasonable headers.
+pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
+    const BYTES_MAX: usize = 4096;
+    let mut bytes = 0;
+    for warning in warnings {
+        let clean: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""));
+        bytes += text.len();
+        if bytes > BYTES_MAX {
+            return;
+        }
+        if let Ok(value) = HeaderValue::from_str(&text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One REST request from its headers to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming as HttpBody;
+use tokio::time::Instant;
+
+use super::answer::{self, Style};
+use super::query::Query;
+use super::{discovery, health, openapi, resource};
+use crate::app::App;
+use crate::metrics::Labels;
+use crate::pipeline::review;
+use crate::rbac::rule::Attributes;
+use crate::request::{Caller, Fence};
+use crate::route::{self, Route};
+use crate::server::Response;
+use crate::server::connection::Origin;
+
+/// Bytes of a request body (upstream's limit).
+pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// A request whose caller is known.
+pub(crate) struct Incoming {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) caller: Caller,
+    pub(crate) style: Style,
+}
+
+impl Incoming {
+    /// A header's text, `""` where it is absent.
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Reads a body up to the limit.
+///
+/// # Errors
+/// 413 past the limit, 400 when the client breaks off.
+pub(crate) async fn read_body(body: HttpBody) -> Result<Bytes, Status> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
+        Err(error) => Err(Status::bad_request(format!("reading the request body failed: {error}"))),
+    }
+}
+
+/// Who calls, after impersonation.
+///
+/// # Errors
+/// 401, 403.
+pub(crate) fn caller(app: &App, origin: Option<&Arc<Origin>>, headers: &HeaderMap) -> Result<Caller, Status> {
+    let peer = origin.and_then(|o| o.peer.as_ref());
+    let user = app.authenticator.authenticate(peer, headers)?;
+    let user = review::impersonate(app, user, headers)?;
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let fence = match text("gantry-fence") {
+        "" => None,
+        fence => Some(Fence::parse(fence)?),
+    };
+    Ok(Caller { user, agent: text("user-agent").to_owned(), fence })
+}
+
+/// Answers a request.
+pub(crate) async fn handle(app: Arc<App>, request: Request<HttpBody>) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let audit_id = parts.headers.get("audit-id").cloned();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let style = Style::of(&parts.headers, &query);
+    let origin = parts.extensions.get::<Arc<Origin>>();
+    let path = parts.uri.path().to_owned();
+    let mut labels =
+        Labels { verb: parts.method.as_str().to_lowercase(), group: "", resource: "", subresource: "", code: 0 };
+    let result = match caller(&app, origin, &parts.headers) {
+        Ok(caller) => {
+            let request = Incoming { method: parts.method, path, query, headers: parts.headers, caller, style };
+            route(&app, request, body, &mut labels).await
+        }
+        Err(status) => Err(status),
+    };
+    let mut response = result.unwrap_or_else(|status| answer::status(&status, style));
+    let audit_id = audit_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
+    if let Some(id) = audit_id {
+        response.headers_mut().insert("audit-id", id);
+    }
+    labels.code = response.status().as_u16();
+    app.metrics.observe(labels, started.elapsed());
+    response
+}
+
+async fn route(app: &Arc<App>, request: Incoming, body: HttpBody, labels: &mut Labels) -> Result<Response, Status> {
+    match route::parse(&request.path) {
+        Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),
+        Route::Plain(path) => plain(app, &request, &path).await,
+        Route::Resource(path) => resource::handle(app, &request, body, path, labels).await,
+    }
+}
+
+/// Paths that name no resource.
+async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Response, Status> {
+    let verb = request.method.as_str().to_lowercase();
+    let attributes = Attributes { verb, path: Some(path.to_owned()), ..Attributes::default() };
+    app.authorizer.require(&request.caller.user, &attributes)?;
+    let found = match path.trim_end_matches('/') {
+        "/healthz" | "/livez" | "/readyz" => health::answer(app, path, &request.query).await,
+        "/version" => answer::value(200, &health::version(), request.style),
+        "/metrics" => health::metrics(app),
+        "/.well-known/openid-configuration" => answer::value(200, &health::openid(app), request.style),
+        "/openid/v1/jwks" => answer::value(200, &app.keys.jwks(), request.style),
+        "" | "/api" | "/apis" => discovery::root(request, path.trim_end_matches('/')),
+        other if other.starts_with("/openapi/") => return openapi::answer(request, other),
+        other if other.starts_with("/api/") || other.starts_with("/apis/") => return discovery::group(request, other),
+        other if is_probe(other) => health::answer(app, other, &request.query).await,
+        _ => answer::text(404, "404 page not found\n"),
+    };
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(found)
+}
+
+fn is_probe(path: &str) -> bool {
+    ["/healthz/", "/livez/", "/readyz/"].iter().any(|p| path.starts_with(p))
+}

@@ -1,0 +1,128 @@
+//! What form the client wants its answer in (`Accept`) and what form it sends (`Content-Type`).
+
+use gantry_api::status::Status;
+
+use crate::request::Format;
+use crate::view::View;
+
+/// Media types that this server writes.
+const ACCEPTED: &str = "application/json";
+/// Media types that this server reads.
+const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// One alternative of an `Accept` header.
+struct Alternative<'a> {
+    media: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Alternative<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let parameters = parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim(), v.trim())).collect();
+        Self { media, parameters }
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(k, _)| *k == name).map(|(_, v)| *v)
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(self.media, "application/json" | "*/*" | "application/*")
+    }
+
+    /// The view that the parameters ask for; `None` when they ask for something unknown.
+    fn view(&self) -> Option<View> {
+        let Some(kind) = self.parameter("as") else {
+            return self.parameter("g").is_none().then_some(View::Full);
+        };
+        let known = self.parameter("g") == Some("meta.k8s.io") && matches!(self.parameter("v"), Some("v1" | "v1beta1"));
+        match kind {
+            "Table" if known => Some(View::Table),
+            "PartialObjectMetadata" | "PartialObjectMetadataList" if known => Some(View::Metadata),
+            _ => None,
+        }
+    }
+}
+
+fn alternatives(accept: &str) -> impl Iterator<Item = Alternative<'_>> {
+    accept.split(',').map(str::trim).filter(|a| !a.is_empty()).map(Alternative::parse)
+}
+
+/// The first alternative that this server can write.
+///
+/// # Errors
+/// 406 when there is none.
+pub(crate) fn view(accept: Option<&str>) -> Result<View, Status> {
+    let Some(accept) = accept.filter(|a| !a.trim().is_empty()) else { return Ok(View::Full) };
+    alternatives(accept)
+        .filter(Alternative::is_json)
+        .find_map(|a| a.view())
+        .ok_or_else(|| Status::not_acceptable(ACCEPTED))
+}
+
+/// Whether the client wants aggregated discovery, and would rather have it than the plain form.
+pub(crate) fn aggregated_discovery(accept: Option<&str>) -> bool {
+    let wanted = alternatives(accept.unwrap_or_default()).find_map(|a| {
+        if !a.is_json() {
+            return None;
+        }
+        match (a.parameter("g"), a.parameter("v"), a.parameter("as")) {
+            (Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => Some(true),
+            (None, None, None) => Some(false),
+            _ => None,
+        }
+    });
+    wanted.unwrap_or(false)
+}
+
+/// The form of a body.
+///
+/// # Errors
+/// 415 for a form that is not read.
+pub(crate) fn format(content_type: Option<&str>) -> Result<Format, Status> {
+    let media = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match media {
+        "" | "application/json" | "*/*" => Ok(Format::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
+        _ => Err(Status::unsupported_media_type(READ)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_known_alternative_wins() {
+        let check = |accept: &str, expected: Option<View>| assert_eq!(view(Some(accept)).ok(), expected, "{accept}");
+        check("", Some(View::Full));
+        check("*/*", Some(View::Full));
+        check("application/json", Some(View::Full));
+        check("application/vnd.kubernetes.protobuf,application/json", Some(View::Full));
+        check(
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+            Some(View::Table),
+        );
+        check("application/json;as=Table;v=v7;g=meta.k8s.io,application/json", Some(View::Full));
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            Some(View::Metadata),
+        );
+        check("text/html", None);
+        check("application/json;as=Pie;v=v1;g=meta.k8s.io", None);
+    }
+
+    #[test]
+    fn discovery_is_aggregated_on_request() {
+        let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        assert!(aggregated_discovery(Some(&format!("{v2},application/json"))));
+        assert!(!aggregated_discovery(Some(&format!("application/json,{v2}"))));
+        assert!(aggregated_discovery(Some(&format!(
+            "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,{v2}"
+        ))));
+        assert!(!aggregated_discovery(None));
+    }
+}

@@ -1,0 +1,81 @@
+//! Query parameters.
+
+use std::collections::HashMap;
+
+use gantry_api::status::Status;
+use percent_encoding::percent_decode_str;
+
+/// The parameters of a URL, decoded; the first of a repeated one counts, except in [`Query::all`].
+#[derive(Debug, Default)]
+pub(crate) struct Query(HashMap<String, Vec<String>>);
+
+fn decode(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+impl Query {
+    /// Reads the part of a URL after `?`.
+    pub(crate) fn parse(query: &str) -> Self {
+        let mut map: HashMap<String, Vec<String>> = HashMap::new();
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            map.entry(decode(key)).or_default().push(decode(value));
+        }
+        Self(map)
+    }
+
+    /// A parameter, `""` where it is absent.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.get(name).and_then(|v| v.first()).map_or("", String::as_str)
+    }
+
+    /// Whether the parameter was given at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// All values of a repeated parameter.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// A boolean as upstream reads it: given without a value, `1` and `true` are true.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .and_then(|v| v.first())
+            .is_some_and(|v| !matches!(v.as_str(), "0" | "false" | "False" | "F" | "f"))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// 400 when it is not one.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        match self.get(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Status::bad_request(format!(
+                    "invalid parameter {name}: strconv.ParseInt: parsing {text:?}: invalid syntax"
+                ))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query =
+            Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&watch&pretty=false&limit=x&dryRun=All&dryRun=None");
+        assert_eq!(query.get("labelSelector"), "a=b,c in (d)");
+        assert!(query.flag("watch") && !query.flag("pretty") && !query.flag("absent"));
+        assert!(query.number("limit").is_err());
+        assert_eq!(query.number("timeoutSeconds"), Ok(None));
+        assert_eq!(query.all("dryRun").len(), 2);
+    }
+}

@@ -1,0 +1,280 @@
+//! Requests about resources: verbs, options and bodies to calls, results to answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use gantry_api::{Value, kinds};
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::StreamBody;
+use hyper::body::Incoming as HttpBody;
+
+use super::answer;
+use super::handler::{Incoming, read_body};
+use super::query::Query;
+use super::{log, negotiate, watch};
+use crate::app::App;
+use crate::calls::{self, Call, Found};
+use crate::metrics::Labels;
+use crate::pipeline::options::{self, DeleteOptions};
+use crate::pipeline::patch::PatchType;
+use crate::pipeline::read::{ListQuery, Listed};
+use crate::pipeline::selection::Selection;
+use crate::pipeline::{Outcome, Written};
+use crate::request::{FieldValidation, Payload, Target, WriteOptions};
+use crate::route::ResourcePath;
+use crate::server::{Body, Response};
+use crate::view::{Include, ListMeta, Shape, View};
+
+/// Lists are sent in pieces of about this size, made as the client takes them.
+const CHUNK_BYTES: usize = 128 * 1024;
+
+/// Answers a request about a resource.
+///
+/// # Errors
+/// A Status in upstream's words.
+pub(crate) async fn handle(
+    app: &Arc<App>,
+    request: &Incoming,
+    body: HttpBody,
+    path: ResourcePath,
+    labels: &mut Labels,
+) -> Result<Response, Status> {
+    if request.caller.user.is_anonymous() {
+        return Err(Status::unauthorized());
+    }
+    if !kinds::group_versions().iter().any(|(group, _)| *group == path.group) {
+        return Ok(answer::text(404, "404 page not found\n"));
+    }
+    let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
+    let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
+    (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
+    let is_watch = path.watch || request.query.flag("watch");
+    match (request.method.clone(), target.name.is_empty()) {
+        (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,
+        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, &target).await,
+        (Method::GET, _) if is_watch => {
+            "watch".clone_into(&mut labels.verb);
+            watch::start(app, request, &target).await
+        }
+        (Method::GET | Method::HEAD, _) => {
+            "list".clone_into(&mut labels.verb);
+            list(app, request, &target).await
+        }
+        (Method::POST, _) => create(app, request, body, &target).await,
+        (Method::PUT, false) => update(app, request, body, &target).await,
+        (Method::PATCH, false) => patch(app, request, body, &target).await,
+        (Method::DELETE, _) => delete(app, request, body, &target).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// The form that the client asked for.
+///
+/// # Errors
+/// 406, and 400 for an unknown `includeObject`.
+pub(crate) fn shape(app: &App, request: &Incoming) -> Result<Shape, Status> {
+    let accept = request.header(header::ACCEPT);
+    let include = match request.query.get("includeObject") {
+        "" | "Metadata" => Include::Metadata,
+        "None" => Include::None,
+        "Object" => Include::Object,
+        other => return Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+    };
+    Ok(Shape { view: negotiate::view(Some(accept))?, include, now: app.clock.now() })
+}
+
+async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+    let shape = shape(app, request)?;
+    let call = Call { app, caller: &request.caller };
+    let bytes = match call.get(target, request.query.get("resourceVersion")).await? {
+        Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
+        Found::Plain(bytes) => bytes,
+    };
+    Ok(answer::json(200, bytes, request.style))
+}
+
+/// What a list request asks for.
+///
+/// # Errors
+/// 400 for selectors and numbers that cannot be read, 422 for `sendInitialEvents`.
+pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, Status> {
+    if query.has("sendInitialEvents") {
+        let path = gantry_api::field::Path::new("sendInitialEvents");
+        let error = gantry_api::field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]));
+    }
+    let (labels, fields) = (query.get("labelSelector"), query.get("fieldSelector"));
+    Ok(ListQuery {
+        selection: Selection::parse(target.kind, &target.namespace, labels, fields)?,
+        limit: usize::try_from(query.number("limit")?.unwrap_or(0)).unwrap_or(0),
+        continue_token: query.get("continue").to_owned(),
+        resource_version: query.get("resourceVersion").to_owned(),
+        resource_version_match: query.get("resourceVersionMatch").to_owned(),
+    })
+}
+
+async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+    let shape = shape(app, request)?;
+    let query = list_query(&request.query, target)?;
+    let call = Call { app, caller: &request.caller };
+    let listed = call.list(target.kind, &target.namespace, &query).await?;
+    Ok(listed_answer(target, shape, listed, request))
+}
+
+fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incoming) -> Response {
+    let kind = target.kind;
+    let meta =
+        ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
+    let mut head = Some(shape.list_head(kind, &meta));
+    let mut items = listed.items.into_iter().enumerate();
+    let mut ended = false;
+    let mut next_chunk = move || {
+        if ended {
+            return None;
+        }
+        let mut chunk = head.take().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8));
+        while chunk.len() < CHUNK_BYTES {
+            let Some((at, object)) = items.next() else {
+                chunk.extend_from_slice(b"]}");
+                ended = true;
+                break;
+            };
+            if at > 0 {
+                chunk.push(b',');
+            }
+            shape.item(kind, object.encoded(), object.rv(), &mut chunk);
+        }
+        Some(Bytes::from(chunk))
+    };
+    if request.style.pretty || request.style.gzip {
+        let whole: Vec<u8> = std::iter::from_fn(next_chunk).flatten().collect();
+        return answer::json(200, Bytes::from(whole), request.style);
+    }
+    let frames = futures::stream::iter(
+        std::iter::from_fn(move || next_chunk()).map(|b| Ok::<_, std::convert::Infallible>(http_body::Frame::data(b))),
+    );
+    answer::stream("application/json", Body::new(StreamBody::new(frames)))
+}
+
+/// The options of a write, from the query.
+///
+/// # Errors
+/// 422 for values that are not known.
+fn write_options(query: &Query) -> Result<WriteOptions, Status> {
+    let mut dry_run = false;
+    for value in query.all("dryRun") {
+        if value != "All" {
+            let path = gantry_api::field::Path::new("dryRun");
+            let error = gantry_api::field::Error::not_supported(&path, value.as_str(), &["All"]);
+            return Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &[error]));
+        }
+        dry_run = true;
+    }
+    Ok(WriteOptions {
+        dry_run,
+        field_manager: query.get("fieldManager").to_owned(),
+        field_validation: FieldValidation::parse(query.get("fieldValidation"), FieldValidation::Warn)?,
+    })
+}
+
+async fn payload(content_type: &str, body: HttpBody) -> Result<Payload, Status> {
+    let format = negotiate::format(Some(content_type))?;
+    Ok(Payload { bytes: read_body(body).await?, format })
+}
+
+fn written(target: &Target, shape: Shape, written: Written, style: answer::Style) -> Response {
+    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = match written.outcome {
+        Outcome::Object { encoded, revision } => {
+            let bytes = shape.one(target.kind, &encoded, revision);
+            // A dry run has stored nothing, so it shows no version.
+            let bytes = if revision == 0 { without_version(&bytes) } else { bytes };
+            answer::json(code.as_u16(), bytes, style)
+        }
+        Outcome::Plain(bytes) => answer::json(code.as_u16(), bytes, style),
+        Outcome::Status(status) => answer::status(&status, style),
+    };
+    answer::warn(&mut response, &written.warnings);
+    response
+}
+
+fn without_version(bytes: &Bytes) -> Bytes {
+    let Ok(mut object) = serde_json::from_slice::<Value>(bytes) else { return bytes.clone() };
+    gantry_api::value::remove(&mut object, "metadata.resourceVersion");
+    Bytes::from(object.to_string())
+}
+
+async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
+    let call = Call { app, caller: &request.caller };
+    Ok(written(target, shape, call.create(target, &payload, &options).await?, request.style))
+}
+
+async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
+    let call = Call { app, caller: &request.caller };
+    Ok(written(target, shape, call.update(target, &payload, &options).await?, request.style))
+}
+
+async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
+        Ok(kind) => kind,
+        Err(status) => {
+            let mut response = answer::status(&status, request.style);
+            let accepted =
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+            response.headers_mut().insert("accept-patch", HeaderValue::from_static(accepted));
+            return Ok(response);
+        }
+    };
+    let body = read_body(body).await?;
+    let call = Call { app, caller: &request.caller };
+    Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))
+}
+
+/// DeleteOptions of the body, completed by the query.
+fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<DeleteOptions, Status> {
+    let mut found = if body.is_empty() {
+        DeleteOptions::default()
+    } else {
+        let payload = Payload { bytes: body.clone(), format: negotiate::format(Some(content_type))? };
+        DeleteOptions::from_value(&options::decode(&payload)?)?
+    };
+    if let Some(seconds) = query.number("gracePeriodSeconds")? {
+        found.grace_period_seconds = Some(seconds);
+    }
+    match query.get("propagationPolicy") {
+        "" => {}
+        policy => found.propagation = Some(options::propagation(policy)?),
+    }
+    found.dry_run |= write_options(query)?.dry_run;
+    found.checked()
+}
+
+async fn delete(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    let shape = shape(app, request)?;
+    let content_type = request.header(header::CONTENT_TYPE).to_owned();
+    let body = read_body(body).await?;
+    let options = delete_options(&request.query, &body, &content_type)?;
+    let call = Call { app, caller: &request.caller };
+    if !target.name.is_empty() {
+        return Ok(written(target, shape, call.delete(target, &options).await?, request.style));
+    }
+    let query = list_query(&request.query, target)?;
+    let listed = call.delete_collection(target, &query, &options).await?;
+    let whole = Shape { view: View::Full, ..shape };
+    let meta = ListMeta { revision: listed.revision, ..ListMeta::default() };
+    let mut out = whole.list_head(target.kind, &meta);
+    for (at, object) in listed.items.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        whole.item(target.kind, object.encoded(), object.rv(), &mut out);
+    }
+    out.extend_from_slice(b"]}");
+    Ok(answer::json(200, Bytes::from(out), request.style))
+}

@@ -1,0 +1,262 @@
+//! Start and stop: every file and socket is checked before anything is served.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gantry_common::clock::SharedClock;
+use gantry_common::shutdown::Shutdown;
+use gantry_common::task::{Group, OnExit};
+use gantry_store::cache::{self, Cache};
+use gantry_store::{EtcdConfig, EtcdStore, EtcdTls, Store, compact};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::admission::Chain;
+use crate::app::{self, App};
+use crate::auth::authenticator::Authenticator;
+use crate::auth::keys::{self, Keys};
+use crate::auth::token_file::{self, TokenFile};
+use crate::bootstrap;
+use crate::cluster::Lookup;
+use crate::config::Config;
+use crate::event_leases::EventLeases;
+use crate::grpc;
+use crate::metrics::Metrics;
+use crate::normalise::Stored;
+use crate::rbac;
+use crate::rbac::authorizer::Authorizer;
+use crate::server::limits::Limits;
+use crate::server::{listener, tls};
+use crate::sessions::Sessions;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// etcd cannot be used.
+    #[error(
+        "cannot use etcd at {endpoints}: check that it runs and that --etcd-cafile, --etcd-certfile and --etcd-keyfile belong to it"
+    )]
+    Etcd {
+        /// `--etcd-servers`.
+        endpoints: String,
+        /// Why.
+        #[source]
+        source: gantry_store::Error,
+    },
+    /// Only some of the three TLS files for etcd were given.
+    #[error("--etcd-cafile, --etcd-certfile and --etcd-keyfile belong together: give all three or none")]
+    EtcdTlsIncomplete,
+    /// A file cannot be read.
+    #[error("cannot read {path}, which {flag} names")]
+    Read {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The serving certificate or the client CA cannot be used.
+    #[error("cannot set up TLS: check --tls-cert-file, --tls-private-key-file and --client-ca-file")]
+    Tls(#[source] gantry_common::tls::Error),
+    /// The port cannot be had.
+    #[error("cannot open the server's port")]
+    Listen(#[source] listener::Error),
+    /// The static token file is broken.
+    #[error("--token-auth-file {path} cannot be used")]
+    Tokens {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A service-account key cannot be used.
+    #[error("check --service-account-key-file and --service-account-signing-key-file")]
+    Keys(#[source] keys::Error),
+    /// A value of a flag makes no sense.
+    #[error("{flag} {value}: {why}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// What the server is given: tests bring their own.
+pub struct Deps {
+    /// Where objects are.
+    pub store: Arc<dyn Store>,
+    /// Open sockets.
+    pub sockets: Vec<TcpListener>,
+    /// Wall time.
+    pub clock: SharedClock,
+}
+
+/// A server that runs.
+pub struct Running {
+    /// The first address that it listens on.
+    pub address: SocketAddr,
+    app: Arc<App>,
+    group: Group,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until the bootstrap objects are there and every request is served.
+    pub async fn ready(&self) {
+        let mut started = self.app.started.subscribe();
+        // An error means that the server has gone, which the caller sees by its next request.
+        drop(started.wait_for(|done| *done).await);
+    }
+
+    /// Waits until the server has stopped; ask for that by its shutdown signal.
+    pub async fn stopped(self) {
+        if let Err(error) = self.served.await {
+            tracing::error!(%error, "serving ended badly");
+        }
+        bootstrap::kubernetes::leave(&self.app).await;
+        self.group.join().await;
+    }
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let refuse = |flag, value: String, why| Err(Error::Flag { flag, value, why });
+    if config.etcd_prefix != "/registry" {
+        return refuse("--etcd-prefix", config.etcd_prefix.clone(), "this release stores under /registry only");
+    }
+    if config.bind_addresses.is_empty() {
+        return refuse("--bind-address", String::new(), "name at least one address");
+    }
+    if let Some(address) = config.advertise_address.filter(|a| a.is_loopback() || a.is_unspecified()) {
+        return refuse("--advertise-address", address.to_string(), "pods and nodes cannot reach such an address");
+    }
+    if config.service_cluster_ip_range.prefix_len() > 30 || config.service_cluster_ip_range.prefix_len() < 8 {
+        return refuse(
+            "--service-cluster-ip-range",
+            config.service_cluster_ip_range.to_string(),
+            "the range must have between 4 and 2^24 addresses",
+        );
+    }
+    if let Some(unknown) = Chain::unknown(&config.disable_admission_plugins).into_iter().next() {
+        return refuse("--disable-admission-plugins", unknown, "there is no such plugin");
+    }
+    Ok(())
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Read { flag, path: path.to_owned(), source })
+}
+
+async fn connect(config: &Config) -> Result<Arc<dyn Store>, Error> {
+    let mut etcd = EtcdConfig::new(config.etcd_servers.clone());
+    match (&config.etcd_ca_file, &config.etcd_cert_file, &config.etcd_key_file) {
+        (Some(ca), Some(certificate), Some(key)) => {
+            etcd = etcd.with_tls(EtcdTls {
+                ca: read("--etcd-cafile", ca)?,
+                certificate: read("--etcd-certfile", certificate)?,
+                key: read("--etcd-keyfile", key)?,
+            });
+        }
+        (None, None, None) => {}
+        _ => return Err(Error::EtcdTlsIncomplete),
+    }
+    let failed = |source| Error::Etcd { endpoints: config.etcd_servers.join(","), source };
+    let store = EtcdStore::connect(&etcd).await.map_err(failed)?;
+    store.revision().await.map_err(failed)?;
+    Ok(Arc::new(store))
+}
+
+fn tokens(config: &Config) -> Result<TokenFile, Error> {
+    let Some(path) = &config.token_auth_file else { return Ok(TokenFile::default()) };
+    let text = String::from_utf8(read("--token-auth-file", path)?)
+        .map_err(|e| Error::Tokens { path: path.clone(), source: e.into() })?;
+    TokenFile::parse(&text).map_err(|e: token_file::Error| Error::Tokens { path: path.clone(), source: e.into() })
+}
+
+/// Connects to etcd, opens the port and serves until shutdown is asked for; `ready` is called once all is served.
+///
+/// # Errors
+/// What is wrong with the configuration, and what to do about it.
+pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown, ready: impl FnOnce()) -> Result<(), Error> {
+    check(&config)?;
+    let store = connect(&config).await?;
+    let sockets = listener::bind(&config.bind_addresses, config.secure_port).await.map_err(Error::Listen)?;
+    let running = start(config, Deps { store, sockets, clock }, shutdown.clone())?;
+    tokio::select! {
+        () = running.ready() => {
+            info!(address = %running.address, "serving");
+            ready();
+        }
+        () = shutdown.requested() => {}
+    }
+    running.stopped().await;
+    Ok(())
+}
+
+/// Serves with what is given.
+///
+/// # Errors
+/// What is wrong with the configuration, and what to do about it.
+pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Running, Error> {
+    check(&config)?;
+    let Deps { store, sockets, clock } = deps;
+    let address = sockets.first().and_then(|s| s.local_addr().ok()).ok_or_else(|| Error::Flag {
+        flag: "--bind-address",
+        value: String::new(),
+        why: "no socket was opened",
+    })?;
+    config.secure_port = address.port();
+    let signing = config.service_account_signing_key_file.as_deref();
+    let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
+    let tokens = tokens(&config)?;
+    let acceptor =
+        tls::Acceptor::new(&config.tls_cert_file, &config.tls_private_key_file, config.client_ca_file.as_deref())
+            .map_err(Error::Tls)?;
+    let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), Arc::new(Stored), app::views());
+    let lookup = Arc::new(Lookup(cache.clone()));
+    let identity = (config.service_account_issuer.clone(), config.audiences());
+    let app = Arc::new(App {
+        authenticator: Authenticator::new(tokens, keys.clone(), identity, clock.clone(), lookup.clone()),
+        authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
+        admission: Chain::without(&config.disable_admission_plugins),
+        limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
+        keys,
+        clock,
+        cache,
+        metrics: Metrics::default(),
+        event_leases: EventLeases::default(),
+        sessions: Sessions::default(),
+        shutdown: shutdown.clone(),
+        started: watch::Sender::new(false),
+        store: store.clone(),
+        config,
+    });
+    let group = Group::new(shutdown.clone());
+    group.spawn("watch-cache", OnExit::ShutDown, driver.run(shutdown.clone()));
+    group.spawn("compaction", OnExit::ShutDown, compact::run(store, compact::INTERVAL, shutdown.clone()));
+    group.spawn("control", OnExit::ShutDown, control(app.clone()));
+    let grpc = grpc::routes(&app);
+    let serving = listener::serve(app.clone(), grpc, sockets, Arc::new(acceptor), shutdown);
+    let served = gantry_common::task::spawn("serve", serving);
+    Ok(Running { address, app, group, served })
+}
+
+/// What the server keeps by itself, once the cache is filled.
+async fn control(app: Arc<App>) {
+    app.cache.ready().await;
+    rbac::live::rebuild(&app);
+    let roles = rbac::live::run(app.clone());
+    let bootstrap = async {
+        bootstrap::run(app.clone()).await;
+        std::future::pending::<()>().await;
+    };
+    let endpoints = bootstrap::kubernetes::run(app.clone());
+    tokio::join!(roles, bootstrap, endpoints);
+}

@@ -1,0 +1,11 @@
+//! The one TLS port: sockets, handshakes, HTTP/1.1 and HTTP/2, and the split between gRPC and REST.
+
+pub(crate) mod connection;
+pub(crate) mod limits;
+pub(crate) mod listener;
+pub(crate) mod tls;
+
+/// The body of every answer, gRPC or REST.
+pub(crate) type Body = tonic::body::Body;
+/// Every answer.
+pub(crate) type Response = http::Response<Body>;

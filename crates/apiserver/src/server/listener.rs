@@ -1,0 +1,158 @@
+//! Sockets and the accept loop.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_common::shutdown::Shutdown;
+use gantry_common::task;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tracing::{debug, info, warn};
+
+use super::{connection, tls};
+use crate::app::App;
+
+/// Connections open at once, per server.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait after a failed accept (out of file descriptors, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What every connection needs.
+struct Port {
+    app: Arc<App>,
+    grpc: Routes,
+    tls: Arc<tls::Acceptor>,
+    slots: Arc<Semaphore>,
+}
+
+/// A socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Binding failed.
+    #[error("cannot listen on {address}{}", hint(source))]
+    Bind {
+        /// The address and port.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => " (another process has the port: stop it, or choose another --secure-port)",
+        std::io::ErrorKind::AddrNotAvailable => " (no interface has this address: check --bind-address)",
+        std::io::ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        _ => "",
+    }
+}
+
+/// Opens a socket per address; port 0 takes one free port for all of them.
+///
+/// # Errors
+/// When one address or port cannot be had.
+pub async fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Error> {
+    let mut port = port;
+    let mut sockets = Vec::new();
+    for ip in addresses {
+        let address = SocketAddr::new(*ip, port);
+        let socket = TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })?;
+        if let Ok(bound) = socket.local_addr() {
+            port = bound.port();
+        }
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// Serves until shutdown is asked for, then lets open requests end.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    grpc: Routes,
+    sockets: Vec<TcpListener>,
+    tls: Arc<tls::Acceptor>,
+    shutdown: Shutdown,
+) {
+    let port = Arc::new(Port { app: app.clone(), grpc, tls, slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)) });
+    let graceful = Arc::new(GracefulShutdown::new());
+    let mut loops = Vec::new();
+    for socket in sockets {
+        let work = accept_loop(port.clone(), socket, graceful.clone());
+        let shutdown = shutdown.clone();
+        loops.push(task::spawn("accept", async move {
+            tokio::select! {
+                () = work => {}
+                () = shutdown.requested() => {}
+            }
+        }));
+    }
+    for accept in loops {
+        if let Err(error) = accept.await {
+            warn!(%error, "an accept loop failed");
+        }
+    }
+    drain(graceful, app.config.shutdown_grace).await;
+}
+
+async fn drain(graceful: Arc<GracefulShutdown>, grace: Duration) {
+    let open = graceful.count();
+    // Handshakes that are still under way hold a clone; they are cut off by the runtime's end.
+    let Ok(graceful) = Arc::try_unwrap(graceful) else { return };
+    info!(connections = open, "draining");
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        warn!(?grace, "some connections did not end in time and are cut off");
+    }
+}
+
+async fn accept_loop(port: Arc<Port>, socket: TcpListener, graceful: Arc<GracefulShutdown>) {
+    loop {
+        let Ok(slot) = port.slots.clone().acquire_owned().await else { return };
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (port, watcher) = (port.clone(), graceful.watcher());
+        drop(task::spawn("connection", async move {
+            let _slot = slot;
+            if let Some((stream, shown)) = handshake(&port.app, &port.tls, stream, peer).await {
+                let origin = connection::Origin { address: peer, peer: shown };
+                connection::serve(port.app.clone(), port.grpc.clone(), stream, origin, watcher).await;
+            }
+        }));
+    }
+}
+
+async fn handshake(
+    app: &App,
+    tls: &tls::Acceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(tls::Stream, Option<crate::auth::authenticator::Peer>)> {
+    // A server of small messages: never wait for more bytes to fill a packet.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(accepted)) => Some(accepted),
+        Ok(Err(error)) => {
+            app.metrics.tls_failures.add(1);
+            debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            app.metrics.tls_failures.add(1);
+            debug!(%peer, "TLS handshake took too long");
+            None
+        }
+    }
+}

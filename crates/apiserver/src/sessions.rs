@@ -1,0 +1,205 @@
+//! Sessions with nodes: every stream is opened by the node, nothing dials it.
+//!
+//! A node keeps a control stream. To open a session the server sends `Open` over it with an unguessable id; the node
+//! answers with a stream of its own that begins with that id. HTTP/2 flow control then holds per session: a slow
+//! reader fills its own bounded channel and blocks nobody else.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_api::status::Status;
+use gantry_proto::v1::control_command::Command;
+use gantry_proto::v1::open_session::Kind;
+use gantry_proto::v1::session_frame::Frame;
+use gantry_proto::v1::{ControlCommand, LogRequest, OpenSession};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a node may take to open a session.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Commands that may wait for one node.
+const COMMANDS: usize = 64;
+/// Frames of one session that may wait for its reader.
+const FRAMES: usize = 8;
+/// Sessions that wait for their node at once.
+const PENDING_MAX: usize = 1024;
+
+/// What a session brings.
+pub(crate) type Received = Result<Bytes, Status>;
+
+struct Control {
+    /// Tells a newer stream of the same node from an older one.
+    generation: u64,
+    commands: mpsc::Sender<ControlCommand>,
+}
+
+struct Pending {
+    node: String,
+    opened: oneshot::Sender<Result<mpsc::Receiver<Received>, Status>>,
+}
+
+/// All control streams and sessions of this server.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    next: AtomicU64,
+    controls: Mutex<HashMap<String, Control>>,
+    pending: Mutex<HashMap<String, Pending>>,
+}
+
+fn unavailable(node: &str, why: &str) -> Status {
+    Status::unavailable(format!("node {node:?} cannot be reached: {why}")).retry_after(1)
+}
+
+impl Sessions {
+    /// Takes a node's control stream; an older one of the same node is replaced.
+    pub(crate) fn register(&self, node: &str) -> (u64, mpsc::Receiver<ControlCommand>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let generation = self.next.fetch_add(1, Ordering::Relaxed);
+        self.controls.lock().insert(node.to_owned(), Control { generation, commands });
+        (generation, receiver)
+    }
+
+    /// Forgets a control stream, unless a newer one has taken its place.
+    pub(crate) fn unregister(&self, node: &str, generation: u64) {
+        let mut controls = self.controls.lock();
+        if controls.get(node).is_some_and(|c| c.generation == generation) {
+            controls.remove(node);
+        }
+    }
+
+    /// Opens a log session on a node.
+    ///
+    /// # Errors
+    /// 503 when the node has no stream here or does not answer, and what the node says.
+    pub(crate) async fn open_log(&self, node: &str, request: LogRequest) -> Result<mpsc::Receiver<Received>, Status> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
+        let commands = commands.ok_or_else(|| unavailable(node, "its kubelet has no stream to this API server"))?;
+        let (opened, answer) = oneshot::channel();
+        {
+            let mut pending = self.pending.lock();
+            if pending.len() >= PENDING_MAX {
+                return Err(Status::too_many_requests("too many sessions wait for their nodes", 1));
+            }
+            pending.insert(id.clone(), Pending { node: node.to_owned(), opened });
+        }
+        let waiting = Waiting { sessions: self, id: &id };
+        let open = OpenSession { session: id.clone(), kind: Some(Kind::Log(request)) };
+        let command = ControlCommand { command: Some(Command::Open(open)) };
+        commands.try_send(command).map_err(|_| unavailable(node, "its control stream is full or gone"))?;
+        let answer = tokio::time::timeout(OPEN_TIMEOUT, answer).await;
+        drop(waiting);
+        match answer {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) => Err(unavailable(node, "its control stream ended")),
+            Err(_) => Err(unavailable(node, &format!("it did not open the session within {OPEN_TIMEOUT:?}"))),
+        }
+    }
+
+    /// A node's stream for a session that was opened for it; gives the end to write what arrives to.
+    ///
+    /// # Errors
+    /// 403 for a session that was not opened for this node, or that nobody waits for any more.
+    pub(crate) fn accept(&self, id: &str, node: &str) -> Result<mpsc::Sender<Received>, Status> {
+        let pending = self.take(id, node)?;
+        let (sender, receiver) = mpsc::channel(FRAMES);
+        pending.opened.send(Ok(receiver)).map_err(|_| refused(id))?;
+        Ok(sender)
+    }
+
+    /// A node says that it cannot open a session.
+    pub(crate) fn failed(&self, id: &str, node: &str, status: Status) {
+        if let Ok(pending) = self.take(id, node) {
+            // Whoever waited may be gone.
+            drop(pending.opened.send(Err(status)));
+        }
+    }
+
+    fn take(&self, id: &str, node: &str) -> Result<Pending, Status> {
+        let mut pending = self.pending.lock();
+        if pending.get(id).is_none_or(|p| p.node != node) {
+            return Err(refused(id));
+        }
+        pending.remove(id).ok_or_else(|| refused(id))
+    }
+}
+
+fn refused(id: &str) -> Status {
+    Status::forbidden("", "", "", &format!("session {id:?} was not opened for this node, or has ended"))
+}
+
+/// Takes the entry out when the opener stops waiting.
+struct Waiting<'a> {
+    sessions: &'a Sessions,
+    id: &'a str,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.sessions.pending.lock().remove(self.id);
+    }
+}
+
+/// What a frame of the node means for the reader; `None` ends the session well.
+pub(crate) fn received(frame: Option<Frame>) -> Option<Received> {
+    match frame? {
+        Frame::Hello(_) => Some(Err(Status::bad_request("a session says hello once"))),
+        Frame::Data(bytes) => Some(Ok(bytes)),
+        Frame::Status(bytes) => match serde_json::from_slice::<Status>(&bytes) {
+            Ok(status) if status.status == "Success" => None,
+            Ok(status) => Some(Err(status)),
+            Err(error) => {
+                Some(Err(Status::internal(format!("the node ended the session with an unreadable status: {error}"))))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    async fn opened(
+        sessions: &Arc<Sessions>,
+    ) -> (tokio::task::JoinHandle<Result<mpsc::Receiver<Received>, Status>>, String) {
+        let (_, mut commands) = sessions.register("n1");
+        let asking = sessions.clone();
+        let open =
+            gantry_common::task::spawn("open", async move { asking.open_log("n1", LogRequest::default()).await });
+        let command = commands.recv().await.expect("a command");
+        let Some(Command::Open(open_session)) = command.command else { panic!("an open command") };
+        (open, open_session.session)
+    }
+
+    #[tokio::test]
+    async fn only_the_node_that_was_asked_may_answer() {
+        let sessions = Arc::new(Sessions::default());
+        let (open, id) = opened(&sessions).await;
+        assert_eq!(sessions.accept(&id, "n2").expect_err("another node").code, 403);
+        let sender = sessions.accept(&id, "n1").expect("the node");
+        assert!(sessions.accept(&id, "n1").is_err(), "a session is answered once");
+        sender.send(Ok(Bytes::from_static(b"line"))).await.expect("room");
+        let mut reader = open.await.expect("no panic").expect("opened");
+        assert_eq!(reader.recv().await, Some(Ok(Bytes::from_static(b"line"))));
+        drop(reader);
+        assert!(sender.is_closed(), "a reader that left is seen by the node's side");
+    }
+
+    #[tokio::test]
+    async fn a_node_without_a_stream_is_unavailable() {
+        let status = Sessions::default().open_log("n9", LogRequest::default()).await.expect_err("no stream");
+        assert_eq!((status.code, status.details.map(|d| d.retry_after_seconds)), (503, Some(1)));
+    }
+
+    #[tokio::test]
+    async fn a_node_may_refuse() {
+        let sessions = Arc::new(Sessions::default());
+        let (open, id) = opened(&sessions).await;
+        sessions.failed(&id, "n1", Status::bad_request("no such container"));
+        assert_eq!(open.await.expect("no panic").expect_err("refused").message, "no such container");
+    }
+}

@@ -1,0 +1,183 @@
+//! A whole API server in process for tests: port 0, an in-memory store, a CA of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gantry_common::clock::{self, SharedClock};
+use gantry_common::shutdown::Shutdown;
+use gantry_store::{MemoryStore, Store};
+
+use crate::config::Config;
+use crate::run::{self, Deps, Running};
+use crate::server::listener;
+
+mod pki;
+
+pub use pki::{Identity, Pki};
+
+/// A server that runs until it is dropped or stopped.
+pub struct TestServer {
+    running: Option<Running>,
+    shutdown: Shutdown,
+    pki: Pki,
+    folder: PathBuf,
+    store: Arc<dyn Store>,
+}
+
+/// What a test server is made of.
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    clock: SharedClock,
+    configure: Box<dyn FnOnce(&mut Config) + Send>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { store: None, clock: clock::system(), configure: Box::new(|_| {}) }
+    }
+}
+
+impl Builder {
+    /// Uses this store.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Uses this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Changes the configuration.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        self.configure = Box::new(change);
+        self
+    }
+
+    /// Starts the server and waits until it serves everything. Its files are below `folder`.
+    ///
+    /// # Errors
+    /// What [`run::start`] says.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub async fn start(self, folder: &Path) -> Result<TestServer, run::Error> {
+        gantry_common::tls::install_provider();
+        let pki = Pki::new();
+        let mut config = configuration(&pki, folder);
+        (self.configure)(&mut config);
+        let shutdown = Shutdown::new();
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sockets = listener::bind(&config.bind_addresses, config.secure_port).await.map_err(run::Error::Listen)?;
+        let deps = Deps { store: store.clone(), sockets, clock: self.clock };
+        let running = run::start(config, deps, shutdown.clone())?;
+        running.ready().await;
+        Ok(TestServer { running: Some(running), shutdown, pki, folder: folder.to_owned(), store })
+    }
+}
+
+fn configuration(pki: &Pki, folder: &Path) -> Config {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("the test's folder can be written");
+        path
+    };
+    let serving = pki.serving();
+    let signing = write("sa.key", &pki.signing_key_pem());
+    Config {
+        etcd_servers: Vec::new(),
+        etcd_ca_file: None,
+        etcd_cert_file: None,
+        etcd_key_file: None,
+        etcd_prefix: "/registry".to_owned(),
+        secure_port: 0,
+        bind_addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
+        advertise_address: None,
+        tls_cert_file: write("server.crt", &serving.cert_pem),
+        tls_private_key_file: write("server.key", &serving.key_pem),
+        client_ca_file: Some(write("ca.crt", &pki.ca_pem())),
+        token_auth_file: None,
+        service_account_issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+        service_account_key_files: Vec::new(),
+        service_account_signing_key_file: Some(signing),
+        api_audiences: Vec::new(),
+        service_cluster_ip_range: "10.96.0.0/16".parse().expect("a network"),
+        service_node_port_range: "30000-32767".parse().expect("a range"),
+        authorization_mode: vec![crate::AuthorizationMode::Node, crate::AuthorizationMode::Rbac],
+        event_ttl: std::time::Duration::from_secs(3600),
+        max_requests_inflight: 400,
+        max_mutating_requests_inflight: 200,
+        min_request_timeout_seconds: 1800,
+        shutdown_grace: std::time::Duration::from_secs(2),
+        disable_admission_plugins: Vec::new(),
+    }
+}
+
+impl TestServer {
+    /// A server with everything as it usually is.
+    ///
+    /// # Errors
+    /// What [`run::start`] says.
+    pub async fn start(folder: &Path) -> Result<Self, run::Error> {
+        Builder::default().start(folder).await
+    }
+
+    /// `https://127.0.0.1:<port>`.
+    ///
+    /// # Panics
+    /// After [`TestServer::stop`].
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.running.as_ref().expect("the server runs").address)
+    }
+
+    /// The CA of the serving certificate, PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> String {
+        self.pki.ca_pem()
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// A client certificate for a user and its groups.
+    #[must_use]
+    pub fn identity(&self, user: &str, groups: &[&str]) -> Identity {
+        self.pki.client(user, groups)
+    }
+
+    /// Writes a kubeconfig for a user; returns its path.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    #[must_use]
+    pub fn kubeconfig(&self, user: &str, groups: &[&str]) -> PathBuf {
+        let identity = self.identity(user, groups);
+        let path = self.folder.join(format!("{}.kubeconfig", user.replace([':', '/'], "-")));
+        let text = pki::kubeconfig(&self.url(), &self.ca_pem(), &identity);
+        std::fs::write(&path, text).expect("the test's folder can be written");
+        path
+    }
+
+    /// Stops the server and waits for its end.
+    pub async fn stop(mut self) {
+        self.shutdown.trigger();
+        if let Some(running) = self.running.take() {
+            running.stopped().await;
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}

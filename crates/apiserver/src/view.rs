@@ -1,0 +1,240 @@
+//! The forms in which objects are shown: as they are, their metadata alone, or rows of a Table.
+
+use bytes::{BufMut, Bytes};
+use gantry_api::Value;
+use gantry_api::kinds::KindInfo;
+use gantry_store::encoded::Encoded;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::registry::{self, Column};
+
+/// What the client wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    Full,
+    Metadata,
+    Table,
+}
+
+/// What each row of a Table carries beside its cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+/// How to show objects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) view: View,
+    pub(crate) include: Include,
+    pub(crate) now: Timestamp,
+}
+
+/// The metadata of a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListMeta {
+    pub(crate) revision: u64,
+    pub(crate) continue_token: String,
+    pub(crate) remaining: Option<usize>,
+}
+
+impl ListMeta {
+    fn json(&self) -> Value {
+        let mut meta = json!({"resourceVersion": self.revision.to_string()});
+        if !self.continue_token.is_empty() {
+            meta["continue"] = self.continue_token.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            meta["remainingItemCount"] = remaining.into();
+        }
+        meta
+    }
+}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+fn column(column: &Column) -> Value {
+    json!({
+        "name": column.name,
+        "type": column.kind,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    })
+}
+
+/// `PartialObjectMetadata` of an object.
+fn partial(object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    let whole = object.to_bytes(revision);
+    // A stored object always has metadata: `Encoded` was made of it.
+    let metadata = serde_json::from_slice::<Outer<'_>>(&whole).map_or("{}", |o| o.metadata.get());
+    out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+    out.put_slice(metadata.as_bytes());
+    out.put_slice(b"}");
+}
+
+impl Shape {
+    /// One object, as a GET answers it.
+    pub(crate) fn one(&self, kind: &KindInfo, object: &Encoded, revision: u64) -> Bytes {
+        match self.view {
+            View::Table => {
+                let meta = ListMeta { revision, ..ListMeta::default() };
+                let mut out = self.table_head(kind, &meta, true);
+                self.item(kind, object, revision, &mut out);
+                out.put_slice(b"]}");
+                Bytes::from(out)
+            }
+            View::Full => object.to_bytes(revision),
+            View::Metadata => {
+                let mut out = Vec::with_capacity(1024);
+                partial(object, revision, &mut out);
+                Bytes::from(out)
+            }
+        }
+    }
+
+    /// The object of a watch event. In a Table only the first event has columns.
+    pub(crate) fn event(&self, kind: &KindInfo, object: &Encoded, revision: u64, first: bool, out: &mut Vec<u8>) {
+        match self.view {
+            View::Full => object.write(revision, out),
+            View::Metadata => partial(object, revision, out),
+            View::Table => {
+                out.extend(self.table_head(kind, &ListMeta { revision, ..ListMeta::default() }, first));
+                self.item(kind, object, revision, out);
+                out.put_slice(b"]}");
+            }
+        }
+    }
+
+    /// The object of a BOOKMARK.
+    pub(crate) fn bookmark(&self, kind: &KindInfo, revision: u64, initial_end: bool) -> Value {
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        match self.view {
+            View::Full => json!({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}),
+            View::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            View::Table => {
+                let object =
+                    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+                let cells = vec![Value::Null; registry::strategy(kind).columns().len()];
+                json!({
+                    "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()},
+                    "columnDefinitions": [], "rows": [{"cells": cells, "object": object}],
+                })
+            }
+        }
+    }
+
+    /// A list up to its first item.
+    pub(crate) fn list_head(&self, kind: &KindInfo, meta: &ListMeta) -> Vec<u8> {
+        match self.view {
+            View::Table => self.table_head(kind, meta, true),
+            View::Full => list_head(&kind.list_kind(), &kind.api_version, meta),
+            View::Metadata => list_head("PartialObjectMetadataList", "meta.k8s.io/v1", meta),
+        }
+    }
+
+    fn table_head(&self, kind: &KindInfo, meta: &ListMeta, with_columns: bool) -> Vec<u8> {
+        let columns: Vec<Value> =
+            if with_columns { registry::strategy(kind).columns().iter().map(column).collect() } else { Vec::new() };
+        format!(
+            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"columnDefinitions\":{},\"rows\":[",
+            meta.json(),
+            Value::from(columns)
+        )
+        .into_bytes()
+    }
+
+    /// One item of a list.
+    pub(crate) fn item(&self, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+        match self.view {
+            View::Full => object.write(revision, out),
+            View::Metadata => partial(object, revision, out),
+            View::Table => self.row(kind, object, revision, out),
+        }
+    }
+
+    fn row(&self, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+        let value: Value = serde_json::from_slice(object.json()).unwrap_or_default();
+        let row = registry::strategy(kind).row(&value, self.now);
+        out.put_slice(b"{\"cells\":");
+        out.put_slice(Value::from(row.cells).to_string().as_bytes());
+        if !row.conditions.is_empty() {
+            out.put_slice(b",\"conditions\":");
+            out.put_slice(Value::from(row.conditions).to_string().as_bytes());
+        }
+        match self.include {
+            Include::None => {}
+            Include::Metadata => {
+                out.put_slice(b",\"object\":");
+                partial(object, revision, out);
+            }
+            Include::Object => {
+                out.put_slice(b",\"object\":");
+                object.write(revision, out);
+            }
+        }
+        out.put_slice(b"}");
+    }
+}
+
+fn list_head(kind: &str, api_version: &str, meta: &ListMeta) -> Vec<u8> {
+    format!("{{\"kind\":{kind:?},\"apiVersion\":{api_version:?},\"metadata\":{},\"items\":[", meta.json()).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_api::kinds;
+
+    use super::*;
+
+    fn shape(view: View) -> Shape {
+        Shape { view, include: Include::Metadata, now: Timestamp::UNIX_EPOCH }
+    }
+
+    fn encoded() -> Encoded {
+        let bytes =
+            br#"{"apiVersion":"v1","data":{"a":"b"},"kind":"ConfigMap","metadata":{"name":"c","namespace":"n"}}"#;
+        Encoded::from_json(bytes, 5).expect("valid")
+    }
+
+    #[test]
+    fn one_object_in_each_form() {
+        let kind = kinds::by_resource("", "v1", "configmaps").expect("served");
+        let parse = |view| serde_json::from_slice::<Value>(&shape(view).one(kind, &encoded(), 7)).expect("JSON");
+        assert_eq!(parse(View::Full)["metadata"]["resourceVersion"], "7");
+        assert_eq!(parse(View::Metadata)["kind"], "PartialObjectMetadata");
+        assert!(parse(View::Metadata).get("data").is_none());
+        let table = parse(View::Table);
+        assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "c");
+        assert_eq!(table["columnDefinitions"][0]["name"], "Name");
+        assert_eq!(table["rows"][0]["cells"][0], "c");
+    }
+
+    #[test]
+    fn lists_are_concatenations() {
+        let kind = kinds::by_resource("", "v1", "configmaps").expect("served");
+        let shape = shape(View::Full);
+        let meta = ListMeta { revision: 9, continue_token: "t".to_owned(), remaining: Some(3) };
+        let mut out = shape.list_head(kind, &meta);
+        shape.item(kind, &encoded(), 5, &mut out);
+        out.extend(b"]}");
+        let list: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(list["kind"], "ConfigMapList");
+        assert_eq!(list["metadata"], json!({"resourceVersion": "9", "continue": "t", "remainingItemCount": 3}));
+        assert_eq!(list["items"][0]["metadata"]["resourceVersion"], "5");
+    }
+}
