@@ -1,3 +1,12 @@
 //! The gantry-kubelet daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let config = gantry_kubelet::Config::parse();
+    gantry_common::daemon::main("gantry-kubelet", &config.common.clone(), |context| {
+        gantry_kubelet::run(config, context)
+    })
+}

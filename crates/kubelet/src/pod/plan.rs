@@ -179,3 +179,16 @@ fn policy(s: &Snapshot<'_>, kind: Kind) -> RestartPolicy {
         (_, policy) => policy,
     }
 }
+
+/// A container whose restart is being held back, and how often it was started.
+pub(crate) fn held_back(s: &Snapshot<'_>) -> Option<(String, u32)> {
+    if s.local.ending.is_some() {
+        return None;
+    }
+    super::containers(s.pod).find_map(|(kind, spec)| {
+        let latest = s.latest(&spec.name)?;
+        let exit = latest.exit().filter(|exit| policy(s, kind).restarts(exit.code))?;
+        let until = s.local.backoffs.get(&spec.name)?.until(exit.finished)?;
+        (s.now < until).then(|| (spec.name.clone(), latest.attempt))
+    })
+}

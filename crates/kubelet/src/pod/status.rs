@@ -4,7 +4,7 @@
 mod tests;
 
 use k8s_openapi::{
-    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    api::core::v1::{HostIP, PodIP, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -134,18 +134,5 @@ fn decide(counts: &Counts, policy: RestartPolicy, ending: bool) -> &'static str 
         _ if all_succeeded => "Succeeded",
         RestartPolicy::Never => "Failed",
         RestartPolicy::OnFailure => "Running",
-    }
-}
-
-/// The status that a pod gets which this node cannot run.
-pub(crate) fn rejected(pod: &Pod, now: jiff::Timestamp, reason: &str, message: &str) -> PodStatus {
-    let old = pod.status.clone().unwrap_or_default();
-    PodStatus {
-        phase: Some("Failed".to_owned()),
-        reason: Some(reason.to_owned()),
-        message: Some(message.to_owned()),
-        start_time: old.start_time.clone().or(Some(Time(whole_seconds(now)))),
-        observed_generation: pod.metadata.generation.or(old.observed_generation),
-        ..old
     }
 }

@@ -115,7 +115,7 @@ fn restarts_follow_policy_and_backoff() {
     let backoff = crate::pod::backoff::Backoff::next(None, at(0));
     let mut local = ready();
     local.backoffs.insert("app".into(), backoff);
-    let mut case = |policy: &str, code, now, actions: &[Action], wake| {
+    let case = |policy: &str, code, now, actions: &[Action], wake| {
         let pod = pod(json!({"restartPolicy": policy}));
         check(&pod, &[sandbox(true), made(&pod, "app", 3, exited(code, 6))], &local, now, actions, wake);
     };

@@ -1,5 +1,6 @@
 //! Tables for the status.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::*;

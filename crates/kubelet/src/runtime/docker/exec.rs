@@ -48,7 +48,7 @@ async fn kill(docker: &Docker, client: &bollard::Docker, exec: &str) -> Result<(
     let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
     if let (Some(true), Some(pid)) = (state.running, pid) {
         // It may have ended meanwhile; then there is nothing to kill.
-        drop(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL));
+        let _ended = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
     Ok(())
 }

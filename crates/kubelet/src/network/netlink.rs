@@ -1,0 +1,250 @@
+//! Links, addresses, neighbours and routes through rtnetlink: in the node's namespace, and in a pod's on a thread of its own.
+
+use std::{
+    fs::File,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsRawFd,
+};
+
+use futures::{StreamExt, TryStreamExt};
+use gantry_common::task;
+use ipnet::Ipv4Net;
+use rtnetlink::{
+    Handle, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::{
+        address::AddressAttribute,
+        link::{LinkAttribute, LinkMessage},
+        neighbour::NeighbourState,
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    },
+};
+
+use super::Error;
+
+/// The gateway that every pod sees; it exists in no network.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// Marks the routes to other nodes as ours, in the kernel's routing table.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(103);
+/// The kernel's "no such device".
+const ENODEV: i32 = 19;
+
+type Result<T> = std::result::Result<T, Error>;
+
+fn failed<E: std::error::Error + Send + Sync + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
+    let what = what.into();
+    move |source| Error::Kernel { what, source: Box::new(source) }
+}
+
+/// A route to another node's pods; `via` is `None` for the own range, whose unused addresses are unreachable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PeerRoute {
+    pub(super) to: Ipv4Net,
+    pub(super) via: Option<Ipv4Addr>,
+}
+
+/// The kernel's network configuration in the namespace that it was opened in.
+#[derive(Clone)]
+pub(super) struct Netlink {
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Opens a socket in the present namespace. Must be called inside a runtime.
+    pub(super) fn open() -> Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
+        task::spawn("netlink", connection);
+        Ok(Self { handle })
+    }
+
+    async fn link(&self, name: &str) -> Result<Option<LinkMessage>> {
+        let mut links = self.handle.link().get().match_name(name.to_owned()).execute().boxed();
+        match links.try_next().await {
+            Ok(link) => Ok(link),
+            Err(rtnetlink::Error::NetlinkError(e)) if e.raw_code().abs() == ENODEV => Ok(None),
+            Err(error) => Err(failed(format!("look for the link {name}"))(error)),
+        }
+    }
+
+    async fn existing(&self, name: &str) -> Result<LinkMessage> {
+        let found = self.link(name).await?;
+        found.ok_or_else(|| failed(format!("find the link {name}"))(std::io::Error::from_raw_os_error(ENODEV)))
+    }
+
+    /// Deletes a link (and its other end); one that is gone is no error.
+    pub(super) async fn delete_link(&self, name: &str) -> Result<()> {
+        match self.link(name).await? {
+            Some(link) => {
+                let deleted = self.handle.link().del(link.header.index).execute().await;
+                deleted.map_err(failed(format!("delete the link {name}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the pair and returns the hardware address of the node's end.
+    pub(super) async fn create_pair(&self, node_end: &str, pod_end: &str, mtu: u32) -> Result<Vec<u8>> {
+        let made = self.handle.link().add(LinkVeth::new(node_end, pod_end).mtu(mtu).build()).execute().await;
+        made.map_err(failed(format!("make the link {node_end}")))?;
+        let link = self.existing(node_end).await?;
+        let address = link.attributes.iter().find_map(|a| match a {
+            LinkAttribute::Address(bytes) => Some(bytes.clone()),
+            _ => None,
+        });
+        address.ok_or_else(|| failed(format!("read the hardware address of {node_end}"))(std::io::Error::other("none")))
+    }
+
+    /// Moves a link into a pod's namespace as `eth0`.
+    pub(super) async fn move_into(&self, name: &str, namespace: &File) -> Result<()> {
+        let link = self.existing(name).await?;
+        let message =
+            LinkUnspec::new_with_index(link.header.index).name("eth0").setns_by_fd(namespace.as_raw_fd()).build();
+        let moved = self.handle.link().set(message).execute().await;
+        moved.map_err(failed(format!("move the link {name} into the pod's namespace")))
+    }
+
+    async fn up(&self, name: &str) -> Result<u32> {
+        let index = self.existing(name).await?.header.index;
+        let set = self.handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await;
+        set.map_err(failed(format!("bring the link {name} up")))?;
+        Ok(index)
+    }
+
+    async fn replace_route(&self, what: String, route: RouteMessage) -> Result<()> {
+        self.handle.route().add(route).replace().execute().await.map_err(failed(what))
+    }
+
+    /// Brings the node's end up and leads the pod's address to it.
+    pub(super) async fn attach_node_end(&self, name: &str, ip: Ipv4Addr) -> Result<()> {
+        let index = self.up(name).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(ip, 32)
+            .output_interface(index)
+            .scope(RouteScope::Link)
+            .build();
+        self.replace_route(format!("add the route to {ip} through {name}"), route).await
+    }
+
+    /// Inside the pod: address, gateway by hand, default route.
+    pub(super) async fn attach_pod_end(&self, ip: Ipv4Addr, node_hardware: &[u8]) -> Result<()> {
+        self.up("lo").await?;
+        let index = self.existing("eth0").await?.header.index;
+        let added = self.handle.address().add(index, IpAddr::V4(ip), 32).replace().execute().await;
+        added.map_err(failed(format!("give the pod its address {ip}")))?;
+        self.up("eth0").await?;
+        let neighbour = self.handle.neighbours().add(index, IpAddr::V4(GATEWAY)).state(NeighbourState::Permanent);
+        let entered = neighbour.link_layer_address(node_hardware).replace().execute().await;
+        entered.map_err(failed("enter the pod's gateway as a neighbour"))?;
+        let to_gateway = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(GATEWAY, 32)
+            .output_interface(index)
+            .scope(RouteScope::Link)
+            .build();
+        self.replace_route("add the pod's route to its gateway".to_owned(), to_gateway).await?;
+        let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY).output_interface(index).onlink().build();
+        self.replace_route("add the pod's default route".to_owned(), default).await
+    }
+
+    /// The MTU of the link that has the node's address.
+    pub(super) async fn mtu_of(&self, address: Ipv4Addr) -> Result<Option<u32>> {
+        let mut all = self.handle.address().get().set_address_filter(IpAddr::V4(address)).execute().boxed();
+        let what = || format!("look for the link with the node's address {address}");
+        let holds = |attributes: &[AddressAttribute]| {
+            attributes.iter().any(|a| matches!(a, AddressAttribute::Address(IpAddr::V4(ip)) if *ip == address))
+        };
+        let mut index = None;
+        while let Some(message) = all.try_next().await.map_err(failed(what()))? {
+            if holds(&message.attributes) {
+                index = Some(message.header.index);
+            }
+        }
+        let Some(index) = index else { return Ok(None) };
+        let mut links = self.handle.link().get().match_index(index).execute().boxed();
+        let link = links.try_next().await.map_err(failed(what()))?;
+        Ok(link.and_then(|link| {
+            link.attributes.iter().find_map(|a| if let LinkAttribute::Mtu(mtu) = a { Some(*mtu) } else { None })
+        }))
+    }
+
+    /// Our routes to pod ranges.
+    async fn peer_routes(&self) -> Result<Vec<(PeerRoute, RouteMessage)>> {
+        let mut all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute().boxed();
+        let mut found = Vec::new();
+        while let Some(route) = all.try_next().await.map_err(failed("list routes"))? {
+            if route.header.protocol == PROTOCOL
+                && let Some(known) = peer_route(&route)
+            {
+                found.push((known, route));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes our routes to pod ranges be exactly `wanted`. A peer that cannot be reached directly fails alone.
+    pub(super) async fn set_peer_routes(&self, wanted: &[PeerRoute]) -> Result<()> {
+        let present = self.peer_routes().await?;
+        let mut result = Ok(());
+        for (_, message) in present.iter().filter(|(route, _)| !wanted.contains(route)) {
+            let deleted = self.handle.route().del(message.clone()).execute().await;
+            result = result.and(deleted.map_err(failed("delete the route to a node that is gone")));
+        }
+        for route in wanted.iter().filter(|route| !present.iter().any(|(known, _)| known == *route)) {
+            let builder = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(route.to.network(), route.to.prefix_len())
+                .protocol(PROTOCOL);
+            let message = match route.via {
+                Some(via) => builder.gateway(via).build(),
+                None => builder.kind(RouteType::Unreachable).build(),
+            };
+            let what = match route.via {
+                Some(via) => format!(
+                    "add the route to the pods {} of the node {via} (is it on the same network segment?)",
+                    route.to
+                ),
+                None => format!("add the route for the node's own pods {}", route.to),
+            };
+            result = result.and(self.replace_route(what, message).await);
+        }
+        result
+    }
+}
+
+fn peer_route(route: &RouteMessage) -> Option<PeerRoute> {
+    let mut to = None;
+    let mut via = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => {
+                to = Ipv4Net::new(*ip, route.header.destination_prefix_length).ok();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet(ip)) => via = Some(*ip),
+            _ => {}
+        }
+    }
+    Some(PeerRoute { to: to?, via })
+}
+
+/// Runs `work` with a socket inside another network namespace. Only a thread that ends afterwards may change its
+/// namespace: one of the runtime's threads would take other tasks along.
+pub(super) async fn inside<F, Fut>(namespace: File, work: F) -> Result<()>
+where
+    F: FnOnce(Netlink) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<()>>,
+{
+    let (done, result) = tokio::sync::oneshot::channel();
+    let body = move || {
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+            .map_err(failed("enter the pod's network namespace"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(failed("start a runtime in the pod's network namespace"))?;
+        runtime.block_on(async { work(Netlink::open()?).await })
+    };
+    let spawned = std::thread::Builder::new().name("pod-netns".to_owned()).spawn(move || {
+        // The caller may have been cancelled; the work is done all the same.
+        drop(done.send(body()));
+    });
+    spawned.map_err(failed("start a thread for the pod's network namespace"))?;
+    match result.await {
+        Ok(result) => result,
+        Err(error) => Err(failed("configure the pod's network namespace")(error)),
+    }
+}

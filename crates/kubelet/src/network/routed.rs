@@ -1,0 +1,156 @@
+//! The real network: the address table, the kernel's links and routes, and the packet rules, put together.
+
+use std::{fs::File, net::Ipv4Addr, path::Path};
+
+use ipnet::Ipv4Net;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Error, Peer, PodNetwork, firewall,
+    ipam::Ipam,
+    netlink::{self, Netlink, PeerRoute},
+};
+
+/// Used where the node's link does not tell.
+const DEFAULT_MTU: u32 = 1500;
+
+/// A routed veth per pod.
+pub struct Routed {
+    node: Ipv4Addr,
+    kernel: Netlink,
+    ipam: Mutex<Ipam>,
+    loaded: tokio::sync::Mutex<Option<String>>,
+}
+
+impl Routed {
+    /// The network of the node with this address; the table of addresses lies in `root`. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the kernel's settings cannot be made.
+    pub fn open(root: &Path, node: Ipv4Addr) -> Result<Self, Error> {
+        settings()?;
+        let ipam = Ipam::open(&root.join("pod-addresses.json"));
+        Ok(Self { node, kernel: Netlink::open()?, ipam: Mutex::new(ipam), loaded: tokio::sync::Mutex::new(None) })
+    }
+
+    async fn build(&self, uid: &str, ip: Ipv4Addr, pid: u32) -> Result<(), Error> {
+        let (node_end, pod_end) = names(uid);
+        let path = format!("/proc/{pid}/ns/net");
+        let namespace = File::open(&path)
+            .map_err(|e| Error::kernel(format!("open the pod's network namespace {path}"))(Box::new(e)))?;
+        // Left over from an earlier sandbox, or from an attempt that did not come to its end.
+        self.kernel.delete_link(&node_end).await?;
+        let mtu = self.kernel.mtu_of(self.node).await?.unwrap_or(DEFAULT_MTU);
+        let hardware = self.kernel.create_pair(&node_end, &pod_end, mtu).await?;
+        self.kernel.move_into(&pod_end, &namespace).await?;
+        netlink::inside(namespace, move |inside| async move { inside.attach_pod_end(ip, &hardware).await }).await?;
+        self.kernel.attach_node_end(&node_end, ip).await
+    }
+}
+
+/// The names of both ends: from the UID, so that they are found again.
+fn names(uid: &str) -> (String, String) {
+    let digest: String = Sha256::digest(uid.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    (format!("gtp{digest}"), format!("gtx{digest}"))
+}
+
+/// What the node's namespace needs for routing pods. `all` and `default` are set explicitly: distributions differ.
+fn settings() -> Result<(), Error> {
+    let base = "/proc/sys/net/ipv4";
+    for (name, value) in [
+        ("ip_forward", "1"),
+        ("conf/all/rp_filter", "0"),
+        ("conf/default/rp_filter", "0"),
+        ("conf/all/send_redirects", "0"),
+    ] {
+        let path = format!("{base}/{name}");
+        let present = std::fs::read_to_string(&path).unwrap_or_default();
+        if present.trim() != value {
+            std::fs::write(&path, value).map_err(|e| Error::kernel(format!("set {path} to {value}"))(Box::new(e)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The routes that fit the cluster; pure.
+fn routes(own: Option<Ipv4Net>, node: Ipv4Addr, peers: &[Peer]) -> Vec<PeerRoute> {
+    let mut wanted: Vec<PeerRoute> = peers
+        .iter()
+        .filter(|peer| peer.address != node)
+        .filter_map(|peer| peer.range.map(|to| PeerRoute { to, via: Some(peer.address) }))
+        .filter(|route| Some(route.to) != own)
+        .collect();
+    wanted.extend(own.map(|to| PeerRoute { to, via: None }));
+    wanted.sort();
+    wanted
+}
+
+#[async_trait::async_trait]
+impl PodNetwork for Routed {
+    fn address(&self, uid: &str, sandbox: &str) -> Option<Ipv4Addr> {
+        self.ipam.lock().get(uid).filter(|lease| lease.sandbox == sandbox).map(|lease| lease.ip)
+    }
+
+    async fn connect(&self, uid: &str, sandbox: &str, pid: u32) -> Result<Ipv4Addr, Error> {
+        let ip = self.ipam.lock().reserve(uid)?;
+        self.build(uid, ip, pid).await?;
+        self.ipam.lock().connected(uid, sandbox)?;
+        Ok(ip)
+    }
+
+    async fn disconnect(&self, uid: &str) -> Result<(), Error> {
+        self.kernel.delete_link(&names(uid).0).await?;
+        self.ipam.lock().release(uid)
+    }
+
+    fn holders(&self) -> Vec<String> {
+        self.ipam.lock().holders()
+    }
+
+    fn set_range(&self, range: Ipv4Net) {
+        self.ipam.lock().range = Some(range);
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.ipam.lock().range.is_none().then(|| Error::NoRange.to_string())
+    }
+
+    async fn set_peers(&self, peers: &[Peer]) -> Result<(), Error> {
+        let own = self.ipam.lock().range;
+        let routed = self.kernel.set_peer_routes(&routes(own, self.node, peers)).await;
+        let text = firewall::rules(own, peers);
+        let mut loaded = self.loaded.lock().await;
+        if loaded.as_ref() != Some(&text) {
+            firewall::load(&text).await?;
+            *loaded = Some(text);
+        }
+        routed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel_and_differ() {
+        let (a, b) = names("0f3c1a9e-1111-2222-3333-444444444444");
+        assert!(a.len() <= 15 && b.len() <= 15 && a != b);
+        assert_ne!(names("x"), names("y"));
+    }
+
+    #[test]
+    fn routes_lead_to_the_other_nodes() {
+        let peer = |last, range: &str| Peer { address: [10, 200, 0, last].into(), range: range.parse().ok() };
+        let peers = [peer(11, "10.244.1.0/24"), peer(12, "10.244.2.0/24"), peer(13, "")];
+        let wanted = routes("10.244.1.0/24".parse().ok(), [10, 200, 0, 11].into(), &peers);
+        assert_eq!(
+            wanted,
+            [
+                PeerRoute { to: "10.244.1.0/24".parse().unwrap(), via: None },
+                PeerRoute { to: "10.244.2.0/24".parse().unwrap(), via: Some([10, 200, 0, 12].into()) },
+            ]
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The kubelet's picture of the runtime: all its containers, kept up to date by the runtime's events.
+//!
+//! An event only says where to look; what counts is what the inspection then finds. Everything is listed anew only when
+//! events may have been missed: at the start and after the stream broke.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use gantry_common::backoff::Backoff;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::runtime::{Container, Error, Event, Runtime};
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How the runtime is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Nothing is known yet.
+    Unknown,
+    /// It answers, and the picture is complete.
+    Up,
+    /// It does not answer, and why.
+    Down(String),
+}
+
+type Pods = BTreeMap<String, BTreeMap<String, Container>>;
+
+/// The picture.
+pub(crate) struct Observed {
+    runtime: Arc<dyn Runtime>,
+    pods: Mutex<Pods>,
+    health: watch::Sender<Health>,
+    changed: mpsc::Sender<String>,
+}
+
+impl Observed {
+    /// An empty picture; the UIDs of pods whose containers changed are sent to `changed`.
+    pub(crate) fn new(runtime: Arc<dyn Runtime>, changed: mpsc::Sender<String>) -> Arc<Self> {
+        Arc::new(Self { runtime, pods: Mutex::default(), health: watch::channel(Health::Unknown).0, changed })
+    }
+
+    /// A pod's containers.
+    pub(crate) fn of(&self, uid: &str) -> Vec<Container> {
+        self.pods.lock().get(uid).map(|pod| pod.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The pods that have containers.
+    pub(crate) fn uids(&self) -> Vec<String> {
+        self.pods.lock().keys().cloned().collect()
+    }
+
+    /// How the runtime is, from now on.
+    pub(crate) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Looks at one container now.
+    pub(crate) async fn refresh(&self, id: &str) -> Result<(), Error> {
+        match self.runtime.inspect(id).await? {
+            Some(container) => self.put(container).await,
+            None => self.drop_container(id).await,
+        }
+        Ok(())
+    }
+
+    async fn put(&self, container: Container) {
+        let uid = container.pod.uid.clone();
+        let news = {
+            let mut pods = self.pods.lock();
+            let pod = pods.entry(uid.clone()).or_default();
+            let fits = pod.get(&container.id).is_none_or(|before| container.state.supersedes(&before.state));
+            fits && pod.insert(container.id.clone(), container.clone()).as_ref() != Some(&container)
+        };
+        if news {
+            self.tell(uid).await;
+        }
+    }
+
+    /// A container is gone.
+    pub(crate) async fn drop_container(&self, id: &str) {
+        let uid = {
+            let mut pods = self.pods.lock();
+            let uid = pods.iter().find(|(_, pod)| pod.contains_key(id)).map(|(uid, _)| uid.clone());
+            if let Some(pod) = uid.as_ref().and_then(|uid| pods.get_mut(uid)) {
+                pod.remove(id);
+            }
+            pods.retain(|_, pod| !pod.is_empty());
+            uid
+        };
+        if let Some(uid) = uid {
+            self.tell(uid).await;
+        }
+    }
+
+    /// The receiver ends only with the kubelet.
+    async fn tell(&self, uid: String) {
+        drop(self.changed.send(uid).await);
+    }
+
+    /// Follows the runtime for ever.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        loop {
+            let reason = match self.follow(&mut backoff).await {
+                Ok(()) => "its stream of events ended".to_owned(),
+                Err(error) => gantry_common::error_chain(&error),
+            };
+            let before = self.health.send_replace(Health::Down(reason.clone()));
+            if !matches!(before, Health::Down(_)) {
+                tracing::warn!(reason, "container runtime is down, trying again");
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn follow(&self, backoff: &mut Backoff) -> Result<(), Error> {
+        // Subscribed before the list, so that nothing is missed between the two.
+        let mut events = self.runtime.events().await?;
+        let listed = self.runtime.list().await?;
+        self.replace(listed).await;
+        backoff.reset();
+        if self.health.send_replace(Health::Up) != Health::Up {
+            tracing::info!(pods = self.pods.lock().len(), "container runtime is up");
+        }
+        while let Some(event) = events.next().await {
+            let Event { id, removed } = event?;
+            if removed { self.drop_container(&id).await } else { self.refresh(&id).await? }
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, listed: Vec<Container>) {
+        let mut fresh = Pods::new();
+        for container in listed {
+            fresh.entry(container.pod.uid.clone()).or_default().insert(container.id.clone(), container);
+        }
+        let touched: Vec<String> = {
+            let mut pods = self.pods.lock();
+            let mut uids: Vec<String> = pods.keys().chain(fresh.keys()).cloned().collect();
+            uids.sort();
+            uids.dedup();
+            uids.retain(|uid| pods.get(uid) != fresh.get(uid));
+            *pods = fresh;
+            uids
+        };
+        for uid in touched {
+            self.tell(uid).await;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Puts the kubelet together.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use anyhow::Context as _;
+use gantry_client::{Client, Informer, Reader, events::Recorder};
+use gantry_common::{
+    daemon::Context,
+    task::{Group, OnExit},
+};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    Config, api,
+    dispatcher::{Dispatcher, Feeds},
+    events::Events,
+    images::Images,
+    network::{PodNetwork, Routed},
+    node::{self, Agent, Machine},
+    objects::Objects,
+    observe::{Health, Observed},
+    pod::{files::Dns, status::Host},
+    probe,
+    runtime::{Docker, Info, Runtime},
+    session::Sessions,
+    volumes::{Tokens, Volumes},
+    worker::{Deps, Settings},
+};
+
+/// Notices of changed containers and objects that may wait for the dispatcher.
+const QUEUE: usize = 1024;
+
+/// Runs the kubelet until shutdown. Containers, routes and packet rules stay.
+///
+/// # Errors
+/// When the configuration cannot work: no kubeconfig, a folder that cannot be written, no right to change the network.
+pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
+    let name = node_name(&config)?;
+    let address = node_address(&config)?;
+    prepare_root(&config)?;
+    let agent = gantry_common::version::user_agent("gantry-kubelet");
+    let client = Client::from_kubeconfig(config.common.required_kubeconfig()?, &agent)?;
+    let group = Group::new(context.shutdown.clone());
+    let runtime: Arc<dyn Runtime> = Arc::new(Docker::new(&config.docker_endpoint));
+    let network: Arc<dyn PodNetwork> = Arc::new(
+        Routed::open(&config.root_dir, address)
+            .context("cannot prepare the pod network: the kubelet must run as root, with /proc/sys writable")?,
+    );
+    if let Some(range) = config.pod_cidr {
+        network.set_range(range);
+    }
+    let (containers_in, containers) = mpsc::channel(QUEUE);
+    let (objects_in, objects_changed) = mpsc::channel(QUEUE);
+    let observed = Observed::new(Arc::clone(&runtime), containers_in);
+    let health = observed.health();
+    let objects = Objects::new(client.clone(), context.shutdown.clone(), objects_in);
+    group.spawn("runtime", OnExit::ShutDown, Arc::clone(&observed).run());
+
+    let machine = Machine::read(&config);
+    let pods = Informer::builder(client.api::<Pod>()).fields(&format!("spec.nodeName={name}")).start(&group);
+    let services = Informer::builder(client.api::<Service>()).start(&group);
+    let nodes = Informer::builder(client.api::<Node>()).start(&group);
+    let network_changed = Arc::new(Notify::new());
+    let peers = node::follow(nodes, name.clone(), config.pod_cidr, Arc::clone(&network), Arc::clone(&network_changed));
+    group.spawn("peers", OnExit::ShutDown, peers);
+    let speaker = Agent {
+        client: client.clone(),
+        runtime: Arc::clone(&runtime),
+        network: Arc::clone(&network),
+        health: health.clone(),
+        network_changed,
+        clock: Arc::clone(&context.clock),
+        machine: machine.clone(),
+        name: name.clone(),
+        address: address.to_string(),
+        labels: config.node_labels.clone(),
+        register: config.register_node,
+    };
+    group.spawn("node", OnExit::ShutDown, speaker.run());
+
+    let shared = Shared { client, runtime, network, observed, objects, services, machine, name, address };
+    let start = async move {
+        // Pods need to know how the runtime names control groups; without a runtime there are no pods anyway.
+        let info = runtime_info(&shared).await;
+        let deps = shared.deps(&config, &context, &info);
+        let sessions = Sessions::new(shared.client.clone(), Arc::clone(&deps), pods.clone());
+        (Dispatcher::new(deps, pods), sessions)
+    };
+    let tasks = group.clone();
+    group.spawn("dispatcher", OnExit::ShutDown, async move {
+        let (dispatcher, sessions) = start.await;
+        sessions.start(&tasks);
+        dispatcher.run(Feeds { containers, objects: objects_changed }).await;
+    });
+    let shutdown = group.shutdown().clone();
+    context_ready(&shutdown, health).await;
+    shutdown.requested().await;
+    group.join().await;
+    Ok(())
+}
+
+/// The service manager is told once the first look at the runtime is over, whatever it showed: a node without Docker
+/// reports that itself.
+async fn context_ready(shutdown: &gantry_common::shutdown::Shutdown, mut health: tokio::sync::watch::Receiver<Health>) {
+    tokio::select! {
+        _ = health.wait_for(|h| *h != Health::Unknown) => {}
+        () = shutdown.requested() => return,
+    }
+    Context { shutdown: shutdown.clone(), clock: gantry_common::clock::system() }.ready();
+}
+
+async fn runtime_info(shared: &Shared) -> Info {
+    let mut health = shared.observed.health();
+    loop {
+        drop(health.wait_for(|h| *h == Health::Up).await);
+        match shared.runtime.info().await {
+            Ok(info) => return info,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+        }
+    }
+}
+
+fn node_name(config: &Config) -> anyhow::Result<String> {
+    match &config.hostname_override {
+        Some(name) => Ok(name.to_lowercase()),
+        None => {
+            let name = nix::unistd::gethostname().context("cannot read the machine's host name")?;
+            Ok(name.to_string_lossy().to_lowercase())
+        }
+    }
+}
+
+/// The address that packets to the outside would have; no packet is sent.
+fn node_address(config: &Config) -> anyhow::Result<Ipv4Addr> {
+    if let Some(address) = config.node_ip {
+        return Ok(address);
+    }
+    let find = || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    };
+    match find() {
+        Ok(std::net::SocketAddr::V4(address)) => Ok(*address.ip()),
+        _ => anyhow::bail!("cannot find the node's address because there is no default route: give --node-ip"),
+    }
+}
+
+fn prepare_root(config: &Config) -> anyhow::Result<()> {
+    let root = &config.root_dir;
+    let probe = root.join(".writable");
+    std::fs::create_dir_all(root.join("pods"))
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| {
+            format!("cannot write to the folder {} (--root-dir): it holds the pods' volumes", root.display())
+        })
+}
+
+struct Shared {
+    client: Client,
+    runtime: Arc<dyn Runtime>,
+    network: Arc<dyn PodNetwork>,
+    observed: Arc<Observed>,
+    objects: Arc<Objects>,
+    services: Reader<Service>,
+    machine: Machine,
+    name: String,
+    address: Ipv4Addr,
+}
+
+impl Shared {
+    fn deps(&self, config: &Config, context: &Context, info: &Info) -> Arc<Deps> {
+        let clock = Arc::clone(&context.clock);
+        let recorder = Recorder::new(self.client.clone(), Arc::clone(&clock), "kubelet", &self.name);
+        let events = Arc::new(Events::recorded(recorder));
+        let tokens = Tokens::new(self.client.clone(), Arc::clone(&clock));
+        let settings = Settings {
+            node: self.name.clone(),
+            host: Host { ip: self.address.to_string() },
+            dns: Dns {
+                servers: config.cluster_dns.clone(),
+                domain: config.cluster_domain.clone(),
+                host: std::fs::read_to_string(&config.resolv_conf).unwrap_or_default(),
+            },
+            hosts: std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+            cgroup_root: config.cgroup_root.clone(),
+            systemd_cgroups: info.systemd_cgroups,
+            cpu_milli: self.machine.cpu_milli(),
+            memory_bytes: self.machine.memory_bytes(),
+        };
+        Arc::new(Deps {
+            runtime: Arc::clone(&self.runtime),
+            network: Arc::clone(&self.network),
+            volumes: Volumes::new(&config.root_dir, Arc::clone(&self.objects), tokens),
+            objects: Arc::clone(&self.objects),
+            observed: Arc::clone(&self.observed),
+            images: Images::new(Arc::clone(&self.runtime), Arc::clone(&self.objects)),
+            probes: Arc::new(probe::Context {
+                runtime: Arc::clone(&self.runtime),
+                events: Arc::clone(&events),
+                clock: Arc::clone(&clock),
+            }),
+            events,
+            api: Box::new(api::Pods::new(&self.client)),
+            services: Some(self.services.clone()),
+            clock,
+            settings,
+        })
+    }
+}
