@@ -6,7 +6,7 @@ use gantry_client::{Client, events::Recorder};
 use gantry_common::clock::SharedClock;
 use tokio_util::sync::CancellationToken;
 
-use crate::{options::Options, readers::Readers};
+use crate::{catalog::Catalog, options::Options, readers::Readers};
 
 /// Cloned into every controller.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct Context {
     pub client: Client,
     /// The shared informers.
     pub readers: Arc<Readers>,
+    /// The metadata of all objects.
+    pub catalog: Arc<Catalog>,
     /// Wall time.
     pub clock: SharedClock,
     /// Ends the controllers.

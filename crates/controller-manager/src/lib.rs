@@ -3,6 +3,7 @@
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.
 
+pub mod catalog;
 pub mod claim;
 pub mod context;
 pub mod controllers;
@@ -23,7 +24,7 @@ use gantry_common::{
 use gantry_controller::{Leadership, leader};
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, options::Options, readers::Readers};
+use crate::{catalog::Catalog, context::Context, options::Options, readers::Readers};
 
 /// The user agent's first part: the default field manager, as upstream's.
 pub const COMPONENT: &str = "kube-controller-manager";
@@ -42,11 +43,13 @@ pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown:
     let group = Group::new(shutdown.child());
     // The copies are filled while waiting, so that a takeover acts at once.
     let readers = Arc::new(Readers::start(&client, &group));
+    let catalog = Catalog::start(&client, &group);
     let options = Arc::new(options);
     let lead = |leadership: Leadership| {
         let context = Context {
             client: leadership.client,
             readers: Arc::clone(&readers),
+            catalog: Arc::clone(&catalog),
             clock: Arc::clone(&clock),
             stop: leadership.lost,
             options: Arc::clone(&options),

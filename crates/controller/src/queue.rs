@@ -163,6 +163,12 @@ impl<K: Item> Queue<K> {
         self.wake.notify_one();
     }
 
+    /// Whether the queue was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// How many keys wait for a worker now (delayed ones not counted).
     #[must_use]
     pub fn len(&self) -> usize {

@@ -58,6 +58,13 @@ impl Runner {
         self
     }
 
+    /// Runs `feed` beside the workers: a source of keys that is no informer. It should never end.
+    #[must_use]
+    pub fn feed(mut self, feed: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.feeds.push(Box::pin(feed));
+        self
+    }
+
     /// Adds the key of each object of `reader` that changes.
     #[must_use]
     pub fn watch_keys<K: Object>(self, reader: &Reader<K>) -> Self {

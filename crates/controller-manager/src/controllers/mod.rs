@@ -2,6 +2,7 @@
 
 mod deployment;
 mod endpointslice;
+mod garbage_collector;
 mod node_ipam;
 mod pod_gc;
 mod replicaset;
@@ -28,5 +29,6 @@ pub const ALL: &[Controller] = &[
     Controller { name: "serviceaccount-controller", run: |c| Box::pin(service_account::run(c)) },
     Controller { name: "root-ca-certificate-publisher-controller", run: |c| Box::pin(root_ca::run(c)) },
     Controller { name: "node-ipam-controller", run: |c| Box::pin(node_ipam::run(c)) },
+    Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
 ];

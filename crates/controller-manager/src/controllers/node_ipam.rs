@@ -27,7 +27,13 @@ pub(super) async fn run(context: Context) {
     };
     let ranges = Ranges::new(cluster, options.node_cidr_mask_size, options.service_cluster_ip_range);
     // One worker: two allocations must not choose at once.
-    let runner = Runner::new("node-ipam", 1, context.stop.clone()).watch_keys(&context.readers.nodes);
+    let runner = Runner::new("node-ipam", 1, context.stop.clone());
+    let readers = Arc::clone(&context.readers);
+    let runner = runner.watch_keys(&context.readers.nodes).watch(&context.readers.nodes, move |change| {
+        // A node that goes gives back its range: others may wait for one.
+        let waiting = |n: &Arc<Node>| change.new.is_none() && ranges_of(n).is_empty();
+        readers.nodes.list().into_iter().filter(waiting).map(|n| n.key()).collect()
+    });
     let controller = Controller {
         client: context.client.clone(),
         recorder: context.recorder("cidrAllocator"),

@@ -1,0 +1,233 @@
+//! The metadata of every object in the cluster but Events: who owns what, and what a namespace holds.
+//!
+//! One metadata watch per kind feeds it. Readers are told the identity of what changed and look at the present state.
+
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use gantry_api::kinds::{self, KindInfo};
+use gantry_client::{Client, Key};
+use gantry_common::task::{Group, OnExit};
+use gantry_controller::Queue;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use parking_lot::Mutex;
+use tokio::sync::watch as signal;
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id {
+    /// The kind's name in the type table.
+    pub type_name: &'static str,
+    /// Namespace and name.
+    pub key: Key,
+}
+
+/// What is kept of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// Its kind.
+    pub kind: &'static KindInfo,
+    /// Namespace and name.
+    pub key: Key,
+    /// Its uid.
+    pub uid: String,
+    /// Its resource version.
+    pub resource_version: String,
+    /// Its owners.
+    pub owners: Vec<OwnerReference>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
+    /// Whether it has been asked to go.
+    pub deleting: bool,
+}
+
+impl Meta {
+    /// Takes what is kept from an object's metadata.
+    #[must_use]
+    pub fn new(kind: &'static KindInfo, meta: ObjectMeta) -> Self {
+        Self {
+            kind,
+            key: Key::of(&meta),
+            uid: meta.uid.unwrap_or_default(),
+            resource_version: meta.resource_version.unwrap_or_default(),
+            owners: meta.owner_references.unwrap_or_default(),
+            finalizers: meta.finalizers.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        Id { type_name: &self.kind.type_name, key: self.key.clone() }
+    }
+
+    /// Whether it has this finalizer.
+    #[must_use]
+    pub fn has_finalizer(&self, name: &str) -> bool {
+        self.finalizers.iter().any(|f| f == name)
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    objects: BTreeMap<Id, Arc<Meta>>,
+    namespaces: BTreeMap<String, BTreeSet<Id>>,
+    subscribers: Vec<Queue<Id>>,
+}
+
+/// The metadata of all objects.
+pub struct Catalog {
+    inner: Mutex<Inner>,
+    /// Kinds whose present objects are not all known yet.
+    missing: signal::Sender<usize>,
+}
+
+/// The kinds that are looked after: everything that can be watched and deleted. Events come and go by themselves.
+#[must_use]
+pub fn watched_kinds() -> Vec<&'static KindInfo> {
+    let verbs = ["list", "watch", "delete"];
+    kinds::all().iter().filter(|k| verbs.iter().all(|v| k.supports(v)) && k.kind != "Event").collect()
+}
+
+impl Catalog {
+    /// Starts the watches as tasks of `group`.
+    #[must_use]
+    pub fn start(client: &Client, group: &Group) -> Arc<Self> {
+        let kinds = watched_kinds();
+        let catalog = Arc::new(Self { inner: Mutex::default(), missing: signal::channel(kinds.len()).0 });
+        for kind in kinds {
+            let watch = watch::Watch::new(client.clone(), kind, Arc::clone(&catalog));
+            group.spawn("catalog", OnExit::ShutDown, watch.run());
+        }
+        catalog
+    }
+
+    /// Resolves once all objects that were there at the start are known.
+    pub async fn synced(&self) {
+        // The sender lives in `self`.
+        drop(self.missing.subscribe().wait_for(|missing| *missing == 0).await);
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn get(&self, id: &Id) -> Option<Arc<Meta>> {
+        self.inner.lock().objects.get(id).cloned()
+    }
+
+    /// Everything in a namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Meta>> {
+        let inner = self.inner.lock();
+        let ids = inner.namespaces.get(namespace);
+        ids.into_iter().flatten().filter_map(|id| inner.objects.get(id).cloned()).collect()
+    }
+
+    /// The identities of what changes from now on, all present objects first; several changes of one object are one.
+    #[must_use]
+    pub fn subscribe(&self) -> Queue<Id> {
+        let mut inner = self.inner.lock();
+        let queue = Queue::new();
+        inner.objects.keys().for_each(|id| queue.add(id.clone()));
+        inner.subscribers.push(queue.clone());
+        queue
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, queue: &Queue<Id>) {
+        queue.close();
+        self.inner.lock().subscribers.retain(|q| !q.is_closed());
+    }
+
+    fn set(&self, id: Id, meta: Option<Meta>) {
+        let mut inner = self.inner.lock();
+        inner.set(id, meta);
+    }
+
+    /// Makes the objects of one kind equal to `present`.
+    fn replace(&self, kind: &'static KindInfo, present: Vec<Meta>) {
+        let mut inner = self.inner.lock();
+        let ids: BTreeSet<Id> = present.iter().map(Meta::id).collect();
+        let of_kind = |id: &&Id| id.type_name == kind.type_name;
+        let gone: Vec<Id> = inner.objects.keys().filter(of_kind).filter(|id| !ids.contains(id)).cloned().collect();
+        gone.into_iter().for_each(|id| inner.set(id, None));
+        present.into_iter().for_each(|meta| inner.set(meta.id(), Some(meta)));
+    }
+
+    fn kind_is_synced(&self) {
+        self.missing.send_modify(|missing| *missing -= 1);
+    }
+}
+
+impl Inner {
+    fn set(&mut self, id: Id, meta: Option<Meta>) {
+        let namespace = id.key.namespace.clone();
+        match meta {
+            Some(meta) => {
+                if self.objects.get(&id).is_some_and(|known| **known == meta) {
+                    return;
+                }
+                self.namespaces.entry(namespace).or_default().insert(id.clone());
+                self.objects.insert(id.clone(), Arc::new(meta));
+            }
+            None => {
+                self.objects.remove(&id);
+                if let Some(ids) = self.namespaces.get_mut(&namespace) {
+                    ids.remove(&id);
+                    if ids.is_empty() {
+                        self.namespaces.remove(&namespace);
+                    }
+                }
+            }
+        }
+        self.subscribers.iter().for_each(|queue| queue.add(id.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(namespace: &str, name: &str, uid: &str) -> Meta {
+        let kind = kinds::by_kind("", "v1", "Pod").expect("served");
+        let meta = ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectMeta::default()
+        };
+        Meta::new(kind, meta)
+    }
+
+    #[test]
+    fn namespaces_are_indexed_and_subscribers_told() {
+        let catalog = Catalog { inner: Mutex::default(), missing: signal::channel(0).0 };
+        let (a, b) = (pod("ns", "a", "1"), pod("ns", "b", "2"));
+        catalog.set(a.id(), Some(a.clone()));
+        let queue = catalog.subscribe();
+        assert_eq!(queue.len(), 1, "present objects come first");
+        catalog.set(b.id(), Some(b.clone()));
+        catalog.set(b.id(), Some(b.clone()));
+        assert_eq!(queue.len(), 2);
+        assert_eq!(catalog.in_namespace("ns").len(), 2);
+        catalog.replace(a.kind, vec![b.clone()]);
+        assert_eq!(catalog.get(&a.id()), None);
+        assert_eq!(*catalog.in_namespace("ns")[0], b);
+        catalog.set(b.id(), None);
+        assert!(catalog.in_namespace("ns").is_empty());
+        catalog.unsubscribe(&queue);
+        assert!(catalog.inner.lock().subscribers.is_empty());
+    }
+
+    #[test]
+    fn events_are_not_watched() {
+        let kinds = watched_kinds();
+        assert!(kinds.iter().any(|k| k.kind == "Pod"));
+        assert!(kinds.iter().any(|k| k.kind == "Namespace"));
+        assert!(kinds.iter().all(|k| k.kind != "Event" && !k.create_only()));
+    }
+}

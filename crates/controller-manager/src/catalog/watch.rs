@@ -1,0 +1,124 @@
+//! The metadata watch of one kind.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gantry_api::kinds::KindInfo;
+use gantry_client::{
+    Client, DynApi, Error, ListParams, ResourceId, Result, View,
+    watch::{Event, EventKind, WatchStream},
+};
+use gantry_common::backoff::Backoff;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+use super::{Catalog, Meta};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// An object, as far as it matters here.
+#[derive(Deserialize)]
+struct Partial {
+    metadata: ObjectMeta,
+}
+
+/// Takes the metadata out of an object.
+fn decode(kind: &'static KindInfo, bytes: &Bytes) -> Result<Meta> {
+    let partial: Partial = serde_json::from_slice(bytes)
+        .map_err(|source| Error::Decode { what: format!("the metadata of a {}", kind.kind), source })?;
+    Ok(Meta::new(kind, partial.metadata))
+}
+
+/// Where the watch stands.
+enum Position {
+    /// The present objects are wanted first.
+    Start,
+    /// Everything up to this revision is known.
+    At(u64),
+}
+
+pub(super) struct Watch {
+    api: DynApi,
+    kind: &'static KindInfo,
+    catalog: Arc<Catalog>,
+    position: Position,
+    synced: bool,
+}
+
+impl Watch {
+    pub(super) fn new(client: Client, kind: &'static KindInfo, catalog: Arc<Catalog>) -> Self {
+        let resource = ResourceId::new(kind.group, kind.version, kind.resource);
+        Self { api: client.dynamic(resource, ""), kind, catalog, position: Position::Start, synced: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+        loop {
+            match self.stream().await {
+                // Ended in good order.
+                Ok(()) => backoff.reset(),
+                Err(error) if error.is_expired() => self.position = Position::Start,
+                Err(error) => {
+                    let resource = self.kind.resource;
+                    tracing::warn!(resource, error = gantry_common::error_chain(&error), "watch broke, trying again");
+                }
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn stream(&mut self) -> Result<()> {
+        let (initial, resource_version) = match self.position {
+            Position::Start => (true, String::new()),
+            Position::At(revision) => (false, revision.to_string()),
+        };
+        let params = ListParams { resource_version, ..ListParams::default() };
+        let mut stream = self.api.watch(&params, initial, View::Metadata).await?;
+        if initial && !self.present_objects(&mut stream).await? {
+            return Ok(());
+        }
+        while let Some(event) = stream.next().await? {
+            self.live(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the present objects; `false` when the stream ended before they were all there.
+    async fn present_objects(&mut self, stream: &mut WatchStream) -> Result<bool> {
+        let mut present = Vec::new();
+        while let Some(event) = stream.next().await? {
+            match event.kind {
+                EventKind::Bookmark { initial_events_end: true } => {
+                    self.catalog.replace(self.kind, present);
+                    self.position = Position::At(event.revision);
+                    if !self.synced {
+                        self.synced = true;
+                        self.catalog.kind_is_synced();
+                    }
+                    return Ok(true);
+                }
+                EventKind::Bookmark { .. } => {}
+                EventKind::Deleted => {
+                    let gone = decode(self.kind, &event.object)?.key;
+                    present.retain(|m: &Meta| m.key != gone);
+                }
+                EventKind::Added | EventKind::Modified => present.push(decode(self.kind, &event.object)?),
+            }
+        }
+        Ok(false)
+    }
+
+    fn live(&mut self, event: &Event) -> Result<()> {
+        match event.kind {
+            EventKind::Added | EventKind::Modified => {
+                let meta = decode(self.kind, &event.object)?;
+                self.catalog.set(meta.id(), Some(meta));
+            }
+            EventKind::Deleted => self.catalog.set(decode(self.kind, &event.object)?.id(), None),
+            EventKind::Bookmark { .. } => {}
+        }
+        self.position = Position::At(event.revision);
+        Ok(())
+    }
+}

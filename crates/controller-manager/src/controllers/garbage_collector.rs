@@ -1,0 +1,199 @@
+//! Deletes what nobody owns any more, and lets go of what its owner leaves behind.
+
+mod decide;
+mod graph;
+mod live;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use gantry_client::{
+    Key,
+    events::{EventType, Recorder},
+};
+use gantry_controller::{Error, Outcome, Queue, Reconciler, Runner};
+use k8s_openapi::api::core::v1::ObjectReference;
+use parking_lot::Mutex;
+
+use self::{
+    decide::{Decision, decide},
+    graph::{Graph, Work, is_foreground},
+    live::Live,
+};
+use crate::{
+    catalog::{Catalog, Id, Meta},
+    context::Context,
+};
+
+/// Starts the controller; resolves when it stopped.
+pub(super) async fn run(context: Context) {
+    context.catalog.synced().await;
+    let runner = Runner::new("garbage-collector", context.options.concurrent_gc_syncs, context.stop.clone());
+    let graph = Arc::new(Mutex::new(Graph::default()));
+    let subscription = Subscription::new(&context.catalog);
+    let runner_queue = runner.queue();
+    let runner = runner.feed(follow(subscription, Arc::clone(&graph), runner_queue.clone()));
+    let controller = Controller {
+        graph,
+        queue: runner_queue,
+        live: Live::new(context.client.clone()),
+        recorder: context.recorder("garbage-collector-controller"),
+    };
+    runner.run(Arc::new(controller)).await;
+}
+
+/// A subscription that ends with its owner.
+struct Subscription {
+    catalog: Arc<Catalog>,
+    queue: Queue<Id>,
+}
+
+impl Subscription {
+    fn new(catalog: &Arc<Catalog>) -> Self {
+        Self { queue: catalog.subscribe(), catalog: Arc::clone(catalog) }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.catalog.unsubscribe(&self.queue);
+    }
+}
+
+/// Work as a key of the queue: what to do stands where the namespace would.
+fn key_of(work: &Work) -> Key {
+    match work {
+        Work::Delete(uid) => Key::new("delete", uid.clone()),
+        Work::Orphan(uid) => Key::new("orphan", uid.clone()),
+        Work::Complain(uid) => Key::new("complain", uid.clone()),
+    }
+}
+
+fn add_all(queue: &Queue<Key>, work: BTreeSet<Work>) {
+    work.iter().for_each(|w| queue.add(key_of(w)));
+}
+
+/// Keeps the graph as the catalog is.
+async fn follow(subscription: Subscription, graph: Arc<Mutex<Graph>>, queue: Queue<Key>) {
+    while let Some(id) = subscription.queue.next().await {
+        let now = subscription.catalog.get(&id);
+        let work = graph.lock().update(&id, now);
+        add_all(&queue, work);
+        subscription.queue.done(&id);
+    }
+}
+
+struct Controller {
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<Key>,
+    live: Live,
+    recorder: Recorder,
+}
+
+#[async_trait]
+impl Reconciler for Controller {
+    async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
+        let uid = &key.name;
+        match key.namespace.as_str() {
+            "orphan" => self.orphan(uid).await?,
+            "complain" => self.complain(uid),
+            _ => self.consider(uid).await?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Controller {
+    async fn consider(&self, uid: &str) -> Result<(), Error> {
+        let (known, named) = {
+            let graph = self.graph.lock();
+            (graph.get(uid).cloned(), graph.get_virtual(uid).cloned())
+        };
+        if let Some(named) = named {
+            // Where it does exist, the catalog will show it.
+            if !self.live.exists(&named.reference, &named.namespace).await? {
+                let work = self.graph.lock().absent(uid);
+                add_all(&self.queue, work);
+            }
+            return Ok(());
+        }
+        let Some(known) = known else { return Ok(()) };
+        if known.deleting && !is_foreground(&known) {
+            return Ok(());
+        }
+        let Some(item) = self.live.get(known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
+            // The catalog will show that it is gone.
+            return Ok(());
+        };
+        let mut owners = Vec::with_capacity(item.owners.len());
+        if !item.deleting {
+            for owner in &item.owners {
+                owners.push((owner.clone(), self.live.owner(owner, &item).await?));
+            }
+        }
+        let dependents = self.graph.lock().dependents(uid);
+        match decide(&item, &owners, &dependents) {
+            Decision::Keep => Ok(()),
+            Decision::Strike(uids) => self.live.strike(&item, &uids).await,
+            Decision::Delete { policy, unblock } => {
+                if unblock {
+                    self.live.unblock(&item).await?;
+                }
+                self.live.delete(&item, policy).await
+            }
+            Decision::Release => self.live.remove_finalizer(&item, graph::FOREGROUND).await,
+            Decision::Wait(uids) => {
+                uids.into_iter().for_each(|uid| self.queue.add(key_of(&Work::Delete(uid))));
+                Ok(())
+            }
+        }
+    }
+
+    /// Frees the dependents of an object that is deleted with `Orphan`, then lets it go.
+    async fn orphan(&self, uid: &str) -> Result<(), Error> {
+        let (known, dependents) = {
+            let graph = self.graph.lock();
+            (graph.get(uid).cloned(), graph.dependents(uid))
+        };
+        let Some(known) = known else { return Ok(()) };
+        for dependent in dependents {
+            self.live.strike(&dependent, &[uid.to_owned()]).await?;
+        }
+        let Some(item) = self.live.get(known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
+            return Ok(());
+        };
+        self.live.remove_finalizer(&item, graph::ORPHAN).await
+    }
+
+    fn complain(&self, uid: &str) {
+        let (item, owners) = {
+            let graph = self.graph.lock();
+            let Some(item) = graph.get(uid).cloned() else { return };
+            let owners: Vec<Arc<Meta>> = item.owners.iter().filter_map(|o| graph.get(&o.uid).cloned()).collect();
+            (item, owners)
+        };
+        let abroad = |o: &&Arc<Meta>| o.kind.namespaced && o.key.namespace != item.key.namespace;
+        for owner in owners.iter().filter(abroad) {
+            let about = ObjectReference {
+                api_version: Some(item.kind.api_version.clone()),
+                kind: Some(item.kind.kind.to_owned()),
+                namespace: Some(item.key.namespace.clone()).filter(|n| !n.is_empty()),
+                name: Some(item.key.name.clone()),
+                uid: Some(item.uid.clone()),
+                ..ObjectReference::default()
+            };
+            let message = format!(
+                "ownerRef [{}/{}, namespace: {}, name: {}, uid: {}] does not exist in namespace \"{}\"",
+                owner.kind.api_version,
+                owner.kind.kind,
+                item.key.namespace,
+                owner.key.name,
+                owner.uid,
+                item.key.namespace
+            );
+            self.recorder.event(&about, EventType::Warning, "OwnerRefInvalidNamespace", message);
+        }
+    }
+}
