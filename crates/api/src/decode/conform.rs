@@ -122,7 +122,7 @@ impl<'t> Walk<'t> {
 
     fn value(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
         match ty {
-            FieldType::Any => Ok(()),
+            FieldType::Any | FieldType::Raw => Ok(()),
             FieldType::Struct(id) => match value {
                 Value::Object(_) | Value::Null => self.object(value, self.table.get(*id), at),
                 other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
@@ -201,7 +201,6 @@ fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result
         (FieldType::String, Value::String(_))
         | (FieldType::Bool, Value::Bool(_))
         | (FieldType::Double, Value::Number(_))
-        | (FieldType::Raw, Value::Object(_))
         | (FieldType::IntOrString, Value::String(_)) => None,
         (FieldType::Int32 | FieldType::Int64 | FieldType::IntOrString, Value::Number(n)) => {
             let fits = n.as_i64().is_some_and(|n| *ty == FieldType::Int64 || i32::try_from(n).is_ok());
@@ -221,7 +220,6 @@ fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result
         (FieldType::Time, Value::String(s)) => canonical_time(s, false)?,
         (FieldType::MicroTime, Value::String(s)) => canonical_time(s, true)?,
         (FieldType::Bytes, Value::String(s)) => canonical_base64(s)?,
-        (FieldType::Raw, other) => return Err(mismatch(other, parent, at, "map[string]interface {}")),
         (_, other) => return Err(mismatch(other, parent, at, go)),
     };
     if let Some(text) = canonical {
