@@ -1,0 +1,9 @@
+//! End to end: a cluster of real etcd, Docker, nftables and kubectl. Tests take turns on it (`gantry_tests::cluster`).
+
+mod bad_input;
+mod demo;
+mod healing;
+mod node_loss;
+mod notes;
+mod security;
+mod zz_down;

@@ -1,0 +1,189 @@
+//! What nobody may see or reach.
+
+use std::{process::Command, time::Duration};
+
+use gantry_tests::{
+    cluster::{SOON, cluster},
+    machine::{connected_to, run},
+    wait::eventually,
+};
+
+#[test]
+fn e2e_only_the_api_server_talks_to_etcd() {
+    let Some(c) = cluster() else { return };
+    let port = c.etcd_port();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        c.get("nodes").expect("the API answers");
+        seen.extend(connected_to(port));
+    }
+    // etcd's own gateway connects to itself.
+    seen.remove("etcd");
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["gantry-apiserve"], "the kernel cuts names at 15 characters");
+    let url = format!("https://127.0.0.1:{port}/version");
+    let stranger =
+        run(Command::new("curl").args(["--silent", "--show-error", "--insecure", "--max-time", "5", &url]), "");
+    assert!(!stranger.ok, "etcd answered a stranger: {}", stranger.stdout);
+    // The cluster's CA is not etcd's: an administrator of the cluster is a stranger too.
+    let admin = c.state().join("pki/admin");
+    let (cert, key) = (format!("{}.crt", admin.display()), format!("{}.key", admin.display()));
+    let args = ["--silent", "--insecure", "--max-time", "5", "--cert", &cert, "--key", &key, &url];
+    let other_ca = run(Command::new("curl").args(args), "");
+    assert!(!other_ca.ok, "etcd answered a certificate of another CA: {}", other_ca.stdout);
+}
+
+/// Asks the API server from a container without credentials; prints `path status` lines.
+const PROBE: &str = r#"
+import ssl, http.client, sys
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+for path in sys.argv[2:]:
+    connection = http.client.HTTPSConnection(sys.argv[1], timeout=5, context=context)
+    connection.request("GET", path)
+    print(path, connection.getresponse().status, flush=True)
+"#;
+
+#[test]
+fn e2e_container_finds_nothing_without_credentials_but_health_and_version() {
+    let Some(c) = cluster() else { return };
+    let ns = c.namespace("stranger");
+    let paths = [
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/version",
+        "/",
+        "/api",
+        "/apis",
+        "/api/v1",
+        "/api/v1/namespaces",
+        "/api/v1/secrets",
+        "/api/v1/namespaces/kube-system/pods",
+        "/apis/apps/v1/deployments",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/metrics",
+        "/debug/pprof/",
+        "/configz",
+        "/logs",
+        "/.well-known/openid-configuration",
+        "/openid/v1/jwks",
+        "/nothing",
+    ];
+    let command: Vec<&str> = ["python3", "-c", PROBE, "10.96.0.1"].into_iter().chain(paths).collect();
+    let pod = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "stranger" },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "containers": [{
+                "name": "c",
+                "image": "gantry-demo-web",
+                "imagePullPolicy": "IfNotPresent",
+                "command": command,
+            }],
+        },
+    });
+    c.line_with(&format!("kubectl apply -n {ns} -f -"), &pod.to_string()).expect_ok("apply").clear();
+    eventually("the probe ends", SOON, || match c.get(&format!("pod stranger -n {ns}"))?["status"]["phase"].as_str() {
+        Some("Succeeded") => Ok(()),
+        Some("Failed") => panic!("the probe failed: {}", c.line(&format!("kubectl logs -n {ns} stranger")).stdout),
+        other => Err(format!("{other:?}")),
+    });
+    let logs = c.ok(&format!("kubectl logs -n {ns} stranger"));
+    assert_eq!(logs.lines().count(), paths.len(), "{logs}");
+    for line in logs.lines() {
+        let (path, status) = line.split_once(' ').expect("path and status");
+        let expected: &[&str] =
+            if ["/healthz", "/livez", "/readyz", "/version"].contains(&path) { &["200"] } else { &["401", "403"] };
+        assert!(expected.contains(&status), "{path} answers {status} to a stranger");
+    }
+    c.ok(&format!("kubectl delete namespace {ns} --wait=false"));
+}
+
+#[test]
+fn e2e_service_account_of_a_pod_may_do_nothing_by_default() {
+    let Some(c) = cluster() else { return };
+    let ns = c.namespace("account");
+    let user = format!("--as=system:serviceaccount:{ns}:default");
+    for question in ["list secrets", "get pods", "create pods", "list nodes", "'*' '*'"] {
+        let answer = c.line(&format!("kubectl auth can-i {} -n {ns} {user}", question.replace('\'', "")));
+        assert_eq!(answer.stdout.trim(), "no", "{question}: {}", answer.stderr);
+    }
+    c.ok(&format!("kubectl delete namespace {ns} --wait=false"));
+}
+
+#[test]
+fn e2e_etcd_has_upstreams_keys() {
+    let Some(c) = cluster() else { return };
+    c.demo();
+    let pod = c.ready_pods("default", "app=web").expect("pods are listed").remove(0);
+    let keys = c.etcdctl(&["get", "--prefix", "/registry/", "--keys-only"]).expect_ok("etcdctl");
+    for key in [
+        "/registry/namespaces/kube-system",
+        "/registry/services/specs/default/kubernetes",
+        "/registry/services/specs/kube-system/kube-dns",
+        "/registry/deployments/default/web",
+        &format!("/registry/pods/default/{pod}"),
+        "/registry/minions/node-1",
+        "/registry/serviceaccounts/default/default",
+        "/registry/configmaps/default/kube-root-ca.crt",
+        "/registry/clusterroles/cluster-admin",
+        "/registry/clusterrolebindings/cluster-admin",
+        "/registry/leases/kube-system/kube-scheduler",
+        "/registry/leases/kube-node-lease/node-1",
+        "/registry/ranges/serviceips",
+    ] {
+        assert!(keys.lines().any(|k| k == key), "{key} is not in etcd, but:\n{keys}");
+    }
+    for prefix in
+        ["/registry/replicasets/default/web-", "/registry/endpointslices/default/web-", "/registry/events/default/web-"]
+    {
+        assert!(keys.lines().any(|k| k.starts_with(prefix)), "nothing with {prefix} is in etcd");
+    }
+}
+
+#[test]
+fn e2e_unknown_users_are_refused() {
+    let Some(c) = cluster() else { return };
+    let server = "https://10.201.0.1:16443";
+    let with_token = c.line(&format!(
+        "kubectl get pods --kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token=made-up --request-timeout=10s"
+    ));
+    let said = with_token.expect_failure("a made-up token");
+    assert!(said.contains("Unauthorized") || said.contains("must be logged in"), "{said}");
+    let forbidden = c.line("kubectl get secrets --as=nobody-special").expect_failure("a user without rights");
+    assert!(
+        forbidden.contains("secrets is forbidden: User \"nobody-special\" cannot list resource \"secrets\""),
+        "{forbidden}"
+    );
+    let expired = expired_user(&c);
+    let args =
+        ["--silent", "--show-error", "--insecure", "--max-time", "10", "--cert", &expired.0, "--key", &expired.1];
+    let url = format!("{server}/api/v1/namespaces");
+    let answer = run(Command::new("curl").args(args).args(["--write-out", "%{http_code}", &url]), "");
+    assert!(!answer.ok || answer.stdout.ends_with("401"), "an expired certificate was accepted: {}", answer.stdout);
+}
+
+/// A certificate of the administrator's group that ended yesterday.
+fn expired_user(c: &gantry_tests::cluster::Cluster) -> (String, String) {
+    use gantry_ctl::cluster::pki::{CLUSTER_CA, Pki, Request};
+    let request = Request {
+        file: "expired".to_owned(),
+        ca: CLUSTER_CA,
+        common_name: "late".to_owned(),
+        organizations: vec!["system:masters".to_owned()],
+        dns: Vec::new(),
+        addresses: Vec::new(),
+        client: true,
+    };
+    let long_ago = jiff::Timestamp::now() - Duration::from_secs(10 * 86_400);
+    let (cert, key) = Pki::new(c.state().join("pki")).sign(&request, long_ago, 5).expect("the CA signs");
+    let path = |end: &str| c.data_dir().join(format!("expired.{end}"));
+    std::fs::write(path("crt"), cert).expect("it is written");
+    std::fs::write(path("key"), key).expect("it is written");
+    (path("crt").display().to_string(), path("key").display().to_string())
+}
