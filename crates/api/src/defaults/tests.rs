@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::apply;
 use super::container::pull_policy;
-use crate::{Value, kinds};
+use crate::{Value, canon, kinds};
 
 fn check(group: &str, kind: &str, mut input: Value, expected: Value) {
     let kind = kinds::by_kind(group, "v1", kind).expect("a served kind");
@@ -177,5 +177,38 @@ fn small_kinds() {
         "PriorityClass",
         json!({"value": 1}),
         json!({"value": 1, "preemptionPolicy": "PreemptLowerPriority"}),
+    );
+}
+
+/// What defaulting wrote has to be there when the object is read back.
+#[test]
+fn defaults_survive_the_canonical_form() {
+    let check = |name: &str, input: Value| {
+        let kind = kinds::all().iter().find(|k| k.kind == name).expect("a served kind");
+        let mut defaulted = input;
+        apply(kind, &mut defaulted);
+        let mut canonical = defaulted.clone();
+        canon::canonical(&mut canonical, &kind.type_name).expect("of the type");
+        assert_eq!(canonical, defaulted);
+    };
+    check(
+        "Pod",
+        json!({"metadata": {"name": "p"}, "spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i",
+            "ports": [{"containerPort": 80}],
+            "startupProbe": {"grpc": {"port": 90}},
+            "resources": {"limits": {"cpu": "1"}}}],
+            "volumes": [{"name": "e"}, {"name": "h", "hostPath": {"path": "/x"}},
+                {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}}),
+    );
+    check("Service", json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}));
+    check(
+        "EndpointSlice",
+        json!({"metadata": {"name": "e"}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],
+            "ports": [{"port": 80}]}),
+    );
+    check(
+        "Deployment",
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
     );
 }

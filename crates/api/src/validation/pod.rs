@@ -113,6 +113,9 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     {
         out.invalid(at.child("activeDeadlineSeconds"), seconds, &formats::between(1, i64::from(i32::MAX)));
     }
+    if let Some(whole) = some(spec, "resources") {
+        resources::requirements(out, at.child("resources"), whole);
+    }
     if let Some(overhead) = map(spec, "overhead") {
         resource_list(out, at.child("overhead"), overhead, "");
     }

@@ -115,9 +115,9 @@ pub(super) fn event(out: &mut Out, event: &Value) {
     }
     let controller = text(event, "reportingComponent");
     if controller.is_empty() {
-        out.required(At::Root("reportingController"), "");
+        out.required(At::Root("reportingComponent"), "");
     } else {
-        out.invalid_each(At::Root("reportingController"), controller, names::qualified_name(controller));
+        out.invalid_each(At::Root("reportingComponent"), controller, names::qualified_name(controller));
     }
     for key in ["reportingInstance", "action", "reason"] {
         let value = text(event, key);
