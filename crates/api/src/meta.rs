@@ -157,8 +157,9 @@ struct Meta<'a> {
     finalizers: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     owner_references: Option<Vec<Owner<'a>>>,
-    #[expect(dead_code, reason = "named so that it is skipped without a look at its keys")]
-    managed_fields: IgnoredAny,
+    /// Named so that it is skipped without a look at its keys.
+    #[serde(rename = "managedFields")]
+    _managed_fields: IgnoredAny,
 }
 
 /// Reads the metadata of an encoded object.

@@ -210,19 +210,19 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec
     let old = original.clone();
     let mut merged = original;
     for item in &patch {
-        let Value::Object(item) = item else { return Err(bad_format("a list of maps")) };
-        let Some(wanted) = item.get(key) else { return Err(no_merge_key(item, key)) };
+        let Value::Object(map) = item else { return Err(bad_format("a list of maps")) };
+        let Some(wanted) = map.get(key) else { return Err(no_merge_key(item, key)) };
         let found = merged.iter_mut().find(|m| m.get(key) == Some(wanted));
         match found {
-            Some(Value::Object(map)) => *map = merge_map(std::mem::take(map), item.clone(), rule.ty)?,
-            _ => merged.extend(without_directives(Value::Object(item.clone()))),
+            Some(Value::Object(old)) => *old = merge_map(std::mem::take(old), map.clone(), rule.ty)?,
+            _ => merged.extend(without_directives(item.clone())),
         }
     }
     Ok(ordered(merged, &patch, &old, Some(key)))
 }
 
-fn no_merge_key(item: &Object, key: &str) -> Status {
-    refused(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone())))
+fn no_merge_key(item: &Value, key: &str) -> Status {
+    refused(format!("map: {item} does not contain declared merge key: {key}"))
 }
 
 /// Carries out the `$patch` items of a list patch; what is left is to be merged into what is left.
@@ -233,11 +233,8 @@ fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
         match item.get(DIRECTIVE).map(Value::as_str) {
             None => plain.push(item),
             Some(Some("delete")) => {
-                let gone = item.get(key).cloned();
-                let Some(gone) = gone else {
-                    return Err(no_merge_key(item.as_object().unwrap_or(&Object::new()), key));
-                };
-                original.retain(|o| o.get(key) != Some(&gone));
+                let Some(gone) = item.get(key) else { return Err(no_merge_key(&item, key)) };
+                original.retain(|o| o.get(key) != Some(gone));
             }
             Some(Some("replace")) => replace = true,
             Some(Some("merge")) => {
