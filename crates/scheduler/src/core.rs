@@ -69,6 +69,9 @@ impl Core {
         let Some(node) = node else { return self.snapshot.remove_node(name) };
         let old = self.snapshot.set_node(NodeInfo::new(node));
         let Some(new) = self.snapshot.node(name) else { return };
+        if old.as_ref().is_some_and(|old| old.offers_the_same(new)) {
+            return;
+        }
         let event = old.as_ref().map_or(Event::NodeAdded(new), |old| Event::NodeUpdated(old, new));
         self.queue.on_event(event, self.decider.plugins(), now);
     }

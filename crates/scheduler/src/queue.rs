@@ -58,6 +58,7 @@ pub struct Queue {
     entries: BTreeMap<Key, Entry>,
     active: BTreeSet<Turn>,
     timers: BTreeSet<(Timestamp, Key)>,
+    unschedulable: BTreeSet<Key>,
 }
 
 fn turn(pod: &PodInfo) -> Turn {
@@ -128,12 +129,13 @@ impl Queue {
             State::Unschedulable { diagnosis, .. } => {
                 // Without any node no plugin was asked; the first node is what the pod waits for.
                 let never_asked = diagnosis.nodes == 0 && matches!(event, Event::NodeAdded(_));
-                never_asked || plugins.iter().any(|p| diagnosis.plugins.contains(p.name()) && p.unblocks(&entry.pod, event))
+                never_asked
+                    || plugins.iter().any(|p| diagnosis.plugins.contains(p.name()) && p.unblocks(&entry.pod, event))
             }
             _ => false,
         };
-        let helped: Vec<Key> =
-            self.entries.iter().filter(|(_, entry)| helps(entry)).map(|(key, _)| key.clone()).collect();
+        let waits = |key: &&Key| self.entries.get(*key).is_some_and(helps);
+        let helped: Vec<Key> = self.unschedulable.iter().filter(waits).cloned().collect();
         for key in &helped {
             if let Some(mut entry) = self.take(key) {
                 if let State::Unschedulable { not_before, .. } = entry.state {
@@ -198,7 +200,10 @@ impl Queue {
             State::BackingOff { until } => {
                 self.timers.remove(&(until, key.clone()));
             }
-            State::Gated | State::Unschedulable { .. } | State::InFlight => {}
+            State::Unschedulable { .. } => {
+                self.unschedulable.remove(key);
+            }
+            State::Gated | State::InFlight => {}
         }
         Some(entry)
     }
@@ -212,7 +217,10 @@ impl Queue {
             State::BackingOff { until } => {
                 self.timers.insert((until, key.clone()));
             }
-            State::Gated | State::Unschedulable { .. } | State::InFlight => {}
+            State::Unschedulable { .. } => {
+                self.unschedulable.insert(key.clone());
+            }
+            State::Gated | State::InFlight => {}
         }
         self.entries.insert(key, entry);
     }

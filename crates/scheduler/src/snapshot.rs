@@ -61,6 +61,16 @@ impl NodeInfo {
         }
     }
 
+    /// Whether both offer pods the same: what a heartbeat or a new image changes does not count.
+    #[must_use]
+    pub fn offers_the_same(&self, other: &Self) -> bool {
+        self.labels == other.labels
+            && self.taints == other.taints
+            && self.unschedulable == other.unschedulable
+            && self.allocatable == other.allocatable
+            && self.pod_capacity == other.pod_capacity
+    }
+
     fn add_pod(&mut self, pod: Arc<PodInfo>) {
         self.requested.add(&pod.requests);
         self.requested_nonzero.add(&pod.requests_nonzero);

@@ -30,8 +30,8 @@ impl Plugin for TaintToleration {
     fn score(&self, pod: &PodInfo, node: &NodeInfo, _snapshot: &Snapshot) -> i64 {
         let soft = node.taints.iter().filter(|t| t.effect == "PreferNoSchedule");
         let relevant = |t: &&Toleration| matches!(t.effect.as_deref().unwrap_or_default(), "" | "PreferNoSchedule");
-        let tolerations: Vec<Toleration> = pod.tolerations.iter().filter(relevant).cloned().collect();
-        soft.filter(|t| !tolerated(&tolerations, t)).map(|_| 1).sum()
+        let untolerated = soft.filter(|taint| !pod.tolerations.iter().filter(relevant).any(|t| accepts(t, taint)));
+        untolerated.map(|_| 1).sum()
     }
 
     fn normalise(&self, scores: &mut [i64]) {
