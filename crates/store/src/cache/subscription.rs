@@ -105,7 +105,9 @@ impl Subscription {
     /// As [`Subscription::next`].
     pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, WatchError> {
         let mut context = Context::from_waker(std::task::Waker::noop());
-        match self.poll(&mut context) {
+        // Without the task's budget: an exhausted one would look as if there were nothing.
+        let polled = std::pin::pin!(tokio::task::unconstrained(self.next())).poll(&mut context);
+        match polled {
             Poll::Ready(Ok(event)) => Ok(Some(event)),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Ok(None),

@@ -57,6 +57,17 @@ fn drain(watch: &mut Subscription) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_events_can_be_taken_at_once() {
+    let world = World::new().await;
+    let mut watch = world.watch(0, Scope::All).await;
+    for _ in 0..1_000 {
+        world.put("a/1", "").await;
+    }
+    world.cache.consistent().await.unwrap();
+    assert_eq!(drain(&mut watch).len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_leaves_a_scope_is_sent_as_it_last_was_in_it() {
     let world = World::new().await;
     let first = world.put("a/1", "n1").await;
