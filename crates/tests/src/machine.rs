@@ -153,7 +153,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         assert!(connected_to(address.port()).is_empty());
         let _open = TcpStream::connect(address).expect("it connects");
-        assert_eq!(connected_to(address.port()).len(), 1);
+        assert!(!connected_to(address.port()).is_empty());
     }
 
     #[test]

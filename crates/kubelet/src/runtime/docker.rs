@@ -4,6 +4,7 @@
 
 mod convert;
 mod exec;
+mod oom;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -111,7 +112,10 @@ impl Runtime for Docker {
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, Error> {
         let options = CreateContainerOptions { name: Some(convert::container_name(spec)), ..Default::default() };
-        let body = convert::create_body(spec);
+        let mut body = convert::create_body(spec);
+        if let Some(score) = body.host_config.as_mut().and_then(|host| host.oom_score_adj.as_mut()) {
+            *score = (*score).max(oom::lowest());
+        }
         let made = self.client()?.create_container(Some(options), body).await.map_err(|e| self.error(e))?;
         Ok(made.id)
     }
