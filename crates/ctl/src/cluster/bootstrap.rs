@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
-use gantry_client::{Client, Patch, ResourceId, WriteParams};
+use gantry_client::{Client, Patch, ResourceId, View, WriteParams};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -58,12 +58,14 @@ async fn upsert(client: &Client, object: &Value) -> Result<(), gantry_client::Er
         .map(|kind| ResourceId::new(group, version, kind.resource))
         .expect("bootstrap manifests hold known kinds only (checked by a test)");
     let api = client.dynamic(resource, text("/metadata/namespace"));
-    match api.create("", "", object, &WriteParams::default()).await {
-        Err(error) if error.is_already_exists() => {
+    // Looking first: creating a Service that exists fails on its address, which is taken by itself.
+    match api.get(text("/metadata/name"), "", View::Full).await {
+        Ok(_) => {
             let patch = Patch::Merge(object.clone());
             api.patch(text("/metadata/name"), "", &patch, &WriteParams::default()).await.map(drop)
         }
-        other => other.map(drop),
+        Err(error) if error.is_not_found() => api.create("", "", object, &WriteParams::default()).await.map(drop),
+        Err(error) => Err(error),
     }
 }
 
