@@ -55,11 +55,6 @@ impl App {
         let least = self.config.min_request_timeout_seconds.max(1);
         Duration::from_secs(rand::rng().random_range(least..=least * 2))
     }
-
-    /// Whether requests are served in full.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.cache.is_ready() && *self.started.borrow() && !self.shutdown.is_requested()
-    }
 }
 
 /// The views of the cache: one per stored kind, and the allocated addresses.

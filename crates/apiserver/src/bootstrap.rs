@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
 use serde_json::json;
@@ -19,6 +21,8 @@ pub(crate) mod kubernetes;
 
 /// The namespaces.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Objects written at once.
+const AT_ONCE: usize = 32;
 /// Between tries when the store fails.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -75,8 +79,19 @@ async fn all(app: &App) -> Result<(), Status> {
         ensure(app, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
     }
     app.cache.consistent().await.map_err(crate::pipeline::read::cache_failed)?;
-    for object in rbac::bootstrap::objects() {
-        reconcile_rbac(app, object).await?;
+    // Bindings may come before their roles: nothing is looked up while the API server writes them itself.
+    let mut waiting = rbac::bootstrap::objects().into_iter();
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(object) = waiting.next()
+        {
+            running.push(reconcile_rbac(app, object));
+        }
+        match running.next().await {
+            Some(result) => result?,
+            None => break,
+        }
     }
     app.cache.consistent().await.map_err(crate::pipeline::read::cache_failed)?;
     rbac::live::aggregate(app).await?;

@@ -220,7 +220,7 @@ impl Events {
                 revision: *revision,
                 initial_events_end: *initial,
             },
-            Signal::Failed(status) => return Err(status.clone()),
+            Signal::Failed(status) => return Err((**status).clone()),
         })
     }
 }

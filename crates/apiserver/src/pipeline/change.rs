@@ -59,7 +59,7 @@ struct Ready {
 }
 
 enum Attempt {
-    Done(Written),
+    Done(Box<Written>),
     /// Start again from this.
     Again(Current),
 }
@@ -73,7 +73,7 @@ impl Change<'_> {
         let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
         for _ in 0..TRIES {
             match self.attempt(app, &state).await {
-                Ok(Attempt::Done(written)) => return Ok(written),
+                Ok(Attempt::Done(written)) => return Ok(*written),
                 Ok(Attempt::Again(next)) => state = next,
                 Err(status) if state.fresh => return Err(status),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
@@ -92,11 +92,11 @@ impl Change<'_> {
         let Ready { mut object, warnings, remove } = self.ready(app, state).await?;
         let old = &state.value;
         let done = |encoded, revision| {
-            Ok(Attempt::Done(Written {
+            Ok(Attempt::Done(Box::new(Written {
                 outcome: Outcome::Object { encoded, revision },
                 created: false,
                 warnings: warnings.clone(),
-            }))
+            })))
         };
         let effects = allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?;
         let bytes = commit::canonical(&object);

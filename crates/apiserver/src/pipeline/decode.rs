@@ -109,9 +109,9 @@ pub(crate) fn place(object: &mut Value, kind: &KindInfo, namespace: &str, name: 
     let given = value::str_at(object, "metadata.namespace").unwrap_or_default();
     if kind.namespaced {
         if !given.is_empty() && given != namespace {
-            return Err(Status::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )));
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
         value::set(object, "metadata.namespace", namespace);
     } else if !given.is_empty() {

@@ -267,7 +267,7 @@ fn cut(
 }
 
 fn token_after(app: &App, kind: &'static KindInfo, last: &Object, revision: u64) -> String {
-    let relative = last.key().strip_prefix(app.view(kind).prefix()).unwrap_or(last.key());
+    let relative = last.key().strip_prefix(app.view(kind).prefix()).unwrap_or_else(|| last.key());
     Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative)
 }
 

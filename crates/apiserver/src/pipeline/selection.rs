@@ -60,11 +60,6 @@ impl Selection {
         Ok(Self { kind, namespace, labels, fields })
     }
 
-    /// Everything of a kind.
-    pub(crate) fn everything(kind: &'static KindInfo) -> Self {
-        Self { kind, namespace: None, labels: LabelSelector::everything(), fields: FieldSelector::default() }
-    }
-
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }

@@ -39,7 +39,7 @@ pub(crate) enum Signal {
     /// Everything up to this revision was told; `initial` ends the initial events.
     Bookmark { revision: u64, initial: bool },
     /// The watch cannot go on.
-    Failed(Status),
+    Failed(Box<Status>),
 }
 
 /// A running watch.
@@ -213,7 +213,7 @@ impl Watcher {
 
     fn fail(&mut self, error: WatchError) -> Signal {
         self.done = true;
-        Signal::Failed(failed(error))
+        Signal::Failed(Box::new(failed(error)))
     }
 
     fn on_time(&mut self) -> Option<Signal> {

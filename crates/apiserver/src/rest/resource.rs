@@ -129,7 +129,7 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
     let mut head = Some(shape.list_head(kind, &meta));
     let mut items = listed.items.into_iter().enumerate();
     let mut ended = false;
-    let mut next_chunk = move || {
+    let next_chunk = move || {
         if ended {
             return None;
         }
@@ -152,7 +152,7 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
         return answer::json(200, Bytes::from(whole), request.style);
     }
     let frames = futures::stream::iter(
-        std::iter::from_fn(move || next_chunk()).map(|b| Ok::<_, std::convert::Infallible>(http_body::Frame::data(b))),
+        std::iter::from_fn(next_chunk).map(|b| Ok::<_, std::convert::Infallible>(http_body::Frame::data(b))),
     );
     answer::stream("application/json", Body::new(StreamBody::new(frames)))
 }

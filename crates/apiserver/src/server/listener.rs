@@ -57,7 +57,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 ///
 /// # Errors
 /// When one address or port cannot be had.
-pub async fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Error> {
+pub(crate) async fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Error> {
     let mut port = port;
     let mut sockets = Vec::new();
     for ip in addresses {

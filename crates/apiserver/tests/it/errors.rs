@@ -1,0 +1,191 @@
+//! Every error text of the contract, section 1.7.
+
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, configmap, pod};
+
+struct Case<'a> {
+    method: &'a str,
+    path: &'a str,
+    body: Value,
+    code: u16,
+    reason: &'a str,
+    message: &'a str,
+}
+
+async fn check(cluster: &Cluster, case: Case<'_>) -> Value {
+    let content = if case.method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let body = if case.body.is_null() { String::new() } else { case.body.to_string() };
+    let answer = cluster.rest(case.method, case.path, &[("content-type", content)], &body).await;
+    let status = answer.json();
+    let got =
+        (answer.code, status["reason"].as_str().unwrap_or_default(), status["message"].as_str().unwrap_or_default());
+    assert_eq!(got, (case.code, case.reason, case.message), "{} {}", case.method, case.path);
+    assert_eq!((status["kind"].as_str(), status["status"].as_str()), (Some("Status"), Some("Failure")));
+    status
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn reads() {
+    let cluster = Cluster::start().await;
+    let get = |path, code, reason, message| Case { method: "GET", path, body: Value::Null, code, reason, message };
+    let status =
+        check(&cluster, get("/api/v1/namespaces/default/pods/x", 404, "NotFound", "pods \"x\" not found")).await;
+    assert_eq!(status["details"], json!({"name": "x", "kind": "pods"}));
+    let missing = "the server could not find the requested resource";
+    check(&cluster, get("/apis/apps/v1/namespaces/default/pods", 404, "NotFound", missing)).await;
+    check(
+        &cluster,
+        get("/api/v1/pods?fieldSelector=spec.foo%3Dx", 400, "BadRequest", "field label not supported: spec.foo"),
+    )
+    .await;
+    check(&cluster, get("/api/v1/pods?limit=1&continue=x", 400, "BadRequest", "continue key is not valid")).await;
+    let unknown = cluster.rest("GET", "/apis/none.example/v1/things", &[], "").await;
+    assert_eq!((unknown.code, unknown.text.as_str()), (404, "404 page not found\n"));
+    let bad = cluster.rest("GET", "/api/v1/namespaces/..%2f..%2fsecrets/pods", &[], "").await;
+    assert_eq!(bad.code, 400);
+    let html = cluster.rest("GET", MAPS, &[("accept", "text/html")], "").await;
+    assert_eq!((html.code, html.json()["reason"].as_str()), (406, Some("NotAcceptable")));
+}
+
+#[tokio::test]
+async fn creates() {
+    let cluster = Cluster::start().await;
+    let post = |path, body, code, reason, message| Case { method: "POST", path, body, code, reason, message };
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    check(&cluster, post(MAPS, configmap("t1", "1"), 409, "AlreadyExists", "configmaps \"t1\" already exists")).await;
+    let mut versioned = configmap("t2", "1");
+    versioned["metadata"]["resourceVersion"] = "7".into();
+    check(&cluster, post(MAPS, versioned, 500, "", "resourceVersion should not be set on objects to be created")).await;
+    check(
+        &cluster,
+        post(
+            "/api/v1/namespaces/none/configmaps",
+            configmap("t", "1"),
+            404,
+            "NotFound",
+            "namespaces \"none\" not found",
+        ),
+    )
+    .await;
+    let mut elsewhere = configmap("t", "1");
+    elsewhere["metadata"]["namespace"] = "other".into();
+    let message = "the namespace of the provided object does not match the namespace sent on the request";
+    check(&cluster, post(MAPS, elsewhere, 400, "BadRequest", message)).await;
+    let status = check(
+        &cluster,
+        post(
+            MAPS,
+            json!({"metadata": {}}),
+            422,
+            "Invalid",
+            "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+    )
+    .await;
+    assert_eq!(status["details"]["causes"][0]["reason"], "FieldValueRequired");
+    let strict = format!("{MAPS}?fieldValidation=Strict");
+    let mut unknown = configmap("t", "1");
+    unknown["foo"] = 1.into();
+    let answer = cluster.rest("POST", &strict, &[], &unknown.to_string()).await.json();
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with(
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"foo\""
+        ),
+        "{message}"
+    );
+    let warned = cluster.rest("POST", MAPS, &[], &unknown.to_string()).await;
+    assert_eq!(warned.code, 201);
+    let warning = warned.headers["warning"].to_str().expect("text");
+    assert!(warning.starts_with("299 - \"unknown field \\\"foo\\\""), "{warning}");
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+    let answer = cluster.rest("POST", MAPS, &[], &secret.to_string()).await.json();
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("Secret in version \"v1\" cannot be handled as a ConfigMap: "), "{message}");
+}
+
+#[tokio::test]
+async fn updates() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    let one = "/api/v1/namespaces/default/configmaps/t1";
+    let put = |body, code, reason, message| Case { method: "PUT", path: one, body, code, reason, message };
+    let mut stale = configmap("t1", "2");
+    stale["metadata"]["resourceVersion"] = "1".into();
+    let message = "Operation cannot be fulfilled on configmaps \"t1\": the object has been modified; please apply your changes to the latest version and try again";
+    check(&cluster, put(stale, 409, "Conflict", message)).await;
+    let message = "the name of the object (t2) does not match the name on the URL (t1)";
+    check(&cluster, put(configmap("t2", "1"), 400, "BadRequest", message)).await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    cluster.rest("POST", lease, &[], &json!({"metadata": {"name": "l"}}).to_string()).await;
+    let case = Case {
+        method: "PUT",
+        path: "/apis/coordination.k8s.io/v1/namespaces/default/leases/l",
+        body: json!({"metadata": {"name": "l"}}),
+        code: 422,
+        reason: "Invalid",
+        message: "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+    };
+    check(&cluster, case).await;
+    let case = Case {
+        method: "POST",
+        path: "/api/v1/namespaces/default/configmaps/t1",
+        body: configmap("t1", "1"),
+        code: 405,
+        reason: "MethodNotAllowed",
+        message: "the server does not allow this method on the requested resource",
+    };
+    check(&cluster, case).await;
+    let test = cluster
+        .rest(
+            "PATCH",
+            one,
+            &[("content-type", "application/json-patch+json")],
+            r#"[{"op":"test","path":"/data/a","value":"9"}]"#,
+        )
+        .await;
+    assert_eq!((test.code, test.json()["reason"].as_str()), (422, Some("Invalid")));
+    let apply = cluster.rest("PATCH", one, &[("content-type", "application/apply-patch+yaml")], "{}").await;
+    assert_eq!(apply.code, 415);
+    let unknown = cluster.rest("PATCH", one, &[("content-type", "text/plain")], "{}").await;
+    assert_eq!((unknown.code, unknown.json()["reason"].as_str()), (415, Some("UnsupportedMediaType")));
+    let large = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(4 << 20));
+    let large = cluster.rest("PATCH", one, &[("content-type", "application/merge-patch+json")], &large).await;
+    assert_eq!((large.code, large.json()["reason"].as_str()), (413, Some("RequestEntityTooLarge")));
+}
+
+#[tokio::test]
+async fn deletes() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &pod("p").to_string()).await;
+    let delete = |path, body, code, reason, message| Case { method: "DELETE", path, body, code, reason, message };
+    let uid = json!({"preconditions": {"uid": "a"}});
+    let answer = cluster.rest("GET", "/api/v1/namespaces/default/pods/p", &[], "").await.json();
+    let stored = answer["metadata"]["uid"].as_str().expect("a uid");
+    let message = format!(
+        "Operation cannot be fulfilled on pods \"p\": the UID in the precondition (a) does not match the UID in record ({stored}). The object might have been deleted and then recreated"
+    );
+    check(&cluster, delete("/api/v1/namespaces/default/pods/p", uid, 409, "Conflict", &message)).await;
+    let message = "namespaces \"default\" is forbidden: this namespace may not be deleted";
+    check(&cluster, delete("/api/v1/namespaces/default", Value::Null, 403, "Forbidden", message)).await;
+    let both = json!({"propagationPolicy": "Orphan", "orphanDependents": true});
+    let refused = cluster.rest("DELETE", "/api/v1/namespaces/default/pods/p", &[], &both.to_string()).await;
+    assert_eq!(refused.code, 422);
+    let gone = cluster.rest("DELETE", "/api/v1/namespaces/default/pods/p", &[], "").await;
+    let status = gone.json();
+    assert_eq!((gone.code, status["status"].as_str()), (200, Some("Success")));
+    assert_eq!(status["details"], json!({"name": "p", "kind": "pods", "uid": stored}));
+    cluster.rest("POST", "/api/v1/namespaces", &[], &json!({"metadata": {"name": "n"}}).to_string()).await;
+    let dying = cluster.rest("DELETE", "/api/v1/namespaces/n", &[], "").await.json();
+    assert_eq!(dying["status"]["phase"], "Terminating");
+    let answer = cluster.rest("POST", "/api/v1/namespaces/n/configmaps", &[], &configmap("c", "1").to_string()).await;
+    let status = answer.json();
+    assert_eq!((answer.code, status["details"]["causes"][0]["reason"].as_str()), (403, Some("NamespaceTerminating")));
+    let finalize = json!({"metadata": {"name": "n"}, "spec": {"finalizers": []}});
+    assert_eq!(cluster.rest("PUT", "/api/v1/namespaces/n/finalize", &[], &finalize.to_string()).await.code, 200);
+    assert_eq!(cluster.rest("GET", "/api/v1/namespaces/n", &[], "").await.code, 404);
+}

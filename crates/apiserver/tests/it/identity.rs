@@ -1,0 +1,161 @@
+//! Who may do what: certificates, tokens, impersonation, roles, nodes.
+
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, configmap, pod};
+
+async fn message(
+    cluster: &Cluster,
+    user: &str,
+    groups: &[&str],
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> (u16, String) {
+    let mut headers = vec![("impersonate-user", user)];
+    headers.extend(groups.iter().map(|g| ("impersonate-group", *g)));
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let answer = cluster.rest(method, path, &headers, &body).await;
+    let text = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+    (answer.code, text)
+}
+
+#[tokio::test]
+async fn nothing_is_served_to_nobody_but_health_and_version() {
+    let cluster = Cluster::start().await;
+    for (path, code) in [
+        ("/healthz", 200),
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/version", 200),
+        ("/", 401),
+        ("/api", 401),
+        ("/apis/apps/v1", 401),
+        ("/metrics", 401),
+        ("/openapi/v3", 401),
+        ("/openid/v1/jwks", 401),
+        ("/healthz/etcd", 401),
+        ("/api/v1/pods", 401),
+        ("/api/v1/nothing", 401),
+    ] {
+        assert_eq!(cluster.bare("GET", path, &[], "").await.code, code, "{path}");
+    }
+    let maps = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(cluster.bare("POST", maps, &[], &configmap("a", "1").to_string()).await.code, 401);
+    assert_eq!(cluster.bare("GET", "/healthz", &[("authorization", "Bearer wrong")], "").await.code, 401);
+}
+
+#[tokio::test]
+async fn roles_decide() {
+    let cluster = Cluster::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let (code, text) = message(&cluster, "alice", &[], "GET", pods, &Value::Null).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        text,
+        "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
+    let (_, text) = message(&cluster, "alice", &[], "GET", "/api/v1/namespaces/default/pods/x", &Value::Null).await;
+    assert_eq!(
+        text,
+        "pods \"x\" is forbidden: User \"alice\" cannot get resource \"pods\" in API group \"\" in the namespace \"default\""
+    );
+    let binding = json!({
+        "metadata": {"name": "view"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    assert_eq!(cluster.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
+    // The index follows by a watch.
+    let mut code = 403;
+    while code == 403 {
+        (code, _) = message(&cluster, "alice", &[], "GET", pods, &Value::Null).await;
+    }
+    assert_eq!(code, 200);
+    assert_eq!(message(&cluster, "alice", &[], "GET", "/api/v1/pods", &Value::Null).await.0, 403);
+    assert_eq!(message(&cluster, "alice", &[], "POST", bindings, &binding).await.0, 403);
+}
+
+#[tokio::test]
+async fn reviews_answer() {
+    let cluster = Cluster::start().await;
+    let ask = async |spec: Value| {
+        let body = json!({"spec": spec}).to_string();
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let answer = cluster.rest("POST", path, &[], &body).await;
+        (answer.code, answer.json()["status"]["allowed"].clone())
+    };
+    let pods = |verb: &str| json!({"verb": verb, "resource": "pods"});
+    assert_eq!(
+        ask(json!({"user": "a", "groups": ["system:masters"], "resourceAttributes": pods("get")})).await,
+        (201, json!(true))
+    );
+    assert_eq!(ask(json!({"user": "a", "resourceAttributes": pods("get")})).await, (201, json!(false)));
+    assert_eq!(ask(json!({"user": "a"})).await.0, 422);
+    let who = cluster.rest("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], "{}").await.json();
+    assert_eq!(who["status"]["userInfo"]["username"], "admin");
+}
+
+#[tokio::test]
+async fn tokens_live_as_long_as_their_pod() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = cluster.rest("POST", pods, &[], &pod("p").to_string()).await.json();
+    let request = json!({"spec": {"expirationSeconds": 3607, "boundObjectRef": {"kind": "Pod", "name": "p", "uid": made["metadata"]["uid"]}}});
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let issued = cluster.rest("POST", path, &[], &request.to_string()).await;
+    assert_eq!(issued.code, 201, "{}", issued.text);
+    let token = issued.json()["status"]["token"].as_str().expect("a token").to_owned();
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let who = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let me = cluster.bare("POST", who, &headers, "{}").await.json();
+    assert_eq!(me["status"]["userInfo"]["username"], "system:serviceaccount:default:default");
+    assert_eq!(me["status"]["userInfo"]["extra"]["authentication.kubernetes.io/pod-name"], json!(["p"]));
+    let review = json!({"spec": {"token": token}}).to_string();
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    assert_eq!(cluster.rest("POST", reviews, &[], &review).await.json()["status"]["authenticated"], true);
+    let elsewhere = json!({"spec": {"token": token, "audiences": ["vault"]}}).to_string();
+    assert!(cluster.rest("POST", reviews, &[], &elsewhere).await.json()["status"].get("authenticated").is_none());
+    cluster.rest("DELETE", &format!("{pods}/p"), &[], "").await;
+    let mut code = 201;
+    while code == 201 {
+        code = cluster.bare("POST", who, &headers, "{}").await.code;
+    }
+    assert_eq!(code, 401, "the pod is gone");
+    let mut short = request;
+    short["spec"] = json!({"expirationSeconds": 60});
+    assert_eq!(cluster.rest("POST", path, &[], &short.to_string()).await.code, 422);
+}
+
+#[tokio::test]
+async fn a_node_reaches_what_its_pods_need() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for name in ["mine", "other"] {
+        cluster.rest("POST", secrets, &[], &json!({"metadata": {"name": name}}).to_string()).await;
+    }
+    let mut mounting = pod("p");
+    mounting["spec"]["nodeName"] = "n1".into();
+    mounting["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": "mine"}}]);
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &mounting.to_string()).await.code, 201);
+    let node = async |node: &str, method: &str, path: &str, body: Value| {
+        let user = format!("system:node:{node}");
+        message(&cluster, &user, &["system:nodes"], method, path, &body).await.0
+    };
+    let get = async |name: &str, path: &str| node(name, "GET", path, Value::Null).await;
+    while get("n1", &format!("{secrets}/mine")).await == 403 {}
+    assert_eq!(get("n1", &format!("{secrets}/mine")).await, 200);
+    assert_eq!(get("n1", &format!("{secrets}/other")).await, 403);
+    assert_eq!(get("n2", &format!("{secrets}/mine")).await, 403);
+    assert_eq!(get("n1", secrets).await, 403);
+    assert_eq!(get("n1", &format!("{secrets}?fieldSelector=metadata.name%3Dmine")).await, 200);
+    assert_eq!(node("n1", "POST", "/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await, 201);
+    assert_eq!(node("n1", "POST", "/api/v1/nodes", json!({"metadata": {"name": "n2"}})).await, 403);
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    assert_eq!(node("n1", "POST", leases, json!({"metadata": {"name": "n1"}})).await, 201);
+    assert_eq!(node("n1", "POST", leases, json!({"metadata": {"name": "n2"}})).await, 403);
+    assert_eq!(node("n2", "DELETE", "/api/v1/namespaces/default/pods/p", Value::Null).await, 403);
+}

@@ -1,0 +1,85 @@
+//! LIST: pages at one revision, selectors, versions, tables.
+
+use serde_json::Value;
+
+use crate::support::{Cluster, configmap};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn filled(count: usize) -> Cluster {
+    let cluster = Cluster::start().await;
+    for i in 0..count {
+        let mut object = configmap(&format!("c{i}"), "1");
+        object["metadata"]["labels"] = serde_json::json!({"odd": (i % 2).to_string()});
+        assert_eq!(cluster.rest("POST", MAPS, &[], &object.to_string()).await.code, 201);
+    }
+    cluster
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().expect("items");
+    items.iter().filter_map(|i| i["metadata"]["name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn pages_show_one_state() {
+    let cluster = filled(5).await;
+    let first = cluster.rest("GET", &format!("{MAPS}?limit=2"), &[], "").await.json();
+    assert_eq!(names(&first), ["c0", "c1"]);
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    cluster.rest("DELETE", &format!("{MAPS}/c3"), &[], "").await;
+    let token = first["metadata"]["continue"].as_str().expect("more");
+    let second = cluster.rest("GET", &format!("{MAPS}?limit=2&continue={token}"), &[], "").await.json();
+    assert_eq!(names(&second), ["c2", "c3"], "c3 was there when the list began");
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let token = second["metadata"]["continue"].as_str().expect("more");
+    let third = cluster.rest("GET", &format!("{MAPS}?limit=2&continue={token}"), &[], "").await.json();
+    assert_eq!(names(&third), ["c4"]);
+    assert!(third["metadata"].get("continue").is_none());
+}
+
+#[tokio::test]
+async fn selectors_choose() {
+    let cluster = filled(5).await;
+    let check = async |query: &str, expected: &[&str]| {
+        let list = cluster.rest("GET", &format!("{MAPS}?{query}"), &[], "").await.json();
+        assert_eq!(names(&list), expected, "{query}");
+    };
+    check("labelSelector=odd%3D1", &["c1", "c3"]).await;
+    check("labelSelector=odd+notin+(1)", &["c0", "c2", "c4"]).await;
+    check("fieldSelector=metadata.name%3Dc2", &["c2"]).await;
+    check("fieldSelector=metadata.name!%3Dc2&labelSelector=odd%3D0", &["c0", "c4"]).await;
+    check("labelSelector=odd%3D0&limit=2", &["c0", "c2"]).await;
+}
+
+#[tokio::test]
+async fn versions_are_honoured() {
+    let cluster = filled(1).await;
+    let now = cluster.rest("GET", MAPS, &[], "").await.json();
+    let version: u64 = now["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version");
+    cluster.rest("POST", MAPS, &[], &configmap("later", "1").to_string()).await;
+    let exact = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=Exact");
+    assert_eq!(names(&cluster.rest("GET", &exact, &[], "").await.json()), ["c0"]);
+    let ahead = cluster.rest("GET", &format!("{MAPS}?resourceVersion={}", version + 1_000_000), &[], "").await;
+    let status = ahead.json();
+    assert_eq!((ahead.code, status["details"]["causes"][0]["reason"].as_str()), (504, Some("ResourceVersionTooLarge")));
+    let bad = cluster.rest("GET", &format!("{MAPS}?resourceVersion=x"), &[], "").await;
+    assert_eq!(bad.code, 400);
+}
+
+#[tokio::test]
+async fn tables_and_metadata() {
+    let cluster = filled(2).await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = cluster.rest("GET", MAPS, &[("accept", table)], "").await.json();
+    assert_eq!(table["kind"], "Table");
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().expect("columns").iter().filter_map(|c| c["name"].as_str()).collect();
+    assert_eq!(columns, ["Name", "Data", "Age"]);
+    assert_eq!(table["rows"][0]["cells"][0], "c0");
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let partial = cluster.rest("GET", MAPS, &[("accept", partial)], "").await.json();
+    assert_eq!(partial["kind"], "PartialObjectMetadataList");
+    assert!(partial["items"][0].get("data").is_none());
+}

@@ -1,0 +1,13 @@
+//! The API server in process, over its real port, with an in-memory store.
+
+mod allocation;
+mod errors;
+mod fences;
+mod grpc;
+mod identity;
+mod lists;
+mod rest;
+mod sessions;
+mod support;
+mod watches;
+mod writes;

@@ -1,0 +1,107 @@
+//! What only REST has: discovery, OpenAPI, health, version, headers, other encodings.
+
+use gantry_common::tls;
+use serde_json::Value;
+
+use crate::support::{Cluster, configmap};
+
+const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+#[tokio::test]
+async fn discovery_has_two_forms() {
+    let cluster = Cluster::start().await;
+    let accept = format!("{V2},application/json");
+    let aggregated = cluster.rest("GET", "/apis", &[("accept", &accept)], "").await;
+    assert_eq!(aggregated.headers["content-type"], V2);
+    assert_eq!(aggregated.json()["kind"], "APIGroupDiscoveryList");
+    let etag = aggregated.headers["etag"].to_str().expect("text").to_owned();
+    let same = cluster.rest("GET", "/apis", &[("accept", &accept), ("if-none-match", &etag)], "").await;
+    assert_eq!((same.code, same.text.as_str()), (304, ""));
+    let plain = cluster.rest("GET", "/apis", &[("accept", "application/json")], "").await.json();
+    assert_eq!(plain["kind"], "APIGroupList");
+    assert_eq!(cluster.rest("GET", "/api", &[], "").await.json()["kind"], "APIVersions");
+    assert_eq!(cluster.rest("GET", "/api/v1", &[], "").await.json()["kind"], "APIResourceList");
+    assert_eq!(cluster.rest("GET", "/apis/apps/", &[], "").await.json()["kind"], "APIGroup");
+    assert_eq!(cluster.rest("GET", "/apis/none", &[], "").await.code, 404);
+}
+
+#[tokio::test]
+async fn openapi_is_linked_by_hash() {
+    let cluster = Cluster::start().await;
+    let index = cluster.rest("GET", "/openapi/v3", &[], "").await.json();
+    let link = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("a link").to_owned();
+    let document = cluster.rest("GET", &link, &[], "").await;
+    assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert!(document.json()["components"]["schemas"].is_object());
+    assert_eq!(cluster.rest("GET", "/openapi/v2", &[], "").await.json()["swagger"], "2.0");
+    let only = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(cluster.rest("GET", "/openapi/v2", &[("accept", only)], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn health_version_and_metrics() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.rest("GET", "/healthz", &[], "").await.text, "ok");
+    let verbose = cluster.rest("GET", "/readyz?verbose", &[], "").await.text;
+    assert!(verbose.contains("[+]etcd ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
+    assert_eq!(cluster.rest("GET", "/livez/etcd", &[], "").await.text, "ok");
+    assert_eq!(cluster.rest("GET", "/version", &[], "").await.json()["minor"], "36");
+    cluster.rest("GET", "/api/v1/namespaces/default/configmaps", &[], "").await;
+    let metrics = cluster.rest("GET", "/metrics", &[], "").await.text;
+    assert!(metrics.contains(
+        "apiserver_request_total{verb=\"list\",group=\"\",resource=\"configmaps\",subresource=\"\",code=\"200\"}"
+    ));
+    let openid = cluster.rest("GET", "/.well-known/openid-configuration", &[], "").await.json();
+    assert_eq!(openid["issuer"], "https://kubernetes.default.svc.cluster.local");
+    assert_eq!(cluster.rest("GET", "/openid/v1/jwks", &[], "").await.json()["keys"][0]["alg"], "ES256");
+}
+
+#[tokio::test]
+async fn people_get_pretty_json_and_everyone_an_audit_id() {
+    let cluster = Cluster::start().await;
+    let pretty = cluster.rest("GET", "/version", &[("user-agent", "curl/8")], "").await;
+    assert!(pretty.text.starts_with("{\n  \""), "{}", pretty.text);
+    assert!(pretty.headers.contains_key("audit-id"));
+    assert!(!cluster.rest("GET", "/version", &[], "").await.text.contains('\n'));
+    let packed = cluster.rest("GET", "/openapi/v2", &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn yaml_and_impersonation_and_create_on_put() {
+    let cluster = Cluster::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\ndata:\n  a: b\n";
+    let made = cluster.rest("POST", maps, &[("content-type", "application/yaml")], yaml).await;
+    assert_eq!((made.code, made.json()["data"]["a"].as_str()), (201, Some("b")));
+    let broken = cluster.rest("POST", maps, &[("content-type", "application/yaml")], "a: [1\nb: {").await.json();
+    assert!(broken["message"].as_str().is_some_and(|m| m.contains("line")), "{broken}");
+    let missing = cluster.rest("PUT", &format!("{maps}/none"), &[], &configmap("none", "1").to_string()).await;
+    assert_eq!(missing.code, 404);
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    let lease = r#"{"metadata":{"name":"l"}}"#;
+    assert_eq!(cluster.rest("PUT", leases, &[], lease).await.code, 201);
+    let as_nobody = cluster.rest("GET", maps, &[("impersonate-group", "x")], "").await;
+    assert_eq!(as_nobody.code, 400);
+}
+
+#[tokio::test]
+async fn an_expired_or_foreign_certificate_is_no_identity() {
+    let cluster = Cluster::start().await;
+    let other = Cluster::start().await;
+    let foreign = other.server.identity("admin", &["system:masters"]);
+    let foreign = tls::Identity { cert_pem: foreign.cert_pem.into_bytes(), key_pem: foreign.key_pem.into_bytes() };
+    let address = cluster.server.url().trim_start_matches("https://").to_owned();
+    let config = tls::client_config(cluster.server.ca_pem().as_bytes(), Some(&foreign), &[b"http/1.1"]).expect("valid");
+    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
+    let name = "localhost".try_into().expect("a name");
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    // TLS 1.3 tells the client at its first read.
+    if let Ok(mut stream) = connector.connect(name, stream).await {
+        use tokio::io::AsyncReadExt;
+        let mut byte = [0_u8; 1];
+        assert!(stream.read_exact(&mut byte).await.is_err());
+    }
+    let health: Value = cluster.rest("GET", "/version", &[], "").await.json();
+    assert_eq!(health["major"], "1");
+}

@@ -1,0 +1,152 @@
+//! Logs from a node that dialled out: order, refusal, cancellation.
+
+use bytes::Bytes;
+use gantry_client::ResourceId;
+use gantry_common::tls;
+use gantry_proto::v1::control_command::Command;
+use gantry_proto::v1::control_report::Report;
+use gantry_proto::v1::open_session::Kind;
+use gantry_proto::v1::session_frame::Frame;
+use gantry_proto::v1::{ControlReport, LogRequest, NodeHello, OpenSession, SessionFrame};
+use http_body_util::BodyExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::support::{Cluster, pod, send};
+
+fn frame(frame: Frame) -> SessionFrame {
+    SessionFrame { frame: Some(frame) }
+}
+
+async fn with_pod() -> Cluster {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n1".into();
+    let pods = cluster.admin().dynamic(ResourceId::new("", "v1", "pods"), "default");
+    pods.create("", "", &bound, &gantry_client::WriteParams::default()).await.expect("created");
+    cluster
+}
+
+/// The node's control stream.
+struct Node {
+    client: gantry_client::Client,
+    commands: tonic::Streaming<gantry_proto::v1::ControlCommand>,
+    _reports: mpsc::Sender<ControlReport>,
+}
+
+impl Node {
+    async fn connect(cluster: &Cluster, name: &str) -> Self {
+        let client = cluster.client(&format!("system:node:{name}"), &["system:nodes"]);
+        let (reports, receiver) = mpsc::channel(1);
+        let hello = ControlReport { report: Some(Report::Hello(NodeHello { node: name.to_owned() })) };
+        reports.send(hello).await.expect("room");
+        let (_, mut nodes) = client.nodes().into_iter().next().expect("a server");
+        let commands = nodes.control(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+        Self { client, commands, _reports: reports }
+    }
+
+    async fn opened(&mut self) -> (String, LogRequest) {
+        let command = self.commands.message().await.expect("alive").expect("a command");
+        let Some(Command::Open(OpenSession { session, kind: Some(Kind::Log(log)) })) = command.command else {
+            panic!("a log session")
+        };
+        (session, log)
+    }
+
+    async fn answer(&self, session: &str) -> (mpsc::Sender<SessionFrame>, tonic::Streaming<SessionFrame>) {
+        let (frames, receiver) = mpsc::channel(1);
+        frames.send(frame(Frame::Hello(session.to_owned()))).await.expect("room");
+        let (_, mut nodes) = self.client.nodes().into_iter().next().expect("a server");
+        let back = nodes.session(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+        (frames, back)
+    }
+}
+
+async fn open_log(cluster: &Cluster, query: &str) -> http::Response<hyper::body::Incoming> {
+    let identity = cluster.server.identity("admin", &["system:masters"]);
+    let identity = tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+    let path = format!("/api/v1/namespaces/default/pods/p/log?{query}");
+    send(&cluster.server, Some(&identity), "GET", &path, &[], "").await
+}
+
+#[tokio::test]
+async fn a_log_arrives_in_order() {
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let serving = async {
+        let (session, log) = node.opened().await;
+        assert_eq!((log.container.as_str(), log.tail_lines, log.follow), ("c", Some(5), true));
+        assert!(!log.pod_uid.is_empty());
+        let (frames, _back) = node.answer(&session).await;
+        for line in ["one\n", "two\n"] {
+            frames.send(frame(Frame::Data(Bytes::from(line)))).await.expect("room");
+        }
+        let success = br#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":200}"#;
+        frames.send(frame(Frame::Status(Bytes::from_static(success)))).await.expect("room");
+        frames.closed().await;
+    };
+    let reading = async {
+        let response = open_log(&cluster, "tailLines=5&follow=true").await;
+        assert_eq!(response.headers()["content-type"], "text/plain");
+        response.into_body().collect().await.expect("a body").to_bytes()
+    };
+    let ((), text) = tokio::join!(serving, reading);
+    assert_eq!(text, "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_ends_the_nodes_stream() {
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let reading = open_log(&cluster, "follow=true");
+    let opening = async {
+        let (session, _) = node.opened().await;
+        node.answer(&session).await
+    };
+    let (response, (frames, mut back)) = tokio::join!(reading, opening);
+    frames.send(frame(Frame::Data(Bytes::from_static(b"line\n")))).await.expect("room");
+    drop(response);
+    assert!(matches!(back.message().await, Ok(None) | Err(_)), "the node is told that nobody reads");
+}
+
+#[tokio::test]
+async fn without_a_stream_the_node_is_unavailable() {
+    let cluster = with_pod().await;
+    let response = open_log(&cluster, "").await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn another_node_cannot_answer() {
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let thief = Node::connect(&cluster, "n2").await;
+    let reading = open_log(&cluster, "");
+    let stealing = async {
+        let (session, _) = node.opened().await;
+        let (frames, receiver) = mpsc::channel(1);
+        frames.send(frame(Frame::Hello(session.clone()))).await.expect("room");
+        let (_, mut nodes) = thief.client.nodes().into_iter().next().expect("a server");
+        let refused = nodes.session(ReceiverStream::new(receiver)).await.expect_err("not its session");
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+        let (frames, _back) = node.answer(&session).await;
+        let failure =
+            br#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"gone","code":400}"#;
+        frames.send(frame(Frame::Status(Bytes::from_static(failure)))).await.expect("room");
+        frames.closed().await;
+    };
+    let (response, ()) = tokio::join!(reading, stealing);
+    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "gone\n");
+}
+
+#[tokio::test]
+async fn only_kubelets_open_streams() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client("alice", &[]);
+    let (_reports, receiver) = mpsc::channel::<ControlReport>(1);
+    let (_, mut nodes) = client.nodes().into_iter().next().expect("a server");
+    let refused = nodes.control(ReceiverStream::new(receiver)).await.expect_err("no kubelet");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+}

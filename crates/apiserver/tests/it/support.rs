@@ -1,0 +1,137 @@
+//! A server per test and two ways to talk to it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gantry_apiserver::testing::{Builder, TestServer};
+use gantry_client::{Client, Config, ResourceId};
+use gantry_common::tls;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+/// A server and its folder.
+pub(crate) struct Cluster {
+    pub(crate) server: TestServer,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::with(Builder::default()).await
+    }
+
+    pub(crate) async fn with(builder: Builder) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = builder.start(folder.path()).await.expect("the server starts");
+        Self { server, _folder: folder }
+    }
+
+    pub(crate) fn client_config(&self, user: &str, groups: &[&str]) -> Config {
+        let identity = self.server.identity(user, groups);
+        Config {
+            servers: vec![self.server.url()],
+            ca_pem: self.server.ca_pem().into_bytes(),
+            tls_server_name: None,
+            identity: Some(tls::Identity {
+                cert_pem: identity.cert_pem.into_bytes(),
+                key_pem: identity.key_pem.into_bytes(),
+            }),
+            token: None,
+            user_agent: "test/1".to_owned(),
+        }
+    }
+
+    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
+        Client::new(&self.client_config(user, groups)).expect("a client")
+    }
+
+    pub(crate) fn admin(&self) -> Client {
+        self.client("admin", &["system:masters"])
+    }
+
+    /// The service account that pods of `default` run as.
+    pub(crate) async fn default_account(&self) {
+        let accounts = self.admin().dynamic(ResourceId::new("", "v1", "serviceaccounts"), "default");
+        accounts
+            .create("", "", &json!({"metadata": {"name": "default"}}), &gantry_client::WriteParams::default())
+            .await
+            .expect("created");
+    }
+
+    /// A REST request with an administrator's certificate.
+    pub(crate) async fn rest(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let identity = self.server.identity("admin", &["system:masters"]);
+        let identity =
+            tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+        request(&self.server, Some(&identity), method, path, headers, body).await
+    }
+
+    /// A REST request without a certificate.
+    pub(crate) async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        request(&self.server, None, method, path, headers, body).await
+    }
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("no JSON ({e}): {}", self.text))
+    }
+}
+
+/// Sends a request; the answer's body is not read yet.
+pub(crate) async fn send(
+    server: &TestServer,
+    identity: Option<&tls::Identity>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> http::Response<Incoming> {
+    let address = server.url().trim_start_matches("https://").to_owned();
+    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
+    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
+    let name = "localhost".try_into().expect("a name");
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
+    drop(gantry_common::task::spawn("client", connection));
+    let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+    sender.send_request(request).await.expect("answers")
+}
+
+async fn request(
+    server: &TestServer,
+    identity: Option<&tls::Identity>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let (parts, body) = send(server, identity, method, path, headers, body).await.into_parts();
+    let bytes = body.collect().await.expect("a body").to_bytes();
+    Answer { code: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+pub(crate) fn configmap(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": value}})
+}
+
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx:1"}]},
+    })
+}

@@ -1,0 +1,144 @@
+//! WATCH over REST: initial events, selectors, expiry, the forms of its events.
+
+use bytes::Buf;
+use gantry_common::tls;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, configmap, send};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// An open watch.
+struct Lines {
+    body: hyper::body::Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    async fn open(cluster: &Cluster, query: &str, accept: &str) -> Self {
+        let identity = cluster.server.identity("admin", &["system:masters"]);
+        let identity =
+            tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+        let path = format!("{MAPS}?watch=true&{query}");
+        let response = send(&cluster.server, Some(&identity), "GET", &path, &[("accept", accept)], "").await;
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("a line of JSON"));
+            }
+            let frame = self.body.frame().await?.expect("a whole body");
+            let mut data = frame.into_data().expect("data");
+            while data.has_remaining() {
+                let chunk = data.chunk().to_vec();
+                self.buffer.extend(&chunk);
+                data.advance(chunk.len());
+            }
+        }
+    }
+
+    async fn brief(&mut self) -> (String, String) {
+        let event = self.next().await.expect("an event");
+        let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        (event["type"].as_str().unwrap_or_default().to_owned(), name)
+    }
+}
+
+fn is(event: (String, String), kind: &str, name: &str) {
+    assert_eq!(event, (kind.to_owned(), name.to_owned()));
+}
+
+async fn version(cluster: &Cluster) -> String {
+    let list = cluster.rest("GET", MAPS, &[], "").await.json();
+    list["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
+}
+
+#[tokio::test]
+async fn events_follow_a_version() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={from}"), "").await;
+    is(watch.brief().await, "ADDED", "a");
+    cluster.rest("DELETE", &format!("{MAPS}/a"), &[], "").await;
+    let gone = watch.next().await.expect("an event");
+    assert_eq!(gone["type"], "DELETED");
+    let deleted: u64 =
+        gone["object"]["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version");
+    assert!(deleted > from.parse().expect("a number"));
+}
+
+#[tokio::test]
+async fn a_selection_has_its_own_story() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={from}&labelSelector=a%3Db"), "").await;
+    cluster.rest("POST", MAPS, &[], &configmap("x", "1").to_string()).await;
+    let patch = async |labels: Value| {
+        let body = json!({"metadata": {"labels": labels}}).to_string();
+        cluster.rest("PATCH", &format!("{MAPS}/x"), &[("content-type", "application/merge-patch+json")], &body).await;
+    };
+    patch(json!({"a": "b"})).await;
+    is(watch.brief().await, "ADDED", "x");
+    patch(json!({"c": "d"})).await;
+    is(watch.brief().await, "MODIFIED", "x");
+    patch(json!({"a": null})).await;
+    is(watch.brief().await, "DELETED", "x");
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = Lines::open(&cluster, query, "").await;
+    is(watch.brief().await, "ADDED", "a");
+    let end = watch.next().await.expect("a bookmark");
+    assert_eq!(end["type"], "BOOKMARK");
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(end["object"]["kind"], "ConfigMap");
+    cluster.rest("POST", MAPS, &[], &configmap("b", "1").to_string()).await;
+    is(watch.brief().await, "ADDED", "b");
+    let bad = cluster.rest("GET", &format!("{MAPS}?watch=true&sendInitialEvents=true"), &[], "").await;
+    assert_eq!(bad.code, 422);
+    let bad = cluster.rest("GET", &format!("{MAPS}?sendInitialEvents=true"), &[], "").await;
+    assert_eq!(bad.code, 422);
+}
+
+#[tokio::test]
+async fn a_timeout_ends_in_good_order() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={from}&timeoutSeconds=1"), "").await;
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn tables_name_their_columns_once() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={from}"), accept).await;
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    cluster.rest("POST", MAPS, &[], &configmap("b", "1").to_string()).await;
+    let columns = |event: &Value| event["object"]["columnDefinitions"].as_array().map_or(0, Vec::len);
+    let first = watch.next().await.expect("an event");
+    assert_eq!((columns(&first), first["object"]["rows"][0]["cells"][0].as_str()), (3, Some("a")));
+    let second = watch.next().await.expect("an event");
+    assert_eq!((columns(&second), second["object"]["rows"][0]["cells"][0].as_str()), (0, Some("b")));
+}
+
+#[tokio::test]
+async fn stopping_the_server_ends_watches() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={from}"), "").await;
+    let Cluster { server, .. } = cluster;
+    server.stop().await;
+    assert_eq!(watch.next().await, None);
+}

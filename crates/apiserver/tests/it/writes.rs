@@ -1,0 +1,145 @@
+//! Details of writes: dry run, generated names, defaults, managed fields, finalizers, collections.
+
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, configmap, pod};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn a_dry_run_does_all_but_store() {
+    let cluster = Cluster::start().await;
+    let made = cluster.rest("POST", &format!("{MAPS}?dryRun=All"), &[], &configmap("a", "1").to_string()).await;
+    assert_eq!(made.code, 201);
+    assert!(made.json()["metadata"].get("resourceVersion").is_none());
+    assert!(made.json()["metadata"]["uid"].is_string());
+    assert_eq!(cluster.rest("GET", &format!("{MAPS}/a"), &[], "").await.code, 404);
+    let services = "/api/v1/namespaces/default/services?dryRun=All";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let service = cluster.rest("POST", services, &[], &service.to_string()).await.json();
+    assert!(service["spec"]["clusterIP"].is_string());
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    let put = cluster.rest("PUT", &format!("{MAPS}/a?dryRun=All"), &[], &configmap("a", "2").to_string()).await.json();
+    assert_eq!(put["data"]["a"], "2");
+    cluster.rest("DELETE", &format!("{MAPS}/a?dryRun=All"), &[], "").await;
+    let kept = cluster.rest("GET", &format!("{MAPS}/a"), &[], "").await.json();
+    assert_eq!(kept["data"]["a"], "1");
+}
+
+#[tokio::test]
+async fn names_are_generated() {
+    let cluster = Cluster::start().await;
+    let body = json!({"metadata": {"generateName": "job-"}}).to_string();
+    let made = cluster.rest("POST", MAPS, &[], &body).await.json();
+    let name = made["metadata"]["name"].as_str().expect("a name");
+    assert!(name.starts_with("job-") && name.len() == 9, "{name}");
+}
+
+#[tokio::test]
+async fn managers_are_recorded() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[("user-agent", "tool/1.0")], &configmap("a", "1").to_string()).await;
+    let patch = r#"{"data":{"b":"2"}}"#;
+    let merge = ("content-type", "application/merge-patch+json");
+    let patched = cluster.rest("PATCH", &format!("{MAPS}/a?fieldManager=me"), &[merge], patch).await.json();
+    let managers: Vec<&str> = patched["metadata"]["managedFields"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .filter_map(|e| e["manager"].as_str())
+        .collect();
+    assert_eq!(managers.len(), 2, "{managers:?}");
+    assert!(managers.contains(&"tool") && managers.contains(&"me"), "{managers:?}");
+    let long = "x".repeat(200);
+    let refused = cluster.rest("PATCH", &format!("{MAPS}/a?fieldManager={long}"), &[merge], patch).await;
+    assert_eq!(refused.code, 422);
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object() {
+    let cluster = Cluster::start().await;
+    let mut object = configmap("a", "1");
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    cluster.rest("POST", MAPS, &[], &object.to_string()).await;
+    let one = format!("{MAPS}/a");
+    let marked = cluster.rest("DELETE", &one, &[], "").await.json();
+    assert!(marked["metadata"]["deletionTimestamp"].is_string(), "{marked}");
+    let again = cluster.rest("DELETE", &one, &[], "").await.json();
+    assert_eq!(again["metadata"]["resourceVersion"], marked["metadata"]["resourceVersion"], "nothing changes");
+    let exists = cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await.json();
+    assert_eq!(exists["message"], "object is being deleted: configmaps \"a\" already exists");
+    let merge = ("content-type", "application/merge-patch+json");
+    let more = r#"{"metadata":{"finalizers":["example.com/hold","example.com/more"]}}"#;
+    assert_eq!(cluster.rest("PATCH", &one, &[merge], more).await.code, 422);
+    let freed = cluster.rest("PATCH", &one, &[merge], r#"{"metadata":{"finalizers":null}}"#).await;
+    assert_eq!((freed.code, freed.json()["kind"].as_str()), (200, Some("ConfigMap")));
+    assert_eq!(cluster.rest("GET", &one, &[], "").await.code, 404);
+}
+
+#[tokio::test]
+async fn propagation_sets_the_collectors_finalizer() {
+    let cluster = Cluster::start().await;
+    for (policy, finalizer) in [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")] {
+        let name = policy.to_lowercase();
+        cluster.rest("POST", MAPS, &[], &configmap(&name, "1").to_string()).await;
+        let body = json!({"propagationPolicy": policy}).to_string();
+        let marked = cluster.rest("DELETE", &format!("{MAPS}/{name}"), &[], &body).await.json();
+        assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
+    }
+}
+
+#[tokio::test]
+async fn collections_are_deleted_by_selector() {
+    let cluster = Cluster::start().await;
+    for i in 0..40 {
+        let mut object = configmap(&format!("c{i}"), "1");
+        object["metadata"]["labels"] = json!({"go": (i < 30).to_string()});
+        cluster.rest("POST", MAPS, &[], &object.to_string()).await;
+    }
+    let deleted = cluster.rest("DELETE", &format!("{MAPS}?labelSelector=go%3Dtrue"), &[], "").await.json();
+    assert_eq!(deleted["items"].as_array().map(Vec::len), Some(30));
+    let left = cluster.rest("GET", MAPS, &[], "").await.json();
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(10));
+}
+
+#[tokio::test]
+async fn pods_are_admitted() {
+    let cluster = Cluster::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let refused = cluster.rest("POST", pods, &[], &pod("p").to_string()).await;
+    assert_eq!(
+        refused.json()["message"],
+        "pods \"p\" is forbidden: error looking up service account default/default: serviceaccount \"default\" not found"
+    );
+    cluster.default_account().await;
+    let made = cluster.rest("POST", pods, &[], &pod("p").to_string()).await.json();
+    assert_eq!(made["spec"]["serviceAccountName"], "default");
+    assert_eq!(made["spec"]["priority"], 0);
+    assert_eq!(made["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
+    assert_eq!(made["status"]["phase"], "Pending");
+    let mount = &made["spec"]["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    let mut classy = pod("q");
+    classy["spec"]["priorityClassName"] = "nobody".into();
+    let refused = cluster.rest("POST", pods, &[], &classy.to_string()).await.json();
+    assert_eq!(refused["message"], "pods \"q\" is forbidden: no PriorityClass with name nobody was found");
+    let node = cluster.rest("POST", "/api/v1/nodes", &[], &json!({"metadata": {"name": "n"}}).to_string()).await.json();
+    assert_eq!(node["spec"]["taints"][0]["key"], "node.kubernetes.io/not-ready");
+}
+
+#[tokio::test]
+async fn many_writers_lose_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    let patches = (0..20).map(|i| {
+        let cluster = &cluster;
+        async move {
+            let body = json!({"data": {format!("k{i}"): "v"}}).to_string();
+            let merge = ("content-type", "application/merge-patch+json");
+            cluster.rest("PATCH", &format!("{MAPS}/a"), &[merge], &body).await.code
+        }
+    });
+    assert!(futures::future::join_all(patches).await.iter().all(|code| *code == 200));
+    let after: Value = cluster.rest("GET", &format!("{MAPS}/a"), &[], "").await.json();
+    assert_eq!(after["data"].as_object().map(serde_json::Map::len), Some(21));
+}
