@@ -72,7 +72,9 @@ impl MemoryStore {
 
     async fn call<T>(&self, doing: &'static str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         self.shared.faults.before(doing).await?;
-        self.with(act)
+        let result = self.with(act);
+        self.shared.faults.reply().await;
+        result
     }
 }
 

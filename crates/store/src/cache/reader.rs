@@ -16,8 +16,10 @@ pub(crate) async fn answer(core: Arc<Core>, mut questions: mpsc::Receiver<Questi
     let mut asking = Vec::new();
     while questions.recv_many(&mut asking, usize::MAX >> 1).await > 0 {
         core.counters.count_revision_read();
+        // Read first: the cache may pass the answer while the answer travels.
+        let seen = core.revision();
         let revision = core.store.revision().await.map_err(Error::from);
-        if revision.as_ref().is_ok_and(|revision| *revision < core.revision()) {
+        if revision.as_ref().is_ok_and(|revision| *revision < seen) {
             core.doubt.notify_one();
         }
         for question in asking.drain(..) {

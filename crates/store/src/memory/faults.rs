@@ -20,6 +20,7 @@ struct Plan {
     lose_replies: u32,
     refuse_watches: u32,
     delay: Duration,
+    reply_delay: Duration,
     silent: bool,
 }
 
@@ -37,6 +38,11 @@ impl Faults {
     /// Every call takes this long.
     pub fn delay(&self, delay: Duration) {
         self.plan.lock().delay = delay;
+    }
+
+    /// Every answer travels this long after the call has had its effect.
+    pub fn delay_replies(&self, delay: Duration) {
+        self.plan.lock().reply_delay = delay;
     }
 
     /// All running watches end with `Unavailable`.
@@ -71,6 +77,13 @@ impl Faults {
             tokio::time::sleep(delay).await;
         }
         if fails { Err(Error::Unavailable { doing, source: "failed on purpose".into() }) } else { Ok(()) }
+    }
+
+    pub(super) async fn reply(&self) {
+        let delay = self.plan.lock().reply_delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
     }
 
     pub(super) async fn before_watch(&self) -> Result<()> {

@@ -120,6 +120,22 @@ async fn a_store_that_went_back_in_time_is_listed_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_the_cache_has_passed_is_no_doubt() {
+    let world = World::new().await;
+    world.store.faults().delay_replies(Duration::from_millis(100));
+    let before = world.store.revision().await.unwrap();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.put("a/1", "").await
+    };
+    let (asked, written) = tokio::join!(world.cache.consistent_revision(), late);
+    assert_eq!((asked.unwrap(), written), (before, before + 1));
+    world.cache.consistent().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.cache.counters().lists(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_check_finds_a_cache_that_differs() {
     let config = Config { check_interval: Duration::ZERO, ..Config::default() };
     let world = World::start(MemoryStore::new(), config).await;

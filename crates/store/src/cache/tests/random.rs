@@ -95,7 +95,10 @@ async fn fault(model: &mut Model, world: &World) {
     match model.random.random_range(0..6) {
         0 => faults.drop_watches(),
         1 => faults.refuse_watches(model.random.random_range(0..3)),
-        2 => faults.delay(Duration::from_millis(model.random.random_range(0..5))),
+        2 => {
+            faults.delay(Duration::from_millis(model.random.random_range(0..5)));
+            faults.delay_replies(Duration::from_millis(model.random.random_range(0..5)));
+        }
         3 => {
             faults.drop_watches();
             faults.refuse_watches(1);
@@ -157,6 +160,7 @@ async fn run(seed: u64, steps: u32) {
 
 async fn finish(model: &Model, world: &World, mut clients: Vec<Client>) {
     world.store.faults().delay(Duration::ZERO);
+    world.store.faults().delay_replies(Duration::ZERO);
     let revision = world.store.revision().await.unwrap();
     while world.cache.wait_for(revision).await.is_err() {}
     // Old history still comes in from the store: let it.
