@@ -129,18 +129,12 @@ impl Catalog {
 
     /// The identities of what changes from now on, all present objects first; several changes of one object are one.
     #[must_use]
-    pub fn subscribe(&self) -> Queue<Id> {
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
         let mut inner = self.inner.lock();
         let queue = Queue::new();
         inner.objects.keys().for_each(|id| queue.add(id.clone()));
         inner.subscribers.push(queue.clone());
-        queue
-    }
-
-    /// Ends a subscription.
-    pub fn unsubscribe(&self, queue: &Queue<Id>) {
-        queue.close();
-        self.inner.lock().subscribers.retain(|q| !q.is_closed());
+        Subscription { catalog: Arc::clone(self), queue }
     }
 
     fn set(&self, id: Id, meta: Option<Meta>) {
@@ -160,6 +154,29 @@ impl Catalog {
 
     fn kind_is_synced(&self) {
         self.missing.send_modify(|missing| *missing -= 1);
+    }
+}
+
+/// Tells what changed; ends when it is dropped.
+pub struct Subscription {
+    catalog: Arc<Catalog>,
+    queue: Queue<Id>,
+}
+
+impl Subscription {
+    /// Calls `act` with the present state of each object that changes, for ever.
+    pub async fn follow(self, mut act: impl FnMut(&Id, Option<Arc<Meta>>)) {
+        while let Some(id) = self.queue.next().await {
+            act(&id, self.catalog.get(&id));
+            self.queue.done(&id);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.catalog.inner.lock().subscribers.retain(|q| !q.is_closed());
     }
 }
 
@@ -205,10 +222,11 @@ mod tests {
 
     #[test]
     fn namespaces_are_indexed_and_subscribers_told() {
-        let catalog = Catalog { inner: Mutex::default(), missing: signal::channel(0).0 };
+        let catalog = Arc::new(Catalog { inner: Mutex::default(), missing: signal::channel(0).0 });
         let (a, b) = (pod("ns", "a", "1"), pod("ns", "b", "2"));
         catalog.set(a.id(), Some(a.clone()));
-        let queue = catalog.subscribe();
+        let subscription = catalog.subscribe();
+        let queue = subscription.queue.clone();
         assert_eq!(queue.len(), 1, "present objects come first");
         catalog.set(b.id(), Some(b.clone()));
         catalog.set(b.id(), Some(b.clone()));
@@ -219,7 +237,7 @@ mod tests {
         assert_eq!(*catalog.in_namespace("ns")[0], b);
         catalog.set(b.id(), None);
         assert!(catalog.in_namespace("ns").is_empty());
-        catalog.unsubscribe(&queue);
+        drop(subscription);
         assert!(catalog.inner.lock().subscribers.is_empty());
     }
 

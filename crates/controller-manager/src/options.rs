@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use gantry_common::daemon::duration;
 use ipnet::IpNet;
 
 /// The controller manager's configuration.
@@ -65,15 +66,21 @@ pub struct Options {
     /// How long a new node may take to post its first status.
     #[arg(long, default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub node_startup_grace_period: Duration,
+    /// Nodes per second and zone whose pods are evicted because the node is not ready.
+    #[arg(long, default_value_t = 0.1, value_name = "RATE")]
+    pub node_eviction_rate: f64,
+    /// The same while too much of a large zone is down; a small zone is not evicted at all then.
+    #[arg(long, default_value_t = 0.01, value_name = "RATE")]
+    pub secondary_node_eviction_rate: f64,
+    /// Share of a zone's nodes (more than two) that counts as too much.
+    #[arg(long, default_value_t = 0.55, value_name = "SHARE")]
+    pub unhealthy_zone_threshold: f64,
+    /// A zone with more nodes is large.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub large_cluster_size_threshold: usize,
     /// Ended pods beyond this number are deleted, oldest first; 0 keeps all.
     #[arg(long, default_value_t = 12_500, value_name = "N")]
     pub terminated_pod_gc_threshold: usize,
-}
-
-/// Reads `50s`, `1m30s`, `200ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|e| format!("{e}; write for example 50s or 1m30s"))?;
-    Duration::try_from(span).map_err(|_| "a duration must not be negative".to_owned())
 }
 
 impl Options {

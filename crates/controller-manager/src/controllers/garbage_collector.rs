@@ -22,44 +22,26 @@ use self::{
     graph::{Graph, Work, is_foreground},
     live::Live,
 };
-use crate::{
-    catalog::{Catalog, Id, Meta},
-    context::Context,
-};
+use crate::{catalog::Meta, context::Context};
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
     context.catalog.synced().await;
     let runner = Runner::new("garbage-collector", context.options.concurrent_gc_syncs, context.stop.clone());
     let graph = Arc::new(Mutex::new(Graph::default()));
-    let subscription = Subscription::new(&context.catalog);
-    let runner_queue = runner.queue();
-    let runner = runner.feed(follow(subscription, Arc::clone(&graph), runner_queue.clone()));
+    let (queue, shared) = (runner.queue(), Arc::clone(&graph));
+    let changes = context.catalog.subscribe();
+    let runner = runner.feed(changes.follow(move |id, now| {
+        let work = shared.lock().update(id, now);
+        add_all(&queue, work);
+    }));
     let controller = Controller {
         graph,
-        queue: runner_queue,
+        queue: runner.queue(),
         live: Live::new(context.client.clone()),
         recorder: context.recorder("garbage-collector-controller"),
     };
     runner.run(Arc::new(controller)).await;
-}
-
-/// A subscription that ends with its owner.
-struct Subscription {
-    catalog: Arc<Catalog>,
-    queue: Queue<Id>,
-}
-
-impl Subscription {
-    fn new(catalog: &Arc<Catalog>) -> Self {
-        Self { queue: catalog.subscribe(), catalog: Arc::clone(catalog) }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.catalog.unsubscribe(&self.queue);
-    }
 }
 
 /// Work as a key of the queue: what to do stands where the namespace would.
@@ -73,16 +55,6 @@ fn key_of(work: &Work) -> Key {
 
 fn add_all(queue: &Queue<Key>, work: BTreeSet<Work>) {
     work.iter().for_each(|w| queue.add(key_of(w)));
-}
-
-/// Keeps the graph as the catalog is.
-async fn follow(subscription: Subscription, graph: Arc<Mutex<Graph>>, queue: Queue<Key>) {
-    while let Some(id) = subscription.queue.next().await {
-        let now = subscription.catalog.get(&id);
-        let work = graph.lock().update(&id, now);
-        add_all(&queue, work);
-        subscription.queue.done(&id);
-    }
 }
 
 struct Controller {
@@ -133,8 +105,11 @@ impl Controller {
                 owners.push((owner.clone(), self.live.owner(owner, &item).await?));
             }
         }
-        let dependents = self.graph.lock().dependents(uid);
-        match decide(&item, &owners, &dependents) {
+        let (dependents, in_circle) = {
+            let graph = self.graph.lock();
+            (graph.dependents(uid), graph.waits_for_itself(uid))
+        };
+        match decide(&item, &owners, &dependents, in_circle) {
             Decision::Keep => Ok(()),
             Decision::Strike(uids) => self.live.strike(&item, &uids).await,
             Decision::Delete { policy, unblock } => {
@@ -143,6 +118,7 @@ impl Controller {
                 }
                 self.live.delete(&item, policy).await
             }
+            Decision::Unblock => self.live.unblock(&item).await,
             Decision::Release => self.live.remove_finalizer(&item, graph::FOREGROUND).await,
             Decision::Wait(uids) => {
                 uids.into_iter().for_each(|uid| self.queue.add(key_of(&Work::Delete(uid))));

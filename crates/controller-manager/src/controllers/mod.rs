@@ -3,11 +3,14 @@
 mod deployment;
 mod endpointslice;
 mod garbage_collector;
+mod namespace;
 mod node_ipam;
+mod node_lifecycle;
 mod pod_gc;
 mod replicaset;
 mod root_ca;
 mod service_account;
+mod taint_eviction;
 
 use futures::future::BoxFuture;
 
@@ -29,6 +32,9 @@ pub const ALL: &[Controller] = &[
     Controller { name: "serviceaccount-controller", run: |c| Box::pin(service_account::run(c)) },
     Controller { name: "root-ca-certificate-publisher-controller", run: |c| Box::pin(root_ca::run(c)) },
     Controller { name: "node-ipam-controller", run: |c| Box::pin(node_ipam::run(c)) },
+    Controller { name: "namespace-controller", run: |c| Box::pin(namespace::run(c)) },
+    Controller { name: "node-lifecycle-controller", run: |c| Box::pin(node_lifecycle::run(c)) },
+    Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
     Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
 ];

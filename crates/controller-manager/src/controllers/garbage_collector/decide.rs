@@ -38,12 +38,21 @@ pub(super) enum Decision {
     Release,
     /// It waits for these dependents, which must be looked at.
     Wait(Vec<String>),
+    /// It waits, through others, for itself: let it no longer hold up its owners.
+    Unblock,
 }
 
-/// Decides about `item` as the API server shows it; `owners` in the order of its references.
-pub(super) fn decide(item: &Meta, owners: &[(OwnerReference, Owner)], dependents: &[Arc<Meta>]) -> Decision {
+/// Decides about `item` as the API server shows it; `owners` in the order of its references. `in_circle`: see
+/// [`super::graph::Graph::waits_for_itself`].
+pub(super) fn decide(
+    item: &Meta,
+    owners: &[(OwnerReference, Owner)],
+    dependents: &[Arc<Meta>],
+    in_circle: bool,
+) -> Decision {
     if is_foreground(item) {
-        return wait_or_release(item, dependents);
+        let blocks = item.owners.iter().any(|o| o.block_owner_deletion == Some(true));
+        return if in_circle && blocks { Decision::Unblock } else { wait_or_release(item, dependents) };
     }
     if item.deleting || owners.is_empty() {
         return Decision::Keep;

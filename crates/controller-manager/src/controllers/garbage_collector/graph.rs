@@ -104,6 +104,27 @@ impl Graph {
         self.dependents.get(uid).into_iter().flatten().filter_map(|d| self.get(d).cloned()).collect()
     }
 
+    /// Whether the object waits for dependents that wait for dependents that ... wait for it. Upstream hangs then.
+    pub(super) fn waits_for_itself(&self, uid: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![uid.to_owned()];
+        while let Some(next) = open.pop() {
+            for dependent in self.dependents(&next) {
+                let blocks = dependent.owners.iter().any(|o| o.uid == next && o.block_owner_deletion == Some(true));
+                if !blocks || !is_foreground(&dependent) {
+                    continue;
+                }
+                if dependent.uid == uid {
+                    return true;
+                }
+                if seen.insert(dependent.uid.clone()) {
+                    open.push(dependent.uid.clone());
+                }
+            }
+        }
+        false
+    }
+
     fn upsert(&mut self, meta: Arc<Meta>) -> BTreeSet<Work> {
         let mut work = BTreeSet::new();
         let uid = meta.uid.clone();

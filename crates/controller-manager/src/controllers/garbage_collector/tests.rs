@@ -133,7 +133,7 @@ fn decisions() {
     let check = |item: Meta, owners: &[Owner], dependents: &[Meta], expected: Decision| {
         let owners: Vec<_> = owners.iter().enumerate().map(|(i, o)| (refer(&format!("o{i}"), true), *o)).collect();
         let dependents: Vec<_> = dependents.iter().cloned().map(Arc::new).collect();
-        assert_eq!(decide(&item, &owners, &dependents), expected, "{item:?} {owners:?}");
+        assert_eq!(decide(&item, &owners, &dependents, false), expected, "{item:?} {owners:?}");
     };
     use Owner::{Absent, Solid, Waiting};
     let item = || object("i", &["o0", "o1"]);
@@ -155,6 +155,17 @@ fn decisions() {
     check(waiting(), &[], &[object_in("ns", "d", &[refer("i", false)])], Decision::Release);
     check(waiting(), &[], &[object("d", &["i"])], Decision::Wait(vec!["d".to_owned()]));
     check(waiting(), &[], &[leaving(object("d", &["i"]), FOREGROUND)], Decision::Wait(Vec::new()));
+}
+
+#[test]
+fn a_circle_of_waiting_objects_is_broken() {
+    let mut graph = Graph::default();
+    let (a, b) = (leaving(object("a", &["b"]), FOREGROUND), leaving(object("b", &["a"]), FOREGROUND));
+    feed(&mut graph, &a);
+    assert!(!graph.waits_for_itself("a"));
+    feed(&mut graph, &b);
+    assert!(graph.waits_for_itself("a") && graph.waits_for_itself("b"));
+    assert_eq!(decide(&a, &[], &[Arc::new(b)], true), Decision::Unblock);
 }
 
 /// A toy API server: objects by uid, deletion with finalizers.
@@ -199,6 +210,12 @@ impl Toy {
         self.put(meta);
     }
 
+    fn unblock(&mut self, item: &Meta) {
+        let mut meta = item.clone();
+        meta.owners.iter_mut().for_each(|o| o.block_owner_deletion = Some(false));
+        self.put(meta);
+    }
+
     fn drop_finalizer(&mut self, uid: &str, finalizer: &str) {
         let Some(mut meta) = self.objects.get(uid).cloned() else { return };
         meta.finalizers.retain(|f| f != finalizer);
@@ -233,17 +250,16 @@ impl Toy {
             Some(_) => Owner::Solid,
         };
         let owners: Vec<_> = item.owners.iter().map(|o| (o.clone(), state(o))).collect();
-        match decide(&item, &owners, &self.graph.dependents(uid)) {
+        match decide(&item, &owners, &self.graph.dependents(uid), self.graph.waits_for_itself(uid)) {
             Decision::Keep => {}
             Decision::Strike(uids) => self.strike(uid, &uids),
             Decision::Delete { policy, unblock } => {
                 if unblock {
-                    let mut meta = item.clone();
-                    meta.owners.iter_mut().for_each(|o| o.block_owner_deletion = Some(false));
-                    self.put(meta);
+                    self.unblock(&item);
                 }
                 self.delete(uid, policy);
             }
+            Decision::Unblock => self.unblock(&item),
             Decision::Release => self.drop_finalizer(uid, FOREGROUND),
             Decision::Wait(uids) => self.queue.extend(uids.into_iter().map(Work::Delete)),
         }
@@ -262,15 +278,15 @@ impl Toy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
     /// Objects own others in any way, circles too; some are deleted with some policy. In the end no object is left whose
     /// owners are all gone, nothing that has a living owner is deleted, and nothing hangs.
     #[test]
     fn what_has_no_owner_goes_and_nothing_else(
-        edges in prop::collection::btree_set((0..8u8, 0..8u8, any::<bool>()), 0..16),
-        order in Just((0..8u8).collect::<Vec<_>>()).prop_shuffle(),
-        deletions in prop::collection::btree_map(0..8u8, 0..3u8, 1..4),
+        edges in prop::collection::btree_set((0..5u8, 0..5u8, any::<bool>()), 0..16),
+        order in Just((0..5u8).collect::<Vec<_>>()).prop_shuffle(),
+        deletions in prop::collection::btree_map(0..5u8, 0..3u8, 1..4),
         choices in prop::collection::vec(any::<u8>(), 1..20),
     ) {
         let mut toy = Toy::default();
@@ -284,7 +300,7 @@ proptest! {
             toy.tell(meta);
         }
         prop_assert!(toy.settle(&choices));
-        prop_assert_eq!(toy.objects.len(), 8, "all owners exist, nothing may go");
+        prop_assert_eq!(toy.objects.len(), 5, "all owners exist, nothing may go");
         for (i, policy) in &deletions {
             toy.delete(&format!("n{i}"), ["Background", "Foreground", "Orphan"][usize::from(*policy)]);
         }

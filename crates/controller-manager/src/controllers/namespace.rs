@@ -1,0 +1,138 @@
+//! Empties namespaces that are on their way out, then lets them go.
+
+mod plan;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use gantry_api::kinds::{self, KindInfo};
+use gantry_client::{Client, DeleteParams, Key, ListParams, Object, ResourceId, View};
+use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use std::time::Duration;
+
+use crate::{catalog::Meta, context::Context};
+
+const FINALIZER: &str = "kubernetes";
+/// How long to wait where no change will tell that an object is gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Starts the controller; resolves when it stopped.
+pub(super) async fn run(context: Context) {
+    context.catalog.synced().await;
+    let runner = Runner::new("namespace", context.options.concurrent_namespace_syncs, context.stop.clone());
+    let (queue, readers) = (runner.queue(), Arc::clone(&context.readers));
+    // A change inside a namespace that is on its way out concerns it.
+    let changes = context.catalog.subscribe().follow(move |id, _| {
+        let namespace = Key::cluster(id.key.namespace.clone());
+        if readers.namespaces.get(&namespace).is_some_and(|n| is_terminating(&n)) {
+            queue.add(namespace);
+        }
+    });
+    let runner = runner.watch_keys(&context.readers.namespaces).feed(changes);
+    let client = context.client.clone();
+    runner.run(Arc::new(Controller { context, client })).await;
+}
+
+fn is_terminating(namespace: &Namespace) -> bool {
+    namespace.metadata.deletion_timestamp.is_some()
+}
+
+fn is_held(namespace: &Namespace) -> bool {
+    let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_ref());
+    finalizers.into_iter().flatten().any(|f| f == FINALIZER)
+}
+
+struct Controller {
+    context: Context,
+    client: Client,
+}
+
+#[async_trait]
+impl Reconciler for Controller {
+    async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
+        let namespace = self.context.readers.namespaces.get(key);
+        let Some(namespace) = namespace.filter(|n| is_terminating(n) && is_held(n)) else { return Ok(Outcome::Done) };
+        let content = self.context.catalog.in_namespace(&key.name);
+        let failures = self.delete(&key.name, &plan::to_delete(&content)).await;
+        let reported = self.report(&namespace, &content, &failures).await?;
+        if let Some(first) = failures.into_iter().next() {
+            return Err(first);
+        }
+        if !content.is_empty() {
+            // Each object that goes brings the key back.
+            return Ok(Outcome::Done);
+        }
+        if let Some(kind) = self.remainder(&key.name).await? {
+            tracing::debug!(namespace = %key, resource = kind.resource, "objects remain that were not seen before");
+            return Ok(Outcome::After(LOOK_AGAIN));
+        }
+        self.finalize(reported).await.map(|()| Outcome::Done)
+    }
+}
+
+impl Controller {
+    async fn delete(&self, namespace: &str, kinds: &[&'static KindInfo]) -> Vec<Error> {
+        let results = join_all(kinds.iter().map(|kind| self.delete_all(namespace, kind))).await;
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    async fn delete_all(&self, namespace: &str, kind: &'static KindInfo) -> Result<(), Error> {
+        let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
+        let params = DeleteParams::default().propagation("Background");
+        let deleted = api.delete_collection(&ListParams::default(), &params).await;
+        deleted.doing(|| format!("delete all {} of namespace {namespace}", kind.resource)).map(drop)
+    }
+
+    /// Writes the conditions; returns the namespace as it is then.
+    async fn report(
+        &self,
+        namespace: &Arc<Namespace>,
+        content: &[Arc<Meta>],
+        failures: &[Error],
+    ) -> Result<Namespace, Error> {
+        let failures: Vec<String> = failures.iter().map(|f| gantry_common::error_chain(f)).collect();
+        let old = namespace.status.clone().unwrap_or_default();
+        let now = self.context.clock.now();
+        let conditions = plan::conditions(old.conditions.as_deref().unwrap_or_default(), content, &failures, now);
+        let status = NamespaceStatus { phase: Some("Terminating".to_owned()), conditions: Some(conditions) };
+        if status == old {
+            return Ok(Namespace::clone(namespace));
+        }
+        let changed = Namespace { status: Some(status), ..Namespace::clone(namespace) };
+        let written = self.client.api::<Namespace>().update_status(&changed).await;
+        written.doing(|| format!("write the status of namespace {}", namespace.key()))
+    }
+
+    /// A kind of which the namespace still holds something, by the API server's word. Events are deleted here: they are in no
+    /// catalog.
+    async fn remainder(&self, namespace: &str) -> Result<Option<&'static KindInfo>, Error> {
+        let stored = |k: &&KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection");
+        let kinds: Vec<&'static KindInfo> = kinds::all().iter().filter(stored).collect();
+        for kind in kinds.iter().filter(|k| k.kind == "Event") {
+            self.delete_all(namespace, kind).await?;
+        }
+        let one = ListParams { limit: 1, ..ListParams::default() };
+        for kind in kinds {
+            let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
+            let found = api.list(&one, View::Metadata).await;
+            let found = found.doing(|| format!("look for {} in namespace {namespace}", kind.resource))?;
+            if !found.items.is_empty() {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn finalize(&self, mut namespace: Namespace) -> Result<(), Error> {
+        if let Some(finalizers) = namespace.spec.get_or_insert_default().finalizers.as_mut() {
+            finalizers.retain(|f| f != FINALIZER);
+        }
+        match self.client.api::<Namespace>().update_subresource(&namespace, "finalize").await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error).doing(|| format!("finalize namespace {}", namespace.key())),
+        }
+    }
+}
