@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use gantry_proxy::compile::{View, compile};
 use gantry_proxy::element::{Data, Elements, Frontend, Key, Protocol};
+use gantry_proxy::flows;
 use gantry_proxy::intent::difference;
 use gantry_proxy::kernel::{Kernel, Nft, Present};
 use gantry_proxy::rules;
@@ -177,4 +178,35 @@ fn affinity_keeps_a_client_at_its_endpoint() {
         let answers: BTreeSet<String> = (0..10).map(|_| pod.place.ask(VIP, 80).expect("an answer").0).collect();
         assert_eq!(answers.len(), 1);
     }
+}
+
+#[test]
+fn udp_flows_to_an_endpoint_that_went_are_forgotten() {
+    let Some(mut lab) = Lab::new() else { return };
+    lab.outside();
+    let (a, b) = (lab.pod("a"), lab.pod("b"));
+    let udp = json!({ "type": "ClusterIP", "ports": [{ "name": "http", "port": 53, "protocol": "UDP" }] });
+    let of = |pods: &[Ipv4Addr], present: &Elements| {
+        let endpoints: Vec<Value> = pods.iter().map(|p| json!({ "addresses": [p.to_string()] })).collect();
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": endpoints,
+            "ports": [{ "name": "http", "port": 8080, "protocol": "UDP" }],
+        }))
+        .expect("a slice");
+        compile(&service(&udp), &[Arc::new(slice)], View { node: "here", silent: &BTreeSet::new(), present })
+    };
+    let listed = || lab.output(&format!("conntrack -L -p udp --orig-dst {VIP} 2>/dev/null"));
+    let before = of(&[a.ip], &Elements::new());
+    load(&lab, &before);
+    let client = b.place.udp(VIP, 53);
+    // Nobody listens there: the refusal of one datagram is what the next attempt reports first.
+    let send = || assert!((0..3).any(|_| client.send(b"x").is_ok()));
+    send();
+    assert!(listed().contains(&format!("src={}", a.ip)), "the flow goes to a");
+    let change = difference(&before, &of(&[b.ip], &before));
+    lab.block_on(Nft.apply(rules::transaction(&change))).expect("the change loads");
+    lab.block_on(flows::forget(flows::stale(&change))).expect("conntrack runs");
+    assert_eq!(listed(), "");
+    send();
+    assert!(listed().contains(&format!("src={}", b.ip)), "the same socket goes to b now");
 }

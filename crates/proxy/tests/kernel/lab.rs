@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -61,6 +61,12 @@ impl Lab {
     pub(crate) fn run(&self, command: &str) {
         let status = Command::new("sh").args(["-ec", command]).status().expect("sh runs");
         assert!(status.success(), "failed: {command}");
+    }
+
+    /// What a command on the node prints.
+    pub(crate) fn output(&self, command: &str) -> String {
+        let output = Command::new("sh").args(["-c", command]).output().expect("sh runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The node as a place to ask from.
@@ -147,6 +153,19 @@ impl Place {
                 }
             });
         });
+    }
+
+    /// A socket that sends datagrams to this address.
+    pub(crate) fn udp(&self, address: Ipv4Addr, port: u16) -> UdpSocket {
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                self.enter();
+                let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                socket.connect((address, port)).expect("a route");
+                socket
+            });
+            opening.join().expect("opened")
+        })
     }
 
     /// Connects, and returns who answered and which client address it saw.
