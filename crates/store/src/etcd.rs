@@ -26,7 +26,7 @@ const PAGE_KEYS: usize = 1_500;
 const DECODE_LIMIT_BYTES: usize = 64 << 20;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MIN: Duration = Duration::from_millis(2);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// Client certificate and trust, in PEM.

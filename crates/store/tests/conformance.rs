@@ -36,6 +36,19 @@ async fn etcd_is_reached_with_client_certificates_and_after_a_restart() {
     drop(restart.await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_passed_over() {
+    let etcd = Etcd::start().expect("etcd starts");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let config = EtcdConfig::new(vec![format!("http://{dead}"), etcd.url()]);
+    let store = EtcdStore::connect(&config).await.expect("a usable configuration");
+    for number in 0..30 {
+        let created = store.txn(Txn::create(format!("/{number}"), "1".into())).await.expect("txn");
+        assert!(matches!(created, TxnOutcome::Committed { .. }));
+        assert!(store.get(&format!("/{number}")).await.expect("get").is_some());
+    }
+}
+
 #[tokio::test]
 async fn without_etcd_calls_fail_in_time() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");

@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
 use super::*;
 
 fn check(stored: &str, rv: u64, expected: &str) {
@@ -63,4 +66,57 @@ fn what_cannot_be_served_is_refused() {
     assert!(matches!(refused(br#"{"metadata":{"name":1}}"#), Error::Metadata { .. }));
     assert!(matches!(refused(br#"{"metadata":{}}"#), Error::NoName));
     assert!(matches!(refused(br#"{"metadata":{"name":""}}"#), Error::NoName));
+}
+
+/// Any JSON, with keys and texts that need escapes.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z\"\\\\{}\\[\\]:,\n\u{e9}]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("[a-z\"\\\\]{0,6}", inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_object() -> impl Strategy<Value = Value> {
+    let extra = prop::collection::btree_map("[a-z]{1,6}|resourceVersion|selfLink|uid", any_json(), 0..5);
+    (extra, any_json(), any_json()).prop_map(|(extra, spec, status)| {
+        let mut metadata: Map<String, Value> = extra.into_iter().collect();
+        for member in ["namespace", "uid", "generation", "labels", "finalizers"] {
+            metadata.remove(member);
+        }
+        metadata.insert("name".to_owned(), "x".into());
+        json!({"apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status})
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_object_gets_exactly_its_version(object in any_object(), rv in any::<u64>(), pretty in any::<bool>()) {
+        let stored = if pretty { serde_json::to_vec_pretty(&object) } else { serde_json::to_vec(&object) }.unwrap();
+        let encoded = Encoded::from_json(&stored, 1).unwrap();
+        let mut expected = object;
+        expected["metadata"]["resourceVersion"] = rv.to_string().into();
+        let found: Value = serde_json::from_slice(&encoded.to_bytes(rv)).unwrap();
+        prop_assert_eq!(&found, &expected);
+        if !pretty {
+            prop_assert_eq!(&*encoded.to_bytes(rv), &*serde_json::to_vec(&expected).unwrap(), "keys stay sorted");
+        }
+        for (key, value) in expected.as_object().unwrap() {
+            let scalar = encoded.scalar_at(&[key]).map(Cow::into_owned);
+            let wanted = match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+                _ => None,
+            };
+            prop_assert_eq!(scalar, wanted, "{}", key);
+        }
+    }
 }
