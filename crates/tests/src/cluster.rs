@@ -32,24 +32,38 @@ pub struct Cluster {
     bin: PathBuf,
     data_dir: PathBuf,
     kubeconfig: PathBuf,
+    port: u16,
     /// What was on the machine before `up`.
     pub before: BTreeSet<String>,
 }
 
-static CLUSTER: OnceLock<Result<Mutex<Cluster>, String>> = OnceLock::new();
+/// Why there is no cluster.
+enum Absent {
+    /// This machine cannot run one.
+    Unfit(String),
+    /// It did not come up.
+    Failed(String),
+}
+
+static CLUSTER: OnceLock<Result<Mutex<Cluster>, Absent>> = OnceLock::new();
 
 /// The cluster, for one test at a time; brought up by the first. `None` where it cannot run: the reason is noted.
 ///
 /// # Panics
 /// When it can run, but does not come up.
 pub fn cluster() -> Option<MutexGuard<'static, Cluster>> {
-    match CLUSTER.get_or_init(|| unfit().map_or_else(|| Ok(Mutex::new(Cluster::up())), Err)) {
+    let make = || match unfit() {
+        Some(why) => Err(Absent::Unfit(why)),
+        None => Cluster::up().map(Mutex::new).map_err(Absent::Failed),
+    };
+    match CLUSTER.get_or_init(make) {
         // A test that failed leaves the cluster as it is; the next one finds what it needs or fails too.
         Ok(cluster) => Some(cluster.lock().unwrap_or_else(std::sync::PoisonError::into_inner)),
-        Err(why) => {
+        Err(Absent::Unfit(why)) => {
             note_skip(why);
             None
         }
+        Err(Absent::Failed(why)) => panic!("the cluster did not come up: {why}"),
     }
 }
 
@@ -82,29 +96,52 @@ pub fn repository() -> PathBuf {
 }
 
 impl Cluster {
-    fn up() -> Self {
+    fn up() -> Result<Self, String> {
         let test = std::env::current_exe().expect("a test has a path");
         // target/debug/deps/e2e-… lies beside target/debug/gantryctl.
-        let bin = test.parent().and_then(Path::parent).expect("tests are built into target/debug/deps").to_owned();
-        for program in ["gantryctl", "gantry-apiserver", "gantry-kubelet", "xtask"] {
-            assert!(bin.join(program).exists(), "{program} is not in {}: run `cargo build` first", bin.display());
-        }
-        let data_dir = bin.parent().expect("target").join("e2e");
+        let built = test.parent().and_then(Path::parent).expect("tests are built into target/debug/deps");
+        let data_dir = built.parent().expect("target").join("e2e");
+        let bin = data_dir.join("bin");
         let kubeconfig = data_dir.join(NAME).join("kubeconfig/admin.conf");
-        let mut cluster = Self { bin, data_dir, kubeconfig, before: BTreeSet::new() };
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+        let port = free.map_err(|e| format!("no free port: {e}"))?.port();
+        let mut cluster = Self { bin, data_dir, kubeconfig, port, before: BTreeSet::new() };
+        cluster.copy_programs(built);
         cluster.down();
         cluster.before = machine::traces();
-        cluster.up_again().expect_ok("gantryctl up").clear();
-        let images = cluster.command("xtask", &["images", "--registry", "10.201.0.1:5000"]);
-        run(&mut { images }, "").expect_ok("cargo xtask images").clear();
-        cluster
+        let up = cluster.up_again();
+        if !up.ok {
+            return Err(up.stderr);
+        }
+        let registry = format!("10.201.0.1:{}", cluster.port_of("registry"));
+        let images = run(&mut cluster.command("xtask", &["images", "--registry", &registry]), "");
+        if images.ok { Ok(cluster) } else { Err(images.stderr) }
+    }
+
+    /// Copies what is tested, so that a build meanwhile does not change it under the tests.
+    fn copy_programs(&self, built: &Path) {
+        fs::create_dir_all(&self.bin).expect("a folder for programs");
+        let daemons = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"];
+        let own = daemons.iter().map(|d| format!("gantry-{d}"));
+        for program in own.chain(["gantryctl".to_owned(), "xtask".to_owned()]) {
+            let (from, to) = (built.join(&program), self.bin.join(&program));
+            assert!(
+                from.exists(),
+                "{program} is not in {}: run `cargo build` and `cargo xtask help` first",
+                built.display()
+            );
+            // One that still runs from the last time cannot be written to, but it can be replaced.
+            drop(fs::remove_file(&to));
+            fs::copy(&from, &to).unwrap_or_else(|e| panic!("{program} cannot be copied: {e}"));
+        }
     }
 
     /// Runs `gantryctl up` with the cluster's flags.
     pub fn up_again(&self) -> Output {
         let data_dir = self.data_dir.display().to_string();
         let mut args = vec!["up", "--name", NAME, "--data-dir", &data_dir, "--subnet", SUBNET, "--nodes", "2"];
-        args.extend(["--bridge", "gt-e2e", "--secure-port", "16443", "--service-manager", "builtin"]);
+        let port = self.port.to_string();
+        args.extend(["--bridge", "gt-e2e", "--secure-port", &port, "--service-manager", "builtin"]);
         // A lost node is given up sooner than by default, so that the test does not take minutes.
         args.extend(["--extra-arg", "controller-manager=--node-monitor-grace-period=12s"]);
         run(&mut self.command("gantryctl", &args), "")
@@ -139,7 +176,7 @@ impl Cluster {
         command
             .env_remove("GANTRY_CLUSTER")
             .env_remove("GANTRY_DATA_DIR")
-            .env("CARGO_TARGET_DIR", self.bin.parent().unwrap_or(&self.bin));
+            .env("CARGO_TARGET_DIR", self.data_dir.parent().unwrap_or(&self.bin));
         command
     }
 
@@ -303,18 +340,28 @@ impl Cluster {
     pub fn etcdctl(&self, args: &[&str]) -> Output {
         let pki = self.state().join("pki");
         let file = |name: &str| pki.join(name).display().to_string();
-        let endpoint = format!("https://127.0.0.1:{}", self.etcd_port());
+        let endpoint = format!("https://127.0.0.1:{}", self.port_of("etcd"));
         let mut command = Command::new("etcdctl");
         command.env("ETCDCTL_API", "3").args(["--endpoints", &endpoint, "--cacert", &file("etcd-ca.crt")]);
         command.args(["--cert", &file("apiserver-etcd-client.crt"), "--key", &file("apiserver-etcd-client.key")]);
         run(command.args(args), "")
     }
 
-    /// etcd's port for clients.
-    pub fn etcd_port(&self) -> u16 {
+    /// Where the API server is.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("https://10.201.0.1:{}", self.port)
+    }
+
+    /// A port of the control plane: `etcd`, `registry`.
+    ///
+    /// # Panics
+    /// When there is no such port.
+    #[must_use]
+    pub fn port_of(&self, service: &str) -> u16 {
         let text = fs::read_to_string(self.state().join("cluster.json")).expect("a cluster description");
         let config: Value = serde_json::from_str(&text).expect("a cluster description");
-        u16::try_from(config["ports"]["etcd"].as_u64().expect("a port")).expect("a port")
+        u16::try_from(config["ports"][service].as_u64().expect("a port")).expect("a port")
     }
 }
 

@@ -96,7 +96,8 @@ fn e2e_stale_and_oversize_writes_lose_nothing() {
 fn e2e_missing_image_is_explained_and_retried() {
     let Some(c) = cluster() else { return };
     let ns = c.namespace("image");
-    c.ok(&format!("kubectl run lost --image=10.201.0.1:5000/library/no-such-image -n {ns}"));
+    let registry = c.port_of("registry");
+    c.ok(&format!("kubectl run lost --image=10.201.0.1:{registry}/library/no-such-image -n {ns}"));
     eventually("the pod says why", SOON, || {
         let pod = c.get(&format!("pod lost -n {ns}"))?;
         let reason = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"];

@@ -31,7 +31,7 @@ fn e2e_create_deployment_scale_and_expose() {
         assert_eq!(scaled.trim(), "deployment.apps/nginx scaled");
         c.wait_ready("default", "app=nginx", 4, SOON);
         let exposed = c.ok(&format!("{tool} expose deployment nginx --port=80 --type=NodePort"));
-        assert_eq!(exposed.trim(), "service/nginx exposed");
+        assert_eq!(exposed.trim(), "service/nginx exposed", "{tool}");
         let port = c.ok("kubectl get service nginx --output=jsonpath={.spec.ports[0].nodePort}");
         let mut at = c.demo_at(1);
         at.set_port(port.parse().expect("a node port"));
@@ -56,7 +56,7 @@ fn e2e_dry_run_prints_a_manifest_that_can_be_applied() {
         c.line_with(&format!("{tool} apply -f -"), &manifest).expect_ok(&format!("{tool} apply")).clear();
         c.wait_ready("default", "app=nginx", 1, SOON);
         let again = c.line_with(&format!("{tool} apply -f -"), &manifest).expect_ok(&format!("{tool} apply"));
-        assert_eq!(again.trim(), "deployment.apps/nginx unchanged");
+        assert_eq!(again.trim(), "deployment.apps/nginx unchanged", "{tool}");
     }
     clean(&c);
 }

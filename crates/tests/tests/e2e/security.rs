@@ -11,7 +11,7 @@ use gantry_tests::{
 #[test]
 fn e2e_only_the_api_server_talks_to_etcd() {
     let Some(c) = cluster() else { return };
-    let port = c.etcd_port();
+    let port = c.port_of("etcd");
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
         c.get("nodes").expect("the API answers");
@@ -149,7 +149,7 @@ fn e2e_etcd_has_upstreams_keys() {
 #[test]
 fn e2e_unknown_users_are_refused() {
     let Some(c) = cluster() else { return };
-    let server = "https://10.201.0.1:16443";
+    let server = c.server();
     let with_token = c.line(&format!(
         "kubectl get pods --kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token=made-up --request-timeout=10s"
     ));
