@@ -12,6 +12,7 @@ use crate::auth::MASTERS;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::{Patch, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
+use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
     Written, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
@@ -78,11 +79,24 @@ impl Call<'_> {
         self.app.authorizer.require(&self.caller.user, &request)
     }
 
-    fn enter(&self, verb: &str, target: &Target, write: bool) -> Result<Slot, Status> {
+    /// As [`Call::authorize`], for a selection. Whoever may read one object by name may list it by name.
+    fn authorize_selection(&self, verb: &str, target: &Target, selection: &Selection) -> Result<(), Status> {
+        let name = selection.name().unwrap_or_default();
+        let mut request = authorizer::on(target.kind, verb, &target.namespace, name, "");
+        selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
+        self.app.authorizer.require(&self.caller.user, &request)?;
+        served(target, verb)
+    }
+
+    async fn enter(&self, verb: &str, target: &Target) -> Result<Slot, Status> {
         self.authorize(verb, target)?;
         served(target, verb)?;
+        self.slot(verb != "get").await
+    }
+
+    async fn slot(&self, write: bool) -> Result<Slot, Status> {
         let master = self.caller.user.in_group(MASTERS);
-        self.app.limits.enter(write, master).inspect_err(|_| self.app.metrics.refused.add(1))
+        self.app.limits.enter(write, master).await.inspect_err(|_| self.app.metrics.refused.add(1))
     }
 
     /// GET of an object, its status or its scale.
@@ -90,7 +104,7 @@ impl Call<'_> {
     /// # Errors
     /// A Status in upstream's words.
     pub(crate) async fn get(&self, target: &Target, resource_version: &str) -> Result<Found, Status> {
-        let _slot = self.enter("get", target, false)?;
+        let _slot = self.enter("get", target).await?;
         match target.subresource {
             "" | "status" => read::get(self.app, target, resource_version).await.map(Found::Object),
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
@@ -108,9 +122,8 @@ impl Call<'_> {
         namespace: &str,
         query: &ListQuery,
     ) -> Result<Listed, Status> {
-        // Whoever may read one object by name may list it by name.
-        let target = Target::new(kind, namespace, query.selection.name().unwrap_or_default());
-        let _slot = self.enter("list", &target, false)?;
+        self.authorize_selection("list", &Target::new(kind, namespace, ""), &query.selection)?;
+        let _slot = self.slot(false).await?;
         read::list(self.app, kind, query).await
     }
 
@@ -124,9 +137,8 @@ impl Call<'_> {
         namespace: &str,
         query: WatchQuery,
     ) -> Result<Watcher, Status> {
-        let target = Target::new(kind, namespace, query.selection.name().unwrap_or_default());
         // Watches are bounded by the streams of their connections, not by the slots of short requests.
-        drop(self.enter("watch", &target, false)?);
+        self.authorize_selection("watch", &Target::new(kind, namespace, ""), &query.selection)?;
         watch::watch(self.app, kind, query).await
     }
 
@@ -140,7 +152,7 @@ impl Call<'_> {
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("create", target, true)?;
+        let _slot = self.enter("create", target).await?;
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
@@ -165,7 +177,7 @@ impl Call<'_> {
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("update", target, true)?;
+        let _slot = self.enter("update", target).await?;
         match target.subresource {
             "" | "status" | "finalize" => update::update(self.app, self.caller, target, payload, options).await,
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
@@ -184,7 +196,7 @@ impl Call<'_> {
         body: &Bytes,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("patch", target, true)?;
+        let _slot = self.enter("patch", target).await?;
         let parsed = Patch::parse(kind, body)?;
         match target.subresource {
             "" | "status" => patch::patch(self.app, self.caller, target, &parsed, options).await,
@@ -198,7 +210,7 @@ impl Call<'_> {
     /// # Errors
     /// A Status in upstream's words.
     pub(crate) async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Written, Status> {
-        let _slot = self.enter("delete", target, true)?;
+        let _slot = self.enter("delete", target).await?;
         delete::delete(self.app, self.caller, target, options).await
     }
 
@@ -212,7 +224,7 @@ impl Call<'_> {
         query: &ListQuery,
         options: &DeleteOptions,
     ) -> Result<Listed, Status> {
-        let _slot = self.enter("deletecollection", target, true)?;
+        let _slot = self.enter("deletecollection", target).await?;
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }

@@ -19,7 +19,7 @@ pub use pki::{Identity, Pki};
 pub struct TestServer {
     running: Option<Running>,
     shutdown: Shutdown,
-    pki: Pki,
+    pki: Arc<Pki>,
     folder: PathBuf,
     store: Arc<dyn Store>,
 }
@@ -28,12 +28,13 @@ pub struct TestServer {
 pub struct Builder {
     store: Option<Arc<dyn Store>>,
     clock: SharedClock,
+    pki: Option<Arc<Pki>>,
     configure: Box<dyn FnOnce(&mut Config) + Send>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { store: None, clock: clock::system(), configure: Box::new(|_| {}) }
+        Self { store: None, clock: clock::system(), pki: None, configure: Box::new(|_| {}) }
     }
 }
 
@@ -49,6 +50,13 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Uses the CA of a server that was there before, so that its clients can go on.
+    #[must_use]
+    pub fn pki(mut self, pki: Arc<Pki>) -> Self {
+        self.pki = Some(pki);
         self
     }
 
@@ -68,7 +76,7 @@ impl Builder {
     /// When the folder cannot be written.
     pub async fn start(self, folder: &Path) -> Result<TestServer, run::Error> {
         gantry_common::tls::install_provider();
-        let pki = Pki::new();
+        let pki = self.pki.unwrap_or_default();
         let mut config = configuration(&pki, folder);
         (self.configure)(&mut config);
         let shutdown = Shutdown::new();

@@ -223,16 +223,15 @@ pub(crate) fn uid_differs(target: &Target, given: &str, stored: &str) -> Status 
     Status::conflict(target.kind.group, target.kind.resource, &target.name, &why)
 }
 
-/// The old object with the new status; the client's `managedFields` count, as they do for the rest of the object.
-fn with_status_of(old: &Value, new: Value) -> Value {
+/// The old object with the new status and metadata: upstream's controllers note their revision in an annotation along
+/// with the status. What a kind keeps besides is up to its strategy.
+fn with_status_of(old: &Value, mut new: Value) -> Value {
     let mut object = old.clone();
-    let Value::Object(mut new) = new else { return object };
-    match new.remove("status") {
-        Some(status) => value::set(&mut object, "status", status),
-        None => drop(value::remove(&mut object, "status")),
-    }
-    if let Some(managed) = new.get_mut("metadata").and_then(|m| m.as_object_mut()?.remove("managedFields")) {
-        value::set(&mut object, "metadata.managedFields", managed);
+    for part in ["metadata", "status"] {
+        match new.as_object_mut().and_then(|n| n.remove(part)) {
+            Some(given) => value::set(&mut object, part, given),
+            None => drop(value::remove(&mut object, part)),
+        }
     }
     object
 }

@@ -110,6 +110,7 @@ fn attributes(target: &Target, object: &Value) -> Result<Attributes, Status> {
                 subresource: text(asked, "subresource"),
                 namespace,
                 name: text(asked, "name"),
+                node_selector: String::new(),
                 path: None,
             })
         }
@@ -176,6 +177,7 @@ pub(crate) fn impersonation(needed: &crate::auth::impersonation::Needed) -> Attr
         subresource: needed.subresource.clone(),
         namespace: needed.namespace.clone(),
         name: needed.name.clone(),
+        node_selector: String::new(),
         path: None,
     }
 }

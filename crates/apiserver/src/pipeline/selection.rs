@@ -69,6 +69,11 @@ impl Selection {
         self.fields.exact("metadata.name")
     }
 
+    /// The one node whose pods the selection can match, if it says so.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.fields.exact("spec.nodeName").filter(|_| self.kind.kind == "Pod")
+    }
+
     /// Whether objects of the namespace have to be looked at one by one.
     pub(crate) fn is_selective(&self) -> bool {
         !self.labels.is_everything() || !self.fields.is_everything()

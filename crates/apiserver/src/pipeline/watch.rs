@@ -66,10 +66,8 @@ impl Drop for Watcher {
 
 fn failed(error: WatchError) -> Status {
     match error {
-        WatchError::Expired { .. } => Status::expired(error.to_string()),
+        WatchError::Expired { .. } | WatchError::Overflow { .. } => Status::expired(error.to_string()),
         WatchError::TooLarge { requested, current } => read::too_large(requested, current),
-        // The client watches again from its last revision.
-        WatchError::Overflow { .. } => Status::expired(error.to_string()),
         WatchError::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
         WatchError::Store { reason } => Status::unavailable(reason).retry_after(1),
     }
@@ -163,7 +161,7 @@ impl Watcher {
                             return Some(signal);
                         }
                     }
-                    Err(error) => return Some(self.fail(error)),
+                    Err(error) => return self.fail(error),
                 },
                 () = tokio::time::sleep_until(wake) => {
                     if let Some(signal) = self.on_time() {
@@ -191,7 +189,7 @@ impl Watcher {
                     }
                 }
                 Ok(None) => return None,
-                Err(error) => return Some(self.fail(error)),
+                Err(error) => return self.fail(error),
             }
         }
     }
@@ -211,9 +209,14 @@ impl Watcher {
         Some(Signal::Event { change, object: object.clone(), revision: event.revision })
     }
 
-    fn fail(&mut self, error: WatchError) -> Signal {
+    /// The end. A client that read too slowly got every event up to here: it goes on from its last one.
+    fn fail(&mut self, error: WatchError) -> Option<Signal> {
         self.done = true;
-        Signal::Failed(Box::new(failed(error)))
+        match error {
+            // A server that stops ends its watches in good order.
+            WatchError::Overflow { .. } | WatchError::Closed => None,
+            error => Some(Signal::Failed(Box::new(failed(error)))),
+        }
     }
 
     fn on_time(&mut self) -> Option<Signal> {

@@ -110,6 +110,7 @@ pub(crate) fn on(kind: &KindInfo, verb: &str, namespace: &str, name: &str, subre
         subresource: subresource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+        node_selector: String::new(),
         path: None,
     }
 }

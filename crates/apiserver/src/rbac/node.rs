@@ -86,9 +86,14 @@ fn own_node(node: &str, request: &Attributes) -> Result<(), String> {
 
 fn pod(node: &str, request: &Attributes, graph: &dyn Graph) -> Result<(), String> {
     match (request.verb.as_str(), request.subresource.as_str()) {
-        // Lists and watches of all pods are what upstream allows too; the kubelet selects by spec.nodeName.
-        ("get" | "list" | "watch", "") => Ok(()),
-        ("get", "status") => Ok(()),
+        ("list" | "watch", "") => {
+            unless(request.node_selector == node, "can only list/watch pods with spec.nodeName field selector")
+        }
+        ("get", "" | "status") => {
+            let of = graph.node_of_pod(&request.namespace, &request.name);
+            let own = of.as_deref().is_none_or(|of| of == node);
+            unless(own, &format!("no relationship found between node '{node}' and this object"))
+        }
         ("delete", "") | ("update" | "patch", "status") => {
             // A pod that is gone is answered 404 by the pipeline.
             let of = graph.node_of_pod(&request.namespace, &request.name);
@@ -155,6 +160,9 @@ mod tests {
         check("delete", "pods", "mine", true);
         check("delete", "pods", "theirs", false);
         check("create", "pods/binding", "mine", false);
+        check("get", "pods", "mine", true);
+        check("get", "pods", "theirs", false);
+        check("list", "pods", "", false);
         check("update", "coordination.k8s.io:leases", "n1", true);
         check("update", "coordination.k8s.io:leases", "n2", false);
         check("create", "coordination.k8s.io:leases", "", true);

@@ -13,6 +13,8 @@ pub(crate) struct Attributes {
     pub(crate) subresource: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// The node that the field selector of a list or watch of pods names.
+    pub(crate) node_selector: String,
     /// Set for requests that are not about a resource; the other fields but the verb are empty then.
     pub(crate) path: Option<String>,
 }

@@ -92,7 +92,8 @@ pub trait Strategy: Send + Sync {
     /// As [`Strategy::prepare_create`] for an update; status is the old one already.
     fn prepare_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
 
-    /// As [`Strategy::prepare_create`] for a write to `/status`: everything but status is the old one already.
+    /// As [`Strategy::prepare_create`] for a write to `/status`: everything but status and metadata is
+    /// the old one already.
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
 
     /// The field errors of a new object.
