@@ -123,7 +123,7 @@ fn condition<'a>(plan: &'a Plan, kind: &str) -> Option<&'a DeploymentCondition> 
 /// `status reason` of a planned condition.
 fn says(plan: &Plan, kind: &str) -> String {
     condition(plan, kind)
-        .map_or("absent".to_owned(), |c| format!("{} {}", c.status, c.reason.clone().unwrap_or_default()))
+        .map_or_else(|| "absent".to_owned(), |c| format!("{} {}", c.status, c.reason.clone().unwrap_or_default()))
 }
 
 /// `d` with the status and revision that the plan writes.
@@ -270,9 +270,9 @@ fn recreation_waits_for_the_last_old_pod() {
     };
     check(&[set(&d, "a", 1, 3, 3)], &[], "web-a=0");
     let drained = set(&d, "a", 1, 0, 0);
-    check(&[drained.clone()], &[pod_of("uid-a", "Running")], "");
-    check(&[drained.clone()], &[pod_of("uid-a", "Succeeded")], "+3");
-    check(&[drained.clone()], &[], "+3");
+    check(std::slice::from_ref(&drained), &[pod_of("uid-a", "Running")], "");
+    check(std::slice::from_ref(&drained), &[pod_of("uid-a", "Succeeded")], "+3");
+    check(std::slice::from_ref(&drained), &[], "+3");
     check(&[drained, set(&d, "b", 2, 3, 0)], &[pod_of("uid-b", "Running")], "");
 }
 

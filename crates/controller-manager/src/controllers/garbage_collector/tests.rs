@@ -305,7 +305,7 @@ proptest! {
             toy.delete(&format!("n{i}"), ["Background", "Foreground", "Orphan"][usize::from(*policy)]);
         }
         prop_assert!(toy.settle(&choices), "the collector never comes to rest");
-        for (i, _) in &deletions {
+        for i in deletions.keys() {
             prop_assert!(!toy.objects.contains_key(&format!("n{i}")), "n{i} still stands");
         }
         for meta in toy.objects.values() {

@@ -137,11 +137,11 @@ fn missing_pods_are_made_and_surplus_ones_deleted() {
         assert_eq!(plan::step(&snapshot), expected);
     };
     let good = Arc::new(pod("good"));
-    check(3, &[good.clone()], Step::Create(2));
-    check(1, &[good.clone()], Step::Keep);
+    check(3, std::slice::from_ref(&good), Step::Create(2));
+    check(1, std::slice::from_ref(&good), Step::Keep);
     check(1, &[ended("e"), terminating("t")], Step::Create(1));
     check(1, &[good.clone(), unready("u"), terminating("t")], Step::Delete(vec![unready("u")]));
-    check(0, &[good.clone()], Step::Delete(vec![good]));
+    check(0, std::slice::from_ref(&good), Step::Delete(vec![good.clone()]));
     check(2000, &[], Step::Create(500));
 }
 

@@ -1,0 +1,9 @@
+//! The controllers against a whole API server in process, with a kubelet and scheduler that only pretend.
+
+mod garbage;
+mod leadership;
+mod namespaces;
+mod nodes;
+mod rollouts;
+mod services;
+mod support;

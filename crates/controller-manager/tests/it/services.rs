@@ -1,0 +1,62 @@
+use gantry_client::Object;
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, Service, ServicePort, ServiceSpec},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::support::{World, deployment, key, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_follow_the_ready_pods() {
+    let world = World::start().await;
+    let manager = world.manager(&[]);
+    world.pretend_node().await;
+    let (slices, pods) = (world.reader::<EndpointSlice>(), world.reader::<Pod>());
+    let service = Service {
+        metadata: ObjectMeta {
+            name: Some("web".to_owned()),
+            namespace: Some("default".to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ServiceSpec {
+            selector: Some([("app".to_owned(), "web".to_owned())].into()),
+            ports: Some(vec![ServicePort { port: 80, ..ServicePort::default() }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    world.client.api().create(&service).await.expect("made");
+    let ours = |slices: &[std::sync::Arc<EndpointSlice>]| -> Vec<EndpointSlice> {
+        let of_web = |s: &EndpointSlice| {
+            s.metadata.labels.as_ref().is_some_and(|l| l.get("kubernetes.io/service-name").is_some_and(|n| n == "web"))
+        };
+        slices.iter().filter(|s| of_web(s)).map(|s| EndpointSlice::clone(s)).collect()
+    };
+    let ready = |slices: &[EndpointSlice]| {
+        let endpoints = slices.iter().flat_map(|s| s.endpoints.iter().flatten());
+        endpoints.filter(|e| e.conditions.as_ref().is_some_and(|c| c.ready == Some(true))).count()
+    };
+    until(&slices, "an empty slice", |s| ours(s).len() == 1).await;
+    world.client.api().create(&deployment("web", 3, "img:1")).await.expect("made");
+    until(&slices, "three endpoints", |s| ready(&ours(s)) == 3).await;
+    assert_eq!(ours(&slices.list()).len(), 1, "one slice holds them all");
+    let endpoint = ours(&slices.list())[0].endpoints.as_ref().expect("endpoints")[0].clone();
+    let target = endpoint.target_ref.expect("target").name.expect("name");
+    assert!(pods.get(&key(&target)).is_some());
+    let victim = pods.list()[0].key();
+    world.delete::<Pod>(&victim, "Background").await;
+    until(&slices, "replaced", |s| {
+        let slices = ours(s);
+        let gone = |e: &k8s_openapi::api::discovery::v1::Endpoint| {
+            e.target_ref.as_ref().and_then(|t| t.name.as_ref()) != Some(&victim.name)
+        };
+        ready(&slices) == 3 && slices.iter().flat_map(|s| s.endpoints.iter().flatten()).all(gone)
+    })
+    .await;
+    world.delete::<Service>(&key("web"), "Background").await;
+    until(&slices, "slices go with the service", |s| ours(s).is_empty()).await;
+    manager.stop().await;
+}
