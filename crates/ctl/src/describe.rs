@@ -28,6 +28,11 @@ impl Page {
         }
     }
 
+    /// Another value under the key before.
+    pub(crate) fn more(&mut self, depth: usize, value: impl Into<String>) {
+        self.lines.push((depth, String::new(), Some(value.into())));
+    }
+
     /// A line of its own.
     pub(crate) fn text(&mut self, depth: usize, text: impl Into<String>) {
         self.lines.push((depth, text.into(), None));
@@ -49,7 +54,7 @@ impl Page {
             .collect();
         self.entry(depth, key, pairs.first().cloned().unwrap_or_else(|| "<none>".to_owned()));
         for pair in pairs.iter().skip(1) {
-            self.lines.push((depth, String::new(), Some(pair.clone())));
+            self.more(depth, pair.clone());
         }
     }
 

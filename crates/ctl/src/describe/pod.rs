@@ -204,6 +204,6 @@ fn tolerations(page: &mut Page, tolerations: &[Value]) {
         .collect();
     page.entry(0, "Tolerations", texts.first().cloned().unwrap_or_else(|| "<none>".to_owned()));
     for text in texts.iter().skip(1) {
-        page.entry(0, "", text.clone());
+        page.more(0, text.clone());
     }
 }

@@ -10,7 +10,7 @@ fn now() -> Timestamp {
 #[test]
 fn a_pod_is_told_with_its_states_and_events() {
     let pod = json!({"metadata": {"name": "web-1", "namespace": "default", "labels": {"app": "web"}},
-        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx", "ports": [{"containerPort": 80}]}]},
+        "spec": {"nodeName": "n1", "tolerations": [{"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}], "containers": [{"name": "c", "image": "nginx", "ports": [{"containerPort": 80}]}]},
         "status": {"phase": "Running", "podIP": "10.244.0.5", "containerStatuses": [{"name": "c", "ready": false,
             "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
             "lastState": {"terminated": {"reason": "Error", "exitCode": 7}}}]}});
@@ -30,6 +30,7 @@ fn a_pod_is_told_with_its_states_and_events() {
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
+    assert!(!text.contains("\n:"), "a second value has no key of its own:\n{text}");
 }
 
 #[test]
