@@ -19,17 +19,22 @@ pub fn image_name() -> String {
 /// # Errors
 /// Never in practice: the archive is written to memory.
 pub fn image_archive() -> std::io::Result<Vec<u8>> {
-    let layer = archive(&[("pause", BINARY, 0o755)])?;
+    saved_image(&image_name(), &["/pause"], &[("pause", BINARY, 0o755)])
+}
+
+/// An image of one layer.
+pub(crate) fn saved_image(name: &str, entrypoint: &[&str], files: &[(&str, &[u8], u32)]) -> std::io::Result<Vec<u8>> {
+    let layer = archive(files)?;
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux", "created": "1970-01-01T00:00:00Z",
-        "config": {"Entrypoint": ["/pause"], "Labels": {"dev.gantry.image": "pause"}},
+        "config": {"Entrypoint": entrypoint},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&Sha256::digest(&layer)))]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "gantry-kubelet"}],
     })
     .to_string();
     let config_name = format!("{}.json", hex(&Sha256::digest(config.as_bytes())));
     let manifest =
-        serde_json::json!([{"Config": config_name, "RepoTags": [image_name()], "Layers": ["layer.tar"]}]).to_string();
+        serde_json::json!([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]).to_string();
     archive(&[
         (&config_name, config.as_bytes(), 0o644),
         ("layer.tar", &layer, 0o644),
@@ -38,7 +43,7 @@ pub fn image_archive() -> std::io::Result<Vec<u8>> {
 }
 
 /// A reproducible archive: no times, no owners.
-pub(crate) fn archive(files: &[(&str, &[u8], u32)]) -> std::io::Result<Vec<u8>> {
+fn archive(files: &[(&str, &[u8], u32)]) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content, mode) in files {
         let mut header = tar::Header::new_ustar();

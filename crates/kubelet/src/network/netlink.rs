@@ -94,10 +94,13 @@ impl Netlink {
     }
 
     /// Moves a link into a pod's namespace as `eth0`.
-    pub(super) async fn move_into(&self, name: &str, namespace: &File) -> Result<()> {
+    pub(super) async fn move_into(&self, name: &str, namespace: &File, mtu: u32) -> Result<()> {
         let link = self.existing(name).await?;
-        let message =
-            LinkUnspec::new_with_index(link.header.index).name("eth0").setns_by_fd(namespace.as_raw_fd()).build();
+        let message = LinkUnspec::new_with_index(link.header.index)
+            .name("eth0")
+            .mtu(mtu)
+            .setns_by_fd(namespace.as_raw_fd())
+            .build();
         let moved = self.handle.link().set(message).execute().await;
         moved.map_err(failed(format!("move the link {name} into the pod's namespace")))
     }

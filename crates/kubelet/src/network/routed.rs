@@ -43,7 +43,7 @@ impl Routed {
         self.kernel.delete_link(&node_end).await?;
         let mtu = self.kernel.mtu_of(self.node).await?.unwrap_or(DEFAULT_MTU);
         let hardware = self.kernel.create_pair(&node_end, &pod_end, mtu).await?;
-        self.kernel.move_into(&pod_end, &namespace).await?;
+        self.kernel.move_into(&pod_end, &namespace, mtu).await?;
         netlink::inside(namespace, move |inside| async move { inside.attach_pod_end(ip, &hardware).await }).await?;
         self.kernel.attach_node_end(&node_end, ip).await
     }

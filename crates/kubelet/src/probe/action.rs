@@ -164,10 +164,13 @@ where
         drop(Limited::new(answer.into_body(), BODY_BYTES).collect().await);
         Ok(status)
     };
+    tokio::pin!(exchange);
     tokio::select! {
-        result = exchange => result,
+        biased;
+        result = &mut exchange => result,
         ended = connection => match ended {
-            Ok(()) => Err("EOF".to_owned()),
+            // The answer may have come together with the end.
+            Ok(()) => exchange.await,
             Err(error) => Err(text(error)),
         },
     }

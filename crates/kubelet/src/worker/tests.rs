@@ -1,1 +1,5 @@
-//! Workers on the fake runtime.
+//! Workers on the in-memory runtime, with paused time: whole lives of pods in milliseconds.
+
+mod docker;
+mod lives;
+mod rig;
