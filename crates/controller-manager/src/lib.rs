@@ -93,11 +93,19 @@ async fn control(context: Context) {
     for controller in controllers::ALL {
         if context::selected(controller.name, &context.options.controllers) {
             tracing::info!(controller = controller.name, "starting");
-            group.spawn(controller.name, OnExit::ShutDown, (controller.run)(context.clone()));
+            let (run, stop) = ((controller.run)(context.clone()), context.stop.clone());
+            group.spawn(controller.name, OnExit::Ignore, async move {
+                run.await;
+                if !stop.is_cancelled() {
+                    tracing::error!(controller = controller.name, "ended by itself, stopping all");
+                    stop.cancel();
+                }
+            });
         }
     }
     tokio::select! {
-        () = reign.requested() => tracing::error!("a controller ended, stopping all"),
+        // A controller panicked.
+        () = reign.requested() => {}
         () = context.stop.cancelled() => {}
     }
     context.stop.cancel();

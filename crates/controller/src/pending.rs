@@ -43,6 +43,10 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// When to look again at a key whose writes are not seen yet. The event that shows them brings it back long before, but
+    /// for an object that was made and deleted again before the informer told there is no event.
+    pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
     /// No writes.
     #[must_use]
     pub fn new() -> Self {

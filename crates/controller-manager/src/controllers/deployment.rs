@@ -47,6 +47,7 @@ pub(super) async fn run(context: Context) {
         recorder: context.recorder("deployment-controller"),
         context,
         pending: Pending::new(),
+        statuses: Pending::new(),
     };
     runner.run(Arc::new(controller)).await;
 }
@@ -80,7 +81,10 @@ struct Controller {
     context: Context,
     client: Client,
     recorder: Recorder,
+    /// Writes of replica sets.
     pending: Pending,
+    /// Writes of the deployments' own statuses.
+    statuses: Pending,
 }
 
 #[async_trait]
@@ -89,10 +93,12 @@ impl Reconciler for Controller {
         let readers = &self.context.readers;
         let Some(deployment) = readers.deployments.get(key) else {
             self.pending.forget(key);
+            self.statuses.forget(key);
             return Ok(Outcome::Done);
         };
-        if !self.pending.settled(key, &readers.replica_sets) {
-            return Ok(Outcome::Done);
+        let seen = self.statuses.settled(key, &readers.deployments);
+        if !self.pending.settled(key, &readers.replica_sets) || !seen {
+            return Ok(Outcome::After(Pending::LOOK_AGAIN));
         }
         let Some(spec) = &deployment.spec else { return Ok(Outcome::Done) };
         if selector::is_empty(&spec.selector) {
@@ -137,7 +143,9 @@ impl Controller {
             changed.metadata.annotations.get_or_insert_default().insert(revision::REVISION.to_owned(), revision);
         }
         let written = self.client.api::<Deployment>().update_status(&changed).await;
-        written.doing(|| format!("write the status of deployment {}", deployment.key())).map(drop)
+        let written = written.doing(|| format!("write the status of deployment {}", deployment.key()))?;
+        self.statuses.wrote(&deployment.key(), &written);
+        Ok(())
     }
 
     async fn create(&self, key: &Key, deployment: &Arc<Deployment>, set: &Set) -> Result<(), Error> {

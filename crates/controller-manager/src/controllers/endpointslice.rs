@@ -126,7 +126,7 @@ impl Reconciler for Controller {
             return Ok(Outcome::Done);
         }
         if !self.pending.settled(key, &readers.endpoint_slices) {
-            return Ok(Outcome::Done);
+            return Ok(Outcome::After(Pending::LOOK_AGAIN));
         }
         let selected = |p: &Arc<Pod>| selector::has_all(p.metadata.labels.as_ref(), wanted);
         let pods: Vec<_> = readers.pods.in_namespace(&key.namespace).into_iter().filter(selected).collect();

@@ -42,6 +42,7 @@ pub(super) async fn run(context: Context) {
         recorder: context.recorder("replicaset-controller"),
         context,
         pending: Pending::new(),
+        statuses: Pending::new(),
     };
     runner.run(Arc::new(controller)).await;
 }
@@ -66,7 +67,10 @@ struct Controller {
     client: Client,
     batch: Batch,
     recorder: Recorder,
+    /// Writes of pods.
     pending: Pending,
+    /// Writes of the sets' own statuses.
+    statuses: Pending,
 }
 
 #[async_trait]
@@ -75,12 +79,14 @@ impl Reconciler for Controller {
         let readers = &self.context.readers;
         let Some(set) = readers.replica_sets.get(key) else {
             self.pending.forget(key);
+            self.statuses.forget(key);
             return Ok(Outcome::Done);
         };
         let Some(spec) = &set.spec else { return Ok(Outcome::Done) };
         // Neither pods nor status before the last writes are seen: the count would be wrong.
-        if !self.pending.settled(key, &readers.pods) {
-            return Ok(Outcome::Done);
+        let seen = self.statuses.settled(key, &readers.replica_sets);
+        if !self.pending.settled(key, &readers.pods) || !seen {
+            return Ok(Outcome::After(Pending::LOOK_AGAIN));
         }
         let (ours, others): (Vec<_>, Vec<_>) = readers::owned_and_orphans(&readers.pods, set.uid(), &key.namespace)
             .into_iter()
@@ -200,6 +206,8 @@ impl Controller {
         }
         let changed = ReplicaSet { status: Some(status), ..set.clone() };
         let written = self.client.api::<ReplicaSet>().update_status(&changed).await;
-        written.doing(|| format!("write the status of replica set {}", set.key())).map(drop)
+        let written = written.doing(|| format!("write the status of replica set {}", set.key()))?;
+        self.statuses.wrote(&set.key(), &written);
+        Ok(())
     }
 }
