@@ -18,6 +18,7 @@ use crate::auth::keys::Keys;
 use crate::config::Config;
 use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
+use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
+    pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.
     pub(crate) started: watch::Sender<bool>,

@@ -16,6 +16,7 @@ pub(crate) mod review;
 pub(crate) mod scale;
 pub(crate) mod selection;
 pub(crate) mod token;
+pub(crate) mod turns;
 pub(crate) mod update;
 pub(crate) mod watch;
 

@@ -25,6 +25,7 @@ use crate::event_leases::EventLeases;
 use crate::grpc;
 use crate::metrics::Metrics;
 use crate::normalise::Stored;
+use crate::pipeline::turns::Turns;
 use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
@@ -233,6 +234,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
+        turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
         store: store.clone(),

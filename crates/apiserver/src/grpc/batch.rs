@@ -24,7 +24,9 @@ pub(super) fn run(
     requests: Streaming<BatchRequest>,
 ) -> impl Stream<Item = Result<BatchReply, tonic::Status>> + Send {
     let caller = Arc::new(caller);
-    let work = requests.map(move |request| {
+    // A server that stops answers what it has read and reads no more.
+    let stopping = app.shutdown.token().clone().cancelled_owned();
+    let work = requests.take_until(stopping).map(move |request| {
         let (app, caller) = (app.clone(), caller.clone());
         async move { Ok(one(&app, &caller, request?).await) }
     });

@@ -104,7 +104,11 @@ impl Service for Nodes {
 
 async fn follow_reports(app: &App, node: &str, mut reports: Streaming<ControlReport>) {
     loop {
-        match reports.message().await {
+        let report = tokio::select! {
+            report = reports.message() => report,
+            () = app.shutdown.requested() => return,
+        };
+        match report {
             Ok(Some(report)) => match report.report {
                 Some(Report::OpenFailed(failed)) => {
                     let status = serde_json::from_slice(&failed.status).unwrap_or_else(|e| {

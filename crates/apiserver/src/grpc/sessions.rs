@@ -23,7 +23,7 @@ impl Service for Logs {
         let caller = convert::caller(&self.0, &request)?;
         let reader = log::open(&self.0, &caller, request.into_inner()).await.map_err(convert::failed)?;
         let stream = futures::stream::unfold((reader, Open::new(self.0.clone())), |(mut reader, open)| async move {
-            let item = reader.recv().await?.map(|data| LogChunk { data }).map_err(convert::failed);
+            let item = open.next(&mut reader).await?.map(|data| LogChunk { data }).map_err(convert::failed);
             Some((item, (reader, open)))
         });
         Ok(Response::new(Box::pin(stream)))

@@ -8,6 +8,7 @@ use gantry_api::{Value, canon, defaults, managed, value};
 
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
+use super::turns::Held;
 use super::{Outcome, Written, metadata};
 use crate::admission::{Operation, Request};
 use crate::allocate;
@@ -62,6 +63,8 @@ enum Attempt {
     Done(Box<Written>),
     /// Start again from this.
     Again(Current),
+    /// Start again from the same: another write took what this one wanted to allocate.
+    Allocate,
 }
 
 impl Change<'_> {
@@ -71,10 +74,15 @@ impl Change<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn run(&self, app: &App) -> Result<Written, Status> {
         let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
+        let mut turn = Held::default();
         for _ in 0..TRIES {
             match self.attempt(app, &state).await {
                 Ok(Attempt::Done(written)) => return Ok(*written),
-                Ok(Attempt::Again(next)) => state = next,
+                Ok(Attempt::Again(next)) => {
+                    state = next;
+                    turn.object(&app.turns, &self.target.key()).await;
+                }
+                Ok(Attempt::Allocate) => turn.allocation(&app.turns).await,
                 Err(status) if state.fresh => return Err(status),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
             }
@@ -126,7 +134,7 @@ impl Change<'_> {
             Commit::Done(revision) => done(current::encoded(&bytes, revision)?, revision),
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),
-            Commit::Effect => Ok(Attempt::Again(state.clone())),
+            Commit::Effect => Ok(Attempt::Allocate),
         }
     }
 

@@ -5,6 +5,7 @@ use gantry_api::{Value, canon, defaults, managed, value};
 
 use super::commit::{self, Commit, Effects, Write};
 use super::decode::{self, Expected};
+use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
 use crate::admission::{Operation, Request};
 use crate::allocate;
@@ -86,6 +87,7 @@ async fn create_named(
         return dry(app, &target, object, warnings).await;
     }
     let lease = app.event_leases.lease_for(app, kind).await?;
+    let mut turn = Held::default();
     for _ in 0..ALLOCATIONS_TRIED {
         let mut object = object.clone();
         let effects = allocate::plan(app, &target, None, Some(&mut object)).await?;
@@ -104,7 +106,7 @@ async fn create_named(
                 return Ok(Written { outcome: Outcome::Object { encoded, revision }, created: true, warnings });
             }
             Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
-            Commit::Effect => {}
+            Commit::Effect => turn.allocation(&app.turns).await,
         }
     }
     Err(Status::internal("could not allocate: too many other writers, try again"))

@@ -46,6 +46,22 @@ fn cannot_be_handled(found: (&str, &str), expected: &str, why: &str) -> Status {
     Status::bad_request(format!("{} in version {:?} cannot be handled as a {expected}: {why}", found.0, found.1))
 }
 
+/// Upstream's words for a body that does not even say what it is, with its beginning.
+fn unrecognized(expected: Expected<'_>, body: &[u8], why: &Status) -> Status {
+    const SHOWN_BYTES: usize = 30;
+    let head = &body[..body.len().min(SHOWN_BYTES)];
+    let more = if body.len() > SHOWN_BYTES { " ..." } else { "" };
+    let shown = match head.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(head).into_owned(),
+        Some(_) => head.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {} ({shown}{more})",
+        expected.kind, why.message
+    ))
+}
+
 /// Decodes a body, fills in kind and apiVersion, and drops what the type does not have.
 ///
 /// # Errors
@@ -56,7 +72,8 @@ pub(crate) fn object(
     expected: Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let (mut object, mut problems) = parse(payload)?;
+    let (mut object, mut problems) =
+        parse(payload).map_err(|status| unrecognized(expected, &payload.bytes, &status))?;
     if !object.is_object() {
         return Err(cannot_be_handled(
             (expected.kind, expected.version),
@@ -65,10 +82,7 @@ pub(crate) fn object(
         ));
     }
     check_kind(&mut object, expected)?;
-    problems.extend(
-        decode::conform(&mut object, expected.type_name)
-            .map_err(|status| cannot_be_handled((expected.kind, expected.version), expected.kind, &status.message))?,
-    );
+    problems.extend(decode::conform(&mut object, expected.type_name)?);
     let warnings = judge(problems, validation)
         .map_err(|why| cannot_be_handled((expected.kind, expected.version), expected.kind, &why))?;
     Ok(Decoded { object, warnings })

@@ -8,6 +8,7 @@ use super::change::uid_differs;
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
 use super::options::{DeleteOptions, Propagation};
+use super::turns::Held;
 use super::{Outcome, Written, metadata};
 use crate::admission::{Operation, Request};
 use crate::allocate;
@@ -42,14 +43,20 @@ pub(crate) async fn delete(
     options: &DeleteOptions,
 ) -> Result<Written, Status> {
     let mut state = current::load(app, target).await?.ok_or_else(|| target.not_found())?;
+    let mut turn = Held::default();
     for _ in 0..TRIES {
         let refused = match attempt(app, caller, target, options, &state).await {
             Ok(Ok(written)) => return Ok(written),
-            Ok(Err(Some(next))) => {
-                state = next;
+            Ok(Err(Lost::Moved(next))) => {
+                state = *next;
+                turn.object(&app.turns, &target.key()).await;
                 continue;
             }
-            Ok(Err(None)) => return Err(target.not_found()),
+            Ok(Err(Lost::Allocation)) => {
+                turn.allocation(&app.turns).await;
+                continue;
+            }
+            Ok(Err(Lost::Gone)) => return Err(target.not_found()),
             Err(status) => status,
         };
         if state.fresh {
@@ -64,8 +71,16 @@ pub(crate) async fn delete(
     Err(target.stale())
 }
 
-/// One try: an answer, or the state to start again from (`None`: it is gone).
-type Tried = Result<Written, Option<Current>>;
+/// Why a try came to nothing.
+enum Lost {
+    /// The object is not what it was; this is what is there.
+    Moved(Box<Current>),
+    Gone,
+    /// Another write changed what this one wanted to give back.
+    Allocation,
+}
+
+type Tried = Result<Written, Lost>;
 
 async fn attempt(
     app: &App,
@@ -103,8 +118,8 @@ async fn attempt(
             Some(object) => answer_object(object, revision).map(Ok),
             None => Ok(Ok(answer_removed(target, old))),
         },
-        Commit::Moved(now) => Ok(Err(now.map(|boxed| *boxed))),
-        Commit::Effect => Ok(Err(Some(state.clone()))),
+        Commit::Moved(now) => Ok(Err(now.map_or(Lost::Gone, Lost::Moved))),
+        Commit::Effect => Ok(Err(Lost::Allocation)),
     }
 }
 

@@ -96,11 +96,13 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
     check_same_object(target, &mut object)?;
-    let problems = api_decode::conform(&mut object, &target.kind.type_name)?;
-    let warnings = decode::judge(problems, options.field_validation).map_err(|why| {
+    let unusable = |why: &str| {
         let shown = patch.body.to_string();
-        Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, &why)])
-    })?;
+        Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
+    };
+    let problems =
+        api_decode::conform(&mut object, &target.kind.type_name).map_err(|status| unusable(&status.message))?;
+    let warnings = decode::judge(problems, options.field_validation).map_err(|why| unusable(&why))?;
     Ok(Made { object, warnings })
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn create(
             access(app, user, target, object)?;
         }
         "SelfSubjectRulesReview" => rules(app, &caller.user, object),
-        "TokenReview" => token(app, object),
+        "TokenReview" => token(app, object)?,
         "SelfSubjectReview" => {
             value::set(object, "status.userInfo", user_info(&caller.user));
         }
@@ -157,14 +157,19 @@ fn user_info(user: &User) -> Value {
     info
 }
 
-fn token(app: &App, object: &mut Value) {
+fn token(app: &App, object: &mut Value) -> Result<(), Status> {
+    let given = text(object, "spec.token");
+    if given.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
     let wanted = strings(object, "spec.audiences");
     let audiences = if wanted.is_empty() { app.authenticator.audiences().to_vec() } else { wanted };
-    let status = match app.authenticator.token(&text(object, "spec.token"), &audiences) {
+    let status = match app.authenticator.token(&given, &audiences) {
         Some((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
         None => json!({"error": "[invalid bearer token, Token has been invalidated]"}),
     };
     value::set(object, "status", status);
+    Ok(())
 }
 
 /// The attributes of an impersonation.

@@ -160,6 +160,14 @@ pub trait Strategy: Send + Sync {
     }
 }
 
+/// Leaves what is at `path` as it was.
+fn keep(new: &mut Value, old: &Value, path: &str) {
+    match value::get(old, path) {
+        Some(kept) => value::set(new, path, kept.clone()),
+        None => drop(value::remove(new, path)),
+    }
+}
+
 /// The field labels that every kind has.
 #[must_use]
 pub fn metadata_field<'a>(object: &'a Value, path: &str) -> Option<Cow<'a, str>> {

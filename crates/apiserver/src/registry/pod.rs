@@ -34,6 +34,7 @@ impl Strategy for Pod {
         if let Some(class) = value::str_at(old, "status.qosClass") {
             value::set_default(new, "status.qosClass", class);
         }
+        super::keep(new, old, "metadata.ownerReferences");
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {

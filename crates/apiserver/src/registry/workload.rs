@@ -11,7 +11,7 @@ use super::columns::{
     text,
 };
 use super::pod::template_warnings;
-use super::{Column, Row, Strategy, metadata_field};
+use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of deployments.
 pub(super) struct Deployment;
@@ -21,6 +21,10 @@ pub(super) struct ReplicaSet;
 const TEMPLATE_CONTAINERS: &str = "spec.template.spec.containers";
 
 impl Strategy for Deployment {
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        super::keep(new, old, "metadata.labels");
+    }
+
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
         changed_template_warnings(object, old)
     }

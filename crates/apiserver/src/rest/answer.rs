@@ -18,6 +18,8 @@ const GZIP_FROM_BYTES: usize = 128 * 1024;
 pub(crate) struct Style {
     pub(crate) pretty: bool,
     pub(crate) gzip: bool,
+    /// YAML instead of JSON.
+    pub(crate) yaml: bool,
 }
 
 impl Style {
@@ -27,7 +29,9 @@ impl Style {
         let by_hand = ["curl", "Wget", "Mozilla/5.0"].iter().any(|a| agent.starts_with(a));
         let pretty = if query.has("pretty") { query.flag("pretty") } else { by_hand };
         let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        Self { pretty, gzip: encodings.split(',').any(|e| e.trim().starts_with("gzip")) }
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let yaml = super::negotiate::yaml(accept);
+        Self { pretty: pretty && !yaml, yaml, gzip: encodings.split(',').any(|e| e.trim().starts_with("gzip")) }
     }
 }
 
@@ -44,19 +48,31 @@ fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
     response
 }
 
-/// JSON bytes, as the client likes them.
+/// JSON bytes, as the client likes them: packed, pretty, or as YAML.
 pub(crate) fn json(code: u16, bytes: Bytes, style: Style) -> Response {
-    let bytes = if style.pretty { prettied(bytes) } else { bytes };
+    let (content_type, bytes) = match style {
+        Style { yaml: true, .. } => match as_yaml(&bytes) {
+            Some(text) => ("application/yaml", text),
+            None => ("application/json", bytes),
+        },
+        Style { pretty: true, .. } => ("application/json", prettied(bytes)),
+        _ => ("application/json", bytes),
+    };
     if style.gzip && bytes.len() >= GZIP_FROM_BYTES {
         let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::new(1));
         if let Ok(packed) = encoder.write_all(&bytes).and_then(|()| encoder.finish()) {
-            let mut response = with_type(code, "application/json", body(Bytes::from(packed)));
+            let mut response = with_type(code, content_type, body(Bytes::from(packed)));
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             return response;
         }
     }
-    with_type(code, "application/json", body(bytes))
+    with_type(code, content_type, body(bytes))
+}
+
+fn as_yaml(json: &Bytes) -> Option<Bytes> {
+    let value: gantry_api::Value = serde_json::from_slice(json).ok()?;
+    serde_saphyr::to_string(&value).ok().map(Bytes::from)
 }
 
 fn prettied(bytes: Bytes) -> Bytes {

@@ -41,7 +41,7 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
     let reader = open(app, &request.caller, wanted).await?;
     let slot = Open::new(app.clone());
     let frames = futures::stream::unfold((reader, slot), |(mut reader, slot)| async move {
-        let bytes = match reader.recv().await? {
+        let bytes = match slot.next(&mut reader).await? {
             Ok(bytes) => bytes,
             // The headers are out: the only way to tell is in the text, as upstream does.
             Err(status) => Bytes::from(format!("{}\n", status.message)),
@@ -58,6 +58,16 @@ impl Open {
     pub(crate) fn new(app: Arc<App>) -> Self {
         app.metrics.sessions.add(1);
         Self(app)
+    }
+}
+
+impl Open {
+    /// What comes next; a server that stops ends its sessions.
+    pub(crate) async fn next(&self, reader: &mut mpsc::Receiver<Received>) -> Option<Received> {
+        tokio::select! {
+            received = reader.recv() => received,
+            () = self.0.shutdown.requested() => None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::request::Format;
 use crate::view::View;
 
 /// Media types that this server writes.
-const ACCEPTED: &str = "application/json";
+const ACCEPTED: &str = "application/json, application/yaml";
 /// Media types that this server reads.
 const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -30,6 +30,10 @@ impl<'a> Alternative<'a> {
 
     fn is_json(&self) -> bool {
         matches!(self.media, "application/json" | "*/*" | "application/*")
+    }
+
+    fn is_yaml(&self) -> bool {
+        self.media == "application/yaml"
     }
 
     /// The view that the parameters ask for; `None` when they ask for something unknown.
@@ -56,10 +60,21 @@ fn alternatives(accept: &str) -> impl Iterator<Item = Alternative<'_>> {
 /// 406 when there is none.
 pub(crate) fn view(accept: Option<&str>) -> Result<View, Status> {
     let Some(accept) = accept.filter(|a| !a.trim().is_empty()) else { return Ok(View::Full) };
-    alternatives(accept)
-        .filter(Alternative::is_json)
-        .find_map(|a| a.view())
-        .ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    chosen(accept).map(|(_, view)| view).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+}
+
+fn chosen(accept: &str) -> Option<(Alternative<'_>, View)> {
+    alternatives(accept).filter(|a| a.is_json() || a.is_yaml()).find_map(|a| a.view().map(|view| (a, view)))
+}
+
+/// Whether the client would rather have YAML than JSON.
+pub(crate) fn yaml(accept: &str) -> bool {
+    chosen(accept).is_some_and(|(a, _)| a.is_yaml())
+}
+
+/// 406 for a form that this answer does not come in.
+pub(crate) fn refused() -> Status {
+    Status::not_acceptable("application/json")
 }
 
 /// Whether the client wants aggregated discovery, and would rather have it than the plain form.
@@ -111,8 +126,19 @@ mod tests {
             "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
             Some(View::Metadata),
         );
+        check("application/yaml", Some(View::Full));
         check("text/html", None);
         check("application/json;as=Pie;v=v1;g=meta.k8s.io", None);
+    }
+
+    #[test]
+    fn yaml_is_chosen_in_its_turn() {
+        let check = |accept: &str, expected| assert_eq!(yaml(accept), expected, "{accept}");
+        check("application/yaml", true);
+        check("application/yaml, */*", true);
+        check("application/json,application/yaml", false);
+        check("text/html,application/yaml", true);
+        check("", false);
     }
 
     #[test]

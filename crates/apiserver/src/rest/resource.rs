@@ -147,7 +147,7 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
         }
         Some(Bytes::from(chunk))
     };
-    if request.style.pretty || request.style.gzip {
+    if request.style.pretty || request.style.gzip || request.style.yaml {
         let whole: Vec<u8> = std::iter::from_fn(next_chunk).flatten().collect();
         return answer::json(200, Bytes::from(whole), request.style);
     }
@@ -207,6 +207,10 @@ fn without_version(bytes: &Bytes) -> Bytes {
 
 async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    if shape.view != View::Full && target.kind.create_only() {
+        // A question has no rows, and its metadata says nothing.
+        return Err(negotiate::refused());
+    }
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.create(target, &payload, &options).await?, request.style))
@@ -231,6 +235,11 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Targ
             return Ok(response);
         }
     };
+    if request.query.has("force") {
+        let path = gantry_api::field::Path::new("force");
+        let error = gantry_api::field::Error::forbidden(&path, "may not be specified for non-apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
     let body = read_body(body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))

@@ -8,10 +8,10 @@ use gantry_api::status::Status;
 use gantry_store::cache::Change;
 use http_body_util::StreamBody;
 
-use super::answer;
 use super::handler::Incoming;
 use super::query::Query;
 use super::resource::shape;
+use super::{answer, negotiate};
 use crate::app::App;
 use crate::calls::Call;
 use crate::pipeline::selection::Selection;
@@ -46,6 +46,10 @@ fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
 /// # Errors
 /// A Status in upstream's words; once the answer has begun, failures are ERROR events.
 pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+    if request.style.yaml {
+        // Events are lines of JSON.
+        return Err(negotiate::refused());
+    }
     let shape = shape(app, request)?;
     let query = watch_query(&request.query, target)?;
     let call = Call { app, caller: &request.caller };

@@ -108,6 +108,34 @@ async fn creates() {
 }
 
 #[tokio::test]
+async fn bodies_that_cannot_be_decoded() {
+    let cluster = Cluster::start().await;
+    let check = async |body: &str, expected: &str| {
+        let answer = cluster.rest("POST", MAPS, &[], body).await;
+        let status = answer.json();
+        let message = status["message"].as_str().unwrap_or_default();
+        assert_eq!((answer.code, status["reason"].as_str()), (400, Some("BadRequest")), "{body}");
+        assert!(message.starts_with(expected), "{message}");
+    };
+    check(
+        r#"{"data":{"a":1}}"#,
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into",
+    )
+    .await;
+    let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; ";
+    check(r#"{"data""#, unrecognized).await;
+    let answer = cluster.rest("POST", MAPS, &[], &format!("[{}", "1,".repeat(50))).await.json();
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert!(message.ends_with("(5b312c312c312c312c312c312c312c312c312c312c312c312c312c312c31 ...)"), "{message}");
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    let merge = ("content-type", "application/merge-patch+json");
+    let refused = cluster.rest("PATCH", &format!("{MAPS}/t1"), &[merge], r#"{"data":"x"}"#).await;
+    assert_eq!((refused.code, &refused.json()["details"]["causes"][0]["field"]), (422, &json!("patch")));
+    let forced = cluster.rest("PATCH", &format!("{MAPS}/t1?force=true"), &[merge], "{}").await;
+    assert_eq!((forced.code, &forced.json()["details"]["causes"][0]["field"]), (422, &json!("force")));
+}
+
+#[tokio::test]
 async fn updates() {
     let cluster = Cluster::start().await;
     cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;

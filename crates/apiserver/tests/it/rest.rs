@@ -39,6 +39,33 @@ async fn openapi_is_linked_by_hash() {
 }
 
 #[tokio::test]
+async fn answers_come_as_yaml_too() {
+    let cluster = Cluster::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let yaml = ("accept", "application/yaml");
+    let made = cluster.rest("POST", maps, &[yaml], &configmap("a", "1").to_string()).await;
+    assert_eq!((made.code, made.headers["content-type"].to_str().ok()), (201, Some("application/yaml")));
+    let (read, _) = gantry_api::decode::yaml(made.text.as_bytes()).expect("YAML");
+    assert_eq!(read["data"]["a"], "1", "a string stays one");
+    let listed = cluster.rest("GET", maps, &[yaml], "").await;
+    let (listed, _) = gantry_api::decode::yaml(listed.text.as_bytes()).expect("YAML");
+    assert_eq!(listed["items"][0]["metadata"]["name"], "a");
+    assert_eq!(cluster.rest("GET", &format!("{maps}?watch=true"), &[yaml], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn questions_have_no_rows_and_need_content() {
+    let cluster = Cluster::start().await;
+    let table = ("accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+    let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    assert_eq!(cluster.rest("POST", reviews, &[table], "{}").await.code, 406);
+    assert_eq!(cluster.rest("POST", reviews, &[], "{}").await.code, 201);
+    let empty = cluster.rest("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &[], "{}").await;
+    assert_eq!(empty.code, 400);
+    assert_eq!(empty.json()["message"], "token is required for TokenReview in authentication");
+}
+
+#[tokio::test]
 async fn health_version_and_metrics() {
     let cluster = Cluster::start().await;
     assert_eq!(cluster.rest("GET", "/healthz", &[], "").await.text, "ok");

@@ -150,3 +150,26 @@ async fn only_kubelets_open_streams() {
     let refused = nodes.control(ReceiverStream::new(receiver)).await.expect_err("no kubelet");
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }
+
+#[tokio::test]
+async fn a_server_that_stops_waits_for_no_stream() {
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let batch = cluster.admin().batch();
+    let missing = gantry_client::Write::Delete {
+        resource: ResourceId::new("", "v1", "configmaps"),
+        key: gantry_client::Key::new("default", "none"),
+        params: gantry_client::DeleteParams::default(),
+    };
+    batch.submit(missing).await.expect_err("there is none");
+    let opening = async {
+        let (session, _) = node.opened().await;
+        node.answer(&session).await
+    };
+    let (response, (_frames, _back)) = tokio::join!(open_log(&cluster, "follow=true"), opening);
+    let Cluster { server, .. } = cluster;
+    // The grace period of test servers is two seconds; without open streams there is nothing to wait for.
+    let stopped = tokio::time::timeout(std::time::Duration::from_millis(1500), server.stop()).await;
+    assert!(stopped.is_ok(), "a stream held the server up");
+    assert!(response.into_body().collect().await.is_ok(), "the log ends in good order");
+}

@@ -56,6 +56,28 @@ async fn managers_are_recorded() {
 }
 
 #[tokio::test]
+async fn status_writes_take_annotations_along() {
+    let cluster = Cluster::start().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let made = json!({
+        "metadata": {"name": "d", "labels": {"a": "b"}},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }},
+    });
+    let mut object = cluster.rest("POST", deployments, &[], &made.to_string()).await.json();
+    object["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "1"});
+    object["metadata"]["labels"]["a"] = "other".into();
+    object["spec"]["replicas"] = 7.into();
+    object["status"] = json!({"observedGeneration": 1});
+    let written = cluster.rest("PUT", &format!("{deployments}/d/status"), &[], &object.to_string()).await.json();
+    assert_eq!(written["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "1");
+    assert_eq!(written["status"]["observedGeneration"], 1);
+    assert_eq!((&written["metadata"]["labels"]["a"], &written["spec"]["replicas"]), (&json!("b"), &json!(1)));
+    assert_eq!(written["metadata"]["generation"], 1);
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object() {
     let cluster = Cluster::start().await;
     let mut object = configmap("a", "1");
