@@ -16,6 +16,20 @@ use crate::{
 /// # Errors
 /// The server's refusal, with the source and with suggestions for misspelt fields.
 pub(crate) async fn create(session: &Session, manifest: &Manifest, how: &How, manager: &str) -> Result<()> {
+    create_saying("created", session, manifest, how, manager).await
+}
+
+/// As [`create`], with another word for what happened: kubectl's own for some verbs.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) async fn create_saying(
+    verb: &str,
+    session: &Session,
+    manifest: &Manifest,
+    how: &How,
+    manager: &str,
+) -> Result<()> {
     let (resource, api) = manifest.locate(session)?;
     let object = if how.dry_run == DryRun::Client {
         manifest.object.clone()
@@ -28,7 +42,7 @@ pub(crate) async fn create(session: &Session, manifest: &Manifest, how: &How, ma
     };
     match how.output {
         Some(format) => output::print(&output::render(&object, format, Some(resource))?),
-        None => output::line(&format!("{} created{}", output::name_of(&object, Some(resource)), how.dry_run.suffix())),
+        None => output::line(&format!("{} {verb}{}", output::name_of(&object, Some(resource)), how.dry_run.suffix())),
     }
 }
 

@@ -330,9 +330,10 @@ impl Cluster {
         run(Command::new("docker").args(["--host", &host]).args(args), "")
     }
 
-    /// The ids of all running containers of both nodes.
+    /// The ids of the running containers of both nodes, for pods in the namespace `default` (other tests' pods come and go).
     pub fn container_ids(&self) -> BTreeSet<String> {
-        let on = |node| self.docker(node, &["ps", "--quiet", "--no-trunc"]).expect_ok("docker ps");
+        let filter = "label=io.kubernetes.pod.namespace=default";
+        let on = |node| self.docker(node, &["ps", "--quiet", "--no-trunc", "--filter", filter]).expect_ok("docker ps");
         [on(1), on(2)].iter().flat_map(|ids| ids.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 

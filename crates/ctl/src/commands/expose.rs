@@ -55,7 +55,7 @@ impl Args {
         let object = session.api(resource).get(name, "", View::Full).await?;
         let service = self.service(resource, &object)?;
         let manifest = Manifest { object: service, source: "flags".to_owned() };
-        submit::create(session, &manifest, &self.how, "gantryctl-expose").await
+        submit::create_saying("exposed", session, &manifest, &self.how, "gantryctl-expose").await
     }
 
     fn service(&self, resource: &Resource, object: &Value) -> Result<Value> {

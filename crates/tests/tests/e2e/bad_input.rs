@@ -25,7 +25,7 @@ fn e2e_malformed_yaml_has_line_and_column() {
     let said = c.line_with(&format!("gantryctl apply -n {ns} -f -"), bad).expect_failure("gantryctl apply");
     assert!(said.contains("line 5") || said.contains(":5:"), "no line in: {said}");
     assert!(said.contains("column") || said.contains(":5:2"), "no column in: {said}");
-    refused(c.line_with(&format!("kubectl apply -n {ns} -f -"), bad), "kubectl apply", &["line 5"]);
+    refused(c.line_with(&format!("kubectl apply -n {ns} -f -"), bad), "kubectl apply", &["line 4"]);
     c.ok(&format!("kubectl delete namespace {ns} --wait=false"));
 }
 
@@ -135,9 +135,9 @@ fn e2e_port_conflicts_are_explained() {
 }
 
 /// `gantryctl up` for a second cluster, which must not come up.
-fn up(c: &Cluster, args: &[&str]) -> Output {
+fn up(c: &Cluster, name: &str, args: &[&str]) -> Output {
     let fixed =
-        ["up", "--name", "e2e-bad", "--bridge", "gt-bad", "--subnet", "10.202.0.0/24", "--service-manager", "builtin"];
+        ["up", "--name", name, "--bridge", "gt-bad", "--subnet", "10.202.0.0/24", "--service-manager", "builtin"];
     run(&mut c.command("gantryctl", &[&fixed[..], args].concat()), "")
 }
 
@@ -146,14 +146,25 @@ fn e2e_up_says_what_is_in_its_way() {
     let Some(c) = cluster() else { return };
     let folder = c.data_dir().join("bad");
     let data_dir = folder.display().to_string();
-    refused(up(&c, &["--data-dir", "/proc/gantry"]), "an unwritable folder", &["/proc/gantry", "--data-dir"]);
+    refused(
+        up(&c, "e2e-bad", &["--data-dir", "/proc/gantry"]),
+        "an unwritable folder",
+        &["/proc/gantry", "--data-dir"],
+    );
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let in_use = format!("port {port} on 127.0.0.1 is in use by");
-    refused(up(&c, &["--data-dir", &data_dir, "--secure-port", &port]), "a port in use", &[&in_use, "--secure-port"]);
-    refused(up(&c, &["--data-dir", &data_dir, "--name", "No_Name"]), "a bad name", &["No_Name", "DNS label"]);
-    let same_name = ["--data-dir", &data_dir, "--name", "e2e"];
-    refused(up(&c, &same_name), "a name that is taken", &["a cluster of this name exists", "--name"]);
+    refused(
+        up(&c, "e2e-bad", &["--data-dir", &data_dir, "--secure-port", &port]),
+        "a port in use",
+        &[&in_use, "--secure-port"],
+    );
+    refused(up(&c, "No_Name", &["--data-dir", &data_dir]), "a bad name", &["No_Name", "DNS label"]);
+    refused(
+        up(&c, "e2e", &["--data-dir", &data_dir]),
+        "a name that is taken",
+        &["a cluster of this name exists", "--name"],
+    );
     for (program, package) in [("/usr/bin/etcd", "etcd-server"), ("/usr/sbin/dockerd", "docker.io")] {
         let gantryctl = c.command("gantryctl", &[]).get_program().to_string_lossy().into_owned();
         // In a mount namespace where the program is covered, as if it were not installed.

@@ -55,8 +55,6 @@ fn e2e_dry_run_prints_a_manifest_that_can_be_applied() {
         assert!(!c.line("kubectl get deployment nginx").ok, "a dry run makes nothing");
         c.line_with(&format!("{tool} apply -f -"), &manifest).expect_ok(&format!("{tool} apply")).clear();
         c.wait_ready("default", "app=nginx", 1, SOON);
-        let again = c.line_with(&format!("{tool} apply -f -"), &manifest).expect_ok(&format!("{tool} apply"));
-        assert_eq!(again.trim(), "deployment.apps/nginx unchanged", "{tool}");
     }
     clean(&c);
 }
@@ -97,6 +95,23 @@ spec:
         - -c
         - echo Hello Kubernetes! && exec sleep 3600
 ";
+
+#[test]
+fn e2e_applying_twice_changes_nothing() {
+    let Some(c) = cluster() else { return };
+    for tool in TOOLS {
+        clean(&c);
+        for verb in ["created", "unchanged"] {
+            let applied = c.line_with(&format!("{tool} apply -f -"), REPLICA_SET).expect_ok(tool);
+            assert_eq!(applied.trim(), format!("replicaset.apps/new-replica-set {verb}"), "{tool}");
+        }
+        let changed = REPLICA_SET.replace("replicas: 4", "replicas: 1");
+        let applied = c.line_with(&format!("{tool} apply -f -"), &changed).expect_ok(tool);
+        assert_eq!(applied.trim(), "replicaset.apps/new-replica-set configured", "{tool}");
+        c.wait_ready("default", "name=busybox-pod", 1, SOON);
+    }
+    clean(&c);
+}
 
 #[test]
 fn e2e_scale_a_replica_set() {

@@ -135,7 +135,10 @@ fn e2e_etcd_has_upstreams_keys() {
         "/registry/clusterrolebindings/cluster-admin",
         "/registry/leases/kube-system/kube-scheduler",
         "/registry/leases/kube-node-lease/node-1",
-        "/registry/ranges/serviceips",
+        "/registry/ranges/servicenodeports",
+        "/registry/ipaddresses/10.96.0.1",
+        "/registry/ipaddresses/10.96.0.10",
+        "/registry/masterleases/10.201.0.1",
     ] {
         assert!(keys.lines().any(|k| k == key), "{key} is not in etcd, but:\n{keys}");
     }
