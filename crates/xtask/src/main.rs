@@ -22,7 +22,7 @@ Usage: cargo xtask COMMAND
   down [FLAGS OF gantryctl down]
                      remove exactly what `up` made
   test [--no-e2e]    every check and test; ends with a summary
-  check              the quick part: formatting, lints, tidy checks
+  check [--no-lints] the quick part: formatting, lints, tidy checks
   images [--registry HOST:PORT]
                      make the demo's images from Debian packages; push them to a registry
 ";
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Some("up") => up::up(rest),
         Some("down") => up::down(rest),
         Some("test") => suite::test(rest),
-        Some("check") => suite::check(),
+        Some("check") => suite::check(rest),
         Some("images") => images::command(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -58,10 +58,17 @@ pub(crate) fn check_names() -> &'static [&'static str] {
     &["formatting", "lints", "layers", "sizes", "words", "ledger", "units"]
 }
 
-pub(crate) fn check() -> anyhow::Result<()> {
+pub(crate) fn check(args: &[String]) -> anyhow::Result<()> {
     let timer = sh::Timer::start();
     let mut tally = Tally::default();
-    quick(&mut tally);
+    match args {
+        [] => {
+            quick(&mut tally);
+            lints(&mut tally);
+        }
+        [flag] if flag == "--no-lints" => quick(&mut tally),
+        other => bail!("unknown arguments {other:?}; only --no-lints is known"),
+    }
     tally.finish(&timer)
 }
 
@@ -79,8 +86,11 @@ fn quick(tally: &mut Tally) {
     } else {
         tally.skipped.push("units: systemd-analyze is not installed".to_owned());
     }
+}
+
+fn lints(tally: &mut Tally) {
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny=warnings"];
-    tally.step("lints", || sh::run(&mut sh::command(&cargo, &lint)));
+    tally.step("lints", || sh::run(&mut sh::command(&cargo(), &lint)));
 }
 
 pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
@@ -94,6 +104,7 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
     println!("What this machine needs");
     packages::install_for_testing()?;
     quick(&mut tally);
+    lints(&mut tally);
     println!("Build");
     // The daemons that e2e runs are the ones that the unit tests were built with: one profile, one build.
     tally.step("build", || sh::run(&mut sh::command(&cargo(), &["build"])));
