@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use gantry_api::field::{Error, Path};
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 
@@ -54,6 +55,11 @@ fn refused(target: &Target, error: Error) -> Status {
     Status::invalid(target.kind.group, target.kind.kind, &target.name, &[error])
 }
 
+/// Whether objects of this kind are allocated something.
+pub(crate) fn concerns(kind: &KindInfo) -> bool {
+    kind.kind == "Service" && kind.group.is_empty()
+}
+
 /// What a write of a Service changes beside it; fills in what it is given. Other kinds have no such effects.
 ///
 /// # Errors
@@ -65,7 +71,7 @@ pub(crate) async fn plan(
     mut new: Option<&mut Value>,
 ) -> Result<Effects, Status> {
     let mut effects = Effects::default();
-    if target.kind.kind != "Service" || !target.kind.group.is_empty() {
+    if !concerns(target.kind) {
         return Ok(effects);
     }
     let held = old.map(addresses).unwrap_or_default();

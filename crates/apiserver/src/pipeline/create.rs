@@ -49,18 +49,18 @@ pub(crate) async fn create_object(
     options: &WriteOptions,
 ) -> Result<Written, Status> {
     metadata::on_create(target.kind, &mut object, app.clock.now())?;
-    let generated = metadata::wants_generated_name(&object);
-    for tried in 1.. {
+    if !metadata::wants_generated_name(&object) {
+        return create_named(app, caller, target, object, options).await;
+    }
+    let mut tried = 1;
+    loop {
         let mut candidate = object.clone();
-        if generated {
-            metadata::generate_name(&mut candidate);
-        }
+        metadata::generate_name(&mut candidate);
         match create_named(app, caller, target, candidate, options).await {
-            Err(status) if generated && status.is("AlreadyExists") && tried < NAMES_TRIED => {}
+            Err(status) if status.is("AlreadyExists") && tried < NAMES_TRIED => tried += 1,
             other => return other,
         }
     }
-    unreachable!("the loop ends by returning")
 }
 
 async fn create_named(
@@ -89,7 +89,8 @@ async fn create_named(
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
     for _ in 0..ALLOCATIONS_TRIED {
-        let mut object = object.clone();
+        // Only what is allocated for may have to start again.
+        let mut object = if allocate::concerns(kind) { object.clone() } else { std::mem::take(&mut object) };
         let effects = allocate::plan(app, &target, None, Some(&mut object)).await?;
         let bytes = commit::canonical(&object);
         let write = Write {

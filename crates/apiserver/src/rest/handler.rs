@@ -1,6 +1,7 @@
 //! One REST request from its headers to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::status::Status;
@@ -24,6 +25,9 @@ use crate::server::connection::Origin;
 /// Bytes of a request body (upstream's limit).
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A request whose caller is known.
 pub(crate) struct Incoming {
     pub(crate) method: Method,
@@ -46,7 +50,11 @@ impl Incoming {
 /// # Errors
 /// 413 past the limit, 400 when the client breaks off.
 pub(crate) async fn read_body(body: HttpBody) -> Result<Bytes, Status> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let body = body.map_err(|_| {
+        Status::failure(408, "Timeout", format!("the request body did not arrive within {BODY_TIMEOUT:?}"))
+    })?;
+    match body {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
         Err(error) => Err(Status::bad_request(format!("reading the request body failed: {error}"))),
@@ -69,6 +77,20 @@ pub(crate) fn caller(app: &App, origin: Option<&Arc<Origin>>, headers: &HeaderMa
     Ok(Caller { user, agent: text("user-agent").to_owned(), fence })
 }
 
+/// The method as a label; clients may invent methods, labels they may not.
+fn counted(method: &Method) -> String {
+    match *method {
+        Method::GET => "get",
+        Method::HEAD => "head",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+    .to_owned()
+}
+
 /// Answers a request.
 pub(crate) async fn handle(app: Arc<App>, request: Request<HttpBody>) -> Response {
     let started = Instant::now();
@@ -78,8 +100,7 @@ pub(crate) async fn handle(app: Arc<App>, request: Request<HttpBody>) -> Respons
     let style = Style::of(&parts.headers, &query);
     let origin = parts.extensions.get::<Arc<Origin>>();
     let path = parts.uri.path().to_owned();
-    let mut labels =
-        Labels { verb: parts.method.as_str().to_lowercase(), group: "", resource: "", subresource: "", code: 0 };
+    let mut labels = Labels { verb: counted(&parts.method), group: "", resource: "", subresource: "", code: 0 };
     let result = match caller(&app, origin, &parts.headers) {
         Ok(caller) => {
             let request = Incoming { method: parts.method, path, query, headers: parts.headers, caller, style };

@@ -64,7 +64,12 @@ pub(crate) async fn handle(
         (Method::POST, _) => create(app, request, body, &target).await,
         (Method::PUT, false) => update(app, request, body, &target).await,
         (Method::PATCH, false) => patch(app, request, body, &target).await,
-        (Method::DELETE, _) => delete(app, request, body, &target).await,
+        (Method::DELETE, unnamed) => {
+            if unnamed {
+                "deletecollection".clone_into(&mut labels.verb);
+            }
+            delete(app, request, body, &target).await
+        }
         _ => Err(Status::method_not_allowed()),
     }
 }
