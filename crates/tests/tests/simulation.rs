@@ -63,7 +63,8 @@ fn pod(name: &str, cpu: &str) -> Value {
 async fn create(cluster: &Cluster, object: &Value) {
     let resource = gantry_client::ResourceId::new("", "v1", "pods");
     let api = cluster.admin("user").dynamic(resource, "default");
-    until(cluster, "the default service account", |world| world.find("ServiceAccount", "default", "default").map(drop)).await;
+    until(cluster, "the default service account", |world| world.find("ServiceAccount", "default", "default").map(drop))
+        .await;
     let deadline = tokio::time::Instant::now() + LIMIT;
     // The API server's own cache may not have the service account yet.
     while let Err(error) = api.create("", "", object, &gantry_client::WriteParams::default()).await {
@@ -85,7 +86,10 @@ async fn an_unschedulable_pod_is_tried_again_only_when_a_node_is_added() {
     until(&cluster, "the scheduler says why", |world| (refusals(world, "big") > 0).then_some(())).await;
     // Signs of life pass, and a pod that fits comes and runs: nothing that helps the big one.
     create(&cluster, &pod("small", "1")).await;
-    until(&cluster, "the small pod runs", |world| world.find("Pod", "default", "small").filter(|p| object::is_ready(p)).map(drop)).await;
+    until(&cluster, "the small pod runs", |world| {
+        world.find("Pod", "default", "small").filter(|p| object::is_ready(p)).map(drop)
+    })
+    .await;
     let renewals = |world: &gantry_testkit::history::World| {
         world.find("Lease", "kube-node-lease", "n0").map(|l| object::text(l, "spec.renewTime").to_owned())
     };
@@ -141,12 +145,14 @@ async fn planted_bugs_are_found_in_a_running_cluster() {
     let found = |name: &'static str| {
         let cluster = &cluster;
         async move {
-            until(cluster, name, |_| cluster.recorder().violations().iter().any(|v| v.invariant == name).then_some(())).await;
+            until(cluster, name, |_| cluster.recorder().violations().iter().any(|v| v.invariant == name).then_some(()))
+                .await;
         }
     };
     create(&cluster, &pod("first", "1500m")).await;
     create(&cluster, &pod("second", "1500m")).await;
-    until(&cluster, "one pod waits", |world| (refusals(world, "first") + refusals(world, "second") > 0).then_some(())).await;
+    until(&cluster, "one pod waits", |world| (refusals(world, "first") + refusals(world, "second") > 0).then_some(()))
+        .await;
     let waiting = cluster.recorder().with(|world| {
         let waits = |p: &&object::Object| object::text(p, "spec.nodeName").is_empty();
         world.all("Pod").find(waits).map(|p| object::text(p, "metadata.name").to_owned()).expect("one waits")
@@ -158,7 +164,12 @@ async fn planted_bugs_are_found_in_a_running_cluster() {
     found("no pod is bound to a node without room").await;
 
     let address = cluster.recorder().with(|world| {
-        world.objects.keys().find(|k| k.starts_with("/registry/ipaddresses/")).cloned().expect("default/kubernetes has one")
+        world
+            .objects
+            .keys()
+            .find(|k| k.starts_with("/registry/ipaddresses/"))
+            .cloned()
+            .expect("default/kubernetes has one")
     });
     store.txn(Txn::new().delete(address)).await.expect("the store works");
     // The checker looks at addresses when a service or an address changes; the deletion is such a change.

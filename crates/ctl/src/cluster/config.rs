@@ -72,8 +72,6 @@ pub struct Config {
     /// Flags that components get besides their own: component (`controller-manager`) and flag.
     #[serde(default)]
     pub extra_args: Vec<(String, String)>,
-    /// Whether `up` switched IPv4 forwarding on (then `down` switches it off).
-    pub enabled_forwarding: bool,
 }
 
 /// The network between control plane and nodes, unless another one is chosen.
@@ -145,7 +143,6 @@ impl Config {
             service_cidr: "10.96.0.0/16".parse().expect("a constant network"),
             domain: "cluster.local".to_owned(),
             extra_args: choices.extra_args.clone(),
-            enabled_forwarding: false,
         })
     }
 

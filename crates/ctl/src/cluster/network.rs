@@ -16,21 +16,19 @@ use super::{
     shell::{run, run_in, run_with_input, succeeds},
 };
 
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
-
-/// Makes what is missing. Gives whether forwarding had to be switched on.
+/// Makes what is missing.
 ///
 /// # Errors
 /// When the bridge's name belongs to somebody else, or the kernel refuses.
-pub fn ensure(config: &Config) -> anyhow::Result<bool> {
+pub fn ensure(config: &Config) -> anyhow::Result<()> {
     ensure_bridge(config)?;
     for node in &config.nodes {
         ensure_node(config, node)?;
     }
-    let enabled = enable_forwarding(Path::new(FORWARDING))?;
+    let switch = Forwarding::of(config);
+    switch.enable()?;
     run_with_input("nft", &["-f", "-"], &masquerade_rules(config))?;
-    accept_forwarding(config)?;
-    Ok(enabled)
+    accept_forwarding(config)
 }
 
 /// Removes everything that [`ensure`] made.
@@ -50,9 +48,7 @@ pub fn remove(config: &Config) -> Vec<anyhow::Error> {
         attempt(run("nft", &["delete", "table", "ip", &table(config)]).map(drop));
     }
     attempt(remove_accept_rules(config));
-    if config.enabled_forwarding {
-        attempt(fs::write(FORWARDING, "0").context("cannot switch IPv4 forwarding off again"));
-    }
+    attempt(Forwarding::of(config).give_back());
     failures
 }
 
@@ -159,13 +155,46 @@ fn remove_node(config: &Config, node: &Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn enable_forwarding(file: &Path) -> anyhow::Result<bool> {
-    let now = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    if now.trim() == "1" {
-        return Ok(false);
+/// The machine's switch for IPv4 forwarding, which all clusters on it need: the first one switches it on and leaves a note,
+/// the last one that goes switches it off again if the note is there.
+struct Forwarding {
+    switch: PathBuf,
+    /// The folder with one folder per running cluster.
+    clusters: PathBuf,
+    /// This cluster's folder in it.
+    own: PathBuf,
+}
+
+impl Forwarding {
+    fn of(config: &Config) -> Self {
+        let own = config.layout().run().to_owned();
+        let clusters = own.parent().unwrap_or(Path::new("/run/gantry")).to_owned();
+        Self { switch: PathBuf::from("/proc/sys/net/ipv4/ip_forward"), clusters, own }
     }
-    fs::write(file, "1").with_context(|| format!("cannot switch IPv4 forwarding on ({})", file.display()))?;
-    Ok(true)
+
+    fn note(&self) -> PathBuf {
+        self.clusters.join("forwarding-was-off")
+    }
+
+    fn enable(&self) -> anyhow::Result<()> {
+        let file = self.switch.display();
+        let now = fs::read_to_string(&self.switch).with_context(|| format!("cannot read {file}"))?;
+        if now.trim() == "1" {
+            return Ok(());
+        }
+        fs::write(self.note(), "").with_context(|| format!("cannot write {}", self.note().display()))?;
+        fs::write(&self.switch, "1").with_context(|| format!("cannot switch IPv4 forwarding on ({file})"))
+    }
+
+    fn give_back(&self) -> anyhow::Result<()> {
+        let entries = fs::read_dir(&self.clusters).into_iter().flatten().flatten();
+        let others = entries.map(|e| e.path()).filter(|p| p.is_dir() && *p != self.own).count();
+        if others > 0 || !self.note().exists() {
+            return Ok(());
+        }
+        fs::write(&self.switch, "0").context("cannot switch IPv4 forwarding off again")?;
+        fs::remove_file(self.note()).context("cannot remove the note on IPv4 forwarding")
+    }
 }
 
 fn table(config: &Config) -> String {
@@ -268,12 +297,29 @@ mod tests {
     }
 
     #[test]
-    fn forwarding_is_switched_on_once() {
+    fn the_last_cluster_that_goes_switches_forwarding_off() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("ip_forward");
-        fs::write(&file, "0\n").expect("it is written");
-        assert!(enable_forwarding(&file).expect("it is switched on"));
-        assert!(!enable_forwarding(&file).expect("it is on"));
-        assert!(enable_forwarding(&folder.path().join("none")).is_err());
+        let clusters = folder.path().join("clusters");
+        let switch = folder.path().join("ip_forward");
+        let read = || fs::read_to_string(&switch).expect("it is there").trim().to_owned();
+        let of = |name: &str| {
+            let own = clusters.join(name);
+            fs::create_dir_all(&own).expect("a folder");
+            Forwarding { switch: switch.clone(), clusters: clusters.clone(), own }
+        };
+        fs::write(&switch, "0\n").expect("it is written");
+        let (first, second) = (of("first"), of("second"));
+        first.enable().expect("it is switched on");
+        second.enable().expect("it is on");
+        first.give_back().expect("the other one needs it");
+        assert_eq!(read(), "1");
+        fs::remove_dir(&first.own).expect("it is gone");
+        second.give_back().expect("nobody needs it");
+        assert_eq!(read(), "0");
+        // Where it was on before, it stays on.
+        fs::write(&switch, "1\n").expect("it is written");
+        second.enable().expect("it is on");
+        second.give_back().expect("it stays");
+        assert_eq!(read(), "1");
     }
 }

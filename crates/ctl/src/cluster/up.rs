@@ -65,7 +65,7 @@ pub fn run(wanted: &Wanted, progress: &Progress) -> anyhow::Result<Outcome> {
     }
     config.save()?;
     let step = progress.step("network: bridge and node namespaces");
-    config.enabled_forwarding |= network::ensure(&config)?;
+    network::ensure(&config)?;
     if is_new {
         config.ports.registry = registry_port(&config)?;
     }

@@ -14,10 +14,9 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let mut config = self.which.config()?;
+        let config = self.which.config()?;
         checks::state_folder(&config)?;
-        config.enabled_forwarding |= network::ensure(&config)?;
-        config.save()?;
+        network::ensure(&config)?;
         Ok(ExitCode::SUCCESS)
     }
 }
