@@ -5,9 +5,12 @@ use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 
 use crate::pod;
 
+/// Takes an event: about what, how bad, reason, message.
+type Sink = dyn Fn(&ObjectReference, EventType, &str, &str) + Send + Sync;
+
 /// Writes events down; nothing waits for it.
 pub(crate) struct Events {
-    sink: Box<dyn Fn(&ObjectReference, EventType, &str, &str) + Send + Sync>,
+    sink: Box<Sink>,
 }
 
 impl Events {

@@ -110,6 +110,7 @@ pub(crate) struct Worker {
     writing: bool,
     write_after: Option<Timestamp>,
     last_backoff_event: Option<(String, u32)>,
+    told_pulls: BTreeMap<String, Timestamp>,
 }
 
 /// Starts a worker. `ended` is told the pod's UID when nothing of the pod is left.
@@ -139,6 +140,7 @@ pub(crate) fn spawn(deps: &Arc<Deps>, pod: &Arc<Pod>, gone: bool, ended: mpsc::S
         writing: false,
         write_after: None,
         last_backoff_event: None,
+        told_pulls: BTreeMap::new(),
     };
     task::spawn("pod-worker", async move {
         worker.run().await;

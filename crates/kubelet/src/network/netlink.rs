@@ -188,7 +188,8 @@ impl Netlink {
         let mut result = Ok(());
         for (_, message) in present.iter().filter(|(route, _)| !wanted.contains(route)) {
             let deleted = self.handle.route().del(message.clone()).execute().await;
-            result = result.and(deleted.map_err(failed("delete the route to a node that is gone")));
+            let deleted = deleted.map_err(failed("delete the route to a node that is gone"));
+            result = result.and(deleted);
         }
         for route in wanted.iter().filter(|route| !present.iter().any(|(known, _)| known == *route)) {
             let builder = RouteMessageBuilder::<Ipv4Addr>::new()
@@ -205,7 +206,8 @@ impl Netlink {
                 ),
                 None => format!("add the route for the node's own pods {}", route.to),
             };
-            result = result.and(self.replace_route(what, message).await);
+            let added = self.replace_route(what, message).await;
+            result = result.and(added);
         }
         result
     }

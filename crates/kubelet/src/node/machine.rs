@@ -30,7 +30,7 @@ fn memory_bytes() -> i64 {
 
 fn disk_bytes(root: &Path) -> i64 {
     nix::sys::statvfs::statvfs(root)
-        .map(|s| i64::try_from(u64::from(s.blocks()) * s.fragment_size()).unwrap_or(i64::MAX))
+        .map(|s| i64::try_from(s.blocks() * s.fragment_size()).unwrap_or(i64::MAX))
         .unwrap_or(0)
 }
 
@@ -51,7 +51,7 @@ impl Machine {
             ("pods".to_owned(), Quantity::from_value(i64::from(config.max_pods), Format::DecimalSi)),
         ]);
         for (name, value) in Config::amounts(&config.capacity) {
-            capacity.insert(name.to_owned(), value.clone());
+            capacity.insert(name.to_owned(), *value);
         }
         let reserved = Config::amounts(&config.system_reserved);
         let allocatable =
@@ -100,7 +100,7 @@ fn left(total: &Quantity, reserved: Option<&Quantity>) -> Quantity {
             Quantity::from_value(total.value() - reserved.value(), total.format())
         }
         Some(reserved) => Quantity::from_milli(total.milli() - reserved.milli()),
-        None => total.clone(),
+        None => *total,
     }
 }
 

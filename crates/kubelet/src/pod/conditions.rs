@@ -66,7 +66,7 @@ fn condition(s: &Snapshot<'_>, old: &[PodCondition], kind: &str, verdict: Verdic
         status: status.to_owned(),
         reason: verdict.reason.map(str::to_owned),
         message: verdict.message,
-        last_transition_time: unchanged.or(Some(Time(whole_seconds(s.now)))),
+        last_transition_time: unchanged.or_else(|| Some(Time(whole_seconds(s.now)))),
         last_probe_time: None,
         observed_generation: s.pod.metadata.generation,
     }

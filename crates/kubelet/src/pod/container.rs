@@ -170,12 +170,14 @@ fn restart_wait(
 /// A container that the runtime knows nothing of.
 fn unmade(s: &Snapshot<'_>, spec: &Spec, finished: bool, waiting: &'static str) -> ContainerStatus {
     let known = known(s, &spec.name);
-    if finished && let Some(known) = known.clone() {
-        return known;
-    }
     let end = known.as_ref().and_then(last_end).or_else(|| lost(known.as_ref()?));
+    if finished {
+        // A pod that has ended has no container that could still start.
+        let ended = known.clone().filter(|c| c.state.as_ref().is_some_and(|state| state.terminated.is_some()));
+        return ended.unwrap_or_else(|| never_seen(spec, known, end));
+    }
     let state = match s.local.failures.get(&spec.name) {
-        Some(failure) if !finished => {
+        Some(failure) => {
             let (reason, message) = shown(s, failure, spec.image.as_deref().unwrap_or_default());
             wait(&reason, Some(message))
         }
@@ -192,16 +194,33 @@ fn unmade(s: &Snapshot<'_>, spec: &Spec, finished: bool, waiting: &'static str) 
     }
 }
 
+/// A container of a pod that has ended, of which nothing is to be found.
+fn never_seen(spec: &Spec, known: Option<ContainerStatus>, end: Option<ContainerStateTerminated>) -> ContainerStatus {
+    let id = known.as_ref().and_then(|c| c.container_id.clone());
+    ContainerStatus {
+        name: spec.name.clone(),
+        image: spec.image.clone().unwrap_or_default(),
+        state: Some(in_state(end.unwrap_or_else(|| unknown_end(id)))),
+        started: Some(false),
+        ready: false,
+        ..known.unwrap_or_default()
+    }
+}
+
 /// The end of a container that was running when it was last heard of and is not to be found now.
 fn lost(known: &ContainerStatus) -> Option<ContainerStateTerminated> {
     known.state.as_ref()?.running.as_ref()?;
-    Some(ContainerStateTerminated {
+    Some(unknown_end(known.container_id.clone()))
+}
+
+fn unknown_end(container_id: Option<String>) -> ContainerStateTerminated {
+    ContainerStateTerminated {
         reason: Some("ContainerStatusUnknown".to_owned()),
         message: Some("The container could not be located when the pod was terminated".to_owned()),
         exit_code: 137,
-        container_id: known.container_id.clone(),
+        container_id,
         ..ContainerStateTerminated::default()
-    })
+    }
 }
 
 /// A failed pull is an error at first and a back-off afterwards.

@@ -52,7 +52,7 @@ pub(crate) fn compute(s: &Snapshot<'_>, host: &Host) -> PodStatus {
         pod_ip: ip,
         phase: Some(phase.to_owned()),
         qos_class: old.qos_class.clone().or_else(|| Some(resources::qos(s.pod).name().to_owned())),
-        start_time: old.start_time.clone().or(Some(Time(whole_seconds(s.now)))),
+        start_time: old.start_time.clone().or_else(|| Some(Time(whole_seconds(s.now)))),
         observed_generation: s.pod.metadata.generation.or(old.observed_generation),
         reason,
         message,

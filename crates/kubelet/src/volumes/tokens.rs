@@ -88,8 +88,9 @@ impl Tokens {
         let token = answer.pointer("/status/token").and_then(serde_json::Value::as_str);
         let token = token.ok_or("the API server's answer holds no token")?.to_owned();
         let expires = answer.pointer("/status/expirationTimestamp").and_then(serde_json::Value::as_str);
-        let expires =
-            expires.and_then(|t| t.parse::<Timestamp>().ok()).unwrap_or(now + SignedDuration::from_secs(seconds));
+        let expires = expires
+            .and_then(|t| t.parse::<Timestamp>().ok())
+            .unwrap_or_else(|| now + SignedDuration::from_secs(seconds));
         Ok(Token { token, renew_at: renew_at(now, expires) })
     }
 

@@ -27,6 +27,7 @@ impl Worker {
         self.write_after = None;
         let status = self.status(containers);
         self.tell_backoffs(containers);
+        self.tell_held_pulls();
         let old = serde_json::to_value(&self.pod.status).unwrap_or_default();
         let new = serde_json::to_value(&status).unwrap_or_default();
         let Some(patch) = patch::status(&self.uid, &old, &new) else { return };
@@ -58,6 +59,25 @@ impl Worker {
                 tracing::warn!(pod = pod::full_name(&self.pod), error, "pod status could not be written, trying again");
                 self.write_after = Some(now + RETRY);
             }
+        }
+    }
+
+    /// One event for each pull that is being held back.
+    fn tell_held_pulls(&mut self) {
+        let now = self.deps.clock.now();
+        let due = self.local.failures.iter().filter(|(_, f)| f.turns_at().is_some_and(|turns| now >= turns));
+        let due: Vec<(String, Timestamp)> = due.map(|(name, failure)| (name.clone(), failure.at)).collect();
+        for (name, at) in due {
+            if self.told_pulls.get(&name) == Some(&at) {
+                continue;
+            }
+            if let Some((_, spec)) = pod::find(&self.pod, &name) {
+                let image = spec.image.as_deref().unwrap_or_default();
+                let message = format!("Back-off pulling image \"{image}\"");
+                self.deps.events.normal(&self.pod, spec, "BackOff", &message);
+                self.deps.events.warning(&self.pod, spec, "Failed", "Error: ImagePullBackOff");
+            }
+            self.told_pulls.insert(name, at);
         }
     }
 

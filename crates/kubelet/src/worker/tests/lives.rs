@@ -57,6 +57,7 @@ async fn a_missing_image_is_pulled_when_it_appears() {
     rig.start().await;
     rig.until("ErrImagePull", 0).await;
     rig.until("ImagePullBackOff", 0).await;
+    assert_eq!(rig.said("BackOff: Back-off pulling image \"web:1\""), 1);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let pulls = rig.called("pull");
     assert!((3..=4).contains(&pulls), "{pulls} pulls in a minute");
