@@ -41,15 +41,13 @@ pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown:
         bail!("--controllers names {unknown:?}, which does not exist; known are {}", names.join(", "));
     }
     let group = Group::new(shutdown.child());
-    // The copies are filled while waiting, so that a takeover acts at once.
-    let readers = Arc::new(Readers::start(&client, &group));
-    let catalog = Catalog::start(&client, &group);
     let options = Arc::new(options);
     let lead = |leadership: Leadership| {
+        // Read only now: copies filled while another led could lack its last writes, and they would be made twice.
         let context = Context {
+            readers: Arc::new(Readers::start(&client, &group)),
+            catalog: Catalog::start(&client, &group),
             client: leadership.client,
-            readers: Arc::clone(&readers),
-            catalog: Arc::clone(&catalog),
             clock: Arc::clone(&clock),
             stop: leadership.lost,
             options: Arc::clone(&options),

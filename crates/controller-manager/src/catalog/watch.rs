@@ -55,17 +55,27 @@ impl Watch {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         loop {
-            match self.stream().await {
-                // Ended in good order.
-                Ok(()) => backoff.reset(),
+            let before = self.revision();
+            let ended = self.stream().await;
+            if self.revision() > before {
+                backoff.reset();
+            }
+            match ended {
+                // In good order.
+                Ok(()) => {}
                 Err(error) if error.is_expired() => self.position = Position::Start,
                 Err(error) => {
-                    let resource = self.kind.resource;
-                    tracing::warn!(resource, error = gantry_common::error_chain(&error), "watch broke, trying again");
+                    let (resource, error) = (self.kind.resource, gantry_common::error_chain(&error));
+                    // The informers of the same server say it louder.
+                    tracing::debug!(resource, error, "watch broke, trying again");
                 }
             }
             tokio::time::sleep(backoff.next()).await;
         }
+    }
+
+    fn revision(&self) -> u64 {
+        if let Position::At(revision) = self.position { revision } else { 0 }
     }
 
     async fn stream(&mut self) -> Result<()> {

@@ -142,9 +142,11 @@ impl Controller {
         if let Some(revision) = revision {
             changed.metadata.annotations.get_or_insert_default().insert(revision::REVISION.to_owned(), revision);
         }
-        let written = self.client.api::<Deployment>().update_status(&changed).await;
-        let written = written.doing(|| format!("write the status of deployment {}", deployment.key()))?;
-        self.statuses.wrote(&deployment.key(), &written);
+        match self.client.api::<Deployment>().update_status(&changed).await {
+            Ok(written) => self.statuses.wrote(&deployment.key(), &written),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error).doing(|| format!("write the status of deployment {}", deployment.key())),
+        }
         Ok(())
     }
 

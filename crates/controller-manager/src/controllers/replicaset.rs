@@ -205,9 +205,11 @@ impl Controller {
             return Ok(());
         }
         let changed = ReplicaSet { status: Some(status), ..set.clone() };
-        let written = self.client.api::<ReplicaSet>().update_status(&changed).await;
-        let written = written.doing(|| format!("write the status of replica set {}", set.key()))?;
-        self.statuses.wrote(&set.key(), &written);
+        match self.client.api::<ReplicaSet>().update_status(&changed).await {
+            Ok(written) => self.statuses.wrote(&set.key(), &written),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error).doing(|| format!("write the status of replica set {}", set.key())),
+        }
         Ok(())
     }
 }

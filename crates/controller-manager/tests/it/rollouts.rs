@@ -108,3 +108,38 @@ async fn a_deleted_pod_is_replaced_and_an_orphan_adopted() {
     .await;
     manager.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_survives_any_number_of_kills_within_its_bounds() {
+    let world = World::start().await;
+    let first = world.manager(&[]);
+    world.pretend_node().await;
+    let (deployments, pods) = (world.reader::<Deployment>(), world.reader::<Pod>());
+    world.client.api().create(&deployment("web", 4, "img:1")).await.expect("made");
+    until(&deployments, "rollout", rolled_out).await;
+    first.stop().await;
+
+    let active = |pods: &[Arc<Pod>]| pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+    let template = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "img:2"}]}}}});
+    world.patch::<Deployment>(&key("web"), template).await;
+    let mut manager = world.mortal();
+    let mut changes = pods.subscribe();
+    let mut seen = 0;
+    while !(rolled_out(&deployments.list()) && pods.list().iter().all(|p| image(&p.spec) == "img:2")) {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), changes.next()).await;
+        next.expect("the rollout must go on after a kill");
+        let now = active(&pods.list());
+        assert!((3..=5).contains(&now), "{now} pods of 4, at most 1 more and 1 less are allowed");
+        seen += 1;
+        // A kill in the middle of things, each time elsewhere.
+        if seen % 5 == 0 && seen < 40 {
+            manager.kill();
+            manager = world.mortal();
+        }
+        if pods.list().iter().all(|p| image(&p.spec) == "img:2") {
+            until(&deployments, "complete", rolled_out).await;
+        }
+    }
+    until(&pods, "four pods", |p| p.len() == 4).await;
+    manager.kill();
+}

@@ -58,7 +58,38 @@ impl Manager {
     }
 }
 
+/// A controller manager that can be killed: it has a runtime of its own.
+pub(crate) struct Mortal(Option<tokio::runtime::Runtime>);
+
+impl Mortal {
+    /// Ends it wherever it stands; nothing is given back.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl World {
+    /// Starts a controller manager that can be killed; the next one takes over within a second or two.
+    pub(crate) fn mortal(&self) -> Mortal {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("the machine has threads");
+        let _inside = runtime.enter();
+        drop(self.manager(&[
+            "--leader-elect-lease-duration=1s",
+            "--leader-elect-renew-deadline=900ms",
+            "--leader-elect-retry-period=100ms",
+        ]));
+        Mortal(Some(runtime))
+    }
+
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = TestServer::start(folder.path()).await.expect("the server starts");
@@ -74,8 +105,10 @@ impl World {
         let client = Client::from_kubeconfig(&kubeconfig, "kube-controller-manager/test").expect("a client");
         let ca = self.folder.path().join("ca.crt");
         let ca = format!("--root-ca-file={}", ca.display());
-        let fixed = ["manager", "--cluster-cidr=10.244.0.0/16", &ca, "--leader-elect-retry-period=200ms"];
-        let options = Command::parse_from([&fixed[..], flags].concat()).options;
+        let fixed = ["manager", "--cluster-cidr=10.244.0.0/16", &ca];
+        let retry = "--leader-elect-retry-period=200ms";
+        let retry = (!flags.iter().any(|f| f.contains("retry-period"))).then_some(retry);
+        let options = Command::parse_from(fixed.iter().chain(flags).copied().chain(retry)).options;
         let shutdown = Shutdown::new();
         let run = gantry_controller_manager::run(client, options, clock::system(), shutdown.clone());
         Manager { shutdown, task: task::spawn("manager", run) }
