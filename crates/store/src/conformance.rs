@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 
 use crate::error::Error;
-use crate::store::{EventKind, KeyValue, Op, Range, Store, StoreEvent, Txn, TxnOutcome, WatchStream};
+use crate::store::{EventKind, KeyValue, Op, Previous, Range, Store, StoreEvent, Txn, TxnOutcome, WatchStream};
 
 mod history;
 mod leases;

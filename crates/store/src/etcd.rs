@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::error::{Error, Result};
-use crate::store::{KeyValue, LeaseId, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
+use crate::store::{KeyValue, LeaseId, Previous, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
 
 mod convert;
 mod watch;
@@ -247,12 +247,10 @@ impl Store for EtcdStore {
         Ok(TxnOutcome::Conflict { revision, current: answer.responses.into_iter().map(read).collect() })
     }
 
-    async fn watch(&self, prefix: &str, from: u64) -> Result<WatchStream> {
-        let options = WatchOptions::new()
-            .with_range(prefix_end(prefix))
-            .with_start_revision(signed(from))
-            .with_prev_key()
-            .with_fragment();
+    async fn watch(&self, prefix: &str, from: u64, previous: Previous) -> Result<WatchStream> {
+        let options =
+            WatchOptions::new().with_range(prefix_end(prefix)).with_start_revision(signed(from)).with_fragment();
+        let options = if previous == Previous::Include { options.with_prev_key() } else { options };
         let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
         let start = || async { self.watch.clone().watch(key.clone(), Some(options.clone())).await };
         let stream = self.call("starting a watch", convert::is_transient, start).await?;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Result;
-use crate::store::{KeyValue, LeaseId, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
+use crate::store::{KeyValue, LeaseId, Previous, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
 
 mod faults;
 mod following;
@@ -94,9 +94,9 @@ impl Store for MemoryStore {
         Ok(outcome)
     }
 
-    async fn watch(&self, prefix: &str, from: u64) -> Result<WatchStream> {
+    async fn watch(&self, prefix: &str, from: u64, previous: Previous) -> Result<WatchStream> {
         self.shared.faults.before_watch().await?;
-        Ok(following::run(self.clone(), prefix.to_owned(), from).boxed())
+        Ok(following::run(self.clone(), prefix.to_owned(), from, previous).boxed())
     }
 
     async fn compact(&self, revision: u64) -> Result<()> {

@@ -282,8 +282,17 @@ pub struct StoreEvent {
     pub kind: EventKind,
     /// The key after the change. For a deletion only `key` and `mod_revision` (the revision of the deletion) are set.
     pub kv: KeyValue,
-    /// The key before the change; None = it did not exist, or that state has been compacted.
+    /// The key before the change; None = it did not exist, that state has been compacted, or it was not asked for.
     pub prev: Option<KeyValue>,
+}
+
+/// Whether a watch tells the state before each change. It costs the store a read per event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Previous {
+    /// [`StoreEvent::prev`] is filled in.
+    Include,
+    /// [`StoreEvent::prev`] is None: the watcher knows what was there.
+    Omit,
 }
 
 /// Changes in revision order. A batch is never cut inside a revision: all events of its last revision are in it.
@@ -339,7 +348,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`, `Timeout`. `Compacted` may come as an error here or as the stream's first item.
-    async fn watch(&self, prefix: &str, from: u64) -> Result<WatchStream>;
+    async fn watch(&self, prefix: &str, from: u64, previous: Previous) -> Result<WatchStream>;
 
     /// Forgets the states before `revision`, which stays readable.
     ///

@@ -17,7 +17,7 @@ use super::core::Question;
 use super::view::Prepared;
 use super::{Cache, View, check, reader};
 use crate::error::{Error, Result};
-use crate::store::{EventKind, KeyValue, Range, StoreEvent, WatchBatch};
+use crate::store::{EventKind, KeyValue, Previous, Range, StoreEvent, WatchBatch};
 
 /// Keys read per call while listing.
 const PAGE_KEYS: usize = 1_500;
@@ -139,7 +139,7 @@ async fn watch(cache: &Cache) -> Stopped {
     if present + 1 < from {
         return Stopped::Doubt("the store's revision went back");
     }
-    let mut stream = match core.store.watch("", from).await {
+    let mut stream = match core.store.watch("", from, Previous::Omit).await {
         Ok(stream) => stream,
         Err(error) => return Stopped::Failed(error),
     };

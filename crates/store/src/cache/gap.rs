@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::event::{Change, Event, Scope};
 use super::subscription::{Step, WatchError};
 use super::view::View;
-use crate::store::{EventKind, StoreEvent, WatchBatch, WatchStream};
+use crate::store::{EventKind, Previous, StoreEvent, WatchBatch, WatchStream};
 
 /// A watch that is still behind the ring.
 pub(crate) struct Gap {
@@ -35,7 +35,12 @@ impl Gap {
         let expired = WatchError::Expired { requested: from, oldest };
         let permit = view.core().gap_permits.clone().try_acquire_owned().map_err(|_| expired)?;
         // The whole key space, so that every revision shows how far the watch is.
-        let stream = view.core().store.watch("", from + 1).await.map_err(|error| failed(&error, from, oldest))?;
+        let stream = view
+            .core()
+            .store
+            .watch("", from + 1, Previous::Include)
+            .await
+            .map_err(|error| failed(&error, from, oldest))?;
         let closed = view.core().closed.token().clone().cancelled_owned().boxed();
         Ok(Self { view, scope, stream, pending: VecDeque::new(), at: from, requested: from, closed, _permit: permit })
     }

@@ -67,7 +67,7 @@ pub(super) async fn watches_tell_all_changes_in_order(store: Arc<dyn Store>, pre
     let (key, other) = (format!("{prefix}a"), format!("{}other", prefix.trim_end_matches('/')));
     let first = put(&store, &key, "1").await;
     put(&store, &other, "elsewhere").await;
-    let mut watch = store.watch(&prefix, first).await.expect("watch");
+    let mut watch = store.watch(&prefix, first, Previous::Include).await.expect("watch");
     let second = put(&store, &key, "2").await;
     let third = commit(&store, Txn::new().delete(&key)).await;
     let told = events(&mut watch, 3).await;
@@ -77,8 +77,10 @@ pub(super) async fn watches_tell_all_changes_in_order(store: Arc<dyn Store>, pre
     assert_eq!(told[1].prev.as_ref().map(|kv| (&kv.value, kv.mod_revision)), Some((&value("1"), first)));
     assert_eq!(told[2].prev.as_ref().map(|kv| (&kv.value, kv.mod_revision)), Some((&value("2"), second)));
     assert_eq!(told[2].kv.key, key);
-    let mut late = store.watch(&prefix, third + 2).await.expect("a watch may start in the future");
-    let mut now = store.watch(&prefix, 0).await.expect("watch");
+    let mut lean = store.watch(&prefix, first, Previous::Omit).await.expect("watch");
+    assert!(events(&mut lean, 3).await.iter().all(|event| event.prev.is_none()));
+    let mut late = store.watch(&prefix, third + 2, Previous::Include).await.expect("a watch may start in the future");
+    let mut now = store.watch(&prefix, 0, Previous::Include).await.expect("watch");
     let fourth = put(&store, &key, "4").await;
     assert_eq!(fourth, third + 1);
     let fifth = put(&store, &key, "5").await;
@@ -88,7 +90,7 @@ pub(super) async fn watches_tell_all_changes_in_order(store: Arc<dyn Store>, pre
 
 pub(super) async fn a_watch_of_everything_sees_every_revision(store: Arc<dyn Store>, prefix: String) {
     let from = store.revision().await.expect("revision") + 1;
-    let mut watch = store.watch("", from).await.expect("watch");
+    let mut watch = store.watch("", from, Previous::Include).await.expect("watch");
     for number in 0..40 {
         put(&store, &format!("{prefix}{number}"), "x").await;
     }
@@ -106,7 +108,7 @@ pub(super) async fn a_large_revision_arrives_whole(store: Arc<dyn Store>, prefix
     };
     let first = commit(&store, filled(b'1')).await;
     let second = commit(&store, filled(b'2')).await; // with the previous values more than one message may hold
-    let mut watch = store.watch(&prefix, first).await.expect("watch");
+    let mut watch = store.watch(&prefix, first, Previous::Include).await.expect("watch");
     let mut seen = Vec::new();
     while seen.len() < 2 * KEYS {
         let batch = watch.next().await.expect("the watch goes on").expect("the watch works");
@@ -130,7 +132,7 @@ pub(super) async fn compaction_hides_the_past(store: Arc<dyn Store>, prefix: Str
     assert_eq!(kept.kvs[0].value, value("2"));
     assert!(matches!(store.compact(second).await, Err(Error::Compacted { .. })));
     assert!(matches!(store.compact(third + 1_000).await, Err(Error::FutureRevision { .. })));
-    let lost = match store.watch(&prefix, first).await {
+    let lost = match store.watch(&prefix, first, Previous::Include).await {
         Ok(mut watch) => watch.next().await.expect("a watch does not end silently").expect_err("it is compacted"),
         Err(error) => error,
     };
@@ -138,7 +140,7 @@ pub(super) async fn compaction_hides_the_past(store: Arc<dyn Store>, prefix: Str
         matches!(lost, Error::Compacted { requested, oldest } if requested == first && oldest == second),
         "{lost:?}"
     );
-    let mut watch = store.watch(&prefix, second + 1).await.expect("watch");
+    let mut watch = store.watch(&prefix, second + 1, Previous::Include).await.expect("watch");
     let told = events(&mut watch, 1).await;
     assert_eq!(told[0].kv.mod_revision, third);
     assert_eq!(told[0].prev.as_ref().map(|kv| &kv.value), Some(&value("2")));

@@ -64,7 +64,7 @@ pub(super) async fn a_conflict_tells_what_is_there(store: Arc<dyn Store>, prefix
 pub(super) async fn one_transaction_is_one_revision(store: Arc<dyn Store>, prefix: String) {
     let [a, b, c] = ["a", "b", "c"].map(|name| format!("{prefix}{name}"));
     let first = put(&store, &c, "old").await;
-    let mut watch = store.watch(&prefix, first + 1).await.expect("watch");
+    let mut watch = store.watch(&prefix, first + 1, Previous::Include).await.expect("watch");
     let revision = commit(&store, Txn::new().put(&a, value("1")).put(&b, value("2")).delete(&c)).await;
     assert_eq!(revision, first + 1);
     let events = events(&mut watch, 3).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::MemoryStore;
 use crate::error::{Error, Result};
-use crate::store::WatchBatch;
+use crate::store::{Previous, WatchBatch};
 
 /// Revisions merged into one batch at most, so that batches of several revisions occur as with etcd.
 const MERGED: usize = 16;
@@ -17,17 +17,23 @@ const MERGED: usize = 16;
 struct Cursor {
     store: MemoryStore,
     prefix: String,
+    previous: Previous,
     next: u64,
     changes: watch::Receiver<u64>,
     drops: watch::Receiver<u64>,
     ended: bool,
 }
 
-pub(super) fn run(store: MemoryStore, prefix: String, from: u64) -> impl Stream<Item = Result<WatchBatch>> + Send {
+pub(super) fn run(
+    store: MemoryStore,
+    prefix: String,
+    from: u64,
+    previous: Previous,
+) -> impl Stream<Item = Result<WatchBatch>> + Send {
     let changes = store.shared.revision.subscribe();
     let drops = store.shared.faults.drops();
     let next = if from == 0 { store.with(|state| state.revision()) + 1 } else { from };
-    let cursor = Cursor { store, prefix, next, changes, drops, ended: false };
+    let cursor = Cursor { store, prefix, previous, next, changes, drops, ended: false };
     stream::unfold(cursor, |mut cursor| async move {
         if cursor.ended {
             return None;
@@ -72,7 +78,10 @@ impl Cursor {
             let Some(last) = batches.last() else { return Ok(None) };
             self.next = last.revision + 1;
             let events = batches.into_iter().flat_map(|batch| batch.events);
-            let events: Vec<_> = events.filter(|event| event.kv.key.starts_with(&self.prefix)).collect();
+            let mut events: Vec<_> = events.filter(|event| event.kv.key.starts_with(&self.prefix)).collect();
+            if self.previous == Previous::Omit {
+                events.iter_mut().for_each(|event| event.prev = None);
+            }
             if let Some(last) = events.last() {
                 return Ok(Some(WatchBatch { revision: last.kv.mod_revision, events }));
             }
