@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gantry_client::{Client, Error, Patch};
+use gantry_client::{Client, Error, Key, Patch, Reader};
 use gantry_common::{backoff::Backoff, clock::SharedClock};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
@@ -32,6 +32,7 @@ const RETRY_MAX: Duration = Duration::from_secs(7);
 /// Speaks for the node.
 pub(crate) struct Agent {
     pub(crate) client: Client,
+    pub(crate) nodes: Reader<Node>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) network: Arc<dyn PodNetwork>,
     pub(crate) health: watch::Receiver<Health>,
@@ -72,6 +73,10 @@ impl Agent {
                 () = self.network_changed.notified() => {}
             }
             self.look(&mut seen).await;
+            if self.was_deleted(&node) {
+                node = self.registered(&seen).await;
+                lease = Renewal::new(self.client.clone());
+            }
             match self.report(&node, &seen).await {
                 Ok(Some(newest)) => node = newest,
                 Ok(None) => {}
@@ -85,6 +90,15 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Whether somebody deleted the node's object, which the watch had told of before.
+    fn was_deleted(&self, node: &Node) -> bool {
+        let revision = |node: &Node| node.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
+        self.register
+            && self.nodes.is_synced()
+            && Some(self.nodes.revision()) > revision(node)
+            && self.nodes.get(&Key::cluster(&self.name)).is_none()
     }
 
     async fn look(&self, seen: &mut Seen) {

@@ -67,11 +67,11 @@ pub(super) async fn container(deps: &Arc<Deps>, pod: &Pod, spec: &Spec, place: &
     let environment = environment(deps, pod, spec, place).await?;
     let wanted = build::container(deps, pod, spec, place, &image, &environment).map_err(config_error)?;
     let id = create(deps, &wanted).await.map_err(|e| failed("CreateContainerError")(&e))?;
-    deps.events.normal(pod, spec, "Created", &format!("Container created: {}", spec.name));
+    deps.events.normal(pod, spec, "Created", "Container created");
     let started = deps.runtime.start(&id).await;
     refresh(deps, &id).await;
     started.map_err(|e| failed("RunContainerError")(&e))?;
-    deps.events.normal(pod, spec, "Started", &format!("Container started: {}", spec.name));
+    deps.events.normal(pod, spec, "Started", "Container started");
     let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return Ok(()) };
     let Err(error) = hooks::run(deps, spec, &id, place.ip, hook, POST_START_LIMIT).await else { return Ok(()) };
     let message = format!("PostStartHook failed: {error}");
