@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
+use gantry_store::cache::Scope;
 use gantry_store::{LeaseId, Range, Txn};
 use serde_json::json;
 use tracing::warn;
@@ -24,6 +25,8 @@ use crate::request::{Caller, Target, WriteOptions};
 const PREFIX: &str = "/registry/masterleases/";
 /// A server that is gone leaves the endpoints after this.
 const LEASE: Duration = Duration::from_secs(15);
+/// A change is looked at after this.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How often the lease is renewed and the endpoints are looked at (upstream's interval).
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -71,11 +74,40 @@ pub(crate) async fn run(app: Arc<App>) {
     }
     let mut lease: Option<LeaseId> = None;
     loop {
+        // Started before the turn, so that no change slips in between.
+        let changed = changes(&app);
         if let Err(status) = turn(&app, address, &mut lease).await {
             warn!("keeping default/kubernetes failed: {}", status.message);
             lease = None;
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = changed => {}
+        }
+    }
+}
+
+/// Resolves when somebody changes the Service or its endpoints; our own turn does so at most once.
+fn changes(app: &App) -> impl Future<Output = ()> + use<> {
+    let from = app.cache.revision();
+    let scope = Scope::Name { namespace: Some("default".into()), name: "kubernetes".into() };
+    let views = [("", "services"), ("discovery.k8s.io", "endpointslices")].map(|(group, resource)| {
+        kinds::by_resource(group, "v1", resource).and_then(|kind| app.cache.view(&kind.storage_prefix)).cloned()
+    });
+    async move {
+        let watches = views.into_iter().flatten().map(|view| {
+            let scope = scope.clone();
+            Box::pin(async move {
+                match view.watch(from, scope).await {
+                    Ok(mut watch) => drop(watch.next().await),
+                    // The turn that comes by the clock sees to it.
+                    Err(_) => std::future::pending().await,
+                }
+            })
+        });
+        futures::future::select_all(watches).await;
+        // Many changes at once are one reason to look.
+        tokio::time::sleep(SETTLE).await;
     }
 }
 

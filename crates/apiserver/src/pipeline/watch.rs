@@ -52,7 +52,6 @@ pub(crate) struct Watcher {
     bookmarks: bool,
     next_bookmark: Instant,
     ends: Instant,
-    last_bookmark_sent: bool,
     shutdown: Shutdown,
     app: Arc<App>,
     done: bool,
@@ -125,6 +124,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     };
     let source = view.watch(from, query.selection.scope()).await.map_err(failed)?;
     let now = Instant::now();
+    let ends = now + query.timeout.unwrap_or_else(|| app.watch_lifetime());
     app.metrics.watches.add(1);
     let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
     Ok(Watcher {
@@ -133,13 +133,19 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         initial_end,
         source,
         bookmarks: query.allow_bookmarks,
-        next_bookmark: now + BOOKMARK_EVERY,
-        ends: now + query.timeout.unwrap_or_else(|| app.watch_lifetime()),
-        last_bookmark_sent: false,
+        next_bookmark: bookmark_after(now, ends),
+        ends,
         shutdown: app.shutdown.clone(),
         app: app.clone(),
         done: false,
     })
+}
+
+/// When the next bookmark is due: in turn, and once more shortly before the end, so that a client goes on from there.
+fn bookmark_after(now: Instant, ends: Instant) -> Instant {
+    let in_turn = now + BOOKMARK_EVERY;
+    let last = ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(ends);
+    if now < last { in_turn.min(last) } else { in_turn }
 }
 
 impl Watcher {
@@ -225,13 +231,27 @@ impl Watcher {
             self.done = true;
             return None;
         }
-        self.next_bookmark = now + BOOKMARK_EVERY;
-        let before_end = self.ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(self.ends);
-        if !self.last_bookmark_sent && self.next_bookmark > before_end {
-            self.next_bookmark = before_end.max(now + Duration::from_millis(1));
-            self.last_bookmark_sent = true;
-        }
+        self.next_bookmark = bookmark_after(now, self.ends);
         let revision = self.source.progress()?;
         Some(Signal::Bookmark { revision, initial: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn bookmarks_come_in_turn_and_before_the_end() {
+        let start = Instant::now();
+        let check = |now: u64, ends: u64, expected: u64| {
+            let at = |seconds| start + Duration::from_secs(seconds);
+            assert_eq!(bookmark_after(at(now), at(ends)), at(expected), "at {now} of {ends}");
+        };
+        check(0, 300, 60);
+        check(60, 300, 120);
+        check(240, 300, 298);
+        check(298, 300, 358);
+        check(0, 3, 1);
     }
 }

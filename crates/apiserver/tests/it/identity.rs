@@ -1,5 +1,6 @@
 //! Who may do what: certificates, tokens, impersonation, roles, nodes.
 
+use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, configmap, pod};
@@ -158,4 +159,18 @@ async fn a_node_reaches_what_its_pods_need() {
     assert_eq!(node("n1", "POST", leases, json!({"metadata": {"name": "n1"}})).await, 201);
     assert_eq!(node("n1", "POST", leases, json!({"metadata": {"name": "n2"}})).await, 403);
     assert_eq!(node("n2", "DELETE", "/api/v1/namespaces/default/pods/p", Value::Null).await, 403);
+}
+
+#[tokio::test]
+async fn static_tokens_name_users() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.csv");
+    std::fs::write(&path, "s3cret,carol,9,\"ops,system:masters\"\n").expect("written");
+    let cluster = Cluster::with(Builder::default().configure(move |config| config.token_auth_file = Some(path))).await;
+    let who = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let me = cluster.bare("POST", who, &[("authorization", "Bearer s3cret")], "{}").await.json();
+    assert_eq!(me["status"]["userInfo"]["username"], "carol");
+    assert_eq!(me["status"]["userInfo"]["groups"], json!(["ops", "system:masters", "system:authenticated"]));
+    assert_eq!(cluster.bare("GET", "/api/v1/pods", &[("authorization", "Bearer s3cret")], "").await.code, 200);
+    assert_eq!(cluster.bare("GET", "/api/v1/pods", &[("authorization", "Bearer s3cre")], "").await.code, 401);
 }

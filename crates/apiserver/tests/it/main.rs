@@ -1,6 +1,7 @@
 //! The API server in process, over its real port, with an in-memory store.
 
 mod allocation;
+mod bootstrap;
 mod errors;
 mod fences;
 mod grpc;

@@ -142,3 +142,18 @@ async fn stopping_the_server_ends_watches() {
     server.stop().await;
     assert_eq!(watch.next().await, None);
 }
+
+#[tokio::test]
+async fn a_bookmark_comes_before_the_end() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let query = format!("resourceVersion={from}&timeoutSeconds=3&allowWatchBookmarks=true");
+    let mut watch = Lines::open(&cluster, &query, "").await;
+    let other = "/api/v1/namespaces/default/secrets";
+    let made = cluster.rest("POST", other, &[], &json!({"metadata": {"name": "s"}}).to_string()).await.json();
+    let bookmark = watch.next().await.expect("a bookmark");
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    let number = |object: &Value| object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
+    assert!(number(&bookmark["object"]) >= number(&made), "a bookmark moves on with other kinds' writes");
+    assert_eq!(watch.next().await, None);
+}

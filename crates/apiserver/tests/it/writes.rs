@@ -165,3 +165,22 @@ async fn many_writers_lose_nothing() {
     let after: Value = cluster.rest("GET", &format!("{MAPS}/a"), &[], "").await.json();
     assert_eq!(after["data"].as_object().map(serde_json::Map::len), Some(21));
 }
+
+#[tokio::test]
+async fn a_pod_takes_the_priority_of_its_class() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let class = json!({"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"}).to_string();
+    assert_eq!(cluster.rest("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", &[], &class).await.code, 201);
+    let mut classy = pod("p");
+    classy["spec"]["priorityClassName"] = "high".into();
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = cluster.rest("POST", pods, &[], &classy.to_string()).await.json();
+    assert_eq!(
+        (made["spec"]["priority"].as_i64(), made["spec"]["preemptionPolicy"].as_str()),
+        (Some(1000), Some("Never"))
+    );
+    let mut chosen = pod("q");
+    chosen["spec"]["priority"] = 7.into();
+    assert_eq!(cluster.rest("POST", pods, &[], &chosen.to_string()).await.code, 403);
+}

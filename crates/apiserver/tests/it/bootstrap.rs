@@ -1,0 +1,62 @@
+//! What a cluster starts with, and that it stays.
+
+use gantry_apiserver::testing::Builder;
+use serde_json::{Value, json};
+
+use crate::support::Cluster;
+
+fn names(list: &Value) -> Vec<&str> {
+    let items = list["items"].as_array().expect("items");
+    items.iter().filter_map(|i| i["metadata"]["name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn four_namespaces_and_two_priority_classes() {
+    let cluster = Cluster::start().await;
+    let namespaces = cluster.rest("GET", "/api/v1/namespaces", &[], "").await.json();
+    assert_eq!(names(&namespaces), ["default", "kube-node-lease", "kube-public", "kube-system"]);
+    assert_eq!(namespaces["items"][0]["status"]["phase"], "Active");
+    let classes = cluster.rest("GET", "/apis/scheduling.k8s.io/v1/priorityclasses", &[], "").await.json();
+    assert_eq!(names(&classes), ["system-cluster-critical", "system-node-critical"]);
+    let admin = cluster.rest("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/admin", &[], "").await.json();
+    let rules = admin["rules"].as_array().map_or(0, Vec::len);
+    assert!(rules > 20, "admin has the rules that it aggregates, not {rules}");
+}
+
+#[tokio::test]
+async fn the_kubernetes_service_is_repaired() {
+    let builder = Builder::default().configure(|config| config.advertise_address = Some([10, 9, 9, 9].into()));
+    let cluster = Cluster::with(builder).await;
+    let service = "/api/v1/namespaces/default/services/kubernetes";
+    let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let uid = async |path: &str| cluster.rest("GET", path, &[], "").await.json()["metadata"]["uid"].clone();
+    let endpoint = async || cluster.rest("GET", slice, &[], "").await.json()["endpoints"][0]["addresses"][0].clone();
+    while endpoint().await != "10.9.9.9" {}
+    let before = uid(service).await;
+    cluster.rest("DELETE", service, &[], "").await;
+    while [Value::Null, before.clone()].contains(&uid(service).await) {}
+    let made = cluster.rest("GET", service, &[], "").await.json();
+    assert_eq!(made["spec"]["clusterIP"], "10.96.0.1");
+    let patch = json!({"endpoints": [{"addresses": ["6.6.6.6"]}]}).to_string();
+    let merge = ("content-type", "application/merge-patch+json");
+    assert_eq!(cluster.rest("PATCH", slice, &[merge], &patch).await.code, 200);
+    while endpoint().await != "10.9.9.9" {}
+}
+
+#[tokio::test]
+async fn namespace_status_is_written_on_its_own() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", "/api/v1/namespaces", &[], &json!({"metadata": {"name": "n"}}).to_string()).await;
+    let one = "/api/v1/namespaces/n";
+    let mut namespace = cluster.rest("GET", one, &[], "").await.json();
+    let condition = json!({"type": "NamespaceContentRemaining", "status": "False", "reason": "ContentRemoved"});
+    namespace["status"]["conditions"] = json!([condition]);
+    namespace["spec"]["finalizers"] = json!([]);
+    let written = cluster.rest("PUT", &format!("{one}/status"), &[], &namespace.to_string()).await.json();
+    assert_eq!(written["status"]["conditions"][0]["reason"], "ContentRemoved");
+    assert_eq!(written["spec"]["finalizers"], json!(["kubernetes"]), "spec is not written through status");
+    let mut main = written.clone();
+    main["status"] = json!({"phase": "Terminating"});
+    let main = cluster.rest("PUT", one, &[], &main.to_string()).await.json();
+    assert_eq!(main["status"], written["status"], "status is not written through the main resource");
+}
