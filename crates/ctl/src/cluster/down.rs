@@ -23,6 +23,9 @@ use super::{
     supervisor::MARK,
 };
 
+/// Nodes that a cluster on one machine can have.
+const MOST_NODES: u16 = 16;
+
 /// Removes the cluster.
 ///
 /// # Errors
@@ -125,22 +128,36 @@ pub fn find(data_dir: &Path, name: &str) -> anyhow::Result<Option<Config>> {
             true
         }
     };
-    let guess = Config::plan(&Choices {
+    let choices = Choices {
         name: name.to_owned(),
         data_dir: data_dir.to_owned(),
-        nodes: 16,
+        nodes: 1,
         secure_port: 0,
         bridge: None,
         subnet: DEFAULT_SUBNET.parse().context("a constant network")?,
         manager: if systemd_is_running() { Manager::Systemd } else { Manager::Builtin },
         bin_dir: PathBuf::new(),
         extra_args: Vec::new(),
-    })?;
-    let remains = damaged || network::owns_bridge(&guess) || !marked(&guess).is_empty();
-    Ok(remains.then_some(guess))
+    };
+    Ok(remains(&choices)?.or(if damaged { Some(guess(&choices)?) } else { None }))
 }
 
-/// Processes that a supervisor of this cluster started, and their children.
+/// A description of a cluster whose own was lost, with as many nodes as there can be.
+fn guess(choices: &Choices) -> anyhow::Result<Config> {
+    Config::plan(&Choices { nodes: MOST_NODES, ..choices.clone() })
+}
+
+/// What is left of a cluster that has no description: links or processes.
+///
+/// # Errors
+/// When the choices do not fit together.
+pub fn remains(choices: &Choices) -> anyhow::Result<Option<Config>> {
+    let guess = guess(choices)?;
+    let found = network::owns_bridge(&guess) || !marked(&guess).is_empty();
+    Ok(found.then_some(guess))
+}
+
+/// The supervisors of this cluster, the processes that they started, and their children.
 fn marked(config: &Config) -> Vec<Ident> {
     let mark = format!("{MARK}={}/", config.layout().root().display());
     let is_ours = |pid: &i32| process::environment(*pid).iter().any(|e| e.starts_with(&mark));

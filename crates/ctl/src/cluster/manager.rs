@@ -16,6 +16,7 @@ use super::{
     progress::Step,
     spec::Spec,
     supervisor::{
+        MARK,
         client::ask,
         protocol::{Request, State, Status},
     },
@@ -73,6 +74,8 @@ impl<'a> Services<'a> {
             .arg(me)
             .args(["supervise", "--name", &self.config.name, "--data-dir"])
             .arg(&self.config.data_dir)
+            // Found by it, as the services are, when the state folder is lost.
+            .env(MARK, self.layout.root().join("supervisor"))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -55,6 +55,10 @@ pub fn run(wanted: &Wanted, progress: &Progress) -> anyhow::Result<Outcome> {
     checks::daemons(&wanted.choices.bin_dir)?;
     let (mut config, is_new) = plan(&wanted.choices)?;
     let mut changes = Vec::new();
+    if is_new && let Some(remains) = super::down::remains(&wanted.choices)? {
+        progress.note("An earlier cluster of this name lost its state folder; its remains are removed first.");
+        super::down::run(&remains, progress)?;
+    }
     checks::state_folder(&config)?;
     if is_new {
         let hint = "choose another one with --secure-port";
