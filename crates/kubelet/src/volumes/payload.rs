@@ -176,6 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn secrets_and_projections_become_files_too() {
+        let secret: Secret = serde_json::from_value(json!({"data": {"k": "AAE=", "l": "aGk="}})).unwrap();
+        let map: ConfigMap = serde_json::from_value(json!({"data": {"k": "v"}})).unwrap();
+        let check = |found: Result<Payload, Error>, expected: &[(&str, &[u8], u32)]| {
+            let found = found.unwrap();
+            let found: Vec<(&str, &[u8], u32)> =
+                found.iter().map(|(path, f)| (path.as_str(), f.content.as_slice(), f.mode)).collect();
+            assert_eq!(found, expected);
+        };
+        let source: SecretVolumeSource =
+            serde_json::from_value(json!({"secretName": "s", "defaultMode": 0o400})).unwrap();
+        check(super::secret(&source, Some(&secret)), &[("k", &[0, 1], 0o400), ("l", b"hi", 0o400)]);
+        assert_eq!(super::secret(&source, None).unwrap_err().to_string(), "secret \"s\" not found");
+        let part: SecretProjection =
+            serde_json::from_value(json!({"name": "s", "items": [{"key": "l", "path": "x", "mode": 0o600}]})).unwrap();
+        check(projected_secret(&part, Some(0o440), Some(&secret)), &[("x", b"hi", 0o600)]);
+        let part: ConfigMapProjection = serde_json::from_value(json!({"name": "m"})).unwrap();
+        check(projected_config_map(&part, Some(0o440), Some(&map)), &[("k", b"v", 0o440)]);
+    }
+
+    #[test]
     fn what_is_missing_is_named_unless_optional() {
         let check = |value: serde_json::Value, found: Option<&ConfigMap>, expected: Result<usize, &str>| {
             let result = config_map(&source(value), found).map(|p| p.len()).map_err(|e| e.to_string());

@@ -230,6 +230,51 @@ fn web() -> serde_json::Value {
     })
 }
 
+/// Init container, user, working directory, limits, a path of the node, and probes that the startup probe holds back.
+fn full(shared: &Path) -> serde_json::Value {
+    let go = json!({"exec": {"command": ["/bin/busybox", "test", "-f", "/s/go"]}, "periodSeconds": 1});
+    let mounts =
+        json!([{"name": "scratch", "mountPath": "/s"}, {"name": "shared", "mountPath": "/host", "readOnly": true}]);
+    let with = |threshold: i32| {
+        let mut probe = go.clone();
+        probe["failureThreshold"] = threshold.into();
+        probe
+    };
+    json!({
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {"runAsUser": 1234, "runAsGroup": 1235},
+        "volumes": [{"name": "scratch", "emptyDir": {}}, {"name": "shared", "hostPath": {"path": shared, "type": "Directory"}}],
+        "initContainers": [{
+            "name": "first", "image": IMAGE, "imagePullPolicy": "Never", "volumeMounts": mounts,
+            "command": ["/bin/busybox", "sh", "-c", "echo prepared > /s/init"],
+        }],
+        "containers": [{
+            "name": "app", "image": IMAGE, "imagePullPolicy": "Never", "volumeMounts": mounts, "workingDir": "/s",
+            "command": ["/bin/busybox", "sleep", "3600"],
+            "resources": {"limits": {"memory": "48Mi", "cpu": "250m"}},
+            "startupProbe": with(100), "livenessProbe": with(1),
+        }],
+    })
+}
+
+async fn inside_full(full: &Running) {
+    let seen =
+        full.exec("/bin/busybox pwd; /bin/busybox id -u; /bin/busybox id -g; /bin/busybox cat init /host/file").await;
+    assert_eq!(seen, "/s\n1234\n1235\nprepared\nof the node\n");
+    let limits = full
+        .exec(
+            "cd /sys/fs/cgroup; /bin/busybox cat memory/memory.limit_in_bytes || /bin/busybox cat memory.max; \
+             /bin/busybox cat cpu/cpu.cfs_quota_us || /bin/busybox cat cpu.max",
+        )
+        .await;
+    assert!(limits.contains(&(48 << 20).to_string()) && limits.contains("25000"), "{limits}");
+    // Long enough for the liveness probe to have failed, if it ran already.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(full.api.shown(), ("Running".to_owned(), 0), "the startup probe holds the others back");
+    full.exec("echo > /s/go").await;
+    full.until("Ready", 0).await;
+}
+
 fn client() -> serde_json::Value {
     json!({"terminationGracePeriodSeconds": 0, "containers": [{
         "name": "app", "image": IMAGE, "imagePullPolicy": "Never",
@@ -262,6 +307,12 @@ async fn scenario(machine: &mut Machine) {
     let mut first = node.run("aaaaaaaa-0000-0000-0000-000000000001", web(), None);
     first.until("Ready", 0).await;
     inside(&first).await;
+    let shared = machine.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::write(shared.join("file"), "of the node\n").unwrap();
+    let third = node.run("aaaaaaaa-0000-0000-0000-000000000003", full(&shared), None);
+    third.until("Running", 0).await;
+    inside_full(&third).await;
     let second = node.run("aaaaaaaa-0000-0000-0000-000000000002", client(), None);
     second.until("Ready", 0).await;
     let ip = first.api.pod().status.unwrap().pod_ip.unwrap();
@@ -289,7 +340,7 @@ async fn scenario(machine: &mut Machine) {
     first.until("Ready", 1).await;
     assert_ne!(first.container(), id);
     end(&mut first, &node.root).await;
-    drop(second);
+    drop((second, third));
 }
 
 /// What the container sees.
