@@ -62,7 +62,8 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let services = Informer::builder(client.api::<Service>()).start(&group);
     let nodes = Informer::builder(client.api::<Node>()).start(&group);
     let network_changed = Arc::new(Notify::new());
-    let peers = node::follow(nodes.clone(), name.clone(), config.pod_cidr, Arc::clone(&network), Arc::clone(&network_changed));
+    let peers =
+        node::follow(nodes.clone(), name.clone(), config.pod_cidr, Arc::clone(&network), Arc::clone(&network_changed));
     group.spawn("peers", OnExit::ShutDown, peers);
     let speaker = Agent {
         client: client.clone(),

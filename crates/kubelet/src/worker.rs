@@ -185,6 +185,7 @@ impl Worker {
 
     fn forget(self) {
         self.deps.objects.forget(&self.uid);
+        build::remove_control_groups(&self.deps.settings, &self.uid);
         tracing::info!(pod = pod::full_name(&self.pod), "pod is gone");
     }
 

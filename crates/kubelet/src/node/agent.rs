@@ -24,6 +24,8 @@ use crate::{
 
 /// The lease is renewed, and the status looked at, this often.
 const PERIOD: Duration = Duration::from_secs(10);
+/// A runtime that takes longer to say how it is does not work.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Images are listed this often.
 const IMAGES_EVERY: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -48,6 +50,8 @@ pub(crate) struct Agent {
 #[derive(Default)]
 struct Seen {
     info: Option<Info>,
+    /// The runtime is there but does not answer.
+    stuck: bool,
     images: Vec<Image>,
     images_at: Option<Instant>,
 }
@@ -105,10 +109,20 @@ impl Agent {
         let up = *self.health.borrow() == Health::Up;
         if !up {
             seen.images_at = None;
+            seen.stuck = false;
             return;
         }
-        if seen.info.is_none() || seen.images_at.is_none() {
-            seen.info = self.runtime.info().await.ok().or_else(|| seen.info.take());
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.runtime.info()).await {
+            Ok(Ok(info)) => {
+                seen.info = Some(info);
+                seen.stuck = false;
+            }
+            // The stream of events ends too, and says why.
+            Ok(Err(_)) => return,
+            Err(_) => {
+                seen.stuck = true;
+                return;
+            }
         }
         if seen.images_at.is_none_or(|at| at.elapsed() >= IMAGES_EVERY)
             && let Ok(images) = self.runtime.images().await
@@ -119,8 +133,11 @@ impl Agent {
     }
 
     /// What keeps the node from running pods.
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self, seen: &Seen) -> Vec<String> {
         let runtime = match &*self.health.borrow() {
+            Health::Up if seen.stuck => {
+                Some(format!("container runtime is down: it gave no answer within {}s", ANSWER_TIMEOUT.as_secs()))
+            }
             Health::Up => None,
             Health::Unknown => Some("container runtime status check may not have completed yet".to_owned()),
             Health::Down(why) => Some(format!("container runtime is down: {why}")),
@@ -169,7 +186,7 @@ impl Agent {
     async fn register_once(&self, seen: &Seen) -> Result<Node, Error> {
         let nodes = self.client.api::<Node>();
         if self.register {
-            let problems = self.problems();
+            let problems = self.problems(seen);
             let wanted = report::object(&self.facts(seen, &problems), &self.labels);
             match nodes.create(&wanted).await {
                 Err(error) if error.is_already_exists() => {}
@@ -189,7 +206,7 @@ impl Agent {
 
     /// Writes the status if it is due.
     async fn report(&self, node: &Node, seen: &Seen) -> Result<Option<Node>, Error> {
-        let problems = self.problems();
+        let problems = self.problems(seen);
         let old = node.status.clone().unwrap_or_default();
         let status = report::status(&self.facts(seen, &problems), Some(&old));
         if !report::due(&old, &status) {

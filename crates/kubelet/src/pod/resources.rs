@@ -117,8 +117,17 @@ fn burstable_score(request_bytes: i64, capacity_bytes: i64) -> i64 {
 
 /// The control group of a pod under the node's: by quality of service, as upstream.
 pub(crate) fn cgroup_parent(root: &str, pod: &Pod, systemd: bool) -> String {
-    let uid = super::reference(pod).uid;
-    let class = match qos(pod) {
+    cgroup_of(root, &super::reference(pod).uid, qos(pod), systemd)
+}
+
+/// Where a pod's control group may be, for a pod whose spec is not known any more.
+pub(crate) fn cgroup_parents(root: &str, uid: &str, systemd: bool) -> Vec<String> {
+    let classes = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];
+    classes.into_iter().map(|class| cgroup_of(root, uid, class, systemd)).collect()
+}
+
+fn cgroup_of(root: &str, uid: &str, class: Qos, systemd: bool) -> String {
+    let class = match class {
         Qos::Guaranteed => "",
         Qos::Burstable => "burstable",
         Qos::BestEffort => "besteffort",

@@ -176,11 +176,6 @@ impl Worker {
 
     fn tear_down(&mut self) {
         let (deps, uid) = (Arc::clone(&self.deps), self.uid.clone());
-        let groups = pod::resources::cgroup_parent(
-            &self.deps.settings.cgroup_root,
-            &self.pod,
-            self.deps.settings.systemd_cgroups,
-        );
         self.spawn(Op::TearDown, async move {
             let mut clean = disconnect(&deps, &uid).await;
             if let Err(error) = deps.volumes.tear_down(&uid).await {
@@ -188,7 +183,6 @@ impl Worker {
                 tokio::time::sleep(BREATH).await;
                 clean = false;
             }
-            build::remove_control_groups(&groups);
             Done::TornDown(clean)
         });
     }

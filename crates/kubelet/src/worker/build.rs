@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
 
-use super::{Deps, probes::termination_file, start::write_file};
+use super::{Deps, Settings, probes::termination_file, start::write_file};
 use crate::{
     pod::{self, env, files, resources},
     runtime::{BindMount, ContainerSpec, Image, Namespaces, Resources, Role, Security},
@@ -205,10 +205,12 @@ fn security(pod: &Pod, spec: &Spec) -> Security {
 }
 
 /// Removes the pod's empty control groups, which Docker leaves behind. One that is in use stays.
-pub(super) fn remove_control_groups(parent: &str) {
-    let relative = parent.trim_start_matches('/');
-    for controller in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        drop(std::fs::remove_dir(controller.path().join(relative)));
+pub(super) fn remove_control_groups(settings: &Settings, uid: &str) {
+    for parent in resources::cgroup_parents(&settings.cgroup_root, uid, settings.systemd_cgroups) {
+        let relative = parent.trim_start_matches('/');
+        for controller in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            drop(std::fs::remove_dir(controller.path().join(relative)));
+        }
+        drop(std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(relative)));
     }
-    drop(std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(relative)));
 }
