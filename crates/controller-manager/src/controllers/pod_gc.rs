@@ -82,6 +82,9 @@ impl Reconciler for Controller {
         }
         let Some(pod) = readers.pods.get(key) else { return Ok(Outcome::Done) };
         let node = readers.nodes.get(&Key::cluster(pods::node(&pod)));
+        if node.is_some() {
+            self.unseen.lock().remove(pods::node(&pod));
+        }
         match judge(&pod, NodeState::of(node.as_deref())) {
             Judgement::Keep => Ok(Outcome::Done),
             Judgement::Delete(why) => self.delete(&pod, why).await.map(|()| Outcome::Done),

@@ -19,6 +19,7 @@ use super::*;
 struct Memory {
     lease: Mutex<Option<Lease>>,
     revision: AtomicU64,
+    reads: AtomicU64,
     /// Calls hang while set.
     down: AtomicBool,
 }
@@ -53,6 +54,7 @@ impl Memory {
 impl Leases for Memory {
     async fn get(&self) -> gantry_client::Result<Option<Lease>> {
         self.up().await;
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Ok(self.lease.lock().clone())
     }
 
@@ -189,4 +191,18 @@ async fn being_fenced_ends_the_reign_and_gives_nothing_back() {
     .await;
     assert!(ended.is_err());
     assert_eq!(leases.holder(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewing_costs_one_call() {
+    let (leases, led) = (Memory::default(), Mutex::new(Vec::new()));
+    let shutdown = Shutdown::new();
+    let stop = async {
+        sleep(Duration::from_secs(61)).await;
+        shutdown.trigger();
+    };
+    let (ended, ()) = tokio::join!(lead(&leases, "a", &shutdown, &led), stop);
+    ended.expect("orderly");
+    assert_eq!(leases.reads.load(Ordering::SeqCst), 1);
+    assert_eq!(leases.revision.load(Ordering::SeqCst), 1 + 30 + 1, "taken, renewed every two seconds, given back");
 }
