@@ -37,3 +37,25 @@ fn share(capacity: i64, used: i64) -> Option<f64> {
     let share = (capacity > 0).then(|| (used as f64 / capacity as f64).min(1.0));
     share
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::{node, pod, snapshot};
+
+    #[test]
+    fn equal_shares_score_highest() {
+        let check = |requests: serde_json::Value, expected: i64| {
+            let (pod, node) = (pod("p", requests, json!({})), node("n", "4", "4Gi", json!({})));
+            assert_eq!(BalancedAllocation.score(&pod, &node, &snapshot(Vec::new())), expected);
+        };
+        check(json!({ "cpu": "1", "memory": "1Gi" }), 100);
+        check(json!({ "cpu": "4", "memory": "4Gi" }), 100);
+        check(json!({ "cpu": "2", "memory": "1Gi" }), 87);
+        check(json!({ "cpu": "1", "memory": "3Gi" }), 75);
+        check(json!({ "cpu": "4", "memory": "0" }), 50);
+        assert!(!BalancedAllocation.scores(&pod("p", json!({}), json!({}))));
+    }
+}
