@@ -38,6 +38,15 @@ impl Common {
     }
 }
 
+/// Reads a flag's `50s`, `1m30s`, `200ms`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|e| format!("{e}; write for example 50s or 1m30s"))?;
+    std::time::Duration::try_from(span).map_err(|_| "a duration must not be negative".to_owned())
+}
+
 /// What a daemon gets from its frame.
 #[derive(Clone)]
 pub struct Context {

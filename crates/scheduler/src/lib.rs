@@ -17,8 +17,10 @@ pub mod selector;
 mod shell;
 pub mod snapshot;
 
+use std::time::Duration;
+
 use gantry_client::Client;
-use gantry_common::daemon::Context;
+use gantry_common::daemon::{Context, duration};
 use gantry_controller::leader;
 
 /// What the scheduler is told once, at its start.
@@ -33,6 +35,15 @@ pub struct Config {
     /// Wait to become leader before scheduling; `false` only where there is a single scheduler.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub leader_elect: bool,
+    /// How long other instances wait for a leader that does not renew.
+    #[arg(long, default_value = "15s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_lease_duration: Duration,
+    /// How long a leader tries to renew before it stops.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_renew_deadline: Duration,
+    /// Time between attempts to become leader or to renew.
+    #[arg(long, default_value = "2s", value_parser = duration, value_name = "DURATION")]
+    pub leader_elect_retry_period: Duration,
 }
 
 /// Schedules until shutdown is asked for.
@@ -46,7 +57,12 @@ pub async fn run(config: Config, client: Client, context: Context) -> Result<(),
         shell::run(&config, client, &context, None).await;
         return Ok(());
     }
-    let election = leader::Config::new("kube-scheduler");
+    let election = leader::Config {
+        lease_duration: config.leader_elect_lease_duration,
+        renew_deadline: config.leader_elect_renew_deadline,
+        retry_period: config.leader_elect_retry_period,
+        ..leader::Config::new("kube-scheduler")
+    };
     let (clock, shutdown) = (context.clock.clone(), context.shutdown.clone());
     leader::run(&client, election, clock, &shutdown, |leadership| async move {
         shell::run(&config, leadership.client.clone(), &context, Some(leadership.lost)).await;

@@ -142,12 +142,13 @@ async fn planted_bugs_are_found_in_a_running_cluster() {
 
     let cluster = Builder::default().nodes(1).start().await.expect("it starts");
     let store = cluster.store();
-    let found = |name: &'static str| {
-        let cluster = &cluster;
-        async move {
-            until(cluster, name, |_| cluster.recorder().violations().iter().any(|v| v.invariant == name).then_some(()))
-                .await;
-        }
+    let found = async |name: &str| {
+        let seen = async {
+            while cluster.recorder().violations().iter().all(|v| v.invariant != name) {
+                cluster.recorder().revisions(1).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, seen).await.unwrap_or_else(|_| panic!("not found: {name}"));
     };
     create(&cluster, &pod("first", "1500m")).await;
     create(&cluster, &pod("second", "1500m")).await;
