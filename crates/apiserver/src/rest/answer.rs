@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use gantry_api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::StreamBody;
 
 use crate::server::{Body, Response};
 
@@ -112,6 +113,47 @@ pub(crate) fn text(code: u16, text: impl Into<String>) -> Response {
 /// A stream.
 pub(crate) fn stream(content_type: &'static str, body: Body) -> Response {
     with_type(200, content_type, body)
+}
+
+/// A body that is made piece by piece as the client takes it; packed likewise, so that no large one blocks others.
+pub(crate) fn chunked(
+    content_type: &'static str,
+    chunks: impl Iterator<Item = Bytes> + Send + 'static,
+    gzip: bool,
+) -> Response {
+    let encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+    let chunks: Box<dyn Iterator<Item = Bytes> + Send> =
+        if gzip { Box::new(Packed { chunks, encoder: Some(encoder) }) } else { Box::new(chunks) };
+    let frames = chunks.map(|bytes| Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)));
+    let mut response = stream(content_type, Body::new(StreamBody::new(futures::stream::iter(frames))));
+    if gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
+}
+
+/// Packs pieces.
+struct Packed<I> {
+    chunks: I,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl<I: Iterator<Item = Bytes>> Iterator for Packed<I> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let encoder = self.encoder.as_mut()?;
+            let Some(chunk) = self.chunks.next() else { break };
+            // Writing to a Vec cannot fail.
+            encoder.write_all(&chunk).ok()?;
+            if !encoder.get_ref().is_empty() {
+                return Some(Bytes::from(std::mem::take(encoder.get_mut())));
+            }
+        }
+        self.encoder.take()?.finish().ok().map(Bytes::from)
+    }
 }
 
 /// Adds `Warning` headers, as many as fit into reasonable headers.

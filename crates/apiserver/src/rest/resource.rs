@@ -6,7 +6,6 @@ use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds};
 use http::{HeaderValue, Method, StatusCode, header};
-use http_body_util::StreamBody;
 use hyper::body::Incoming as HttpBody;
 
 use super::answer;
@@ -23,7 +22,7 @@ use crate::pipeline::selection::Selection;
 use crate::pipeline::{Outcome, Written};
 use crate::request::{FieldValidation, Payload, Target, WriteOptions};
 use crate::route::ResourcePath;
-use crate::server::{Body, Response};
+use crate::server::Response;
 use crate::view::{Include, ListMeta, Shape, View};
 
 /// Lists are sent in pieces of about this size, made as the client takes them.
@@ -152,14 +151,16 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
         }
         Some(Bytes::from(chunk))
     };
-    if request.style.pretty || request.style.gzip || request.style.yaml {
-        let whole: Vec<u8> = std::iter::from_fn(next_chunk).flatten().collect();
+    let mut chunks = std::iter::from_fn(next_chunk).peekable();
+    if request.style.pretty || request.style.yaml {
+        let whole: Vec<u8> = chunks.flatten().collect();
         return answer::json(200, Bytes::from(whole), request.style);
     }
-    let frames = futures::stream::iter(
-        std::iter::from_fn(next_chunk).map(|b| Ok::<_, std::convert::Infallible>(http_body::Frame::data(b))),
-    );
-    answer::stream("application/json", Body::new(StreamBody::new(frames)))
+    let first = chunks.next().unwrap_or_default();
+    if chunks.peek().is_none() {
+        return answer::json(200, first, request.style);
+    }
+    answer::chunked("application/json", std::iter::once(first).chain(chunks), request.style.gzip)
 }
 
 /// The options of a write, from the query.

@@ -83,3 +83,23 @@ async fn tables_and_metadata() {
     assert_eq!(partial["kind"], "PartialObjectMetadataList");
     assert!(partial["items"][0].get("data").is_none());
 }
+
+#[tokio::test]
+async fn large_lists_come_in_pieces_and_packed_on_request() {
+    let cluster = Cluster::start().await;
+    for i in 0..40 {
+        let object = configmap(&format!("c{i:02}"), &"x".repeat(8192));
+        assert_eq!(cluster.rest("POST", MAPS, &[], &object.to_string()).await.code, 201);
+    }
+    let plain = cluster.rest("GET", MAPS, &[], "").await;
+    assert!(plain.bytes.len() > 40 * 8192 && !plain.headers.contains_key("content-length"));
+    let packed = cluster.rest("GET", MAPS, &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.bytes.len() < plain.bytes.len() / 4);
+    let mut text = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(packed.bytes.as_ref());
+    std::io::Read::read_to_string(&mut decoder, &mut text).expect("gzip");
+    let unpacked: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(unpacked["items"], plain.json()["items"]);
+    assert_eq!(names(&unpacked).len(), 40);
+}

@@ -79,6 +79,7 @@ pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) headers: http::HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -122,7 +123,12 @@ async fn request(
 ) -> Answer {
     let (parts, body) = send(server, identity, method, path, headers, body).await.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
-    Answer { code: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    Answer {
+        code: parts.status.as_u16(),
+        headers: parts.headers,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes,
+    }
 }
 
 pub(crate) fn configmap(name: &str, value: &str) -> Value {
