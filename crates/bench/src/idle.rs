@@ -12,12 +12,16 @@ pub(crate) struct Args {
     /// Time to look at, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Only processes whose command line holds this, e.g. the cluster's state folder; all by default.
+    #[arg(long = "match", default_value = "")]
+    contains: String,
 }
 
 pub(crate) async fn run(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let ours = |name: &str| name.starts_with("gantry") && name != "gantry-bench";
     let found =
         process::find(|name| ours(name) || ["etcd", "dockerd", "containerd", "docker-registry"].contains(&name));
+    let found: Vec<_> = found.into_iter().filter(|process| process.command.contains(&args.contains)).collect();
     anyhow::ensure!(
         found.iter().any(|process| ours(&process.name)),
         "no daemon runs: start a cluster by `gantryctl up`"

@@ -28,6 +28,8 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
 pub(crate) struct Found {
     pub(crate) pid: u32,
     pub(crate) name: String,
+    /// Its arguments, separated by blanks.
+    pub(crate) command: String,
 }
 
 /// Processes whose executable's name satisfies `wanted`.
@@ -38,7 +40,8 @@ pub(crate) fn find(wanted: impl Fn(&str) -> bool) -> Vec<Found> {
         .filter_map(|pid| {
             let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
             let name = path.file_name()?.to_str()?.trim_end_matches(" (deleted)").to_owned();
-            wanted(&name).then_some(Found { pid, name })
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?.replace('\0', " ");
+            wanted(&name).then_some(Found { pid, name, command })
         })
         .collect();
     found.sort_by(|one, other| (&one.name, one.pid).cmp(&(&other.name, other.pid)));
