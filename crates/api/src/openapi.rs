@@ -14,6 +14,7 @@ use crate::kinds::{self, KindInfo, type_name};
 use crate::{Object, Value, canon};
 
 mod paths;
+mod protobuf;
 mod schema;
 
 use schema::Style;
@@ -26,7 +27,7 @@ const VERSION: &str = "v1.36.2";
 pub struct Document {
     /// The path below `/openapi/v3/`: `api/v1`, `apis/apps/v1`; empty for version 2.
     pub path: String,
-    /// JSON.
+    /// JSON, or protobuf for [`v2_protobuf`].
     pub bytes: Vec<u8>,
     /// Changes when the content does.
     pub hash: String,
@@ -34,7 +35,10 @@ pub struct Document {
 
 impl Document {
     fn new(path: String, value: &Value) -> Self {
-        let bytes = canon::encode(value);
+        Self::of_bytes(path, canon::encode(value))
+    }
+
+    fn of_bytes(path: String, bytes: Vec<u8>) -> Self {
         let mut hash = String::new();
         for byte in Sha256::digest(&bytes) {
             let _ = write!(hash, "{byte:02X}");
@@ -70,19 +74,27 @@ pub fn index() -> Value {
 #[must_use]
 pub fn v2() -> &'static Document {
     static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        let mut all_paths = Object::new();
-        for kind in kinds::all() {
-            paths::add(&mut all_paths, kind, Style::V2);
-        }
-        let roots = kinds::all().iter().flat_map(root_types);
-        let document = json!({
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": VERSION},
-            "paths": all_paths,
-            "definitions": schema::closure(roots, &gvks(kinds::all().iter()), Style::V2),
-        });
-        Document::new(String::new(), &document)
+    DOCUMENT.get_or_init(|| Document::new(String::new(), &v2_value()))
+}
+
+/// The same as a protobuf message, `openapi.v2.Document`.
+#[must_use]
+pub fn v2_protobuf() -> &'static Document {
+    static DOCUMENT: OnceLock<Document> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Document::of_bytes(String::new(), protobuf::document(&v2_value())))
+}
+
+fn v2_value() -> Value {
+    let mut all_paths = Object::new();
+    for kind in kinds::all() {
+        paths::add(&mut all_paths, kind, Style::V2);
+    }
+    let roots = kinds::all().iter().flat_map(root_types);
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": VERSION},
+        "paths": all_paths,
+        "definitions": schema::closure(roots, &gvks(kinds::all().iter()), Style::V2),
     })
 }
 

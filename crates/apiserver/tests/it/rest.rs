@@ -35,7 +35,12 @@ async fn openapi_is_linked_by_hash() {
     assert!(document.json()["components"]["schemas"].is_object());
     assert_eq!(cluster.rest("GET", "/openapi/v2", &[], "").await.json()["swagger"], "2.0");
     let only = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(cluster.rest("GET", "/openapi/v2", &[("accept", only)], "").await.code, 406);
+    let packed = cluster.rest("GET", "/openapi/v2", &[("accept", only)], "").await;
+    let content_type = packed.headers["content-type"].to_str().expect("text");
+    assert_eq!((packed.code, content_type), (200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+    assert!(packed.text.starts_with("\n\u{3}2.0"), "the first field is the version");
+    let third = cluster.rest("GET", "/openapi/v3/api/v1", &[("accept", only)], "").await;
+    assert_eq!(third.code, 406);
 }
 
 #[tokio::test]
