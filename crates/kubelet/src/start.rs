@@ -152,7 +152,11 @@ fn node_address(config: &Config) -> anyhow::Result<Ipv4Addr> {
 fn prepare_root(config: &Config) -> anyhow::Result<()> {
     let root = &config.root_dir;
     let probe = root.join(".writable");
-    std::fs::create_dir_all(root.join("pods"))
+    let pods = root.join("pods");
+    // Volumes are writable for all users of their containers; nobody else on the machine gets as far as them.
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o750);
+    std::fs::create_dir_all(&pods)
+        .and_then(|()| std::fs::set_permissions(&pods, closed))
         .and_then(|()| std::fs::write(&probe, ""))
         .and_then(|()| std::fs::remove_file(&probe))
         .with_context(|| {
