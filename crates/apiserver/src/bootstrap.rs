@@ -114,5 +114,6 @@ pub(crate) async fn run(app: Arc<App>) {
         tokio::time::sleep(RETRY).await;
     }
     info!("bootstrap objects are in place");
+    app.authorizer.set_known();
     app.started.send_replace(true);
 }

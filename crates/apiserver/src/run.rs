@@ -254,6 +254,9 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
 async fn control(app: Arc<App>) {
     app.cache.ready().await;
     rbac::live::rebuild(&app);
+    if rbac::live::is_bootstrapped(&app) {
+        app.authorizer.set_known();
+    }
     let roles = rbac::live::run(app.clone());
     let bootstrap = async {
         bootstrap::run(app.clone()).await;

@@ -75,6 +75,21 @@ impl Builder {
     /// # Panics
     /// When the folder cannot be written.
     pub async fn start(self, folder: &Path) -> Result<TestServer, run::Error> {
+        let server = self.start_now(folder).await?;
+        if let Some(running) = &server.running {
+            running.ready().await;
+        }
+        Ok(server)
+    }
+
+    /// As [`Builder::start`], without waiting until the server can serve.
+    ///
+    /// # Errors
+    /// What [`run::start`] says.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub async fn start_now(self, folder: &Path) -> Result<TestServer, run::Error> {
         gantry_common::tls::install_provider();
         let pki = self.pki.unwrap_or_default();
         let mut config = configuration(&pki, folder);
@@ -84,7 +99,6 @@ impl Builder {
         let sockets = listener::bind(&config.bind_addresses, config.secure_port).await.map_err(run::Error::Listen)?;
         let deps = Deps { store: store.clone(), sockets, clock: self.clock };
         let running = run::start(config, deps, shutdown.clone())?;
-        running.ready().await;
         Ok(TestServer { running: Some(running), shutdown, pki, folder: folder.to_owned(), store })
     }
 }

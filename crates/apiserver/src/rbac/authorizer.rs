@@ -1,10 +1,12 @@
 //! The decision: system:masters, then the node authoriser, then roles.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
+use tokio::sync::watch;
 
 use super::index::Index;
 use super::node::{self, Graph};
@@ -20,6 +22,8 @@ pub(crate) struct Authorizer {
     modes: Vec<AuthorizationMode>,
     index: ArcSwap<Index>,
     graph: Arc<dyn Graph + Send + Sync>,
+    /// Whether the index has been filled: before that everybody would be refused.
+    known: watch::Sender<bool>,
 }
 
 /// Yes, or no and why.
@@ -27,7 +31,21 @@ pub(crate) type Decision = Result<(), String>;
 
 impl Authorizer {
     pub(crate) fn new(modes: Vec<AuthorizationMode>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
-        Self { modes, index: ArcSwap::from_pointee(Index::default()), graph }
+        Self { modes, index: ArcSwap::from_pointee(Index::default()), graph, known: watch::Sender::new(false) }
+    }
+
+    /// Says that roles and bindings have been read.
+    pub(crate) fn set_known(&self) {
+        self.known.send_replace(true);
+    }
+
+    /// Waits until roles and bindings have been read, at most for `wait`; says whether they are.
+    pub(crate) async fn known(&self, wait: Duration) -> bool {
+        if *self.known.borrow() {
+            return true;
+        }
+        let mut known = self.known.subscribe();
+        tokio::time::timeout(wait, known.wait_for(|k| *k)).await.is_ok_and(|r| r.is_ok())
     }
 
     /// Takes a new picture of roles and bindings.

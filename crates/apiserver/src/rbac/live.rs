@@ -34,6 +34,11 @@ fn all(app: &App, resource: &str) -> Vec<Value> {
     snapshot.list(None, None).filter_map(|o| serde_json::from_slice(o.json()).ok()).collect()
 }
 
+/// Whether an API server has made the bootstrap roles before.
+pub(crate) fn is_bootstrapped(app: &App) -> bool {
+    !app.view(kind("clusterroles")).is_empty()
+}
+
 /// Compiles the index anew.
 pub(crate) fn rebuild(app: &App) {
     app.authorizer.replace(Index::new(&Objects {

@@ -174,3 +174,21 @@ async fn static_tokens_name_users() {
     assert_eq!(cluster.bare("GET", "/api/v1/pods", &[("authorization", "Bearer s3cret")], "").await.code, 200);
     assert_eq!(cluster.bare("GET", "/api/v1/pods", &[("authorization", "Bearer s3cre")], "").await.code, 401);
 }
+
+#[tokio::test]
+async fn a_server_that_starts_refuses_nobody_by_mistake() {
+    let store = gantry_store::MemoryStore::new();
+    let first = Cluster::with(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
+    let binding = json!({
+        "metadata": {"name": "all-view"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(first.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
+    // The second server takes its time to read what is stored.
+    store.faults().delay(std::time::Duration::from_millis(200));
+    let second = Cluster::now(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
+    let maps = second.client("alice", &[]).namespaced::<k8s_openapi::api::core::v1::ConfigMap>("default");
+    assert!(maps.list(&gantry_client::ListParams::default()).await.is_ok());
+    store.faults().delay(std::time::Duration::ZERO);
+}

@@ -28,6 +28,13 @@ impl Cluster {
         Self { server, _folder: folder }
     }
 
+    /// A server that may not serve yet.
+    pub(crate) async fn now(builder: Builder) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = builder.start_now(folder.path()).await.expect("the server starts");
+        Self { server, _folder: folder }
+    }
+
     pub(crate) fn client_config(&self, user: &str, groups: &[&str]) -> Config {
         let identity = self.server.identity(user, groups);
         Config {
