@@ -46,8 +46,16 @@ fn check(
             Err("can only access node lease with the same name as the requesting node".to_owned())
         }
         ("", "Pod") if operation == Operation::Create => Err(format!("node {node:?} may not create pods")),
+        ("", "Pod") if operation == Operation::Update && labels(Some(object)) != labels(old) => {
+            // Labels choose what a pod is trusted with: which Service sends it traffic, who owns it.
+            Err(format!("node {node:?} cannot update labels through pod status"))
+        }
         _ => Ok(()),
     }
+}
+
+fn labels(object: Option<&Value>) -> Option<&gantry_api::Object> {
+    object.and_then(|o| value::map_at(o, "metadata.labels")).filter(|labels| !labels.is_empty())
 }
 
 fn own_node(node: &str, object: &Value, old: Option<&Value>) -> Result<(), String> {
@@ -59,14 +67,10 @@ fn own_node(node: &str, object: &Value, old: Option<&Value>) -> Result<(), Strin
     if !value::list_at(object, "metadata.ownerReferences").is_empty() {
         return Err(format!("node {node:?} is not allowed to set its owners"));
     }
-    let labels = value::map_at(object, "metadata.labels");
-    for (key, item) in labels.into_iter().flatten().filter(|(k, _)| k.contains(RESTRICTED)) {
-        let before = old.and_then(|o| value::map_at(o, "metadata.labels")?.get(key));
-        if before != Some(item) {
-            return Err(format!("is not allowed to modify labels: {key}"));
-        }
-    }
-    Ok(())
+    let (new, old) = (labels(Some(object)), labels(old));
+    let mut keys = new.into_iter().chain(old).flat_map(|labels| labels.keys()).filter(|k| k.contains(RESTRICTED));
+    let changed = keys.find(|key| new.and_then(|l| l.get(*key)) != old.and_then(|l| l.get(*key)));
+    changed.map_or(Ok(()), |key| Err(format!("is not allowed to modify labels: {key}")))
 }
 
 #[cfg(test)]
@@ -91,8 +95,18 @@ mod tests {
             None,
             false,
         );
+        let mut tagged = node.clone();
+        tagged["metadata"]["labels"] = json!({"node-restriction.kubernetes.io/x": "y", "a": "b"});
+        ok(("", "Node"), node, Some(tagged.clone()), false);
+        let mut kept = tagged.clone();
+        kept["metadata"]["labels"]["a"] = "c".into();
+        ok(("", "Node"), kept, Some(tagged), true);
         ok(("coordination.k8s.io", "Lease"), json!({"metadata": {"name": "n2"}}), None, false);
         ok(("", "Pod"), json!({"metadata": {"name": "p"}}), None, false);
+        let pod = |label: &str| json!({"metadata": {"name": "p", "labels": {"app": label}}});
+        ok(("", "Pod"), pod("a"), Some(pod("a")), true);
+        ok(("", "Pod"), pod("b"), Some(pod("a")), false);
+        ok(("", "Pod"), json!({"metadata": {"name": "p"}}), Some(pod("a")), false);
         ok(("", "Event"), json!({"metadata": {"name": "e"}}), None, true);
     }
 }
