@@ -93,6 +93,12 @@ fn deployments_and_replica_sets() {
             "status": {"replicas": 2, "readyReplicas": 1}}),
         &json!(["r", 3, 2, 1, "4m5s", "a,b", "i:1,j", "<none>"]),
     );
+    check(
+        "apps",
+        "ReplicaSet",
+        &json!({"metadata": meta("r"), "spec": {"replicas": 0, "template": template, "selector": selector}}),
+        &json!(["r", 0, 0, 0, "4m5s", "a,b", "i:1,j", "app=x,!old,zone in (a,b)"]),
+    );
 }
 
 #[test]
@@ -205,6 +211,12 @@ fn configuration() {
         &json!({"metadata": meta("s"), "type": "Opaque", "data": {"a": "AA=="}}),
         &json!(["s", "Opaque", 1, "4m5s"]),
     );
+    check(
+        "",
+        "Secret",
+        &json!({"metadata": {"name": "s"}, "type": "kubernetes.io/tls"}),
+        &json!(["s", "kubernetes.io/tls", 0, "<unknown>"]),
+    );
     check("", "ServiceAccount", &json!({"metadata": meta("a"), "secrets": [{"name": "x"}]}), &json!(["a", "4m5s"]));
 }
 
@@ -216,6 +228,7 @@ fn roles_and_bindings() {
         &json!({"metadata": meta("r")}),
         &json!(["r", "2026-01-02T03:00:00Z"]),
     );
+    check("rbac.authorization.k8s.io", "Role", &json!({"metadata": meta("s")}), &json!(["s", "2026-01-02T03:00:00Z"]));
     let binding = json!({"metadata": meta("b"), "roleRef": {"kind": "Role", "name": "r"}, "subjects": [
         {"kind": "User", "name": "u"}, {"kind": "User", "name": "v"}, {"kind": "Group", "name": "g"},
         {"kind": "ServiceAccount", "name": "s", "namespace": "n"}]});

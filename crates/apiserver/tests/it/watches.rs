@@ -111,6 +111,24 @@ async fn initial_events_end_with_a_bookmark() {
 }
 
 #[tokio::test]
+async fn bookmarks_tell_an_idle_watch_how_far_it_is() {
+    let cluster = Cluster::start().await;
+    let from = version(&cluster).await;
+    let query = format!("resourceVersion={from}&labelSelector=a%3Db&allowWatchBookmarks=true&timeoutSeconds=3");
+    let mut watch = Lines::open(&cluster, &query, "").await;
+    let other = cluster.rest("POST", MAPS, &[], &configmap("other", "1").to_string()).await.json();
+    let number = |object: &Value| -> u64 {
+        object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version")
+    };
+    // Every minute, and once more two seconds before the end.
+    let mark = watch.next().await.expect("a bookmark");
+    assert_eq!((mark["type"].as_str(), mark["object"]["kind"].as_str()), (Some("BOOKMARK"), Some("ConfigMap")));
+    assert!(number(&mark["object"]) >= number(&other), "{mark}");
+    assert!(mark["object"]["metadata"].get("annotations").is_none(), "{mark}");
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
 async fn a_timeout_ends_in_good_order() {
     let cluster = Cluster::start().await;
     let from = version(&cluster).await;
