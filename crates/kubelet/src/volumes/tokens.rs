@@ -107,7 +107,52 @@ fn renew_at(now: Timestamp, expires: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use gantry_client::{Config, ResourceId, WriteParams};
+    use gantry_common::clock;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_token_is_the_accounts_and_bound_to_the_pod() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = gantry_apiserver::testing::TestServer::start(folder.path()).await.unwrap();
+        let client = |identity: Option<(&str, &str)>, token: Option<String>| {
+            let identity = identity.map(|(user, group)| server.identity(user, &[group]));
+            let identity = identity.map(|i| gantry_common::tls::Identity {
+                cert_pem: i.cert_pem.into_bytes(),
+                key_pem: i.key_pem.into_bytes(),
+            });
+            let (servers, ca_pem) = (vec![server.url()], server.ca_pem().into_bytes());
+            let user_agent = "test".to_owned();
+            Client::new(&Config { servers, ca_pem, tls_server_name: None, identity, token, user_agent }).unwrap()
+        };
+        let admin = client(Some(("admin", "system:masters")), None);
+        let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
+        admin.namespaced::<ServiceAccount>("default").create(&account).await.unwrap();
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "default"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}}))
+        .unwrap();
+        let pod = admin.namespaced::<Pod>("default").create(&pod).await.unwrap();
+        let clock = clock::Manual::new(Timestamp::now());
+        let tokens = Tokens::new(client(Some(("system:node:n1", "system:nodes")), None), clock.clone());
+        let source = ServiceAccountTokenProjection { path: "token".to_owned(), ..Default::default() };
+        // What the node may reach follows the pod's creation by a watch.
+        let first = loop {
+            match tokens.get(&pod, &source).await {
+                Ok(token) => break token,
+                Err(error) => assert!(error.contains("forbidden"), "{error}"),
+            }
+        };
+        let reviews = ResourceId::new("authentication.k8s.io", "v1", "selfsubjectreviews");
+        let me = client(None, Some(first.token.clone())).dynamic(reviews, "");
+        let me = me.create("", "", &json!({}), &WriteParams::default()).await.unwrap().object;
+        let user = &me["status"]["userInfo"];
+        assert_eq!(user["username"], "system:serviceaccount:default:default");
+        assert_eq!(user["extra"]["authentication.kubernetes.io/pod-name"], json!(["p"]));
+        assert_eq!(tokens.get(&pod, &source).await.unwrap().token, first.token, "it is kept");
+        clock.set(first.renew_at);
+        assert_ne!(tokens.get(&pod, &source).await.unwrap().token, first.token, "it is renewed");
+    }
 
     #[test]
     fn tokens_are_renewed_in_time() {
