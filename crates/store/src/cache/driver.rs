@@ -101,19 +101,7 @@ async fn list(cache: &Cache) -> Result<()> {
         let back = present.saturating_sub(core.config.startup_revisions).max(1);
         back.max(core.store.compacted_revision().await?)
     };
-    let mut changes: BTreeMap<&str, Vec<Prepared>> = cache.views().map(|view| (view.prefix(), Vec::new())).collect();
-    let mut range = Range::prefix(core.config.prefix.clone()).limit(PAGE_KEYS).at(revision);
-    loop {
-        let page = core.store.range(range.clone()).await?;
-        for kv in &page.kvs {
-            if let Some(view) = cache.view_of(&kv.key) {
-                changes.entry(view.prefix()).or_default().push(prepare_put(view, kv));
-            }
-        }
-        let Some(last) = page.kvs.last().filter(|_| page.more) else { break };
-        range.after = Some(last.key.clone());
-        tokio::task::yield_now().await;
-    }
+    let mut changes = read_all(cache, revision).await?;
     for view in cache.views() {
         let different = view.replace(changes.remove(view.prefix()).unwrap_or_default(), revision);
         if core.is_ready() && different > 0 {
@@ -126,6 +114,28 @@ async fn list(cache: &Cache) -> Result<()> {
     }
     core.set_revision(revision);
     Ok(())
+}
+
+/// Everything of the views as of `revision`, decoded. The store reads the next page while one is decoded.
+async fn read_all(cache: &Cache, revision: u64) -> Result<BTreeMap<&str, Vec<Prepared>>> {
+    let mut changes: BTreeMap<&str, Vec<Prepared>> = BTreeMap::new();
+    let mut range = Range::prefix(cache.core.config.prefix.clone()).limit(PAGE_KEYS).at(revision);
+    let mut waiting: Vec<KeyValue> = Vec::new();
+    loop {
+        let decode = async {
+            for kv in waiting.drain(..) {
+                let Some(view) = cache.view_of(&kv.key) else { continue };
+                changes.entry(view.prefix()).or_default().push(prepare_put(view, &kv));
+            }
+        };
+        let (page, ()) = futures::join!(cache.core.store.range(range.clone()), decode);
+        let page = page?;
+        range.after = page.kvs.last().map(|kv| kv.key.clone());
+        waiting = page.kvs;
+        if waiting.is_empty() {
+            return Ok(changes);
+        }
+    }
 }
 
 async fn watch(cache: &Cache) -> Stopped {

@@ -154,6 +154,18 @@ async fn what_cannot_be_served_is_kept_aside() {
     assert!(aside(&world).is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_of_several_pages_is_read_whole() {
+    for objects in [0, 1_499, 1_500, 1_501, 3_200] {
+        let store = MemoryStore::new();
+        for number in 0..objects {
+            put(&store, &format!("a/{number:05}"), "n1").await;
+        }
+        let world = World::start(store, Config { startup_revisions: 0, ..Config::default() }).await;
+        assert_eq!((world.pods().len(), world.pods().by_index(BY_NODE, "n1").0.len()), (objects, objects));
+    }
+}
+
 #[test]
 #[should_panic(expected = "views must not overlap")]
 fn overlapping_views_are_refused() {
