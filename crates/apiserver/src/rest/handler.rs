@@ -7,7 +7,7 @@ use bytes::Bytes;
 use gantry_api::status::Status;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming as HttpBody;
+use hyper::body::{Body, Incoming as HttpBody};
 use tokio::time::Instant;
 
 use super::answer::{self, Style};
@@ -24,6 +24,9 @@ use crate::server::connection::Origin;
 
 /// Bytes of a request body (upstream's limit).
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How much of a larger body is still taken, so that its sender gets to read the answer.
+const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -49,15 +52,35 @@ impl Incoming {
 ///
 /// # Errors
 /// 413 past the limit, 400 when the client breaks off.
-pub(crate) async fn read_body(body: HttpBody) -> Result<Bytes, Status> {
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-    let body = body.map_err(|_| {
+pub(crate) async fn read_body(mut body: HttpBody) -> Result<Bytes, Status> {
+    tokio::time::timeout(BODY_TIMEOUT, bounded(&mut body)).await.map_err(|_| {
         Status::failure(408, "Timeout", format!("the request body did not arrive within {BODY_TIMEOUT:?}"))
-    })?;
-    match body {
+    })?
+}
+
+async fn bounded<B>(body: &mut B) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(&mut *body, BODY_BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_BYTES_MAX)),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            Err(Status::too_large(BODY_BYTES_MAX))
+        }
         Err(error) => Err(Status::bad_request(format!("reading the request body failed: {error}"))),
+    }
+}
+
+/// Reads on for a while: a client that is cut off while it sends does not see why.
+async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > DISCARDED_BYTES_MAX {
+            return;
+        }
     }
 }
 
@@ -151,4 +174,33 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
 
 fn is_probe(path: &str) -> bool {
     ["/healthz/", "/livez/", "/readyz/"].iter().any(|p| path.starts_with(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_taken_before_it_is_refused() {
+        const PIECE: usize = 1024 * 1024;
+        let check = async |pieces: usize, taken: usize, code: u16| {
+            let sent = AtomicUsize::new(0);
+            let frames = futures::stream::iter(0..pieces).map(|_| {
+                sent.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b' '; PIECE])))
+            });
+            let answer = bounded(&mut StreamBody::new(frames)).await.map_or_else(|status| status.code, |_| 200);
+            assert_eq!((sent.load(Ordering::Relaxed), answer), (taken, code), "{pieces} pieces");
+        };
+        check(3, 3, 200).await;
+        check(5, 5, 413).await;
+        check(100, 3 + 1 + 17, 413).await;
+    }
 }
