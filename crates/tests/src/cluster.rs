@@ -79,7 +79,7 @@ fn unfit() -> Option<String> {
 }
 
 /// `cargo xtask test` prints what is written to the file named in `GANTRY_SKIPS`.
-fn note_skip(why: &str) {
+pub fn note_skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     eprintln!("{test} skipped: {why}");
     if let Some(path) = std::env::var_os("GANTRY_SKIPS") {

@@ -103,7 +103,9 @@ pub fn install(config: &Config, specs: &[Spec]) -> anyhow::Result<()> {
     units.extend(specs.iter().map(|s| unit_of(config, &s.name)));
     let mut args = vec!["enable", "--quiet"];
     args.extend(units.iter().map(String::as_str));
-    run("systemctl", &args).map(drop)
+    run("systemctl", &args)?;
+    // The network is there already; started, the unit stands for it.
+    run("systemctl", &["start", &units[0]]).map(drop)
 }
 
 /// The credentials of a node's units: a unit cannot tell the cluster's folder from the node's name.

@@ -8,10 +8,10 @@ use crate::cluster::{config::Config, layout::DEFAULT_DATA_DIR};
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Which {
     /// The cluster's name
-    #[arg(long, default_value = "default", env = "GANTRY_CLUSTER")]
+    #[arg(long, global = true, default_value = "default", env = "GANTRY_CLUSTER")]
     pub(super) name: String,
     /// The folder that state folders are in
-    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "GANTRY_DATA_DIR")]
+    #[arg(long, global = true, default_value = DEFAULT_DATA_DIR, env = "GANTRY_DATA_DIR")]
     pub(super) data_dir: PathBuf,
 }
 

@@ -6,4 +6,5 @@ mod healing;
 mod node_loss;
 mod notes;
 mod security;
+mod systemd;
 mod zz_down;
