@@ -20,6 +20,8 @@ mod pod;
 mod probe;
 pub mod runtime;
 mod session;
+#[cfg(test)]
+mod skips;
 mod start;
 mod volumes;
 mod worker;

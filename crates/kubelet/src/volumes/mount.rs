@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_tmpfs_is_mounted_once_and_removed() {
         if !nix::unistd::geteuid().is_root() {
-            println!("skipped: mounting a tmpfs needs root");
+            crate::skips::note("mounting a tmpfs needs root");
             return;
         }
         let root = tempfile::tempdir().unwrap();

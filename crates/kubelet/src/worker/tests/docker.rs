@@ -390,9 +390,8 @@ fn pods_on_a_real_docker() {
     };
     let missing = ["dockerd", "nft", "nsenter", "ip"].into_iter().find(|program| !there(program));
     if !nix::unistd::geteuid().is_root() || missing.is_some() || !Path::new("/bin/busybox").exists() {
-        println!(
-            "skipped: needs root, dockerd, nft, ip, nsenter and /bin/busybox (busybox-static); missing: {missing:?}"
-        );
+        let needed = "needs root, dockerd, nft, ip, nsenter and /bin/busybox (busybox-static)";
+        crate::skips::note(&format!("{needed}; missing: {missing:?}"));
         return;
     }
     // A thread of its own: only it (and the threads that it starts) lives in the node's namespace.
