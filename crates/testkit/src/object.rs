@@ -111,13 +111,46 @@ pub fn milli(quantity: &Value) -> i64 {
     quantity.as_str().and_then(|text| text.parse::<Quantity>().ok()).map_or(0, |q| q.milli())
 }
 
-/// `maxSurge` or `maxUnavailable` as a number of pods.
+/// The most pods that a deployment may have while it rolls, and the least that must be ready.
 #[must_use]
-pub fn share(bound: Option<&Value>, replicas: i64, round_up: bool) -> i64 {
+pub fn bounds(deployment: &Value) -> (i64, i64) {
+    let replicas = number(deployment, "spec.replicas");
+    let bound = |name: &str, round_up| {
+        share(value::get(deployment, &format!("spec.strategy.rollingUpdate.{name}")), replicas, round_up)
+    };
+    let (surge, mut unavailable) = (bound("maxSurge", true), bound("maxUnavailable", false));
+    if surge == 0 && unavailable == 0 {
+        // Percentages of few pods may both come to nothing; one pod must be able to move.
+        unavailable = 1;
+    }
+    (replicas + surge, (replicas - unavailable).max(0))
+}
+
+/// A number of pods, or a percentage of them.
+fn share(bound: Option<&Value>, replicas: i64, round_up: bool) -> i64 {
     let Some(bound) = bound else { return 0 };
     if let Some(count) = bound.as_i64() {
         return count;
     }
     let percent: i64 = bound.as_str().and_then(|t| t.strip_suffix('%')?.parse().ok()).unwrap_or(0);
     (replicas * percent + if round_up { 99 } else { 0 }) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bounds_are_numbers_or_percentages() {
+        let check = |surge: Value, unavailable: Value, expected| {
+            let strategy = json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+            assert_eq!(bounds(&json!({"spec": {"replicas": 10, "strategy": strategy}})), expected);
+        };
+        check(json!(1), json!(2), (11, 8));
+        check(json!("25%"), json!("25%"), (13, 8));
+        check(json!("0%"), json!("1%"), (10, 9));
+        check(json!(0), json!(20), (10, 0));
+    }
 }

@@ -62,6 +62,7 @@ impl Driver {
             }
             Action::SilenceNode { node } => self.cluster.nodes()[*node].set(|m| m.silent = true),
             Action::DropWatches => self.cluster.store().faults().drop_watches(),
+            Action::SilenceWatches => self.cluster.store().faults().silence_watches(true),
             Action::FailWrites { calls } => self.cluster.store().faults().fail_next(*calls),
             Action::LoseReplies { writes } => {
                 self.set_ambiguous();

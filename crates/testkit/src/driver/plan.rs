@@ -92,6 +92,7 @@ pub enum Action {
     DelayStore {
         millis: u64,
     },
+    SilenceWatches,
     /// All faults end; the cluster comes to rest and is looked at.
     Heal,
 }
@@ -114,13 +115,13 @@ pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Action> {
     actions
 }
 
-/// The first `calm` of a hundred are things that users do; the rest are faults, of which only some may pile up.
+/// Two of three are things that users do; the rest are faults, of which only some may pile up.
 fn next(rng: &mut StdRng, model: &mut Model, nodes: usize) -> Action {
     if model.faults >= 5 {
         model.faults = 0;
         return Action::Heal;
     }
-    if model.apps.len() < 2 || (model.apps.len() < 5 && rng.random_ratio(1, 6)) {
+    if model.apps.len() < 2 || (model.apps.len() < 4 && rng.random_ratio(1, 6)) {
         return create(rng, model);
     }
     if rng.random_ratio(2, 3) {
@@ -186,6 +187,7 @@ fn fault(rng: &mut StdRng, nodes: usize) -> Action {
         67..77 => Action::DropWatches,
         77..87 => Action::FailWrites { calls: rng.random_range(1..10) },
         87..93 => Action::LoseReplies { writes: rng.random_range(1..4) },
+        93..96 => Action::SilenceWatches,
         _ => Action::DelayStore { millis: rng.random_range(1..30) },
     }
 }
@@ -205,6 +207,6 @@ mod tests {
     fn every_action_occurs() {
         let name = |action: &Action| format!("{action:?}").split([' ', '(']).next().unwrap_or_default().to_owned();
         let seen: std::collections::BTreeSet<_> = plan(1, 3000, 3).iter().map(name).collect();
-        assert_eq!(seen.len(), 22, "{seen:?}");
+        assert_eq!(seen.len(), 23, "{seen:?}");
     }
 }

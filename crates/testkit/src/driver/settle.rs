@@ -37,6 +37,7 @@ impl Driver {
         faults.fail_next(0);
         faults.lose_replies(0);
         faults.delay(Duration::ZERO);
+        faults.silence_watches(false);
         for node in self.cluster.nodes() {
             node.set(|mood| *mood = Mood { crashes: mood.crashes, ..Mood::default() });
         }

@@ -87,16 +87,7 @@ impl Counts {
     }
 
     fn faults(&self, deployment: &Value) -> Vec<String> {
-        let replicas = number(deployment, "spec.replicas");
-        let bound = |name: &str, up| {
-            object::share(value::get(deployment, &format!("spec.strategy.rollingUpdate.{name}")), replicas, up)
-        };
-        let (surge, mut unavailable) = (bound("maxSurge", true), bound("maxUnavailable", false));
-        if surge == 0 && unavailable == 0 {
-            // Percentages of few pods may both come to nothing; one pod must be able to move.
-            unavailable = 1;
-        }
-        let (most, least) = (replicas + surge, (replicas - unavailable).max(0));
+        let (most, least) = object::bounds(deployment);
         let title = object::title(deployment);
         let mut found = Vec::new();
         if self.active > most {

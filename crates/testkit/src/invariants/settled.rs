@@ -24,20 +24,28 @@ fn deployment(world: &World, deployment: &Object) -> Option<String> {
     if number(deployment, "status.observedGeneration") != number(deployment, "metadata.generation") {
         return Some(format!("{title}: its newest generation was not observed"));
     }
-    let replicas = number(deployment, "spec.replicas");
-    let paused = value::bool_at(deployment, "spec.paused");
-    // A paused one scales but does not roll.
-    let fields = ["status.replicas", "status.readyReplicas", "status.availableReplicas", "status.updatedReplicas"];
-    for field in &fields[..if paused { 3 } else { 4 }] {
-        if number(deployment, field) != replicas {
-            return Some(format!("{title}: {field} is {}, not {replicas}", number(deployment, field)));
+    let mut replicas = number(deployment, "spec.replicas");
+    let sets: Vec<_> = world.controlled("ReplicaSet", object::uid(deployment)).collect();
+    let mut fields = vec!["status.replicas", "status.readyReplicas", "status.availableReplicas"];
+    if value::bool_at(deployment, "spec.paused") {
+        // One that was paused in the middle of a rollout stays there: within its bounds, but not at its number.
+        let wanted = sets.iter().map(|s| number(s, "spec.replicas")).sum();
+        let (most, least) = object::bounds(deployment);
+        if wanted < least || wanted > most {
+            return Some(format!("{title}: {wanted} replicas are wanted, its bounds are {least} to {most}"));
+        }
+        replicas = wanted;
+    } else {
+        fields.push("status.updatedReplicas");
+        let template = value::get(deployment, "spec.template.spec.containers");
+        let others = sets.iter().filter(|s| value::get(s, "spec.template.spec.containers") != template);
+        let stale: i64 = others.map(|s| number(s, "spec.replicas")).sum();
+        if stale > 0 {
+            return Some(format!("{title}: {stale} replicas of other templates are wanted"));
         }
     }
-    let template = value::get(deployment, "spec.template.spec.containers");
-    let sets = world.controlled("ReplicaSet", object::uid(deployment));
-    let others = sets.filter(|s| value::get(s, "spec.template.spec.containers") != template);
-    let stale: i64 = others.map(|s| number(s, "spec.replicas")).sum();
-    (stale > 0 && !paused).then(|| format!("{title}: {stale} replicas of other templates are wanted"))
+    let wrong = fields.into_iter().find(|field| number(deployment, field) != replicas)?;
+    Some(format!("{title}: {wrong} is {}, not {replicas}", number(deployment, wrong)))
 }
 
 fn replica_set(world: &World, set: &Object) -> Option<String> {

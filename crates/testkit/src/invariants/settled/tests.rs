@@ -55,6 +55,25 @@ fn a_deployment_that_is_not_as_declared_is_found() {
 }
 
 #[test]
+fn a_paused_deployment_may_stand_between_two_templates() {
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let paused = with(with(deployment(), "spec.strategy", strategy), "spec.paused", true);
+    let at = |replicas: i64| {
+        let fields = ["replicas", "readyReplicas", "availableReplicas"];
+        fields.iter().fold(paused.clone(), |d, field| with(d, &format!("status.{field}"), replicas))
+    };
+    let sets = [set("s", "a:1", 1), set("t", "a:2", 1)];
+    let (p, q) = (pod(&sets[0]), with(with(pod(&sets[1]), "metadata.name", "q"), "metadata.uid", "q"));
+    let check = |deployment: Value, count| {
+        expect(vec![deployment, sets[0].clone(), sets[1].clone(), p.clone(), q.clone()], count);
+    };
+    check(at(2), 0);
+    check(at(1), 1);
+    check(with(at(2), "spec.strategy.rollingUpdate.maxSurge", 0), 1);
+    check(with(at(2), "spec.paused", false), 1);
+}
+
+#[test]
 fn orphans_and_what_does_not_go_are_found() {
     let set = set("s", "a:1", 0);
     expect(vec![set.clone()], 1);
