@@ -132,7 +132,8 @@ async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result
         }
         None => app.store.lease_grant(LEASE).await.map_err(store_failed)?,
     };
-    if *lease != Some(id) {
+    // A predecessor under the same address takes the key away when it stops late.
+    if *lease != Some(id) || !masters(app).await?.contains(&address) {
         let object = json!({
             "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": address.to_string(), "creationTimestamp": null},
             "subsets": [{"addresses": [{"ip": address.to_string()}], "ports": [{"port": port(app), "protocol": "TCP"}]}],
