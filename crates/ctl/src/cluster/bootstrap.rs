@@ -53,7 +53,7 @@ fn is_final(error: &gantry_client::Error) -> bool {
 
 async fn upsert(client: &Client, object: &Value) -> Result<(), gantry_client::Error> {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
+    let (group, version) = text("/apiVersion").split_once('/').unwrap_or_else(|| ("", text("/apiVersion")));
     let resource = gantry_api::kinds::by_kind(group, version, text("/kind"))
         .map(|kind| ResourceId::new(group, version, kind.resource))
         .expect("bootstrap manifests hold known kinds only (checked by a test)");
@@ -81,11 +81,11 @@ pub async fn wait_for_nodes(client: &Client, names: &[String], limit: Duration, 
             match client.api::<Node>().get_opt(name).await {
                 Ok(node) => {
                     if let Some(why) = unready(node.as_ref()) {
-                        missing.get_or_insert(format!("{name}: {why}"));
+                        missing.get_or_insert_with(|| format!("{name}: {why}"));
                     }
                 }
                 Err(error) => {
-                    missing.get_or_insert(format!("{name}: {}", gantry_common::error_chain(&error)));
+                    missing.get_or_insert_with(|| format!("{name}: {}", gantry_common::error_chain(&error)));
                 }
             }
         }

@@ -88,7 +88,7 @@ pub fn state_folder(config: &Config) -> anyhow::Result<()> {
         layout.root().to_owned(),
         layout.run().to_owned(),
         layout.pki(),
-        layout.kubeconfig("x").parent().unwrap_or(layout.root()).to_owned(),
+        layout.kubeconfig("x").parent().unwrap_or_else(|| layout.root()).to_owned(),
         layout.etcd(),
         layout.registry(),
         layout.logs(),

@@ -168,7 +168,7 @@ struct Forwarding {
 impl Forwarding {
     fn of(config: &Config) -> Self {
         let own = config.layout().run().to_owned();
-        let clusters = own.parent().unwrap_or(Path::new("/run/gantry")).to_owned();
+        let clusters = own.parent().unwrap_or_else(|| Path::new("/run/gantry")).to_owned();
         Self { switch: PathBuf::from("/proc/sys/net/ipv4/ip_forward"), clusters, own }
     }
 

@@ -14,7 +14,8 @@ pub(super) fn limit_all(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "log") {
-            result = result.and(limit(&path, LIMIT_BYTES));
+            let limited = limit(&path, LIMIT_BYTES);
+            result = result.and(limited);
         }
     }
     result
