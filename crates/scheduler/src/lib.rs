@@ -46,6 +46,25 @@ pub struct Config {
     pub leader_elect_retry_period: Duration,
 }
 
+impl Config {
+    /// What the flags contradict.
+    ///
+    /// # Errors
+    /// A message that names the flag.
+    pub fn check(&self) -> Result<(), String> {
+        if self.leader_elect_lease_duration < Duration::from_secs(1) {
+            return Err("--leader-elect-lease-duration must be at least 1s: leases count in seconds".to_owned());
+        }
+        if self.leader_elect_renew_deadline >= self.leader_elect_lease_duration {
+            return Err("--leader-elect-renew-deadline must be shorter than --leader-elect-lease-duration".to_owned());
+        }
+        if self.leader_elect_retry_period >= self.leader_elect_renew_deadline {
+            return Err("--leader-elect-retry-period must be shorter than --leader-elect-renew-deadline".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Schedules until shutdown is asked for.
 ///
 /// # Errors
@@ -68,4 +87,34 @@ pub async fn run(config: Config, client: Client, context: Context) -> Result<(),
         shell::run(&config, leadership.client.clone(), &context, Some(leadership.lost)).await;
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::Config;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn contradicting_flags_are_named() {
+        let check = |flag: &str| {
+            let config = Command::try_parse_from(["scheduler", flag]).map(|c| c.config);
+            config.unwrap_or_else(|e| panic!("{e}")).check()
+        };
+        check("--seed=1").expect("the defaults agree");
+        for flag in [
+            "--leader-elect-lease-duration=900ms",
+            "--leader-elect-renew-deadline=15s",
+            "--leader-elect-retry-period=10s",
+        ] {
+            let name = flag.split('=').next().unwrap_or_default();
+            assert!(check(flag).expect_err(flag).contains(name), "{flag}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ struct Flags {
 fn main() -> ExitCode {
     let flags = Flags::parse();
     daemon::main("gantry-scheduler", &flags.common, |context| async {
+        flags.config.check().map_err(anyhow::Error::msg)?;
         let path = flags.common.required_kubeconfig()?;
         let client = Client::from_kubeconfig(path, &version::user_agent("kube-scheduler"))
             .with_context(|| format!("cannot connect with the kubeconfig {}", path.display()))?;

@@ -37,7 +37,7 @@ async fn run(seed: u64) -> anyhow::Result<()> {
     let actions =
         std::env::var("GANTRY_SIM_ACTIONS").map_or(ACTIONS, |n| n.parse().expect("GANTRY_SIM_ACTIONS is a number"));
     for (number, action) in plan(seed, actions, NODES).iter().enumerate() {
-        println!("  {number}: {action:?}");
+        eprintln!("  {number}: {action:?}");
         driver.act(action).await?;
         driver.pace((seed * 31 + number as u64 * 17) % 40).await;
     }
@@ -47,7 +47,7 @@ async fn run(seed: u64) -> anyhow::Result<()> {
 #[test]
 fn random_actions_and_faults_break_no_invariant() {
     for seed in seeds() {
-        println!("seed {seed} (again: GANTRY_SIM_SEEDS={seed})");
+        eprintln!("seed {seed} (again: GANTRY_SIM_SEEDS={seed})");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let result = runtime.expect("a runtime").block_on(run(seed));
         if let Err(error) = result {
