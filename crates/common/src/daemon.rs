@@ -58,7 +58,6 @@ pub struct Context {
 
 impl Context {
     /// Tells the service manager that the daemon does its work now (a no-op where there is none).
-    #[expect(clippy::unused_self, reason = "only a daemon that has a context may say that it is ready")]
     pub fn ready(&self) {
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
             tracing::warn!(%error, "could not tell the service manager that the daemon is ready");

@@ -275,7 +275,7 @@ impl File {
 }
 
 fn read_beside(config: &Path, file: &Path) -> Result<Vec<u8>, Error> {
-    let full = config.parent().unwrap_or(Path::new("")).join(file);
+    let full = config.parent().unwrap_or_else(|| Path::new("")).join(file);
     fs::read(&full).map_err(|source| Error::Read { path: full, source })
 }
 
