@@ -1,7 +1,7 @@
 //! The generated messages, clients and servers of Gantry's gRPC API (`proto/gantry/v1/gantry.proto`).
 
 /// Package `gantry.v1`.
-#[expect(missing_docs, clippy::all, reason = "generated; the documentation is in the .proto file")]
+#[allow(missing_docs, clippy::all, reason = "generated; the documentation is in the .proto file")]
 pub mod v1 {
     tonic::include_proto!("gantry.v1");
 }

@@ -21,9 +21,15 @@ pub struct Change<K> {
     pub new: Option<Arc<K>>,
 }
 
+/// What the subscriber knows, and what is.
+struct Span<K> {
+    old: Option<Arc<K>>,
+    new: Option<Arc<K>>,
+}
+
 struct Pending<K> {
     order: VecDeque<Key>,
-    changes: HashMap<Key, (Option<Arc<K>>, Option<Arc<K>>)>,
+    changes: HashMap<Key, Span<K>>,
 }
 
 pub(super) struct Queue<K> {
@@ -43,9 +49,9 @@ impl<K> Queue<K> {
         let mut pending = self.pending.lock();
         match pending.changes.get_mut(key) {
             // Not yet taken: the first old and the last new tell all.
-            Some(change) => change.1 = new,
+            Some(span) => span.new = new,
             None => {
-                pending.changes.insert(key.clone(), (old, new));
+                pending.changes.insert(key.clone(), Span { old, new });
                 pending.order.push_back(key.clone());
             }
         }
@@ -56,7 +62,7 @@ impl<K> Queue<K> {
     fn pop(&self) -> Option<Change<K>> {
         let mut pending = self.pending.lock();
         while let Some(key) = pending.order.pop_front() {
-            if let Some((old, new)) = pending.changes.remove(&key) {
+            if let Some(Span { old, new }) = pending.changes.remove(&key) {
                 // Came and went unseen.
                 if old.is_some() || new.is_some() {
                     return Some(Change { key, old, new });
