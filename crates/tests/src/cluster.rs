@@ -283,6 +283,13 @@ impl Cluster {
         for deployment in ["redis", "web"] {
             self.ok(&format!("kubectl rollout status deployment/{deployment} --timeout=120s"));
         }
+        // A pod that an earlier test scaled away may take its grace period; its containers are not the demo's any more.
+        eventually("nothing of the demo is on its way out", SOON, || {
+            let pods = self.get("pods --selector=app")?;
+            let items = pods["items"].as_array().ok_or("no items")?;
+            let going = items.iter().filter(|p| !p["metadata"]["deletionTimestamp"].is_null()).count();
+            if going == 0 { Ok(()) } else { Err(format!("{going} pods are on their way out")) }
+        });
         for node in [1, 2] {
             eventually(&format!("the demo on node {node}"), SOON, || self.page(node).map(drop));
         }
