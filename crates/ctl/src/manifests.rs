@@ -123,6 +123,36 @@ fn take(source: &str, document: Value, out: &mut Vec<Manifest>) -> Result<()> {
         }
         return Ok(());
     }
+    // YAML reads a bare `n`, `yes` or `1` as something else than text.
+    if let Some(name) = gantry_api::value::get(&document, "metadata.name").filter(|n| !n.is_string() && !n.is_null()) {
+        bail!("error validating {source}: metadata.name of the {kind} is {name}, not text: put it in quotes");
+    }
     out.push(Manifest { object: document, source: source.to_owned() });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<usize, &str>) {
+        let mut out = Vec::new();
+        let result = parse("web.yaml", text, &mut out).map(|()| out.len()).map_err(|e| format!("{e:#}"));
+        match expected {
+            Ok(count) => assert_eq!(result, Ok(count)),
+            Err(part) => {
+                let error = result.expect_err("it is refused");
+                assert!(error.contains(part), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_and_lists_are_taken_apart_and_oddities_are_named() {
+        check("apiVersion: v1\nkind: Pod\n---\n---\napiVersion: v1\nkind: Pod\n", Ok(2));
+        check("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n", Ok(1));
+        check("kind: Pod\n", Err("apiVersion not set"));
+        check("apiVersion: v1\n", Err("kind not set"));
+        check("apiVersion: v1\nkind: Pod\nmetadata: {name: n}\n", Err("put it in quotes"));
+    }
 }
