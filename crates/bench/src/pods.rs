@@ -54,7 +54,8 @@ pub(crate) async fn run(args: &Args, runs: usize, report: &mut Report) -> anyhow
         }
     }
     let path = format!("/api/v1/namespaces/{NAMESPACE}");
-    connection.call(Method::DELETE, &path, Bytes::new()).await.map(drop)
+    // The first connection has idled longer than the server keeps one.
+    target.connect().await?.call(Method::DELETE, &path, Bytes::new()).await.map(drop)
 }
 
 /// Makes the namespace and waits for its service account.
@@ -87,6 +88,7 @@ async fn batch(target: &Target, args: &Args, prefix: &str, count: usize) -> anyh
     create(connections, &path, args, prefix, count).await?;
     watch.until(count, |event, pod| event != "DELETED" && pod["status"]["phase"] == "Running").await?;
     let seconds = started.elapsed().as_secs_f64();
+    let mut connection = target.connect().await?;
     for number in 0..count {
         let pod = format!("{path}/{prefix}-{number}?gracePeriodSeconds=1");
         connection.call(Method::DELETE, &pod, Bytes::new()).await?;
