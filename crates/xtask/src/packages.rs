@@ -1,10 +1,12 @@
 //! Debian packages that building, running and testing need.
 
+use std::path::Path;
+
 use anyhow::{Context, bail};
 
 use crate::sh;
 
-/// A program and the package that has it.
+/// A program (a name that is looked up in PATH, or the full path of some other file) and the package that has it.
 struct Need {
     program: &'static str,
     package: &'static str,
@@ -15,9 +17,17 @@ const fn need(program: &'static str, package: &'static str, why: &'static str) -
     Need { program, package, why }
 }
 
+impl Need {
+    fn is_there(&self) -> bool {
+        if self.program.starts_with('/') { Path::new(self.program).exists() } else { sh::has(self.program) }
+    }
+}
+
 const RUN: &[Need] = &[
     need("cc", "gcc", "links Rust programs"),
     need("protoc", "protobuf-compiler", "compiles the gRPC contract"),
+    // Only recommended by the compiler's package, but etcd's contract imports it.
+    need("/usr/include/google/protobuf/descriptor.proto", "libprotobuf-dev", "what gRPC contracts import"),
     need("etcd", "etcd-server", "the cluster store"),
     need("dockerd", "docker.io", "runs containers"),
     need("docker-registry", "docker-registry", "serves the demo's images"),
@@ -29,6 +39,7 @@ const RUN: &[Need] = &[
     need("dpkg-deb", "dpkg", "unpacks packages into images"),
     need("gzip", "gzip", "packs images"),
     need("kubectl", "kubernetes-client", "the command line of Kubernetes, where there is none yet"),
+    need("/etc/ssl/certs/ca-certificates.crt", "ca-certificates", "the authorities of the world's TLS servers"),
 ];
 
 const TEST: &[Need] = &[
@@ -49,12 +60,7 @@ pub(crate) fn install_for_testing() -> anyhow::Result<()> {
 }
 
 fn install(needs: Vec<&Need>) -> anyhow::Result<()> {
-    let mut missing: Vec<&Need> = needs.into_iter().filter(|n| !sh::has(n.program)).collect();
-    // TLS to registries of the world needs their authorities.
-    let certificates = need("", "ca-certificates", "the authorities of the world's TLS servers");
-    if !std::path::Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
-        missing.push(&certificates);
-    }
+    let missing: Vec<&Need> = needs.into_iter().filter(|n| !n.is_there()).collect();
     if missing.is_empty() {
         println!("  ok  nothing is missing on this machine");
         return Ok(());
@@ -84,8 +90,8 @@ fn install(needs: Vec<&Need>) -> anyhow::Result<()> {
     let already_running = services_before();
     sh::run_quietly("apt-get install", &mut with(&args))?;
     stop_new_services(&already_running);
-    for n in missing.iter().filter(|n| !n.program.is_empty()) {
-        if !sh::has(n.program) {
+    for n in &missing {
+        if !n.is_there() {
             bail!("the package {} was installed, but {} is not there", n.package, n.program);
         }
     }
@@ -103,7 +109,7 @@ fn services_before() -> Vec<&'static str> {
 
 /// A service that only runs because its package was installed just now is stopped again: nobody asked for it.
 fn stop_new_services(before: &[&str]) {
-    if !std::path::Path::new("/run/systemd/system").exists() {
+    if !Path::new("/run/systemd/system").exists() {
         return;
     }
     for service in DISTRIBUTION_SERVICES.iter().filter(|s| !before.contains(s)) {
