@@ -1,6 +1,5 @@
 //! Makes an API error more helpful where the client knows more than the server says.
 
-use gantry_api::table::{FieldType, TypeTable};
 use gantry_api::value::{Value, str_at};
 
 /// Adds `did you mean "replicas"?` to a strict decoding error that names an unknown field of `object`.
@@ -12,7 +11,7 @@ pub(crate) fn with_suggestions(message: &str, object: &Value) -> String {
     let mut seen = Vec::new();
     for part in message.split("unknown field \"").skip(1) {
         let Some((path, _)) = part.split_once('"') else { continue };
-        if let Some(better) = suggestion(&type_name, path)
+        if let Some(better) = gantry_api::decode::suggest(&type_name, path)
             && !seen.contains(&path)
         {
             out.push_str(&format!("\n  {path}: did you mean {better:?}?"));
@@ -20,25 +19,6 @@ pub(crate) fn with_suggestions(message: &str, object: &Value) -> String {
         }
     }
     out
-}
-
-/// The field name nearest to the last part of `path`, which starts at a type.
-fn suggestion(type_name: &str, path: &str) -> Option<&'static str> {
-    let table = TypeTable::builtin();
-    let mut at = table.ty(type_name)?;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        let name = part.split('[').next().unwrap_or(part);
-        if parts.peek().is_none() {
-            return crate::resources::nearest(name, at.fields.keys().copied());
-        }
-        let mut ty = &at.fields.get(name)?.ty;
-        while let FieldType::List(inner) | FieldType::Map(inner) = ty {
-            ty = inner;
-        }
-        at = table.fields_of(ty)?;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The resources that a cluster serves, and what users call them.
 
 use anyhow::{Result, anyhow, bail};
+use gantry_api::decode::nearest;
 use gantry_api::value::{Value, bool_at, list_at, str_at};
 use gantry_client::ResourceId;
 
@@ -140,31 +141,6 @@ fn resource(group: &str, version: &str, r: &Value) -> Resource {
         categories: strings(r, "categories"),
         namespaced: str_at(r, "scope") == Some("Namespaced") || bool_at(r, "namespaced"),
     }
-}
-
-/// The candidate with the fewest edits from `word`, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|c| (distance(word, c), c))
-        .filter(|(d, c)| *d <= 1 + c.len() / 4)
-        .min_by_key(|(d, c)| (*d, c.len()))
-        .map(|(_, c)| c)
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
