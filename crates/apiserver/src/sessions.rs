@@ -13,7 +13,7 @@ use gantry_api::status::Status;
 use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ControlCommand, LogRequest, OpenSession};
+use gantry_proto::v1::{ControlCommand, OpenSession, SessionFrame};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,8 +26,35 @@ const FRAMES: usize = 8;
 /// Sessions that wait for their node at once.
 const PENDING_MAX: usize = 1024;
 
-/// What a session brings.
-pub(crate) type Received = Result<Bytes, Status>;
+/// What a session brings. [`Received::Done`] is the last one, always: made here when the node's stream breaks off.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Log text, standard output, bytes of a connection.
+    Data(Bytes),
+    /// Standard error.
+    Stderr(Bytes),
+    /// The peer of the connection sends no more.
+    End,
+    /// The session is over.
+    Done(Status),
+}
+
+/// The API server's end of a session that the node has accepted. Dropping it ends the session, and with it everything that
+/// the session started on the node.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What the node sends.
+    pub(crate) from_node: mpsc::Receiver<Received>,
+    /// What the node is sent: data, resize and end frames.
+    pub(crate) to_node: mpsc::Sender<SessionFrame>,
+}
+
+/// The other ends of [`Opened`], for the node's stream.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) from_node: mpsc::Sender<Received>,
+    pub(crate) to_node: mpsc::Receiver<SessionFrame>,
+}
 
 struct Control {
     /// Tells a newer stream of the same node from an older one.
@@ -37,7 +64,7 @@ struct Control {
 
 struct Pending {
     node: String,
-    opened: oneshot::Sender<Result<mpsc::Receiver<Received>, Status>>,
+    opened: oneshot::Sender<Result<Opened, Status>>,
 }
 
 /// All control streams and sessions of this server.
@@ -69,11 +96,11 @@ impl Sessions {
         }
     }
 
-    /// Opens a log session on a node.
+    /// Opens a session on a node. The caller has authorised it.
     ///
     /// # Errors
     /// 503 when the node has no stream here or does not answer, and what the node says.
-    pub(crate) async fn open_log(&self, node: &str, request: LogRequest) -> Result<mpsc::Receiver<Received>, Status> {
+    pub(crate) async fn open(&self, node: &str, kind: Kind) -> Result<Opened, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
         let commands = commands.ok_or_else(|| unavailable(node, "its kubelet has no stream to this API server"))?;
@@ -86,7 +113,7 @@ impl Sessions {
             pending.insert(id.clone(), Pending { node: node.to_owned(), opened });
         }
         let waiting = Waiting { sessions: self, id: &id };
-        let open = OpenSession { session: id.clone(), kind: Some(Kind::Log(request)) };
+        let open = OpenSession { session: id.clone(), kind: Some(kind) };
         let command = ControlCommand { command: Some(Command::Open(open)) };
         commands.try_send(command).map_err(|_| unavailable(node, "its control stream is full or gone"))?;
         let answer = tokio::time::timeout(OPEN_TIMEOUT, answer).await;
@@ -98,15 +125,16 @@ impl Sessions {
         }
     }
 
-    /// A node's stream for a session that was opened for it; gives the end to write what arrives to.
+    /// A node's stream for a session that was opened for it.
     ///
     /// # Errors
     /// 403 for a session that was not opened for this node, or that nobody waits for any more.
-    pub(crate) fn accept(&self, id: &str, node: &str) -> Result<mpsc::Sender<Received>, Status> {
+    pub(crate) fn accept(&self, id: &str, node: &str) -> Result<Accepted, Status> {
         let pending = self.take(id, node)?;
-        let (sender, receiver) = mpsc::channel(FRAMES);
-        pending.opened.send(Ok(receiver)).map_err(|_| refused(id))?;
-        Ok(sender)
+        let (from_node, received) = mpsc::channel(FRAMES);
+        let (sent, to_node) = mpsc::channel(FRAMES);
+        pending.opened.send(Ok(Opened { from_node: received, to_node: sent })).map_err(|_| refused(id))?;
+        Ok(Accepted { from_node, to_node })
     }
 
     /// A node says that it cannot open a session.
@@ -142,18 +170,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What a frame of the node means for the reader; `None` ends the session well.
-pub(crate) fn received(frame: Option<Frame>) -> Option<Received> {
-    match frame? {
-        Frame::Hello(_) => Some(Err(Status::bad_request("a session says hello once"))),
-        Frame::Data(bytes) => Some(Ok(bytes)),
-        Frame::Status(bytes) => match serde_json::from_slice::<Status>(&bytes) {
-            Ok(status) if status.status == "Success" => None,
-            Ok(status) => Some(Err(status)),
-            Err(error) => {
-                Some(Err(Status::internal(format!("the node ended the session with an unreadable status: {error}"))))
-            }
-        },
+/// What a frame of the node means for the reader.
+pub(crate) fn received(frame: Option<Frame>) -> Received {
+    match frame {
+        Some(Frame::Data(bytes)) => Received::Data(bytes),
+        Some(Frame::Stderr(bytes)) => Received::Stderr(bytes),
+        Some(Frame::End(_)) => Received::End,
+        Some(Frame::Status(bytes)) => Received::Done(serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|error| {
+            Status::internal(format!("the node ended the session with an unreadable status: {error}"))
+        })),
+        Some(Frame::Hello(_) | Frame::Resize(_) | Frame::Open(_)) | None => {
+            Received::Done(Status::internal("the node sent a frame that a node does not send"))
+        }
     }
 }
 
@@ -161,15 +189,18 @@ pub(crate) fn received(frame: Option<Frame>) -> Option<Received> {
 mod tests {
     use std::sync::Arc;
 
+    use gantry_proto::v1::LogRequest;
+
     use super::*;
 
-    async fn opened(
-        sessions: &Arc<Sessions>,
-    ) -> (tokio::task::JoinHandle<Result<mpsc::Receiver<Received>, Status>>, String) {
+    fn log() -> Kind {
+        Kind::Log(LogRequest::default())
+    }
+
+    async fn opened(sessions: &Arc<Sessions>) -> (tokio::task::JoinHandle<Result<Opened, Status>>, String) {
         let (_, mut commands) = sessions.register("n1");
         let asking = sessions.clone();
-        let open =
-            gantry_common::task::spawn("open", async move { asking.open_log("n1", LogRequest::default()).await });
+        let open = gantry_common::task::spawn("open", async move { asking.open("n1", log()).await });
         let command = commands.recv().await.expect("a command");
         let Some(Command::Open(open_session)) = command.command else { panic!("an open command") };
         (open, open_session.session)
@@ -180,18 +211,19 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let (open, id) = opened(&sessions).await;
         assert_eq!(sessions.accept(&id, "n2").expect_err("another node").code, 403);
-        let sender = sessions.accept(&id, "n1").expect("the node");
+        let mut accepted = sessions.accept(&id, "n1").expect("the node");
         assert!(sessions.accept(&id, "n1").is_err(), "a session is answered once");
-        sender.send(Ok(Bytes::from_static(b"line"))).await.expect("room");
-        let mut reader = open.await.expect("no panic").expect("opened");
-        assert_eq!(reader.recv().await, Some(Ok(Bytes::from_static(b"line"))));
-        drop(reader);
-        assert!(sender.is_closed(), "a reader that left is seen by the node's side");
+        accepted.from_node.send(Received::Data(Bytes::from_static(b"line"))).await.expect("room");
+        let mut session = open.await.expect("no panic").expect("opened");
+        assert!(matches!(session.from_node.recv().await, Some(Received::Data(line)) if line == "line"));
+        drop(session);
+        assert!(accepted.from_node.is_closed(), "a reader that left is seen by the node's side");
+        assert!(accepted.to_node.recv().await.is_none());
     }
 
     #[tokio::test]
     async fn a_node_without_a_stream_is_unavailable() {
-        let status = Sessions::default().open_log("n9", LogRequest::default()).await.expect_err("no stream");
+        let status = Sessions::default().open("n9", log()).await.expect_err("no stream");
         assert_eq!((status.code, status.details.map(|d| d.retry_after_seconds)), (503, Some(1)));
     }
 

@@ -11,6 +11,7 @@ use gantry_proto::v1::nodes_server::Nodes as Service;
 use gantry_proto::v1::session_frame::Frame;
 use gantry_proto::v1::{ControlCommand, ControlReport, SessionFrame};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 use tracing::{debug, info};
 
@@ -87,18 +88,10 @@ impl Service for Nodes {
         let Some(Frame::Hello(id)) = hello else {
             return Err(convert::failed(Status::bad_request("the first frame of a session is its hello")));
         };
-        let sender = self.0.sessions.accept(&id, &node).map_err(convert::failed)?;
-        // The answer stays open while the session runs: its end tells the node that nobody reads any more.
-        let (done, ended) = mpsc::channel::<SessionFrame>(1);
-        drop(task::spawn("node-session", async move {
-            forward(frames, sender).await;
-            drop(done);
-        }));
-        let stream = futures::stream::unfold(ended, |mut ended| async move {
-            let frame = ended.recv().await?;
-            Some((Ok(frame), ended))
-        });
-        Ok(Response::new(Box::pin(stream)))
+        let accepted = self.0.sessions.accept(&id, &node).map_err(convert::failed)?;
+        drop(task::spawn("node-session", forward(frames, accepted.from_node)));
+        // Its end tells the node that nobody is there any more.
+        Ok(Response::new(Box::pin(ReceiverStream::new(accepted.to_node).map(Ok))))
     }
 }
 
@@ -140,15 +133,16 @@ async fn forward(mut frames: Streaming<SessionFrame>, sender: mpsc::Sender<Recei
         };
         let item = match frame {
             Ok(Some(frame)) => received(frame.frame),
-            Ok(None) => None,
-            Err(error) => {
-                Some(Err(Status::unavailable(format!("the session with the node broke off: {}", error.message()))))
-            }
+            Ok(None) => Received::Done(broke_off("the node ended its stream without a status")),
+            Err(error) => Received::Done(broke_off(error.message())),
         };
-        let Some(item) = item else { return };
-        let last = item.is_err();
+        let last = matches!(item, Received::Done(_));
         if sender.send(item).await.is_err() || last {
             return;
         }
     }
+}
+
+fn broke_off(why: &str) -> Status {
+    Status::unavailable(format!("the session with the node broke off: {why}"))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::Stream;
 use gantry_proto::v1::sessions_server::Sessions as Service;
-use gantry_proto::v1::{LogChunk, LogRequest};
-use tonic::{Request, Response};
+use gantry_proto::v1::{LogChunk, LogRequest, SessionFrame};
+use tonic::{Request, Response, Streaming};
 
 use super::convert;
 use crate::app::App;
@@ -18,6 +18,14 @@ pub(crate) struct Logs(pub(crate) Arc<App>);
 #[tonic::async_trait]
 impl Service for Logs {
     type LogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, tonic::Status>> + Send>>;
+    type OpenStream = Pin<Box<dyn Stream<Item = Result<SessionFrame, tonic::Status>> + Send>>;
+
+    async fn open(
+        &self,
+        _request: Request<Streaming<SessionFrame>>,
+    ) -> Result<Response<Self::OpenStream>, tonic::Status> {
+        Err(tonic::Status::unimplemented("sessions"))
+    }
 
     async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, tonic::Status> {
         let caller = convert::caller(&self.0, &request)?;

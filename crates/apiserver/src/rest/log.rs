@@ -6,8 +6,8 @@ use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_proto::v1::LogRequest;
+use gantry_proto::v1::open_session::Kind;
 use http_body_util::StreamBody;
-use tokio::sync::mpsc;
 
 use super::answer;
 use super::handler::Incoming;
@@ -16,7 +16,7 @@ use crate::calls::Call;
 use crate::pipeline::current;
 use crate::request::{Caller, Target};
 use crate::server::{Body, Response};
-use crate::sessions::Received;
+use crate::sessions::{Opened, Received};
 
 /// Answers a log request.
 ///
@@ -62,11 +62,20 @@ impl Open {
 }
 
 impl Open {
-    /// What comes next; a server that stops ends its sessions.
-    pub(crate) async fn next(&self, reader: &mut mpsc::Receiver<Received>) -> Option<Received> {
-        tokio::select! {
-            received = reader.recv() => received,
-            () = self.0.shutdown.requested() => None,
+    /// The next piece of text; a server that stops ends its sessions.
+    pub(crate) async fn next(&self, session: &mut Option<Opened>) -> Option<Result<Bytes, Status>> {
+        let reader = &mut session.as_mut()?.from_node;
+        let received = tokio::select! {
+            received = reader.recv() => received?,
+            () = self.0.shutdown.requested() => return None,
+        };
+        match received {
+            Received::Data(bytes) | Received::Stderr(bytes) => Some(Ok(bytes)),
+            Received::Done(status) if status.status != "Success" => {
+                *session = None;
+                Some(Err(status))
+            }
+            Received::Done(_) | Received::End => None,
         }
     }
 }
@@ -77,7 +86,7 @@ impl Drop for Open {
     }
 }
 
-/// Opens the log of a container.
+/// Opens the log of a container; `None` for a pod that has no node yet, which upstream answers with nothing.
 ///
 /// # Errors
 /// 401 and 403, 400 for a container that is not there, 503 when the node cannot be reached.
@@ -85,7 +94,7 @@ pub(crate) async fn open(
     app: &Arc<App>,
     caller: &Caller,
     mut request: LogRequest,
-) -> Result<mpsc::Receiver<Received>, Status> {
+) -> Result<Option<Opened>, Status> {
     let kind = gantry_api::kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
     let target = Target { subresource: "log", ..Target::new(kind, &request.namespace, &request.pod) };
     Call { app, caller }.authorize("get", &target)?;
@@ -96,11 +105,9 @@ pub(crate) async fn open(
     value::str_at(&pod, "metadata.uid").unwrap_or_default().clone_into(&mut request.pod_uid);
     let node = value::str_at(&pod, "spec.nodeName").unwrap_or_default();
     if node.is_empty() {
-        // Upstream answers with nothing for a pod that has no host yet.
-        let (_, nothing) = mpsc::channel(1);
-        return Ok(nothing);
+        return Ok(None);
     }
-    app.sessions.open_log(node, request).await
+    app.sessions.open(node, Kind::Log(request)).await.map(Some)
 }
 
 fn names(pod: &Value) -> Vec<&str> {
