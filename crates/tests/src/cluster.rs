@@ -180,6 +180,35 @@ impl Cluster {
         command
     }
 
+    /// A client that `cargo xtask test` fetched into `target/tools`.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn tool(&self, path: &str) -> String {
+        let tool = self.data_dir.parent().unwrap_or(&self.bin).join("tools").join(path);
+        assert!(tool.exists(), "{} is not there: run `cargo xtask test` once, which fetches it", tool.display());
+        tool.display().to_string()
+    }
+
+    /// Every kubectl that is driven: the machine's own, and Debian's 1.20.
+    #[must_use]
+    pub fn kubectls(&self) -> [String; 2] {
+        ["kubectl".to_owned(), self.tool("kubectl-1.20/usr/bin/kubectl")]
+    }
+
+    /// A program of the build by its path, any other by its name: for lines that the shell reads.
+    #[must_use]
+    pub fn path_of(&self, program: &str) -> String {
+        let own = self.bin.join(program);
+        if own.exists() { own.display().to_string() } else { program.to_owned() }
+    }
+
+    /// A line for the shell, for pipes and redirections.
+    pub fn shell(&self, line: &str) -> Output {
+        run(&mut self.command("sh", &["-c", line]), "")
+    }
+
     /// A verb of gantryctl about this cluster's services.
     pub fn local(&self, args: &[&str]) -> Output {
         let data_dir = self.data_dir.display().to_string();
@@ -194,7 +223,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::line`], with text on standard input.
-    pub fn line_with(&self, line: &str, input: &str) -> Output {
+    pub fn line_with(&self, line: &str, input: impl AsRef<[u8]> + Sync) -> Output {
         let words: Vec<&str> = line.split_whitespace().collect();
         run(&mut self.command(words[0], &words[1..]), input)
     }

@@ -14,6 +14,8 @@ use std::{
 pub struct Output {
     /// Whether it succeeded.
     pub ok: bool,
+    /// Its exit code; `None` after a signal.
+    pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -46,7 +48,8 @@ impl Output {
 ///
 /// # Panics
 /// When it cannot be started.
-pub fn run(command: &mut Command, input: &str) -> Output {
+pub fn run(command: &mut Command, input: impl AsRef<[u8]> + Sync) -> Output {
+    let input = input.as_ref();
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -54,12 +57,14 @@ pub fn run(command: &mut Command, input: &str) -> Output {
         .spawn()
         .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
     let mut stdin = child.stdin.take().expect("standard input was asked for");
-    // A program that does not read all of it closes the pipe.
-    drop(stdin.write_all(input.as_bytes()));
-    drop(stdin);
-    let output = child.wait_with_output().expect("the program can be waited for");
+    let output = std::thread::scope(|scope| {
+        // A program that does not read all of it closes the pipe; one that answers while it reads must be read meanwhile.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().expect("the program can be waited for")
+    });
     Output {
         ok: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
@@ -139,6 +144,17 @@ pub fn connected_to(port: u16) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The processes of this machine whose command line (words ended by NUL) contains `text`.
+#[must_use]
+pub fn processes(text: &str) -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let has = |e: &fs::DirEntry| {
+        let line = fs::read(e.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    };
+    entries.filter(has).filter_map(|e| e.file_name().to_string_lossy().parse().ok()).collect()
 }
 
 #[cfg(test)]

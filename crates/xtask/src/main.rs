@@ -11,6 +11,7 @@ mod packages;
 mod sh;
 mod suite;
 mod tidy;
+mod tools;
 mod units;
 mod up;
 

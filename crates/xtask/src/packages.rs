@@ -47,6 +47,9 @@ const TEST: &[Need] = &[
     need("systemd-analyze", "systemd", "checks the units"),
     need("curl", "curl", "asks as a stranger would"),
     need("git", "git", "lists the files of the repository"),
+    need("script", "bsdutils", "gives clients a terminal"),
+    need("python3", "python3", "runs the Python client"),
+    need("/usr/share/doc/python3-venv", "python3-venv", "a place for the Python client's packages"),
 ];
 
 /// Installs what running needs and is not there.

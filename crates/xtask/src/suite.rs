@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{packages, sh, tidy, units, up::cargo};
+use crate::{packages, sh, tidy, tools, units, up::cargo};
 
 /// Counts of what ran.
 #[derive(Debug, Default)]
@@ -103,6 +103,7 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     println!("What this machine needs");
     packages::install_for_testing()?;
+    tools::prepare()?;
     quick(&mut tally);
     lints(&mut tally);
     println!("Build");

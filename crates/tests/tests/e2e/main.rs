@@ -6,5 +6,6 @@ mod healing;
 mod node_loss;
 mod notes;
 mod security;
+mod sessions;
 mod systemd;
 mod zz_down;

@@ -1,0 +1,1 @@
+//! Several API servers: any of them serves any session.
