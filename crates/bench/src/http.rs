@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// How to reach an API server.
 #[derive(Clone)]
@@ -51,11 +52,21 @@ impl Target {
         Self::new(server, name, &context.ca_pem, context.identity.as_ref(), context.token.clone())
     }
 
-    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+    /// `host:port`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A TLS connection on which nothing was sent yet.
+    pub(crate) async fn stream(&self) -> anyhow::Result<TlsStream<TcpStream>> {
         let stream =
             TcpStream::connect(&self.authority).await.with_context(|| format!("connecting to {}", self.authority))?;
         stream.set_nodelay(true)?;
-        let stream = self.connector.connect(self.name.clone(), stream).await.context("TLS handshake")?;
+        self.connector.connect(self.name.clone(), stream).await.context("TLS handshake")
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+        let stream = self.stream().await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         gantry_common::task::spawn("connection", async move {
             // Its end shows in the requests.

@@ -16,6 +16,7 @@ mod pki;
 mod pods;
 mod process;
 mod report;
+mod sessions;
 mod store;
 mod up;
 
@@ -53,6 +54,8 @@ enum What {
     Idle(idle::Args),
     /// Pods of a running cluster: create to Running, beside `docker run`.
     Pods(pods::Args),
+    /// exec, port-forward and logs of a running cluster, beside Docker's own exec and a plain TLS copy.
+    Sessions(sessions::Args),
     /// `gantryctl up` until it says Ready. Takes the cluster down first, again and again.
     Up(up::Args),
 }
@@ -79,6 +82,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
         What::Api(args) => api::run(args, cli.runs, &cli.disk, &mut report).await?,
         What::Idle(args) => idle::run(args, &mut report).await?,
         What::Pods(args) => pods::run(args, cli.runs, &mut report).await?,
+        What::Sessions(args) => sessions::run(args, cli.runs, &mut report).await?,
         What::Up(args) => up::run(args, cli.runs, &mut report).await?,
     }
     report.print(cli.json.as_deref())

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use crate::http::{Connection, Target};
 use crate::report::Report;
 
-const NAMESPACE: &str = "gantry-bench";
+/// Where all of the benchmark's pods are.
+pub(crate) const NAMESPACE: &str = "gantry-bench";
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Flags.
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: &Args, runs: usize, report: &mut Report) -> anyhow
 }
 
 /// Makes the namespace and waits for its service account.
-async fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
+pub(crate) async fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     let (status, body) = connection.answer(Method::POST, "/api/v1/namespaces", Bytes::from(object.to_string())).await?;
     anyhow::ensure!(status.is_success() || status.as_u16() == 409, "namespace: {}", String::from_utf8_lossy(&body));

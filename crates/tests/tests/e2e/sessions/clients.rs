@@ -63,7 +63,8 @@ fn e2e_session_kube_rs_exec() {
         assert_eq!((out.as_str(), err.as_str()), ("out\n", "err\n"));
         assert_eq!(exit_code(process).await, 7);
 
-        let params = AttachParams::default().stdin(true).stderr(false).max_stdin_buf_size(1 << 20).max_stdout_buf_size(1 << 20);
+        let params =
+            AttachParams::default().stdin(true).stderr(false).max_stdin_buf_size(1 << 20).max_stdout_buf_size(1 << 20);
         let mut process = pods.exec("shell-2", ["cat"], &params).await.expect("it starts");
         let (mut input, mut output) = (process.stdin().expect("once"), process.stdout().expect("once"));
         let pattern: Vec<u8> = (0..1_048_573_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

@@ -33,7 +33,9 @@ fn e2e_session_cp_carries_a_tree_both_ways() {
         c.shell(&format!("rm -rf '{back}'")).expect_ok("clean").clear();
         c.ok(&format!("{tool} cp {from} {NS}/shell-1:/tmp/tree-{n}"));
         let inside = ["exec", "-n", NS, "shell-1", "--", "sh", "-c"];
-        let script = format!("cd /tmp/tree-{n} && readlink link && cat 'sub/a name with spaces' && test -x one && test -d empty");
+        let script = format!(
+            "cd /tmp/tree-{n} && readlink link && cat 'sub/a name with spaces' && test -x one && test -d empty"
+        );
         let seen = gantry_tests::machine::run(&mut c.command("kubectl", &[&inside[..], &[&script]].concat()), "");
         assert_eq!(seen.expect_ok(&tool), "one\ntwo\n", "{tool}");
         c.ok(&format!("{tool} cp {NS}/shell-1:/tmp/tree-{n} {back}"));

@@ -39,11 +39,7 @@ fn e2e_session_exec_carries_100_mib_there_and_back() {
     let Some(c) = cluster() else { return };
     fixture(&c);
     let file = c.data_dir().join("large");
-    let make = format!(
-        "head -c {} /dev/urandom > {f} && sha256sum < {f}",
-        LARGE_MIB << 20,
-        f = file.display()
-    );
+    let make = format!("head -c {} /dev/urandom > {f} && sha256sum < {f}", LARGE_MIB << 20, f = file.display());
     let expected = c.shell(&make).expect_ok("a large file");
     for tool in c.kubectls().into_iter().chain(["gantryctl".to_owned()]) {
         let line = format!("{} exec -i -n {NS} shell-2 -- cat < {} | sha256sum", c.path_of(&tool), file.display());
@@ -84,7 +80,8 @@ fn e2e_session_attach_reads_and_writes_the_first_process() {
         let out = c.shell(&line).stdout;
         assert!(out.contains(&format!("got word-{n}")), "{tool}: {out}");
     }
-    let restarts = c.ok(&format!("kubectl get pod -n {NS} reader -o jsonpath={{.status.containerStatuses[0].restartCount}}"));
+    let restarts =
+        c.ok(&format!("kubectl get pod -n {NS} reader -o jsonpath={{.status.containerStatuses[0].restartCount}}"));
     assert_eq!(restarts, "0", "detaching leaves the container running");
 }
 
@@ -95,8 +92,10 @@ fn e2e_session_run_attached_gives_the_exit_code() {
     let run = "run -i --rm --restart=Never --image=busybox --quiet --pod-running-timeout=60s";
     let echoed = c.line_with(&format!("kubectl {run} -n {NS} once -- cat"), "through a new pod\n");
     assert_eq!((echoed.stdout.as_str(), echoed.code), ("through a new pod\n", Some(0)), "{}", echoed.stderr);
-    let args = ["run", "-i", "--rm", "--restart=Never", "--image=busybox", "--quiet", "-n", NS, "twice", "--", "sh", "-c"];
-    let failed = gantry_tests::machine::run(&mut c.command("kubectl", &[&args[..], &["read x; exit 3"]].concat()), "\n");
+    let args =
+        ["run", "-i", "--rm", "--restart=Never", "--image=busybox", "--quiet", "-n", NS, "twice", "--", "sh", "-c"];
+    let failed =
+        gantry_tests::machine::run(&mut c.command("kubectl", &[&args[..], &["read x; exit 3"]].concat()), "\n");
     assert_eq!(failed.code, Some(3), "{}{}", failed.stdout, failed.stderr);
 }
 

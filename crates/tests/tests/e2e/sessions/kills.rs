@@ -104,7 +104,8 @@ fn e2e_session_ends_with_its_pod() {
         c.wait_ready(NS, "app=brief", 1, SOON);
         let line = format!("exec -n {NS} brief -- sleep 74001");
         let mut command = c.command(&tool, &line.split(' ').collect::<Vec<_>>());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         eventually("the command runs", SOON, || {
             ensure(processes("sleep\x0074001\0").len() > 1, || "not yet".to_owned())
         });

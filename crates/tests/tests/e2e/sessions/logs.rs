@@ -26,7 +26,10 @@ fn e2e_session_logs_take_every_parameter() {
         assert_eq!(logs("--since=1h").lines().count(), 6, "{tool}");
         assert_eq!(logs("--since-time=2100-01-01T00:00:00Z"), "", "{tool}");
         let previous = c.line(&format!("{tool} logs -n {NS} {name} --previous")).expect_failure("previous");
-        assert!(previous.contains("previous terminated container \"c\" in pod \"counter\" not found"), "{tool}: {previous}");
+        assert!(
+            previous.contains("previous terminated container \"c\" in pod \"counter\" not found"),
+            "{tool}: {previous}"
+        );
     }
     let errors = c.ok(&format!("kubectl get --raw /api/v1/namespaces/{NS}/pods/{name}/log?stream=Stderr"));
     assert_eq!(errors, "problem\n");
@@ -38,7 +41,8 @@ fn e2e_session_logs_of_several_pods_at_once() {
     let Some(c) = cluster() else { return };
     fixture(&c);
     for tool in c.kubectls().into_iter().chain(["gantryctl".to_owned()]) {
-        let line = format!("{tool} logs -n {NS} -l set=fixture,app!=server,app!=reader -f --prefix --max-log-requests=8");
+        let line =
+            format!("{tool} logs -n {NS} -l set=fixture,app!=server,app!=reader -f --prefix --max-log-requests=8");
         let mut child = c.follow(&line);
         let mut lines = BufReader::new(child.stdout.take().expect("its output is read")).lines();
         // Two lines of each of two pods; the client would go on for ever.

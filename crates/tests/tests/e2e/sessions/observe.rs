@@ -23,7 +23,8 @@ fn e2e_session_debug_adds_a_container_that_sees_the_others_processes() {
     });
     let seen = c.ok(&format!("kubectl exec -n {NS} patient -c doctor -- ps"));
     assert!(seen.contains("sleep 36123"), "{seen}");
-    let restarts = c.ok(&format!("kubectl get pod -n {NS} patient -o jsonpath={{.status.containerStatuses[0].restartCount}}"));
+    let restarts =
+        c.ok(&format!("kubectl get pod -n {NS} patient -o jsonpath={{.status.containerStatuses[0].restartCount}}"));
     assert_eq!(restarts, "0");
     let again = c.line(&format!("kubectl debug -n {NS} patient --image=busybox --container=doctor -- true"));
     assert!(!again.ok, "a second container of the same name");
@@ -54,7 +55,8 @@ fn e2e_session_top_shows_nodes_and_pods() {
         assert!(rows[1].starts_with("node-1") && rows[1].contains("Mi"), "{tool}: {nodes}");
         let pods = c.ok(&format!("{tool} top pod -n {NS}"));
         let server = pods.lines().find(|l| l.starts_with("server ")).unwrap_or_else(|| panic!("{tool}: {pods}"));
-        let memory: u64 = server.split_whitespace().nth(2).and_then(|m| m.trim_end_matches("Mi").parse().ok()).expect("MiB");
+        let memory: u64 =
+            server.split_whitespace().nth(2).and_then(|m| m.trim_end_matches("Mi").parse().ok()).expect("MiB");
         assert!((4..200).contains(&memory), "{tool}: a Python server takes {memory} MiB");
         let containers = c.ok(&format!("{tool} top pod -n {NS} server --containers"));
         assert!(containers.lines().any(|l| l.starts_with("server") && l.contains(" c ")), "{tool}: {containers}");
@@ -66,7 +68,8 @@ fn e2e_session_top_sees_work() {
     let Some(c) = cluster() else { return };
     fixture(&c);
     let mut busy = c.command("kubectl", &["exec", "-n", NS, "shell-2", "--", "sh", "-c", "while :; do :; done"]);
-    let mut busy = busy.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut busy =
+        busy.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
     eventually("top shows a pod that works", SOON, || {
         let pods = c.line(&format!("kubectl top pod -n {NS} shell-2 --no-headers")).stdout;
         let milli = pods.split_whitespace().nth(1).and_then(|m| m.trim_end_matches('m').parse::<u64>().ok());
