@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use gantry_common::backoff::Backoff;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -14,6 +14,8 @@ use crate::runtime::{Container, Error, Event, Runtime};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Containers looked at at once; past it events wait.
+const LOOKS_MAX: usize = 16;
 
 /// How the runtime is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,32 @@ pub(crate) enum Health {
 }
 
 type Pods = BTreeMap<String, BTreeMap<String, Container>>;
+
+/// Containers that are being looked at because of an event: many at once, since the runtime answers for a container that is
+/// being started only once it has started; each once, and once more where another event came meanwhile.
+#[derive(Default)]
+struct Looks<'a> {
+    running: FuturesUnordered<BoxFuture<'a, (String, Result<(), Error>)>>,
+    again: BTreeMap<String, bool>,
+}
+
+impl<'a> Looks<'a> {
+    fn add(&mut self, observed: &'a Observed, id: String) {
+        match self.again.get_mut(&id) {
+            Some(again) => *again = true,
+            None => {
+                self.again.insert(id.clone(), false);
+                self.running.push(observed.look(id).boxed());
+            }
+        }
+    }
+
+    fn done(&mut self, observed: &'a Observed, id: String) {
+        if self.again.remove(&id) == Some(true) {
+            self.add(observed, id);
+        }
+    }
+}
 
 /// The picture.
 pub(crate) struct Observed {
@@ -125,11 +153,25 @@ impl Observed {
         if self.health.send_replace(Health::Up) != Health::Up {
             tracing::info!(pods = self.pods.lock().len(), "container runtime is up");
         }
-        while let Some(event) = events.next().await {
-            let Event { id, removed } = event?;
-            if removed { self.drop_container(&id).await } else { self.refresh(&id).await? }
+        let mut looks = Looks::default();
+        loop {
+            tokio::select! {
+                event = events.next(), if looks.running.len() < LOOKS_MAX => {
+                    let Some(event) = event else { return Ok(()) };
+                    let Event { id, removed } = event?;
+                    if removed { self.drop_container(&id).await } else { looks.add(self, id) }
+                }
+                Some((id, looked)) = looks.running.next() => {
+                    looked?;
+                    looks.done(self, id);
+                }
+            }
         }
-        Ok(())
+    }
+
+    async fn look(&self, id: String) -> (String, Result<(), Error>) {
+        let looked = self.refresh(&id).await;
+        (id, looked)
     }
 
     async fn replace(&self, listed: Vec<Container>) {

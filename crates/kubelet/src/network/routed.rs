@@ -39,6 +39,7 @@ impl Routed {
         let path = format!("/proc/{pid}/ns/net");
         let namespace = File::open(&path)
             .map_err(|e| Error::kernel(format!("open the pod's network namespace {path}"))(Box::new(e)))?;
+        refuse_the_nodes(&path, &namespace)?;
         // Left over from an earlier sandbox, or from an attempt that did not come to its end.
         self.kernel.delete_link(&node_end).await?;
         let mtu = self.kernel.mtu_of(self.node).await?.unwrap_or(DEFAULT_MTU);
@@ -47,6 +48,18 @@ impl Routed {
         netlink::inside(namespace, move |inside| async move { inside.attach_pod_end(ip, &hardware).await }).await?;
         self.kernel.attach_node_end(&node_end, ip).await
     }
+}
+
+/// A sandbox that shares the node's network must not be connected: that would change the node's own addresses and routes.
+fn refuse_the_nodes(path: &str, namespace: &File) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let what = || Error::kernel(format!("tell the pod's network namespace {path} from the node's"));
+    let own = std::fs::metadata("/proc/self/ns/net").map_err(|e| what()(Box::new(e)))?;
+    let pods = namespace.metadata().map_err(|e| what()(Box::new(e)))?;
+    if (own.dev(), own.ino()) == (pods.dev(), pods.ino()) {
+        return Err(what()("the sandbox has no network namespace of its own".into()));
+    }
+    Ok(())
 }
 
 /// The names of both ends: from the UID, so that they are found again.
@@ -138,6 +151,13 @@ mod tests {
         let (a, b) = names("0f3c1a9e-1111-2222-3333-444444444444");
         assert!(a.len() <= 15 && b.len() <= 15 && a != b);
         assert_ne!(names("x"), names("y"));
+    }
+
+    #[test]
+    fn the_nodes_own_namespace_is_refused() {
+        let path = "/proc/self/ns/net";
+        let error = refuse_the_nodes(path, &File::open(path).unwrap()).unwrap_err();
+        assert!(gantry_common::error_chain(&error).contains("no network namespace of its own"), "{error:?}");
     }
 
     #[test]
