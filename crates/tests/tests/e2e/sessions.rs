@@ -2,6 +2,7 @@
 
 mod clients;
 mod copy;
+mod counts;
 mod exec;
 mod forward;
 mod kills;

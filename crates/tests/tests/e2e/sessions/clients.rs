@@ -25,7 +25,7 @@ fn e2e_session_python_client() {
     assert_eq!(out.lines().collect::<Vec<_>>(), PARTS);
 }
 
-fn with_kube<F: Future<Output = ()>>(c: &Cluster, test: impl FnOnce(Api<Pod>) -> F) {
+pub(super) fn with_kube<F: Future<Output = ()>>(c: &Cluster, test: impl FnOnce(Api<Pod>) -> F) {
     gantry_common::tls::install_provider();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
