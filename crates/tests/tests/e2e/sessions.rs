@@ -9,7 +9,6 @@ mod kills;
 mod logs;
 mod observe;
 mod proxy;
-mod replicas;
 
 use gantry_tests::cluster::{Cluster, SOON};
 

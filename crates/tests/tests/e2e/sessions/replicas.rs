@@ -1,1 +1,0 @@
-//! Several API servers: any of them serves any session.
