@@ -240,7 +240,7 @@ impl Inbound {
         }
     }
 
-    async fn data(&self, stream: u32, data: Bytes, last: bool, fin: bool) {
+    async fn data(&mut self, stream: u32, data: Bytes, last: bool, fin: bool) {
         let Some(pipe) = self.shared.find(stream) else {
             // What is under way when a stream ends is thrown away; once per frame, where there never was one.
             if last && !self.shared.was_open(stream) {

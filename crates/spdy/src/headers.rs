@@ -72,7 +72,7 @@ impl Headers {
     }
 
     /// The block before compression: each name once, with all its values.
-    pub(crate) fn encode(&self) -> Result<Bytes, Error> {
+    pub fn encode(&self) -> Result<Bytes, Error> {
         let mut grouped: Vec<(&str, String)> = Vec::with_capacity(self.0.len());
         for (name, value) in self.iter() {
             if name.is_empty() {
