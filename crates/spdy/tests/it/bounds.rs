@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     kind, open, pair,
     raw::{Raw, data},
-    read_all, server, text,
+    read_all, server, soon, text,
 };
 
 /// What a stream and the connection may hold, with what is in between.
@@ -20,7 +20,7 @@ const ROOM: usize = 256 * 1024 + 256 * 1024 + 256 * 1024;
 async fn fill(stream: &Stream) -> usize {
     let mut taken = 0;
     let chunk = Bytes::from(vec![7; 8 * 1024]);
-    while within_a_moment(stream.write(chunk.clone())).await.is_some() {
+    while taken < ROOM && within_a_moment(stream.write(chunk.clone())).await.is_some() {
         taken += chunk.len();
     }
     taken
@@ -51,7 +51,7 @@ async fn many_small_pieces_are_bounded_too() {
     raw.send(&[syn]).await;
     let _stream = server.accept().await.unwrap().reply(Headers::new()).await.unwrap();
     let mut taken = 0;
-    while within_a_moment(raw.send(&[data(1, b"x", false)])).await.is_some() {
+    while taken < 12_000 && within_a_moment(raw.send(&[data(1, b"x", false)])).await.is_some() {
         taken += 1;
     }
     assert!(taken < 12_000, "{taken} pieces wait for the reader");
@@ -142,7 +142,7 @@ async fn a_peer_that_asks_and_does_not_listen_has_to_wait() {
     let (near, _server, _run) = server(4096);
     let mut raw = Raw::new(near);
     let mut taken = 0;
-    while within_a_moment(raw.send(&[Frame::Ping(1)])).await.is_some() {
+    while taken < 20_000 && within_a_moment(raw.send(&[Frame::Ping(1)])).await.is_some() {
         taken += 1;
     }
     // The answers that wait, the batch that is being written, and one buffer of questions.
@@ -202,7 +202,7 @@ async fn a_stream_that_nobody_reads_any_more_holds_up_no_other() {
         drop(first);
         second.read().await
     };
-    let ((), heard) = tokio::join!(write, read);
+    let ((), heard) = soon(async { tokio::join!(write, read) }).await;
     assert_eq!(heard, Some(text("heard")));
     raw.io.shutdown().await.unwrap();
 }

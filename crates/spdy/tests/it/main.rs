@@ -28,6 +28,11 @@ fn server(pipe: usize) -> (DuplexStream, Connection, Run) {
     (near, server, task::spawn("server", driver.run()))
 }
 
+/// The future's result. A test that would wait for ever fails instead.
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(std::time::Duration::from_secs(20), future).await.expect("it happens")
+}
+
 fn kind(value: &str) -> Headers {
     [("streamtype", value)].into_iter().collect()
 }

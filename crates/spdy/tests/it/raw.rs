@@ -49,7 +49,7 @@ impl Raw {
                 }
                 return Some(frame);
             }
-            if self.io.read_buf(self.decoder.space()).await.expect("a pipe can be read") == 0 {
+            if super::soon(self.io.read_buf(self.decoder.space())).await.expect("a pipe can be read") == 0 {
                 assert!(self.decoder.is_between_frames(), "the server ended in the middle of a frame");
                 return None;
             }

@@ -1,16 +1,18 @@
 //! What a peer may not do, and what it hears when it does.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use gantry_spdy::{
     Error, Headers, Status,
     frame::{Frame, GOAWAY_OK, GOAWAY_PROTOCOL_ERROR},
 };
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     kind,
     raw::{Raw, data},
-    server,
+    server, soon,
 };
 
 fn reset(stream: u32, status: Status) -> Frame {
@@ -166,7 +168,7 @@ async fn after_the_peers_goaway_open_streams_go_on_and_new_ones_do_not() {
     let (syn, late) = (raw.syn(1, false), raw.syn(3, false));
     raw.send(&[syn, Frame::GoAway { last_good: 0, status: GOAWAY_OK }, late]).await;
     let mut stream = server.accept().await.unwrap().reply(Headers::new()).await.unwrap();
-    assert!(server.accept().await.is_none());
+    assert!(soon(server.accept()).await.is_none());
     assert!(matches!(server.open(kind("data"), false).await, Err(Error::GoingAway)));
     raw.send(&[data(1, b"bye", true)]).await;
     assert_eq!(stream.read().await, Some(Bytes::from_static(b"bye")));
@@ -177,4 +179,21 @@ async fn after_the_peers_goaway_open_streams_go_on_and_new_ones_do_not() {
     assert_eq!(frames.last(), Some(&Frame::GoAway { last_good: 3, status: GOAWAY_OK }));
     drop(raw);
     run.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_goaway_the_server_waits_a_moment_for_the_peer_to_close() {
+    let moment = Duration::from_millis(900);
+    for peer_closes in [true, false] {
+        let (near, server, mut run) = server(1 << 16);
+        let mut raw = Raw::new(near);
+        server.close();
+        assert_eq!(raw.rest().await, [Frame::GoAway { last_good: 0, status: GOAWAY_OK }]);
+        raw.io.write_all(b"what was under way").await.expect("nothing the peer sent makes its reading fail");
+        assert!(timeout(moment, &mut run).await.is_err(), "it closed on what was under way");
+        if peer_closes {
+            drop(raw);
+        }
+        timeout(moment, run).await.expect("it ends").unwrap().unwrap();
+    }
 }
