@@ -104,18 +104,37 @@ async fn the_stream_past_the_limit_is_refused_until_one_ends() {
 
 #[tokio::test]
 async fn a_peer_that_opens_too_many_streams_is_refused() {
-    let (near, mut server, _run) = server(1 << 20);
-    let mut raw = Raw::new(near);
-    for at in 0..2049 {
-        let syn = raw.syn(2 * at + 1, false);
+    // Both when nobody accepts them and when somebody accepts them all.
+    for accepting in [false, true] {
+        let (near, mut server, _run) = server(1 << 20);
+        let mut raw = Raw::new(near);
+        let mut streams = Vec::new();
+        for at in 0..2048 {
+            let syn = raw.syn(2 * at + 1, false);
+            raw.send(&[syn]).await;
+            if accepting {
+                streams.push(soon(server.accept()).await.unwrap().reply(Headers::new()).await.unwrap());
+                assert!(matches!(raw.next().await, Some(Frame::SynReply { .. })));
+            }
+        }
+        let syn = raw.syn(4097, false);
         raw.send(&[syn]).await;
+        assert_eq!(raw.next().await, Some(Frame::RstStream { stream: 4097, status: Status::REFUSED_STREAM }));
+        if !accepting {
+            server.accept().await.unwrap().refuse().await;
+            assert_eq!(raw.next().await, Some(Frame::RstStream { stream: 1, status: Status::REFUSED_STREAM }));
+        }
+        drop(streams.pop());
+        let syn = raw.syn(5001, false);
+        raw.send(&[syn, Frame::Ping(1)]).await;
+        let refused = Frame::RstStream { stream: 5001, status: Status::REFUSED_STREAM };
+        loop {
+            match raw.next().await.unwrap() {
+                Frame::Ping(1) => break,
+                frame => assert_ne!(frame, refused),
+            }
+        }
     }
-    assert_eq!(raw.next().await, Some(Frame::RstStream { stream: 4097, status: Status::REFUSED_STREAM }));
-    server.accept().await.unwrap().refuse().await;
-    assert_eq!(raw.next().await, Some(Frame::RstStream { stream: 1, status: Status::REFUSED_STREAM }));
-    let syn = raw.syn(5001, false);
-    raw.send(&[syn, Frame::Ping(1)]).await;
-    assert_eq!(raw.next().await, Some(Frame::Ping(1)));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_spdy::{
-    Error, Headers, Status,
+    End, Error, Headers, Status,
     frame::{Frame, GOAWAY_OK, GOAWAY_PROTOCOL_ERROR},
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -112,6 +112,21 @@ async fn streams_of_this_side_need_a_reply_first() {
     let again = raw.reply(4);
     raw.send(&[again]).await;
     assert_eq!(raw.next().await, Some(reset(4, Status::STREAM_IN_USE)));
+}
+
+#[tokio::test]
+async fn a_reset_after_the_end_of_data_still_says_so() {
+    let (near, mut server, _run) = server(1 << 16);
+    let mut raw = Raw::new(near);
+    let syn = raw.syn(1, false);
+    raw.send(&[syn, data(1, b"all", true)]).await;
+    let mut stream = server.accept().await.unwrap().reply(Headers::new()).await.unwrap();
+    assert_eq!(stream.read().await, Some(Bytes::from_static(b"all")));
+    assert_eq!((stream.read().await, stream.was_reset()), (None, false));
+    raw.send(&[reset(1, Status::CANCEL)]).await;
+    let (reader, writer) = stream.split();
+    soon(writer.closed()).await;
+    assert_eq!(reader.end(), Some(End::Reset(Status::CANCEL)));
 }
 
 /// Sends bytes and gives back the error of the server and the last frame that it sends.
