@@ -3,14 +3,17 @@
 mod allocation;
 mod bootstrap;
 mod errors;
+mod exec;
 mod fences;
 mod grpc;
 mod identity;
 mod kinds;
 mod lists;
+mod node;
 mod rest;
 mod sessions;
 mod start;
 mod support;
+mod upgrades;
 mod watches;
 mod writes;
