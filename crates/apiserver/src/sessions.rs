@@ -80,6 +80,8 @@ struct Pending {
     opened: oneshot::Sender<Result<Opened, Status>>,
 }
 
+const NO_STREAM: &str = "its kubelet has no stream to this API server";
+
 /// All control streams and sessions of this server.
 #[derive(Default)]
 pub(crate) struct Sessions {
@@ -109,6 +111,17 @@ impl Sessions {
         }
     }
 
+    /// Whether a node has a control stream here.
+    ///
+    /// # Errors
+    /// 503 when it has none.
+    pub(crate) fn check(&self, node: &str) -> Result<(), Status> {
+        match self.controls.lock().contains_key(node) {
+            true => Ok(()),
+            false => Err(unavailable(node, NO_STREAM)),
+        }
+    }
+
     /// Opens a session on a node. The caller has authorised it.
     ///
     /// # Errors
@@ -116,7 +129,7 @@ impl Sessions {
     pub(crate) async fn open(&self, node: &str, kind: Kind) -> Result<Opened, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
-        let commands = commands.ok_or_else(|| unavailable(node, "its kubelet has no stream to this API server"))?;
+        let commands = commands.ok_or_else(|| unavailable(node, NO_STREAM))?;
         let (opened, answer) = oneshot::channel();
         {
             let mut pending = self.pending.lock();

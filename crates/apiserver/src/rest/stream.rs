@@ -4,7 +4,11 @@
 //! SPDY are translations to the same session; nothing behind this folder knows either.
 
 pub(crate) mod channel;
+mod forward;
 mod handshake;
+mod ports;
+mod spdy;
+mod tunnel;
 mod websocket;
 
 use std::sync::Arc;
@@ -72,7 +76,16 @@ pub(crate) async fn start(
     };
     let response = agreed.response();
     if target.subresource == "portforward" {
-        return Err(Status::method_not_allowed());
+        let ports = match (&agreed, ports::ports(request.query.all("ports"))) {
+            (Agreed::WebSocket { .. }, Err(status)) => {
+                grant.refuse(&status);
+                return Err(status);
+            }
+            (_, ports) => ports.unwrap_or_default(),
+        };
+        grant.check_node()?;
+        drop(task::spawn("session", port_forward(grant, agreed, ports, upgrade)));
+        return Ok(response);
     }
     let opened = grant.open().await?;
     drop(task::spawn("session", remote_command(grant, opened, agreed, upgrade)));
@@ -144,7 +157,7 @@ impl Streams {
     }
 }
 
-async fn remote_command(grant: Grant, opened: Opened, agreed: Agreed, upgrade: OnUpgrade) {
+async fn remote_command(mut grant: Grant, opened: Opened, agreed: Agreed, upgrade: OnUpgrade) {
     let streams = Streams::of(&grant.kind);
     let Some(io) = connection(upgrade).await else { return };
     match agreed {
@@ -153,6 +166,25 @@ async fn remote_command(grant: Grant, opened: Opened, agreed: Agreed, upgrade: O
                 grant.run(opened, source, sink).await;
             }
         }
-        Agreed::Spdy { .. } | Agreed::Tunnel { .. } => {}
+        Agreed::Spdy { protocol } => match spdy::channels(io, protocol, streams).await {
+            Ok((source, sink)) => grant.run(opened, source, sink).await,
+            Err(status) => grant.refuse(&status),
+        },
+        // Offered to port-forwards alone.
+        Agreed::Tunnel { .. } => {}
+    }
+}
+
+async fn port_forward(grant: Grant, agreed: Agreed, ports: Vec<u16>, upgrade: OnUpgrade) {
+    let Some(io) = connection(upgrade).await else { return };
+    match agreed {
+        Agreed::WebSocket { protocol, .. } => {
+            grant.run_many(|connector| ports::serve(io, protocol, ports, connector)).await;
+        }
+        Agreed::Tunnel { .. } => {
+            let io = tunnel::Tunnel::new(io).await;
+            grant.run_many(|connector| forward::serve(io, connector)).await;
+        }
+        Agreed::Spdy { .. } => grant.run_many(|connector| forward::serve(io, connector)).await,
     }
 }

@@ -123,6 +123,14 @@ impl Grant {
         opened
     }
 
+    /// Whether the node can be reached at all, for sessions that begin later.
+    ///
+    /// # Errors
+    /// 503 when it cannot.
+    pub(crate) fn check_node(&mut self) -> Result<(), Status> {
+        self.app.sessions.check(&self.node).inspect_err(|status| self.record.finish(status))
+    }
+
     /// The session was refused after all.
     pub(crate) fn refuse(&mut self, status: &Status) {
         self.record.finish(status);
@@ -161,13 +169,19 @@ impl Connector {
         Ok((place, opened))
     }
 
+    /// The pod's name.
+    pub(crate) fn pod(&self) -> String {
+        self.request.pod.clone()
+    }
+
     /// Waits until the right to all of it ends.
     pub(crate) async fn ended(&self) -> Status {
         let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(status)) => status.clone(),
+        let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| status.clone());
+        match status {
+            Some(status) => status,
             // Whoever watches the right is gone, and everything with it.
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 
