@@ -162,7 +162,7 @@ const SERVED: &[Served] = &[
     Served { storage: "minions", subresources: &["status"], fields: &["spec.unschedulable"], ..plain("", "nodes") },
     Served {
         generation: Generation::Spec,
-        subresources: &["binding", "log", "status"],
+        subresources: &["attach", "binding", "exec", "log", "portforward", "status"],
         fields: &[
             "spec.nodeName",
             "spec.restartPolicy",

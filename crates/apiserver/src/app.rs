@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::admission::Chain;
 use crate::allocate;
+use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
+use crate::sessions::bounds::Places;
 
 /// One running server.
 pub(crate) struct App {
@@ -37,6 +39,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
+    pub(crate) places: Arc<Places>,
+    pub(crate) audit: audit::Log,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 pub(crate) mod authenticator;
 pub(crate) mod certificate;
+pub(crate) mod credential;
 pub(crate) mod impersonation;
 pub(crate) mod keys;
 pub(crate) mod service_account;
 pub(crate) mod token_file;
+pub(crate) mod websocket;
 
 /// The group of everybody who authenticated.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";

@@ -145,6 +145,19 @@ pub struct Config {
     /// Writes at once; more are answered 429.
     #[arg(long = "max-mutating-requests-inflight", default_value_t = 200)]
     pub max_mutating_requests_inflight: usize,
+    /// Sessions (exec, attach, port-forward, logs, stats) that one user may have open; more are answered 429.
+    #[arg(long = "max-sessions-per-user", default_value_t = 512)]
+    pub max_sessions_per_user: usize,
+    /// Sessions that all users together may have open; more are answered 429.
+    #[arg(long = "max-sessions", default_value_t = 4096)]
+    pub max_sessions: usize,
+    /// Where the audit log goes: a file that lines of JSON (audit.k8s.io/v1) are added to, or `-` for standard output.
+    /// Without it audit events go to the server's own log, under the target `audit`.
+    #[arg(long = "audit-log-path")]
+    pub audit_log_path: Option<PathBuf>,
+    /// How often the credential of an open session is checked again, at the least.
+    #[arg(long = "session-check-period", default_value = "30s", value_parser = seconds_or_unit, hide = true)]
+    pub session_check_period: Duration,
     /// Shortest life of a watch without a timeout of its own, in seconds; each is given between this and twice this.
     #[arg(long = "min-request-timeout", default_value_t = 1800)]
     pub min_request_timeout_seconds: u64,

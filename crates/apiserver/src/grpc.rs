@@ -29,7 +29,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
     let nodes = NodesServer::new(nodes::Nodes(app.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Routes::new(objects)
         .add_service(nodes)
-        .add_service(SessionsServer::new(sessions::Logs(app.clone())))
+        .add_service(SessionsServer::new(sessions::Sessions(app.clone())))
         .add_service(ClusterServer::new(cluster::Cluster(app.clone())))
         .prepare()
 }

@@ -8,6 +8,7 @@
 mod admission;
 mod allocate;
 mod app;
+mod audit;
 mod auth;
 mod bootstrap;
 mod calls;

@@ -9,6 +9,10 @@ use parking_lot::Mutex;
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The kinds of sessions.
+pub(crate) const SESSIONS: [&str; 5] = ["log", "exec", "attach", "port_forward", "stats"];
+/// Subresources whose requests last as long as somebody looks.
+const LONG: &[&str] = &["log", "exec", "attach", "portforward"];
 /// Label sets kept at most; users choose none of the labels, so this is a fuse.
 const SERIES_MAX: usize = 4096;
 
@@ -47,6 +51,17 @@ impl Histogram {
     }
 }
 
+/// Sessions of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Open now.
+    pub(crate) open: Number,
+    /// Ever opened.
+    pub(crate) opened: Number,
+    /// Asked for and refused, by the server or the node.
+    pub(crate) refused: Number,
+}
+
 /// What a request was, for counting.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Labels {
@@ -64,7 +79,7 @@ pub(crate) struct Metrics {
     latency: Mutex<BTreeMap<String, Histogram>>,
     pub(crate) tls_failures: Number,
     pub(crate) watches: Number,
-    pub(crate) sessions: Number,
+    sessions: [Kept; SESSIONS.len()],
     pub(crate) conflicts: Number,
     pub(crate) refused: Number,
 }
@@ -72,7 +87,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Counts one answered request.
     pub(crate) fn observe(&self, labels: Labels, took: Duration) {
-        let is_long = labels.verb == "watch" || labels.subresource == "log";
+        let is_long = labels.verb == "watch" || LONG.contains(&labels.subresource);
         if !is_long {
             let mut latency = self.latency.lock();
             latency.entry(labels.verb.clone()).or_default().observe(took);
@@ -80,6 +95,27 @@ impl Metrics {
         let mut requests = self.requests.lock();
         if requests.len() < SERIES_MAX || requests.contains_key(&labels) {
             *requests.entry(labels).or_default() += 1;
+        }
+    }
+
+    /// The numbers of a kind of session, one of [`SESSIONS`].
+    pub(crate) fn sessions(&self, kind: &str) -> &Kept {
+        let at = SESSIONS.iter().position(|k| *k == kind).unwrap_or_default();
+        &self.sessions[at]
+    }
+
+    fn render_sessions(&self, out: &mut String) {
+        type Read = fn(&Kept) -> u64;
+        let rows: [(&str, &str, &str, Read); 3] = [
+            ("gantry_node_sessions", "gauge", "Sessions with nodes that are open.", |k| k.open.get()),
+            ("gantry_node_sessions_opened_total", "counter", "Sessions that were opened.", |k| k.opened.get()),
+            ("gantry_node_sessions_refused_total", "counter", "Sessions that were refused.", |k| k.refused.get()),
+        ];
+        for (name, kind, help, read) in rows {
+            header(out, name, kind, help);
+            for (session, kept) in SESSIONS.iter().zip(&self.sessions) {
+                line(out, name, &[("kind", session)], read(kept) as f64);
+            }
         }
     }
 
@@ -110,13 +146,9 @@ impl Metrics {
         for (verb, histogram) in self.latency.lock().iter() {
             render_histogram(&mut out, verb, histogram);
         }
-        for (name, help, value) in [
-            ("apiserver_registered_watchers", "Watches that are open.", self.watches.get()),
-            ("gantry_node_sessions", "Sessions with nodes that are open.", self.sessions.get()),
-        ] {
-            header(&mut out, name, "gauge", help);
-            line(&mut out, name, &[], value as f64);
-        }
+        header(&mut out, "apiserver_registered_watchers", "gauge", "Watches that are open.");
+        line(&mut out, "apiserver_registered_watchers", &[], self.watches.get() as f64);
+        self.render_sessions(&mut out);
         for (name, help, value) in [
             ("apiserver_tls_handshake_errors_total", "TLS handshakes that failed.", self.tls_failures.get()),
             ("gantry_write_conflicts_total", "Compare-and-swap writes that were tried again.", self.conflicts.get()),

@@ -9,4 +9,5 @@ pub(crate) mod negotiate;
 pub(crate) mod openapi;
 pub(crate) mod query;
 pub(crate) mod resource;
+pub(crate) mod stream;
 pub(crate) mod watch;

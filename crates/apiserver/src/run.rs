@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::admission::Chain;
 use crate::app::{self, App};
+use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::{self, Keys};
 use crate::auth::token_file::{self, TokenFile};
@@ -31,6 +32,7 @@ use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
+use crate::sessions::bounds::Places;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,15 @@ pub enum Error {
     /// A service-account key cannot be used.
     #[error("check --service-account-key-file and --service-account-signing-key-file")]
     Keys(#[source] keys::Error),
+    /// The audit log cannot be written.
+    #[error("--audit-log-path {path}: the file cannot be opened for appending")]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A value of a flag makes no sense.
     #[error("{flag} {value}: {why}")]
     Flag {
@@ -121,6 +132,10 @@ impl Running {
     pub async fn stopped(self) {
         if let Err(error) = self.served.await {
             tracing::error!(%error, "serving ended badly");
+        }
+        // Sessions end by themselves, each with a last word to its client.
+        if tokio::time::timeout(self.app.config.shutdown_grace, self.app.places.empty()).await.is_err() {
+            tracing::warn!("some sessions did not end in time and are cut off");
         }
         bootstrap::kubernetes::leave(&self.app).await;
         self.group.join().await;
@@ -217,6 +232,8 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let signing = config.service_account_signing_key_file.as_deref();
     let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
     let tokens = tokens(&config)?;
+    let audit = audit::Log::open(config.audit_log_path.as_deref())
+        .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
     let acceptor =
         tls::Acceptor::new(&config.tls_cert_file, &config.tls_private_key_file, config.client_ca_file.as_deref())
             .map_err(Error::Tls)?;
@@ -234,6 +251,8 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
+        places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
+        audit,
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),

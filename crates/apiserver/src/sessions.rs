@@ -4,6 +4,15 @@
 //! answers with a stream of its own that begins with that id. HTTP/2 flow control then holds per session: a slow
 //! reader fills its own bounded channel and blocks nobody else.
 
+pub(crate) mod bounds;
+pub(crate) mod channel;
+pub(crate) mod container;
+pub(crate) mod grant;
+mod record;
+pub(crate) mod relay;
+mod right;
+mod subject;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +31,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commands that may wait for one node.
 const COMMANDS: usize = 64;
 /// Frames of one session that may wait for its reader.
-const FRAMES: usize = 8;
+pub(crate) const FRAMES: usize = 8;
+/// Bytes of one data frame.
+pub(crate) const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Sessions that wait for their node at once.
 const PENDING_MAX: usize = 1024;
 
@@ -43,6 +54,8 @@ pub(crate) enum Received {
 /// the session started on the node.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// The session's id, which the node knows too.
+    pub(crate) id: String,
     /// What the node sends.
     pub(crate) from_node: mpsc::Receiver<Received>,
     /// What the node is sent: data, resize and end frames.
@@ -66,6 +79,8 @@ struct Pending {
     node: String,
     opened: oneshot::Sender<Result<Opened, Status>>,
 }
+
+const NO_STREAM: &str = "its kubelet has no stream to this API server";
 
 /// All control streams and sessions of this server.
 #[derive(Default)]
@@ -96,6 +111,17 @@ impl Sessions {
         }
     }
 
+    /// Whether a node has a control stream here.
+    ///
+    /// # Errors
+    /// 503 when it has none.
+    pub(crate) fn check(&self, node: &str) -> Result<(), Status> {
+        match self.controls.lock().contains_key(node) {
+            true => Ok(()),
+            false => Err(unavailable(node, NO_STREAM)),
+        }
+    }
+
     /// Opens a session on a node. The caller has authorised it.
     ///
     /// # Errors
@@ -103,7 +129,7 @@ impl Sessions {
     pub(crate) async fn open(&self, node: &str, kind: Kind) -> Result<Opened, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
-        let commands = commands.ok_or_else(|| unavailable(node, "its kubelet has no stream to this API server"))?;
+        let commands = commands.ok_or_else(|| unavailable(node, NO_STREAM))?;
         let (opened, answer) = oneshot::channel();
         {
             let mut pending = self.pending.lock();
@@ -133,7 +159,8 @@ impl Sessions {
         let pending = self.take(id, node)?;
         let (from_node, received) = mpsc::channel(FRAMES);
         let (sent, to_node) = mpsc::channel(FRAMES);
-        pending.opened.send(Ok(Opened { from_node: received, to_node: sent })).map_err(|_| refused(id))?;
+        let opened = Opened { id: id.to_owned(), from_node: received, to_node: sent };
+        pending.opened.send(Ok(opened)).map_err(|_| refused(id))?;
         Ok(Accepted { from_node, to_node })
     }
 

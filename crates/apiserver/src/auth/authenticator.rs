@@ -1,5 +1,6 @@
 //! From a connection and its headers to a user.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::User;
 use super::keys::Keys;
 use super::service_account::{self, Claims, Expected, Live};
 use super::token_file::TokenFile;
+use super::websocket;
 
 /// Verified tokens kept at most; past it the cache starts anew.
 const CACHED_TOKENS: usize = 4096;
@@ -58,8 +60,8 @@ impl Authenticator {
     /// # Errors
     /// 401 when what was shown is not good: a wrong token must not silently become nobody.
     pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, Status> {
-        if let Some(token) = bearer(headers) {
-            if let Some((user, _)) = self.token(token, &self.audiences) {
+        if let Some(token) = shown(headers)? {
+            if let Some((user, _)) = self.token(&token, &self.audiences) {
                 return Ok(user);
             }
             return Err(Status::unauthorized());
@@ -68,6 +70,15 @@ impl Authenticator {
             Some(peer) if peer.expires < self.clock.now().as_second() => Err(Status::unauthorized()),
             Some(peer) => Ok(peer.user.clone()),
             None => Ok(User::anonymous()),
+        }
+    }
+
+    /// When what was shown expires, in seconds since 1970, if it does.
+    pub(crate) fn expires(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Option<i64> {
+        match shown(headers).ok()? {
+            Some(token) if self.tokens.user(&token).is_some() => None,
+            Some(token) => self.claims(&token).map(|claims| claims.exp),
+            None => peer.map(|peer| peer.expires),
         }
     }
 
@@ -94,6 +105,14 @@ impl Authenticator {
         }
         verified.insert(hash, claims.clone());
         Some(claims)
+    }
+}
+
+/// The token of a request: a bearer token, or what a browser puts among the subprotocols of a WebSocket.
+fn shown(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Status> {
+    match bearer(headers) {
+        Some(token) => Ok(Some(Cow::Borrowed(token))),
+        None => Ok(websocket::token(headers)?.map(Cow::Owned)),
     }
 }
 

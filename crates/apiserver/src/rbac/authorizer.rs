@@ -24,6 +24,8 @@ pub(crate) struct Authorizer {
     graph: Arc<dyn Graph + Send + Sync>,
     /// Whether the index has been filled: before that everybody would be refused.
     known: watch::Sender<bool>,
+    /// Counts the pictures, so that whoever holds a right can see that it may have ended.
+    changes: watch::Sender<u64>,
 }
 
 /// Yes, or no and why.
@@ -31,7 +33,13 @@ pub(crate) type Decision = Result<(), String>;
 
 impl Authorizer {
     pub(crate) fn new(modes: Vec<AuthorizationMode>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
-        Self { modes, index: ArcSwap::from_pointee(Index::default()), graph, known: watch::Sender::new(false) }
+        Self {
+            modes,
+            index: ArcSwap::from_pointee(Index::default()),
+            graph,
+            known: watch::Sender::new(false),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Says that roles and bindings have been read.
@@ -51,6 +59,12 @@ impl Authorizer {
     /// Takes a new picture of roles and bindings.
     pub(crate) fn replace(&self, index: Index) {
         self.index.store(Arc::new(index));
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes up whenever roles or bindings have changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The present picture.

@@ -1,22 +1,26 @@
 //! `pods/{name}/log`: text from the node, through its own session.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use gantry_api::status::Status;
-use gantry_api::{Value, value};
+use gantry_common::shutdown::Shutdown;
+use gantry_common::task;
 use gantry_proto::v1::LogRequest;
 use gantry_proto::v1::open_session::Kind;
 use http_body_util::StreamBody;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer;
 use super::handler::Incoming;
 use crate::app::App;
-use crate::calls::Call;
-use crate::pipeline::current;
-use crate::request::{Caller, Target};
+use crate::request::Target;
 use crate::server::{Body, Response};
-use crate::sessions::{Opened, Received};
+use crate::sessions::channel::{Gone, Output, Silent, Sink, is_success};
+use crate::sessions::grant::{Ask, grant};
 
 /// Answers a log request.
 ///
@@ -38,111 +42,78 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
         stream: query.get("stream").to_owned(),
         pod_uid: String::new(),
     };
-    let reader = open(app, &request.caller, wanted).await?;
-    let slot = Open::new(app.clone());
-    let frames = futures::stream::unfold((reader, slot), |(mut reader, slot)| async move {
-        let bytes = match slot.next(&mut reader).await? {
-            Ok(bytes) => bytes,
-            // The headers are out: the only way to tell is in the text, as upstream does.
-            Err(status) => Bytes::from(format!("{}\n", status.message)),
-        };
-        Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), (reader, slot)))
-    });
+    let received = open(app, Ask::of(request), wanted, text_of).await?;
+    let frames = ReceiverStream::new(received).map(|bytes| Ok::<_, Infallible>(http_body::Frame::data(bytes)));
     Ok(answer::stream("text/plain", Body::new(StreamBody::new(frames))))
 }
 
-/// Counts an open session.
-pub(crate) struct Open(Arc<App>);
-
-impl Open {
-    pub(crate) fn new(app: Arc<App>) -> Self {
-        app.metrics.sessions.add(1);
-        Self(app)
-    }
+/// What a reader gets: text, and at the end perhaps why there is no more. The headers are out by then, so the only way to
+/// tell is in the text, as upstream does.
+fn text_of(piece: Result<Bytes, Status>) -> Bytes {
+    piece.unwrap_or_else(|status| Bytes::from(format!("{}\n", status.message)))
 }
 
-impl Open {
-    /// The next piece of text; a server that stops ends its sessions.
-    pub(crate) async fn next(&self, session: &mut Option<Opened>) -> Option<Result<Bytes, Status>> {
-        let reader = &mut session.as_mut()?.from_node;
-        let received = tokio::select! {
-            received = reader.recv() => received?,
-            () = self.0.shutdown.requested() => return None,
-        };
-        match received {
-            Received::Data(bytes) | Received::Stderr(bytes) => Some(Ok(bytes)),
-            Received::Done(status) if status.status != "Success" => {
-                *session = None;
-                Some(Err(status))
+/// Passes log text on as pieces of `T`.
+struct Pieces<T> {
+    sender: mpsc::Sender<T>,
+    make: fn(Result<Bytes, Status>) -> T,
+    /// A server that stops ends its logs without a word: the reader asks again.
+    shutdown: Shutdown,
+}
+
+impl<T: Send + 'static> Sink for Pieces<T> {
+    async fn send(&mut self, output: Output) -> Result<(), Gone> {
+        match output {
+            Output::Data(bytes) | Output::Stderr(bytes) => {
+                self.sender.send((self.make)(Ok(bytes))).await.map_err(|_| Gone::Left)
             }
-            Received::Done(_) | Received::End => None,
+            Output::End => Ok(()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    async fn idle(&mut self) -> Gone {
+        self.sender.closed().await;
+        Gone::Left
+    }
+
+    async fn finish(self, status: &Status) {
+        if !is_success(status) && !self.shutdown.is_requested() {
+            drop(self.sender.send((self.make)(Err(status.clone()))).await);
         }
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.metrics.sessions.sub(1);
-    }
-}
-
-/// Opens the log of a container; `None` for a pod that has no node yet, which upstream answers with nothing.
+/// Opens the log of a container, in pieces that `make` makes. For a pod that has no node yet there is nothing, as upstream
+/// answers it.
 ///
 /// # Errors
 /// 401 and 403, 400 for a container that is not there, 503 when the node cannot be reached.
-pub(crate) async fn open(app: &Arc<App>, caller: &Caller, mut request: LogRequest) -> Result<Option<Opened>, Status> {
-    let kind = gantry_api::kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
-    let target = Target { subresource: "log", ..Target::new(kind, &request.namespace, &request.pod) };
-    Call { app, caller }.authorize("get", &target)?;
-    let pod = current::load(app, &Target::new(kind, &request.namespace, &request.pod)).await?;
-    let pod = pod.ok_or_else(|| target.not_found())?.value;
-    request.container = container(&pod, &request.container)?;
-    check(&request)?;
-    value::str_at(&pod, "metadata.uid").unwrap_or_default().clone_into(&mut request.pod_uid);
-    let node = value::str_at(&pod, "spec.nodeName").unwrap_or_default();
-    if node.is_empty() {
-        return Ok(None);
+pub(crate) async fn open<T: Send + 'static>(
+    app: &Arc<App>,
+    ask: Ask,
+    request: LogRequest,
+    make: fn(Result<Bytes, Status>) -> T,
+) -> Result<mpsc::Receiver<T>, Status> {
+    let mut grant = grant(app, ask, Kind::Log(request)).await?;
+    let (sender, received) = mpsc::channel(1);
+    if grant.node.is_empty() {
+        return Ok(received);
     }
-    app.sessions.open(node, Kind::Log(request)).await.map(Some)
+    let opened = grant.open().await?;
+    let sink = Pieces { sender, make, shutdown: app.shutdown.clone() };
+    drop(task::spawn("session", grant.run(opened, Silent, sink)));
+    Ok(received)
 }
 
-fn names(pod: &Value) -> Vec<&str> {
-    ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"]
-        .iter()
-        .flat_map(|list| value::list_at(pod, list))
-        .filter_map(|c| value::str_at(c, "name"))
-        .collect()
-}
-
-/// The container that is meant.
-fn container(pod: &Value, wanted: &str) -> Result<String, Status> {
-    let name = value::str_at(pod, "metadata.name").unwrap_or_default();
-    if !wanted.is_empty() {
-        if names(pod).contains(&wanted) {
-            return Ok(wanted.to_owned());
-        }
-        return Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")));
-    }
-    let main: Vec<&str> =
-        value::list_at(pod, "spec.containers").iter().filter_map(|c| value::str_at(c, "name")).collect();
-    if let [only] = main.as_slice() {
-        return Ok((*only).to_owned());
-    }
-    let annotations = value::map_at(pod, "metadata.annotations");
-    let default = annotations.and_then(|a| a.get("kubectl.kubernetes.io/default-container")).and_then(Value::as_str);
-    if let Some(default) = default.filter(|d| main.contains(d)) {
-        return Ok(default.to_owned());
-    }
-    let mut message = format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "));
-    let inits: Vec<&str> =
-        value::list_at(pod, "spec.initContainers").iter().filter_map(|c| value::str_at(c, "name")).collect();
-    if !inits.is_empty() {
-        message.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
-    }
-    Err(Status::bad_request(message))
-}
-
-fn check(request: &LogRequest) -> Result<(), Status> {
+/// Options that cannot be.
+///
+/// # Errors
+/// 422 in upstream's words.
+pub(crate) fn check(request: &LogRequest) -> Result<(), Status> {
     use gantry_api::field::{Error, Path};
     let mut errors = Vec::new();
     if request.since_seconds.is_some() && !request.since_time.is_empty() {
@@ -164,40 +135,4 @@ fn check(request: &LogRequest) -> Result<(), Status> {
         return Err(Status::bad_request(format!("sinceTime {:?} is not a time in RFC 3339", request.since_time)));
     }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("", "PodLogOptions", &request.pod, &errors)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_container_is_found_or_asked_for() {
-        let pod = |names: &[&str], default: Option<&str>| {
-            let list: Vec<Value> = names.iter().map(|n| json!({"name": n})).collect();
-            let mut pod =
-                json!({"metadata": {"name": "p"}, "spec": {"containers": list, "initContainers": [{"name": "i"}]}});
-            if let Some(default) = default {
-                pod["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/default-container": default});
-            }
-            pod
-        };
-        let check = |pod: &Value, wanted: &str, expected: Result<&str, &str>| {
-            let got = container(pod, wanted).map_err(|s| s.message);
-            assert_eq!(got.as_deref().map_err(String::as_str), expected);
-        };
-        check(&pod(&["a"], None), "", Ok("a"));
-        check(&pod(&["a", "b"], None), "b", Ok("b"));
-        check(&pod(&["a", "b"], Some("b")), "", Ok("b"));
-        check(&pod(&["a"], None), "i", Ok("i"));
-        check(&pod(&["a"], None), "x", Err("container x is not valid for pod p"));
-        check(
-            &pod(&["a", "b"], None),
-            "",
-            Err(
-                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
-            ),
-        );
-    }
 }

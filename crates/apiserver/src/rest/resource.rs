@@ -11,7 +11,7 @@ use hyper::body::Incoming as HttpBody;
 use super::answer;
 use super::handler::{Incoming, read_body};
 use super::query::Query;
-use super::{log, negotiate, watch};
+use super::{log, negotiate, stream, watch};
 use crate::app::App;
 use crate::calls::{self, Call, Found};
 use crate::metrics::Labels;
@@ -49,6 +49,10 @@ pub(crate) async fn handle(
     let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
     (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
     let is_watch = path.watch || request.query.flag("watch");
+    if stream::serves(&target) {
+        "connect".clone_into(&mut labels.verb);
+        return stream::start(app, request, &body, &target).await;
+    }
     match (request.method.clone(), target.name.is_empty()) {
         (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,
         (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, &target).await,

@@ -3,65 +3,14 @@
 use bytes::Bytes;
 use gantry_client::ResourceId;
 use gantry_common::tls;
-use gantry_proto::v1::control_command::Command;
-use gantry_proto::v1::control_report::Report;
-use gantry_proto::v1::open_session::Kind;
+use gantry_proto::v1::ControlReport;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ControlReport, LogRequest, NodeHello, OpenSession, SessionFrame};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::support::{Cluster, pod, send};
-
-fn frame(frame: Frame) -> SessionFrame {
-    SessionFrame { frame: Some(frame) }
-}
-
-async fn with_pod() -> Cluster {
-    let cluster = Cluster::start().await;
-    cluster.default_account().await;
-    let mut bound = pod("p");
-    bound["spec"]["nodeName"] = "n1".into();
-    let pods = cluster.admin().dynamic(ResourceId::new("", "v1", "pods"), "default");
-    pods.create("", "", &bound, &gantry_client::WriteParams::default()).await.expect("created");
-    cluster
-}
-
-/// The node's control stream.
-struct Node {
-    client: gantry_client::Client,
-    commands: tonic::Streaming<gantry_proto::v1::ControlCommand>,
-    _reports: mpsc::Sender<ControlReport>,
-}
-
-impl Node {
-    async fn connect(cluster: &Cluster, name: &str) -> Self {
-        let client = cluster.client(&format!("system:node:{name}"), &["system:nodes"]);
-        let (reports, receiver) = mpsc::channel(1);
-        let hello = ControlReport { report: Some(Report::Hello(NodeHello { node: name.to_owned() })) };
-        reports.send(hello).await.expect("room");
-        let (_, mut nodes) = client.nodes().into_iter().next().expect("a server");
-        let commands = nodes.control(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
-        Self { client, commands, _reports: reports }
-    }
-
-    async fn opened(&mut self) -> (String, LogRequest) {
-        let command = self.commands.message().await.expect("alive").expect("a command");
-        let Some(Command::Open(OpenSession { session, kind: Some(Kind::Log(log)) })) = command.command else {
-            panic!("a log session")
-        };
-        (session, log)
-    }
-
-    async fn answer(&self, session: &str) -> (mpsc::Sender<SessionFrame>, tonic::Streaming<SessionFrame>) {
-        let (frames, receiver) = mpsc::channel(1);
-        frames.send(frame(Frame::Hello(session.to_owned()))).await.expect("room");
-        let (_, mut nodes) = self.client.nodes().into_iter().next().expect("a server");
-        let back = nodes.session(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
-        (frames, back)
-    }
-}
+use crate::node::{Node, frame, with_pod};
+use crate::support::{Cluster, send};
 
 async fn open_log(cluster: &Cluster, query: &str) -> http::Response<hyper::body::Incoming> {
     let identity = cluster.server.identity("admin", &["system:masters"]);
@@ -75,7 +24,7 @@ async fn a_log_arrives_in_order() {
     let cluster = with_pod().await;
     let mut node = Node::connect(&cluster, "n1").await;
     let serving = async {
-        let (session, log) = node.opened().await;
+        let (session, log) = node.opened_log().await;
         assert_eq!((log.container.as_str(), log.tail_lines, log.follow), ("c", Some(5), true));
         assert!(!log.pod_uid.is_empty());
         let (frames, _back) = node.answer(&session).await;
@@ -101,7 +50,7 @@ async fn a_reader_that_leaves_ends_the_nodes_stream() {
     let mut node = Node::connect(&cluster, "n1").await;
     let reading = open_log(&cluster, "follow=true");
     let opening = async {
-        let (session, _) = node.opened().await;
+        let (session, _) = node.opened_log().await;
         node.answer(&session).await
     };
     let (response, (frames, mut back)) = tokio::join!(reading, opening);
@@ -125,7 +74,7 @@ async fn another_node_cannot_answer() {
     let thief = Node::connect(&cluster, "n2").await;
     let reading = open_log(&cluster, "");
     let stealing = async {
-        let (session, _) = node.opened().await;
+        let (session, _) = node.opened_log().await;
         let (frames, receiver) = mpsc::channel(1);
         frames.send(frame(Frame::Hello(session.clone()))).await.expect("room");
         let (_, mut nodes) = thief.client.nodes().into_iter().next().expect("a server");
@@ -163,7 +112,7 @@ async fn a_server_that_stops_waits_for_no_stream() {
     };
     batch.submit(missing).await.expect_err("there is none");
     let opening = async {
-        let (session, _) = node.opened().await;
+        let (session, _) = node.opened_log().await;
         node.answer(&session).await
     };
     let (response, (_frames, _back)) = tokio::join!(open_log(&cluster, "follow=true"), opening);

@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A server and its folder.
 pub(crate) struct Cluster {
@@ -58,6 +60,12 @@ impl Cluster {
         self.client("admin", &["system:masters"])
     }
 
+    /// A user's client certificate, for REST.
+    pub(crate) fn identity(&self, user: &str, groups: &[&str]) -> tls::Identity {
+        let identity = self.server.identity(user, groups);
+        tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() }
+    }
+
     /// The service account that pods of `default` run as.
     pub(crate) async fn default_account(&self) {
         let accounts = self.admin().dynamic(ResourceId::new("", "v1", "serviceaccounts"), "default");
@@ -95,6 +103,15 @@ impl Answer {
     }
 }
 
+/// A TLS connection for HTTP/1.1, with nothing sent on it.
+pub(crate) async fn connect(server: &TestServer, identity: Option<&tls::Identity>) -> TlsStream<TcpStream> {
+    let address = server.url().trim_start_matches("https://").to_owned();
+    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
+    let stream = TcpStream::connect(&address).await.expect("connects");
+    let name = "localhost".try_into().expect("a name");
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
+}
+
 /// Sends a request; the answer's body is not read yet.
 pub(crate) async fn send(
     server: &TestServer,
@@ -104,11 +121,7 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> http::Response<Incoming> {
-    let address = server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
-    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
-    let name = "localhost".try_into().expect("a name");
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands");
+    let stream = connect(server, identity).await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
     drop(gantry_common::task::spawn("client", connection));

@@ -1,0 +1,170 @@
+//! Who did what, as events of audit.k8s.io/v1: one line of JSON each. Never what was said, only that it was.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use gantry_api::Value;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tracing::error;
+
+use crate::auth::User;
+
+/// Where events go.
+pub(crate) enum Log {
+    /// Into the server's own log, under the target `audit`.
+    Tracing,
+    Stdout,
+    File(Mutex<File>),
+}
+
+/// A user, as events show it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Who {
+    username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    uid: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl From<&User> for Who {
+    fn from(user: &User) -> Self {
+        Self {
+            username: user.name.clone(),
+            uid: user.uid.clone(),
+            groups: user.groups.clone(),
+            extra: user.extra.clone(),
+        }
+    }
+}
+
+/// The object that an event is about.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ObjectRef {
+    pub(crate) resource: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) uid: String,
+    pub(crate) api_version: &'static str,
+    pub(crate) subresource: &'static str,
+}
+
+/// One event.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Event {
+    pub(crate) kind: &'static str,
+    pub(crate) api_version: &'static str,
+    pub(crate) level: &'static str,
+    #[serde(rename = "auditID")]
+    pub(crate) audit_id: String,
+    pub(crate) stage: &'static str,
+    #[serde(rename = "requestURI")]
+    pub(crate) request_uri: String,
+    pub(crate) verb: &'static str,
+    pub(crate) user: Who,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) impersonated_user: Option<Who>,
+    #[serde(rename = "sourceIPs", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) source_ips: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) user_agent: String,
+    pub(crate) object_ref: ObjectRef,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response_status: Option<Value>,
+    pub(crate) request_received_timestamp: String,
+    pub(crate) stage_timestamp: String,
+    pub(crate) annotations: BTreeMap<&'static str, String>,
+}
+
+/// Sessions have begun.
+pub(crate) const STARTED: &str = "ResponseStarted";
+/// Nothing more comes.
+pub(crate) const COMPLETE: &str = "ResponseComplete";
+
+impl Log {
+    /// Opens the log: `-` is standard output, nothing is the server's own log.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub(crate) fn open(path: Option<&Path>) -> std::io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        match path {
+            None => Ok(Self::Tracing),
+            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+            Some(path) => {
+                let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+                Ok(Self::File(Mutex::new(file)))
+            }
+        }
+    }
+
+    /// Writes an event: at once, since an audit log that lags behind loses what matters most. It is one short append.
+    pub(crate) fn write(&self, event: &Event) {
+        let mut line = serde_json::to_vec(event).expect("an event is plain data");
+        let written = match self {
+            Self::Tracing => {
+                tracing::info!(target: "audit", "{}", String::from_utf8_lossy(&line));
+                return;
+            }
+            Self::Stdout => {
+                line.push(b'\n');
+                std::io::stdout().lock().write_all(&line)
+            }
+            Self::File(file) => {
+                line.push(b'\n');
+                file.lock().write_all(&line)
+            }
+        };
+        if let Err(error) = written {
+            line.pop();
+            error!(target: "audit", %error, "the audit log cannot be written; event: {}", String::from_utf8_lossy(&line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_added_to_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.log");
+        let event = Event {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: "Metadata",
+            audit_id: "1".to_owned(),
+            stage: COMPLETE,
+            request_uri: "/api/v1/namespaces/a/pods/p/exec".to_owned(),
+            verb: "create",
+            user: Who::from(&User::new("alice", &["dev"])),
+            impersonated_user: None,
+            source_ips: vec!["127.0.0.1".to_owned()],
+            user_agent: String::new(),
+            object_ref: ObjectRef { resource: "pods", subresource: "exec", ..ObjectRef::default() },
+            response_status: None,
+            request_received_timestamp: "2026-01-01T00:00:00.000000Z".to_owned(),
+            stage_timestamp: "2026-01-01T00:00:01.000000Z".to_owned(),
+            annotations: BTreeMap::new(),
+        };
+        for _ in 0..2 {
+            Log::open(Some(&path)).expect("opens").write(&event);
+        }
+        let text = std::fs::read_to_string(&path).expect("written");
+        assert_eq!(text.lines().count(), 2, "an older log is kept");
+        let read: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(read["auditID"], "1");
+        assert_eq!(read["user"]["groups"], serde_json::json!(["dev", "system:authenticated"]));
+        assert!(Log::open(Some(folder.path())).is_err(), "a folder is no file");
+    }
+}

@@ -1,0 +1,220 @@
+//! The one door of every session: who asks, whether they may, where it goes, and a place for it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use gantry_api::status::Status;
+use gantry_proto::v1::PortForwardRequest;
+use gantry_proto::v1::open_session::Kind;
+use http::{HeaderMap, Method};
+use tokio::sync::watch;
+
+use super::Opened;
+use super::bounds::Place;
+use super::channel::{Sink, Source};
+use super::record::{Counts, Record};
+use super::relay::{self, Ended};
+use super::right::Right;
+use super::subject::{self, Subject};
+use crate::app::App;
+use crate::auth::credential::Credential;
+use crate::request::Caller;
+use crate::rest::handler::Incoming;
+use crate::server::connection::Origin;
+
+/// Who asks for a session, and how.
+pub(crate) struct Ask {
+    pub(crate) caller: Caller,
+    pub(crate) credential: Credential,
+    /// As audit events show it.
+    pub(crate) uri: String,
+    /// A GET that asks for an upgrade.
+    pub(crate) by_get: bool,
+}
+
+impl Ask {
+    /// Of a REST request.
+    pub(crate) fn of(request: &Incoming) -> Self {
+        Self {
+            caller: request.caller.clone(),
+            credential: Credential::of(request.origin.as_ref(), &request.headers),
+            uri: request.uri.clone(),
+            by_get: request.method == Method::GET,
+        }
+    }
+
+    /// Of a gRPC call.
+    pub(crate) fn of_call(caller: Caller, origin: Option<&Arc<Origin>>, headers: &HeaderMap, uri: &str) -> Self {
+        Self { caller, credential: Credential::of(origin, headers), uri: uri.to_owned(), by_get: false }
+    }
+}
+
+/// A session that may be. Dropping it ends the story: its place is free again and the audit log says so.
+pub(crate) struct Grant {
+    app: Arc<App>,
+    /// Empty for a pod that has no node yet.
+    pub(crate) node: String,
+    /// What the node is asked for: complete, with container and UID.
+    pub(crate) kind: Kind,
+    pub(crate) user: String,
+    object: String,
+    right: Right,
+    record: Record,
+    _place: Place,
+}
+
+/// Checks a request for a session.
+///
+/// # Errors
+/// 400, 401, 403, 404 in upstream's words, 429 past a bound.
+pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Grant, Status> {
+    let subject = Subject::of(&mut kind, ask.by_get)?;
+    let mut record = Record::new(app, &ask, &subject, &kind);
+    match admit(app, ask, &subject, &mut kind, &mut record).await {
+        Ok((right, node, place)) => {
+            let user = right.1;
+            Ok(Grant {
+                app: app.clone(),
+                node,
+                kind,
+                user,
+                object: subject.object,
+                right: right.0,
+                record,
+                _place: place,
+            })
+        }
+        Err(status) => {
+            record.finish(&status);
+            Err(status)
+        }
+    }
+}
+
+async fn admit(
+    app: &Arc<App>,
+    ask: Ask,
+    subject: &Subject,
+    kind: &mut Kind,
+    record: &mut Record,
+) -> Result<((Right, String), String, Place), Status> {
+    let (right, shown) = Right::new(app, ask.credential, subject.needed.clone())?;
+    record.by(&shown);
+    let located = subject.locate(app, kind).await?;
+    record.at(&located.node, &located.uid, kind);
+    let place = app.places.take(&shown.acting.name)?;
+    Ok(((right, shown.acting.name), located.node, place))
+}
+
+impl Grant {
+    /// Opens the session on its node.
+    ///
+    /// # Errors
+    /// 503 when the node cannot be reached, and what the node says.
+    pub(crate) async fn open(&mut self) -> Result<Opened, Status> {
+        let opened = match self.node.is_empty() {
+            true => Err(subject::no_host(&self.object)),
+            false => self.app.sessions.open(&self.node, self.kind.clone()).await,
+        };
+        match &opened {
+            Ok(opened) => self.record.start(&opened.id),
+            Err(status) => self.record.finish(status),
+        }
+        opened
+    }
+
+    /// Whether the node can be reached at all, for sessions that begin later.
+    ///
+    /// # Errors
+    /// 503 when it cannot.
+    pub(crate) fn check_node(&mut self) -> Result<(), Status> {
+        self.app.sessions.check(&self.node).inspect_err(|status| self.record.finish(status))
+    }
+
+    /// The session was refused after all.
+    pub(crate) fn refuse(&mut self, status: &Status) {
+        self.record.finish(status);
+    }
+
+    /// Passes frames between the client and the node until one of them ends it, or the right to it ends.
+    pub(crate) async fn run(mut self, opened: Opened, source: impl Source, sink: impl Sink) {
+        let ended = relay::relay(opened, &self.record.counts, self.right.ends(), source, sink).await;
+        if let Ended::Status(status) = ended {
+            self.record.finish(&status);
+        }
+    }
+}
+
+/// Opens the connections that a port-forward consists of; each is a session with the node of its own.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    app: Arc<App>,
+    node: String,
+    request: PortForwardRequest,
+    user: String,
+    ended: watch::Receiver<Option<Status>>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Connector {
+    /// Opens a connection to a port of the pod.
+    ///
+    /// # Errors
+    /// 429 past a bound, 503 when the node cannot be reached, and what the node says.
+    pub(crate) async fn open(&self, port: u16) -> Result<(Place, Opened), Status> {
+        let place = self.app.places.take(&self.user)?;
+        let request = PortForwardRequest { port: port.into(), ..self.request.clone() };
+        let opened = self.app.sessions.open(&self.node, Kind::PortForward(request)).await?;
+        self.counts.connected();
+        Ok((place, opened))
+    }
+
+    /// The pod's name.
+    pub(crate) fn pod(&self) -> String {
+        self.request.pod.clone()
+    }
+
+    /// Waits until the right to all of it ends.
+    pub(crate) async fn ended(&self) -> Status {
+        let mut ended = self.ended.clone();
+        let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| status.clone());
+        match status {
+            Some(status) => status,
+            // Whoever watches the right is gone, and everything with it.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Passes the bytes of one connection.
+    pub(crate) async fn run(&self, opened: Opened, source: impl Source, sink: impl Sink) {
+        drop(relay::relay(opened, &self.counts, self.ended(), source, sink).await);
+    }
+}
+
+impl Grant {
+    /// Serves connections until `serve` is done or the right to it ends; then `serve` has a moment to say so.
+    pub(crate) async fn run_many<F>(mut self, serve: impl FnOnce(Connector) -> F)
+    where
+        F: Future<Output = ()>,
+    {
+        let Kind::PortForward(request) = self.kind.clone() else { return };
+        self.record.start(&uuid::Uuid::new_v4().to_string());
+        let (over, ended) = watch::channel(None);
+        let connector = Connector {
+            app: self.app.clone(),
+            node: self.node.clone(),
+            request,
+            user: self.user.clone(),
+            ended,
+            counts: self.record.counts.clone(),
+        };
+        let mut work = std::pin::pin!(serve(connector));
+        let status = tokio::select! {
+            () = &mut work => return,
+            status = self.right.ends() => status,
+        };
+        over.send_replace(Some(status.clone()));
+        drop(tokio::time::timeout(2 * relay::FAREWELL, work).await);
+        self.record.finish(&status);
+    }
+}

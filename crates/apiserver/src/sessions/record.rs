@@ -1,0 +1,202 @@
+//! What is kept about a session: counters for metrics, and the audit events at its start and its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gantry_api::status::Status;
+use gantry_proto::v1::open_session::Kind;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::grant::Ask;
+use super::subject::Subject;
+use crate::app::App;
+use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who};
+use crate::auth::credential::Shown;
+
+/// Bytes of a command that an event shows.
+const COMMAND_BYTES_MAX: usize = 4096;
+
+/// Bytes each way, and connections.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    to_node: AtomicU64,
+    from_node: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.to_node.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.from_node.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A session that consists of connections has one more.
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The story of one session. It ends when this is dropped.
+pub(crate) struct Record {
+    app: Arc<App>,
+    name: &'static str,
+    event: Event,
+    began: Instant,
+    started: bool,
+    outcome: Option<Status>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+fn time(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
+fn command(kind: &Kind) -> Option<String> {
+    let Kind::Exec(request) = kind else { return None };
+    let mut text = json!(request.command).to_string();
+    if text.len() > COMMAND_BYTES_MAX {
+        let end = (0..=COMMAND_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    Some(text)
+}
+
+fn container(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::Log(r) => Some(r.container.clone()),
+        Kind::Exec(r) => Some(r.container.clone()),
+        Kind::Attach(r) => Some(r.container.clone()),
+        _ => None,
+    }
+}
+
+impl Record {
+    /// Begins with what is known of a request.
+    pub(crate) fn new(app: &Arc<App>, ask: &Ask, subject: &Subject, kind: &Kind) -> Self {
+        let now = time(app.clock.now());
+        let mut annotations = BTreeMap::new();
+        if let Some(command) = command(kind) {
+            annotations.insert("gantry.dev/command", command);
+        }
+        if let Kind::PortForward(request) = kind
+            && request.port > 0
+        {
+            annotations.insert("gantry.dev/port", request.port.to_string());
+        }
+        let user = Who::from(&ask.caller.user);
+        let event = Event {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: "Metadata",
+            audit_id: uuid::Uuid::new_v4().to_string(),
+            stage: COMPLETE,
+            request_uri: ask.uri.clone(),
+            verb: if ask.by_get || matches!(subject.name, "log" | "stats") { "get" } else { "create" },
+            user,
+            impersonated_user: None,
+            source_ips: ask.credential.source().map(|s| s.ip().to_string()).into_iter().collect(),
+            user_agent: ask.caller.agent.clone(),
+            object_ref: ObjectRef {
+                resource: subject.resource,
+                namespace: subject.namespace.clone(),
+                name: subject.object.clone(),
+                uid: String::new(),
+                api_version: "v1",
+                subresource: subject.subresource,
+            },
+            response_status: None,
+            request_received_timestamp: now.clone(),
+            stage_timestamp: now,
+            annotations,
+        };
+        Self {
+            app: app.clone(),
+            name: subject.name,
+            event,
+            began: Instant::now(),
+            started: false,
+            outcome: None,
+            counts: Arc::default(),
+        }
+    }
+
+    /// Says who it is, with whom they act as.
+    pub(crate) fn by(&mut self, shown: &Shown) {
+        self.event.user = Who::from(&shown.real);
+        let impersonates = shown.real != shown.acting;
+        self.event.impersonated_user = impersonates.then(|| Who::from(&shown.acting));
+    }
+
+    /// Says where it goes.
+    pub(crate) fn at(&mut self, node: &str, uid: &str, kind: &Kind) {
+        uid.clone_into(&mut self.event.object_ref.uid);
+        self.event.annotations.insert("gantry.dev/node", node.to_owned());
+        if let Some(container) = container(kind) {
+            self.event.annotations.insert("gantry.dev/container", container);
+        }
+    }
+
+    /// The session has begun.
+    pub(crate) fn start(&mut self, session: &str) {
+        self.started = true;
+        let kept = self.app.metrics.sessions(self.name);
+        kept.opened.add(1);
+        kept.open.add(1);
+        self.event.annotations.insert("gantry.dev/session", session.to_owned());
+        let mut event = self.event.clone();
+        event.stage = STARTED;
+        event.response_status = Some(json!({"metadata": {}, "code": 101}));
+        event.stage_timestamp = time(self.app.clock.now());
+        self.app.audit.write(&event);
+    }
+
+    /// How it ended. Without this, the client has left.
+    pub(crate) fn finish(&mut self, status: &Status) {
+        self.outcome = Some(status.clone());
+    }
+
+    fn end(&mut self) {
+        let notes = &mut self.event.annotations;
+        notes.insert("gantry.dev/seconds", format!("{:.3}", self.began.elapsed().as_secs_f64()));
+        notes.insert("gantry.dev/bytes-to-node", self.counts.to_node.load(Ordering::Relaxed).to_string());
+        notes.insert("gantry.dev/bytes-from-node", self.counts.from_node.load(Ordering::Relaxed).to_string());
+        let connections = self.counts.connections.load(Ordering::Relaxed);
+        if connections > 0 {
+            notes.insert("gantry.dev/connections", connections.to_string());
+        }
+        let status = match &self.outcome {
+            None => {
+                notes.insert("gantry.dev/outcome", "the client left".to_owned());
+                json!({"metadata": {}, "code": 200})
+            }
+            Some(status) => {
+                let message = if status.message.is_empty() { &status.status } else { &status.message };
+                notes.insert("gantry.dev/outcome", message.clone());
+                json!({"metadata": {}, "status": status.status, "reason": status.reason, "code": status.code})
+            }
+        };
+        self.event.response_status = Some(status);
+        self.event.stage = COMPLETE;
+        self.event.stage_timestamp = time(self.app.clock.now());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let kept = self.app.metrics.sessions(self.name);
+        if self.started {
+            kept.open.sub(1);
+        } else {
+            kept.refused.add(1);
+        }
+        self.end();
+        self.app.audit.write(&self.event);
+    }
+}

@@ -1,0 +1,121 @@
+//! A node that serves sessions by hand.
+
+use gantry_client::ResourceId;
+use gantry_proto::v1::control_command::Command;
+use gantry_proto::v1::control_report::Report;
+use gantry_proto::v1::open_session::Kind;
+use gantry_proto::v1::session_frame::Frame;
+use gantry_proto::v1::{ControlReport, LogRequest, NodeHello, OpenFailed, OpenSession, SessionFrame};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::support::{Cluster, pod};
+
+pub(crate) fn frame(frame: Frame) -> SessionFrame {
+    SessionFrame { frame: Some(frame) }
+}
+
+/// A cluster whose pod `p`, with container `c`, is on node `n1`.
+pub(crate) async fn with_pod() -> Cluster {
+    let cluster = Cluster::start().await;
+    add_pod(&cluster, "p", |_| {}).await;
+    cluster
+}
+
+/// Adds a pod on node `n1`.
+pub(crate) async fn add_pod(cluster: &Cluster, name: &str, change: impl FnOnce(&mut Value)) {
+    if cluster.rest("GET", "/api/v1/namespaces/default/serviceaccounts/default", &[], "").await.code == 404 {
+        cluster.default_account().await;
+    }
+    let mut bound = pod(name);
+    bound["spec"]["nodeName"] = "n1".into();
+    change(&mut bound);
+    let pods = cluster.admin().dynamic(ResourceId::new("", "v1", "pods"), "default");
+    pods.create("", "", &bound, &gantry_client::WriteParams::default()).await.expect("created");
+}
+
+/// The node's control stream.
+pub(crate) struct Node {
+    pub(crate) client: gantry_client::Client,
+    commands: tonic::Streaming<gantry_proto::v1::ControlCommand>,
+    reports: mpsc::Sender<ControlReport>,
+}
+
+/// The node's end of a session.
+pub(crate) struct Served {
+    pub(crate) frames: mpsc::Sender<SessionFrame>,
+    pub(crate) back: tonic::Streaming<SessionFrame>,
+}
+
+impl Node {
+    pub(crate) async fn connect(cluster: &Cluster, name: &str) -> Self {
+        let client = cluster.client(&format!("system:node:{name}"), &["system:nodes"]);
+        let (reports, receiver) = mpsc::channel(1);
+        let hello = ControlReport { report: Some(Report::Hello(NodeHello { node: name.to_owned() })) };
+        reports.send(hello).await.expect("room");
+        let (_, mut nodes) = client.nodes().into_iter().next().expect("a server");
+        let commands = nodes.control(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+        Self { client, commands, reports }
+    }
+
+    /// The next session that is asked for.
+    pub(crate) async fn opened(&mut self) -> (String, Kind) {
+        let command = self.commands.message().await.expect("alive").expect("a command");
+        let Some(Command::Open(OpenSession { session, kind: Some(kind) })) = command.command else {
+            panic!("an open command")
+        };
+        (session, kind)
+    }
+
+    pub(crate) async fn opened_log(&mut self) -> (String, LogRequest) {
+        match self.opened().await {
+            (session, Kind::Log(log)) => (session, log),
+            (_, other) => panic!("a log session, not {other:?}"),
+        }
+    }
+
+    /// Says hello.
+    pub(crate) async fn answer(&self, session: &str) -> (mpsc::Sender<SessionFrame>, tonic::Streaming<SessionFrame>) {
+        let (frames, receiver) = mpsc::channel(1);
+        frames.send(frame(Frame::Hello(session.to_owned()))).await.expect("room");
+        let (_, mut nodes) = self.client.nodes().into_iter().next().expect("a server");
+        let back = nodes.session(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
+        (frames, back)
+    }
+
+    /// Takes the next session.
+    pub(crate) async fn serve(&mut self) -> (Kind, Served) {
+        let (session, kind) = self.opened().await;
+        let (frames, back) = self.answer(&session).await;
+        (kind, Served { frames, back })
+    }
+
+    /// Refuses a session.
+    pub(crate) async fn refuse(&self, session: &str, status: &Value) {
+        let failed = OpenFailed { session: session.to_owned(), status: status.to_string().into() };
+        self.reports.send(ControlReport { report: Some(Report::OpenFailed(failed)) }).await.expect("room");
+    }
+}
+
+impl Served {
+    pub(crate) async fn send(&self, sent: Frame) {
+        self.frames.send(frame(sent)).await.expect("the server takes it");
+    }
+
+    /// The next frame; `None` once the server has ended the session.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        self.back.message().await.ok().flatten().and_then(|f| f.frame)
+    }
+
+    /// Waits until the server has ended the session.
+    pub(crate) async fn ended(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    /// Says how it went, and waits until the server has taken that.
+    pub(crate) async fn finish(self, status: Value) {
+        self.send(Frame::Status(status.to_string().into())).await;
+        self.frames.closed().await;
+    }
+}
