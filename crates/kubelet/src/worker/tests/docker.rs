@@ -17,7 +17,7 @@ use super::rig::{Api, deps, pod};
 use crate::{
     network::{PodNetwork, Routed},
     pause,
-    runtime::{Docker, LogOptions, Runtime},
+    runtime::{Chunk, Docker, LogOptions, Runtime},
     worker::{self, Deps, Handle, Input},
 };
 
@@ -200,13 +200,13 @@ impl Running {
 
     async fn exec(&self, script: &str) -> String {
         let command = ["/bin/busybox", "sh", "-c", script].map(str::to_owned);
-        self.deps.runtime.exec(&self.container(), &command, Duration::from_secs(10)).await.unwrap().output
+        self.deps.commands.run(&self.container(), &command, Duration::from_secs(10)).await.unwrap().output
     }
 
     async fn log(&self) -> String {
         use futures::TryStreamExt;
         let stream = self.deps.runtime.logs(&self.container(), &LogOptions::default()).await.unwrap();
-        let chunks: Vec<bytes::Bytes> = stream.try_collect().await.unwrap();
+        let chunks: Vec<bytes::Bytes> = stream.map_ok(Chunk::into_bytes).try_collect().await.unwrap();
         String::from_utf8(chunks.concat()).unwrap()
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     events::Events,
+    exec::Commands,
     images::Images,
     network::{self, PodNetwork},
     objects::Objects,
@@ -155,15 +156,17 @@ pub(super) fn deps(
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
     };
+    let commands = Commands::new(Arc::clone(&runtime), root);
     let deps = Arc::new(Deps {
         volumes: Volumes::new(root, Arc::clone(&objects), Tokens::new(client, Arc::clone(clock))),
         images: Images::new(Arc::clone(&runtime), Arc::clone(&objects)),
         probes: Arc::new(probe::Context {
-            runtime: Arc::clone(&runtime),
+            commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             clock: Arc::clone(clock),
         }),
         runtime,
+        commands,
         network,
         objects,
         observed,
