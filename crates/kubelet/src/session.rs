@@ -10,7 +10,7 @@ mod control;
 mod dial;
 mod exec;
 mod forward;
-mod link;
+pub(crate) mod link;
 mod log;
 mod server;
 mod socket;
@@ -127,7 +127,7 @@ impl Sessions {
     }
 
     /// Sessions that are being served.
-    fn current(&self) -> usize {
+    pub(crate) fn current(&self) -> usize {
         self.max.saturating_sub(self.places.available_permits())
     }
 

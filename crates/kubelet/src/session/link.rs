@@ -23,7 +23,7 @@ use crate::runtime::Size;
 /// Bytes of one frame, as the contract has it.
 pub(crate) const FRAME_BYTES: usize = 64 * 1024;
 /// Frames that wait for the network.
-pub(super) const FRAMES: usize = 8;
+pub(crate) const FRAMES: usize = 8;
 
 /// What the other side sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn input(frame: SessionFrame) -> Option<Input> {
 }
 
 impl Incoming {
-    pub(super) fn new(frames: impl Stream<Item = Result<SessionFrame, tonic::Status>> + Send + 'static) -> Self {
+    pub(crate) fn new(frames: impl Stream<Item = Result<SessionFrame, tonic::Status>> + Send + 'static) -> Self {
         Self { frames: frames.fuse().boxed() }
     }
 
@@ -94,7 +94,7 @@ pub(crate) struct Outgoing {
 pub(super) struct Left;
 
 impl Outgoing {
-    pub(super) fn new(frames: mpsc::Sender<SessionFrame>) -> Self {
+    pub(crate) fn new(frames: mpsc::Sender<SessionFrame>) -> Self {
         Self { frames }
     }
 

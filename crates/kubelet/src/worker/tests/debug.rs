@@ -1,0 +1,1 @@
+//! Ephemeral containers and pods that debug a node, on a real Docker.
