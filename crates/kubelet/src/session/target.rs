@@ -61,7 +61,7 @@ pub(super) fn pod(pods: &dyn Pods, namespace: &str, name: &str, uid: &str) -> Re
     pods.get(namespace, name).filter(fits).ok_or_else(|| Status::not_found("", "pods", name))
 }
 
-fn newest<'a>(containers: &'a [Container], wanted: impl Fn(&Container) -> bool) -> Option<&'a Container> {
+fn newest(containers: &[Container], wanted: impl Fn(&Container) -> bool) -> Option<&Container> {
     let running = containers.iter().filter(|c| wanted(c) && c.running());
     let any = || containers.iter().filter(|c| wanted(c));
     let order = |c: &&Container| (c.attempt, c.created);

@@ -1,6 +1,6 @@
 //! Sessions with containers on a real Docker: what clients see, and what is left when they have gone.
 
-mod client;
+pub(super) mod client;
 mod ends;
 mod exec;
 mod others;

@@ -41,21 +41,21 @@ impl Pods for OnePod {
 }
 
 /// A node's sessions.
-pub(super) struct Served {
+pub(in super::super) struct Served {
     pub(super) sessions: Arc<Sessions>,
     pod: Arc<OnePod>,
     pub(super) shutdown: Shutdown,
 }
 
 /// A client's end.
-pub(super) struct Client {
+pub(in super::super) struct Client {
     to: Option<mpsc::Sender<Result<SessionFrame, tonic::Status>>>,
     from: mpsc::Receiver<SessionFrame>,
 }
 
 /// All that a session said.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(in super::super) struct Said {
     pub(super) out: Vec<u8>,
     pub(super) err: Vec<u8>,
     pub(super) ended: bool,
@@ -63,17 +63,17 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) fn text(&self) -> String {
+    pub(in super::super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.out).into_owned()
     }
 
-    pub(super) fn error(&self) -> String {
+    pub(in super::super) fn error(&self) -> String {
         String::from_utf8_lossy(&self.err).into_owned()
     }
 }
 
 impl Served {
-    pub(super) fn of(running: &Running, max: usize) -> Self {
+    pub(in super::super) fn of(running: &Running, max: usize) -> Self {
         let pod = Arc::new(OnePod(watch::channel(Some(Arc::new(running.api.pod()))).0));
         let shutdown = Shutdown::new();
         let context = Context {
@@ -87,11 +87,11 @@ impl Served {
     }
 
     /// Tells the sessions of the pod's newest state.
-    pub(super) fn set(&self, pod: Option<Pod>) {
+    pub(in super::super) fn set(&self, pod: Option<Pod>) {
         self.pod.0.send_replace(pod.map(Arc::new));
     }
 
-    pub(super) async fn open(&self, kind: Kind) -> Result<Client, Status> {
+    pub(in super::super) async fn open(&self, kind: Kind) -> Result<Client, Status> {
         let session = self.sessions.accept(Some(kind)).await?;
         let (to, incoming) = mpsc::channel(link::FRAMES);
         let (outgoing, from) = mpsc::channel(link::FRAMES);
@@ -101,21 +101,21 @@ impl Served {
     }
 
     /// Whether no session is being served.
-    pub(super) fn idle(&self) -> bool {
+    pub(in super::super) fn idle(&self) -> bool {
         self.sessions.current() == 0
     }
 
-    pub(super) fn pod_uid(&self) -> String {
+    pub(in super::super) fn pod_uid(&self) -> String {
         self.pod.list()[0].metadata.uid.clone().unwrap()
     }
 
     /// A shell's script, with input and both outputs.
-    pub(super) async fn shell(&self, script: &str) -> Client {
+    pub(in super::super) async fn shell(&self, script: &str) -> Client {
         self.open(Kind::Exec(shell(script))).await.unwrap()
     }
 }
 
-pub(super) fn shell(script: &str) -> ExecRequest {
+pub(in super::super) fn shell(script: &str) -> ExecRequest {
     ExecRequest {
         namespace: "default".into(),
         pod: "web".into(),
@@ -133,30 +133,30 @@ impl Client {
         drop(to.send(Ok(SessionFrame { frame: Some(frame) })).await);
     }
 
-    pub(super) async fn data(&self, bytes: impl Into<Bytes>) {
+    pub(in super::super) async fn data(&self, bytes: impl Into<Bytes>) {
         self.send(Frame::Data(bytes.into())).await;
     }
 
-    pub(super) async fn resize(&self, width: u32, height: u32) {
+    pub(in super::super) async fn resize(&self, width: u32, height: u32) {
         self.send(Frame::Resize(TerminalSize { width, height })).await;
     }
 
-    pub(super) async fn end(&self) {
+    pub(in super::super) async fn end(&self) {
         self.send(Frame::End(SessionEnd {})).await;
     }
 
     /// Takes the sending half away, for a task of its own.
-    pub(super) fn sender(&mut self) -> mpsc::Sender<Result<SessionFrame, tonic::Status>> {
+    pub(in super::super) fn sender(&mut self) -> mpsc::Sender<Result<SessionFrame, tonic::Status>> {
         self.to.clone().expect("it was not ended")
     }
 
     /// The next frame; `None` after the last.
-    pub(super) async fn next(&mut self) -> Option<Frame> {
+    pub(in super::super) async fn next(&mut self) -> Option<Frame> {
         self.from.recv().await.map(|frame| frame.frame.expect("no frame is empty"))
     }
 
     /// Reads until the output has so many lines.
-    pub(super) async fn lines(&mut self, count: usize) -> String {
+    pub(in super::super) async fn lines(&mut self, count: usize) -> String {
         let mut text = String::new();
         while text.lines().count() < count || !text.ends_with('\n') {
             match self.next().await {
@@ -168,13 +168,13 @@ impl Client {
     }
 
     /// Says that no more will come, and reads to the end.
-    pub(super) async fn rest_after_end(self) -> Said {
+    pub(in super::super) async fn rest_after_end(self) -> Said {
         self.end().await;
         self.rest().await
     }
 
     /// Reads to the end.
-    pub(super) async fn rest(mut self) -> Said {
+    pub(in super::super) async fn rest(mut self) -> Said {
         let mut said = Said::default();
         while let Some(frame) = self.next().await {
             match frame {
