@@ -16,6 +16,7 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod selector;
+pub mod stats;
 pub mod status;
 pub mod table;
 pub mod validation;

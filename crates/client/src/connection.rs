@@ -19,6 +19,15 @@ use crate::{Api, Batch, DynApi, Error, Object, ResourceId, Result};
 
 /// The largest message that is taken from the API server: a watch batch or list chunk of big objects, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// The largest message of a node's streams, in bytes; a frame of a session has 64 KiB of data.
+const NODE_MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes that may be on their way to this side: in one stream, and in all of a connection.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// The same for the connections of sessions. There is room for all streams together, so that those that nobody reads do
+/// not hold up the others: as many streams as the server allows on a connection.
+const SESSION_WINDOW_BYTES: u32 = 256 << 10;
+const SESSIONS_WINDOW_BYTES: u32 = 1000 * SESSION_WINDOW_BYTES;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,7 +107,7 @@ pub struct Client {
     headers: Headers,
 }
 
-fn endpoint(config: &Config, server: &str) -> Result<Endpoint> {
+fn endpoint(config: &Config, server: &str, stream_window: u32, connection_window: u32) -> Result<Endpoint> {
     let address = |source| Error::Address { server: server.to_owned(), source };
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&config.ca_pem));
     if let Some(id) = &config.identity {
@@ -116,8 +125,8 @@ fn endpoint(config: &Config, server: &str) -> Result<Endpoint> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
         .tls_config(tls)
         .map_err(address)
 }
@@ -129,14 +138,18 @@ impl Client {
     /// When there is no server, or an address or PEM text is unusable.
     pub fn new(config: &Config) -> Result<Self> {
         gantry_common::tls::install_provider();
-        let endpoints =
-            config.servers.iter().map(|s| Ok((s.clone(), endpoint(config, s)?))).collect::<Result<Vec<_>>>()?;
-        let channel = match endpoints.as_slice() {
+        let calls = config.servers.iter().map(|s| endpoint(config, s, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES));
+        let calls = calls.collect::<Result<Vec<_>>>()?;
+        let channel = match calls.as_slice() {
             [] => return Err(Error::NoServer),
-            [(_, only)] => only.connect_lazy(),
-            many => Channel::balance_list(many.iter().map(|(_, e)| e.clone())),
+            [only] => only.connect_lazy(),
+            many => Channel::balance_list(many.iter().cloned()),
         };
-        let replicas = endpoints.into_iter().map(|(s, e)| (s, e.connect_lazy())).collect();
+        let replica = |server: &String| {
+            let endpoint = endpoint(config, server, SESSION_WINDOW_BYTES, SESSIONS_WINDOW_BYTES)?;
+            Ok((server.clone(), endpoint.connect_lazy()))
+        };
+        let replicas = config.servers.iter().map(replica).collect::<Result<Vec<_>>>()?;
         let token = config.token.as_ref().and_then(|t| format!("Bearer {t}").parse().ok());
         Ok(Self {
             shared: Arc::new(Shared { channel, replicas, user_agent: config.user_agent.clone() }),
@@ -181,9 +194,10 @@ impl Client {
         SessionsClient::new(self.service(&self.shared.channel)).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// The node service of each replica, with the replica's address: a kubelet keeps a stream to every one.
+    /// The node service of each replica, with the replica's address: a kubelet keeps a stream to every one. Each replica's
+    /// connection is apart from that of other calls, and has room for sessions that nobody reads.
     pub fn nodes(&self) -> Vec<(String, NodesClient<InterceptedService<Channel, impl Interceptor + Clone + use<>>>)> {
-        let nodes = |c| NodesClient::new(self.service(c)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let nodes = |c| NodesClient::new(self.service(c)).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
         self.shared.replicas.iter().map(|(address, channel)| (address.clone(), nodes(channel))).collect()
     }
 

@@ -44,6 +44,9 @@ pub struct Config {
     /// Pods that the node takes.
     #[arg(long, default_value_t = 110, value_name = "NUMBER")]
     pub max_pods: u32,
+    /// Sessions (exec, attach, port-forward, logs, connections of the API server) that the node serves at once.
+    #[arg(long, default_value_t = 512, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_sessions: u32,
     /// The control group under which the pods' groups are made.
     #[arg(long, default_value = "/", value_name = "PATH")]
     pub cgroup_root: String,
@@ -73,6 +76,28 @@ fn amount(text: &str) -> Result<(String, Quantity), String> {
 }
 
 impl Config {
+    /// What `/configz` shows: upstream's names where upstream has one.
+    pub(crate) fn shown(&self) -> serde_json::Value {
+        let amounts = |list: &[(String, Quantity)]| {
+            let text = Self::amounts(list).into_iter().map(|(name, value)| (name.to_owned(), value.to_string().into()));
+            serde_json::Value::Object(text.collect())
+        };
+        serde_json::json!({
+            "kind": "KubeletConfiguration",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "containerRuntimeEndpoint": self.docker_endpoint,
+            "clusterDNS": self.cluster_dns,
+            "clusterDomain": self.cluster_domain,
+            "resolvConf": self.resolv_conf,
+            "podCIDR": self.pod_cidr.map(|range| range.to_string()).unwrap_or_default(),
+            "registerNode": self.register_node,
+            "maxPods": self.max_pods,
+            "maxSessions": self.max_sessions,
+            "cgroupRoot": self.cgroup_root,
+            "systemReserved": amounts(&self.system_reserved),
+        })
+    }
+
     /// The amounts of a list by name; the last one counts.
     pub(crate) fn amounts(list: &[(String, Quantity)]) -> BTreeMap<&str, &Quantity> {
         list.iter().map(|(name, value)| (name.as_str(), value)).collect()

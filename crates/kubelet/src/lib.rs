@@ -9,6 +9,7 @@ mod api;
 mod config;
 mod dispatcher;
 mod events;
+mod exec;
 mod images;
 mod logs;
 pub mod network;
@@ -18,11 +19,13 @@ mod observe;
 pub mod pause;
 mod pod;
 mod probe;
+mod process;
 pub mod runtime;
 mod session;
 #[cfg(test)]
 mod skips;
 mod start;
+mod stats;
 mod volumes;
 mod worker;
 

@@ -46,7 +46,7 @@ pub(crate) fn select(pod: &Pod, containers: &[Container], request: &LogRequest) 
 
 fn waiting(pod: &Pod, name: &str) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let lists = [&status.container_statuses, &status.init_container_statuses];
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     let found = lists.into_iter().flatten().flatten().find(|c| c.name == name)?;
     found.state.as_ref()?.waiting.as_ref()?.reason.clone()
 }

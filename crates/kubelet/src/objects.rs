@@ -135,7 +135,8 @@ async fn read<K: Object>(
 /// The names of the ConfigMaps and Secrets that a pod's volumes, environment and image pulls need.
 fn references(pod: &Pod) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-    for (_, container) in pod::containers(pod) {
+    let ephemeral: Vec<_> = pod::ephemeral_containers(pod).map(pod::as_container).collect();
+    for container in pod::containers(pod).map(|(_, container)| container).chain(&ephemeral) {
         let (more_maps, more_secrets) = pod::env::references(container);
         maps.extend(more_maps);
         secrets.extend(more_secrets);

@@ -62,12 +62,19 @@ pub(crate) struct Observed {
     pods: Mutex<Pods>,
     health: watch::Sender<Health>,
     changed: mpsc::Sender<String>,
+    version: watch::Sender<u64>,
 }
 
 impl Observed {
     /// An empty picture; the UIDs of pods whose containers changed are sent to `changed`.
     pub(crate) fn new(runtime: Arc<dyn Runtime>, changed: mpsc::Sender<String>) -> Arc<Self> {
-        Arc::new(Self { runtime, pods: Mutex::default(), health: watch::channel(Health::Unknown).0, changed })
+        Arc::new(Self {
+            runtime,
+            pods: Mutex::default(),
+            health: watch::channel(Health::Unknown).0,
+            changed,
+            version: watch::channel(0).0,
+        })
     }
 
     /// A pod's containers.
@@ -78,6 +85,11 @@ impl Observed {
     /// The pods that have containers.
     pub(crate) fn uids(&self) -> Vec<String> {
         self.pods.lock().keys().cloned().collect()
+    }
+
+    /// Changes with the picture, from now on.
+    pub(crate) fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
     }
 
     /// How the runtime is, from now on.
@@ -125,6 +137,7 @@ impl Observed {
 
     /// The receiver ends only with the kubelet.
     async fn tell(&self, uid: String) {
+        self.version.send_modify(|version| *version += 1);
         drop(self.changed.send(uid).await);
     }
 

@@ -11,8 +11,10 @@ pub(crate) mod resources;
 pub(crate) mod state;
 pub(crate) mod status;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container as Spec, EphemeralContainer, Pod, PodSpec};
 use sha2::{Digest, Sha256};
 
 use crate::runtime::PodRef;
@@ -29,6 +31,8 @@ pub(crate) enum Kind {
     Sidecar,
     /// The pod's purpose.
     App,
+    /// Added to a running pod to look into it (`kubectl debug`); runs once.
+    Ephemeral,
 }
 
 /// When a container that ended is started again.
@@ -79,14 +83,52 @@ pub(crate) fn init_containers(pod: &Pod) -> impl Iterator<Item = (Kind, &Spec)> 
     })
 }
 
-/// Every container with its purpose, init containers first.
+/// The ephemeral containers, in order.
+pub(crate) fn ephemeral_containers(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
+    spec(pod).ephemeral_containers.iter().flatten()
+}
+
+/// An ephemeral container as the container that it is. What it must not have (ports, probes, resources) it does not get.
+pub(crate) fn as_container(ephemeral: &EphemeralContainer) -> Spec {
+    let from = ephemeral.clone();
+    Spec {
+        name: from.name,
+        image: from.image,
+        image_pull_policy: from.image_pull_policy,
+        command: from.command,
+        args: from.args,
+        env: from.env,
+        env_from: from.env_from,
+        working_dir: from.working_dir,
+        volume_mounts: from.volume_mounts,
+        security_context: from.security_context,
+        stdin: from.stdin,
+        stdin_once: from.stdin_once,
+        tty: from.tty,
+        termination_message_path: from.termination_message_path,
+        termination_message_policy: from.termination_message_policy,
+        ..Spec::default()
+    }
+}
+
+/// The container whose processes an ephemeral one is to see.
+pub(crate) fn debugged<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let found = ephemeral_containers(pod).find(|c| c.name == name)?;
+    found.target_container_name.as_deref().filter(|target| !target.is_empty())
+}
+
+/// Every container of the pod's own with its purpose, init containers first; not the ephemeral ones.
 pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (Kind, &Spec)> {
     init_containers(pod).chain(spec(pod).containers.iter().map(|c| (Kind::App, c)))
 }
 
-/// The container of that name.
-pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<(Kind, &'a Spec)> {
-    containers(pod).find(|(_, c)| c.name == name)
+/// The container of that name, ephemeral ones too.
+pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<(Kind, Cow<'a, Spec>)> {
+    let own = containers(pod).find(|(_, c)| c.name == name).map(|(kind, c)| (kind, Cow::Borrowed(c)));
+    own.or_else(|| {
+        let ephemeral = ephemeral_containers(pod).find(|c| c.name == name)?;
+        Some((Kind::Ephemeral, Cow::Owned(as_container(ephemeral))))
+    })
 }
 
 /// The pod's restart policy.
@@ -129,6 +171,10 @@ pub(crate) fn container_hash(container: &Spec) -> String {
 
 /// The name of a volume's or container's field for an event's `fieldPath`.
 pub(crate) fn field_path(kind: Kind, name: &str) -> String {
-    let list = if kind == Kind::App { "containers" } else { "initContainers" };
+    let list = match kind {
+        Kind::App => "containers",
+        Kind::Ephemeral => "ephemeralContainers",
+        Kind::Init | Kind::Sidecar => "initContainers",
+    };
     format!("spec.{list}{{{name}}}")
 }

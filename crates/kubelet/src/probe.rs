@@ -16,7 +16,7 @@ use tokio::{
 pub(crate) use action::{Answer, Target, http_get};
 use counter::{Counter, Verdict};
 
-use crate::{events::Events, runtime::Runtime};
+use crate::{events::Events, exec::Commands};
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) struct Report {
 
 /// What a prober needs.
 pub(crate) struct Context {
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) commands: Arc<Commands>,
     pub(crate) events: Arc<Events>,
     pub(crate) clock: SharedClock,
 }
@@ -186,7 +186,7 @@ impl Run {
     async fn ask(&self) -> Answer {
         let timeout = Duration::from_secs(positive(self.probe.timeout_seconds, 1));
         let target = Target {
-            runtime: self.context.runtime.as_ref(),
+            commands: &self.context.commands,
             id: &self.subject.id,
             spec: &self.subject.spec,
             ip: self.subject.ip,

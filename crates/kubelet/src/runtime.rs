@@ -7,16 +7,17 @@
 mod docker;
 mod fake;
 mod spec;
+mod streams;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
 pub use docker::Docker;
 pub use fake::Fake;
 pub use spec::{BindMount, ContainerSpec, Namespaces, Resources, Security};
+pub use streams::{AttachSpec, Chunk, ExecSpec, ExecState, Output, Size, Streams};
 
 /// The pod that a container belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -234,6 +235,22 @@ pub enum Error {
         /// For how long.
         seconds: u64,
     },
+    /// A stream that had begun broke off.
+    #[error("the container runtime's stream broke off")]
+    Stream {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command cannot be written down, so it is not started either: nobody could end it after a crash.
+    #[error("cannot write the record of the command {exec} below the folder --root-dir")]
+    Record {
+        /// The runtime's identifier.
+        exec: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// An answer could not be understood.
     #[error("the container runtime's answer to {what} has no {field}")]
     Incomplete {
@@ -281,10 +298,20 @@ pub trait Runtime: Send + Sync + 'static {
     async fn signal(&self, id: &str, signal: Option<&str>) -> Result<(), Error>;
     /// Removes a container, killing it if need be. One that is gone is no error.
     async fn remove(&self, id: &str) -> Result<(), Error>;
-    /// Runs a command in a container; it is killed when `timeout` has passed.
-    async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<Executed, Error>;
+    /// Prepares a command in a running container and returns its identifier.
+    async fn exec_create(&self, id: &str, spec: &ExecSpec) -> Result<String, Error>;
+    /// Starts a prepared command and joins its streams.
+    async fn exec_start(&self, exec: &str, spec: &ExecSpec) -> Result<Streams, Error>;
+    /// How a command is; `None` when the runtime knows nothing of it (any more).
+    async fn exec_state(&self, exec: &str) -> Result<Option<ExecState>, Error>;
+    /// Sets the size of a started command's terminal.
+    async fn exec_resize(&self, exec: &str, size: Size) -> Result<(), Error>;
+    /// Joins the streams of a container's first process.
+    async fn attach(&self, id: &str, spec: &AttachSpec) -> Result<Streams, Error>;
+    /// Sets the size of a container's terminal.
+    async fn resize(&self, id: &str, size: Size) -> Result<(), Error>;
     /// A container's log, in chunks.
-    async fn logs(&self, id: &str, options: &LogOptions) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error>;
+    async fn logs(&self, id: &str, options: &LogOptions) -> Result<Output, Error>;
     /// An image by name; `None` when the node does not have it.
     async fn image(&self, name: &str) -> Result<Option<Image>, Error>;
     /// Every image.

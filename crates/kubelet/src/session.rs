@@ -1,166 +1,188 @@
 //! The node's end of sessions. Nothing dials a node: the kubelet holds a small control stream to every API server replica,
 //! and opens a stream of its own for each session that a replica asks for.
+//!
+//! What is wrong with a request is told before a stream is opened for it. What a session has started is owned by the
+//! future that serves it: however the session ends, that future goes, and what it owns ends with it.
 
-use std::{sync::Arc, time::Duration};
+mod answer;
+mod attach;
+mod control;
+mod dial;
+mod exec;
+mod forward;
+pub(crate) mod link;
+mod log;
+mod server;
+mod socket;
+mod stats;
+mod target;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
 use gantry_api::status::Status;
-use gantry_client::{Client, Key, Reader};
-use gantry_common::{
-    backoff::Backoff,
-    task::{self, Group, OnExit},
-};
-use gantry_proto::v1::{
-    ControlReport, LogRequest, NodeHello, OpenFailed, OpenSession, SessionFrame, control_command, control_report,
-    open_session, session_frame,
-};
-use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use gantry_common::shutdown::Shutdown;
+use gantry_proto::v1::{open_session::Kind, session_frame::Frame};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{logs, runtime::Error, worker::Deps};
+pub(crate) use control::Control;
+pub(crate) use target::Pods;
 
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(10);
-/// Sessions at once on this node.
-const SESSIONS_MAX: usize = 256;
-/// Frames that wait for the network; flow control is HTTP/2's.
-const FRAMES: usize = 8;
+use self::{
+    answer::Ended,
+    link::{Incoming, Outgoing},
+    target::Target,
+};
+use crate::{stats::Meter, worker::Deps};
+
+/// What all sessions share.
+pub(crate) struct Context {
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) pods: Arc<dyn Pods>,
+    pub(crate) meter: Meter,
+    /// The kubelet's configuration, as `/configz` shows it.
+    pub(crate) config: Value,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// How many sessions there were.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) opened: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// One kind of session, ready to begin.
+#[async_trait::async_trait]
+trait Work: Send {
+    /// Serves to the end. What it has started ends when this future goes.
+    async fn run(self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended;
+}
+
+/// A session that the node has accepted.
+pub(crate) struct Session {
+    work: Box<dyn Work>,
+    /// The pod with which it ends.
+    target: Option<Target>,
+    sessions: Arc<Sessions>,
+    _place: OwnedSemaphorePermit,
+}
 
 /// Serves sessions.
 pub(crate) struct Sessions {
-    client: Client,
-    deps: Arc<Deps>,
-    pods: Reader<Pod>,
+    context: Context,
+    counts: Counts,
     places: Arc<Semaphore>,
+    max: usize,
+}
+
+fn port(number: u32) -> Result<u16, Status> {
+    let port = u16::try_from(number).ok().filter(|port| *port > 0);
+    port.ok_or_else(|| Status::bad_request(format!("port {number} is not in the range 1-65535")))
 }
 
 impl Sessions {
-    pub(crate) fn new(client: Client, deps: Arc<Deps>, pods: Reader<Pod>) -> Arc<Self> {
-        Arc::new(Self { client, deps, pods, places: Arc::new(Semaphore::new(SESSIONS_MAX)) })
+    /// At most `max` sessions at once.
+    pub(crate) fn new(context: Context, max: usize) -> Arc<Self> {
+        Arc::new(Self { context, counts: Counts::default(), places: Arc::new(Semaphore::new(max)), max })
     }
 
-    /// Keeps a control stream to every replica.
-    pub(crate) fn start(self: &Arc<Self>, group: &Group) {
-        for index in 0..self.client.nodes().len() {
-            let sessions = Arc::clone(self);
-            group.spawn("control", OnExit::ShutDown, async move { sessions.control(index).await });
+    /// Checks what is asked for, and prepares it.
+    ///
+    /// # Errors
+    /// What the client is told in place of a session.
+    pub(crate) async fn accept(self: &Arc<Self>, kind: Option<Kind>) -> Result<Session, Status> {
+        let accepted = self.prepare(kind).await;
+        let count = if accepted.is_ok() { &self.counts.opened } else { &self.counts.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        accepted
+    }
+
+    async fn prepare(self: &Arc<Self>, kind: Option<Kind>) -> Result<Session, Status> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let message = format!("the node serves {} sessions already, as many as --max-sessions allows", self.max);
+            Status::too_many_requests(message, 1)
+        })?;
+        let context = &self.context;
+        if context.shutdown.is_requested() {
+            return Err(stopping());
         }
-    }
-
-    async fn control(self: Arc<Self>, index: usize) {
-        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-        loop {
-            if let Err(status) = self.control_once(index, &mut backoff).await {
-                tracing::debug!(replica = index, %status, "control stream broke, trying again");
-            }
-            tokio::time::sleep(backoff.next()).await;
-        }
-    }
-
-    async fn control_once(self: &Arc<Self>, index: usize, backoff: &mut Backoff) -> Result<(), tonic::Status> {
-        let Some((address, mut nodes)) = self.client.nodes().into_iter().nth(index) else { return Ok(()) };
-        let (reports, outgoing) = mpsc::channel(FRAMES);
-        let hello = NodeHello { node: self.deps.settings.node.clone() };
-        // There is room for the first one.
-        drop(reports.try_send(ControlReport { report: Some(control_report::Report::Hello(hello)) }));
-        let mut commands = nodes.control(ReceiverStream::new(outgoing)).await?.into_inner();
-        tracing::info!(server = address, "control stream is open");
-        backoff.reset();
-        while let Some(command) = commands.message().await? {
-            let Some(control_command::Command::Open(open)) = command.command else { continue };
-            let (sessions, reports) = (Arc::clone(self), reports.clone());
-            task::spawn("session", async move {
-                let session = open.session.clone();
-                if let Err(status) = sessions.serve(index, open).await {
-                    let status = serde_json::to_vec(&status).unwrap_or_default().into();
-                    let report = control_report::Report::OpenFailed(OpenFailed { session, status });
-                    // Without the control stream the replica has given the session up itself.
-                    drop(reports.send(ControlReport { report: Some(report) }).await);
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// Serves one session. What is wrong with the request is told before a stream is opened for it, so that the client
-    /// gets an error and not a log that consists of one.
-    async fn serve(&self, index: usize, open: OpenSession) -> Result<(), Status> {
-        let too_many = |_| Status::too_many_requests("the node serves too many sessions already", 1);
-        let _place = self.places.try_acquire().map_err(too_many)?;
-        let Some(open_session::Kind::Log(request)) = open.kind else {
-            return Err(Status::bad_request("the node's kubelet does not know this kind of session"));
+        let alone = |work: Box<dyn Work>| (work, None);
+        let with = |(work, target): (Box<dyn Work>, Target)| (work, Some(target));
+        let (work, target) = match kind {
+            Some(Kind::Log(request)) => alone(log::prepare(context, &request).await?),
+            Some(Kind::Exec(request)) => with(exec::prepare(context, request).await?),
+            Some(Kind::Attach(request)) => with(attach::prepare(context, request).await?),
+            Some(Kind::PortForward(request)) => with(forward::prepare(context, request).await?),
+            Some(Kind::Dial(request)) => dial::prepare(context, request).await?,
+            Some(Kind::Stats(_)) => alone(stats::prepare(context).await?),
+            Some(Kind::Kubelet(_)) => alone(server::prepare(self)),
+            None => return Err(Status::bad_request("the node's kubelet does not know this kind of session")),
         };
-        let stream = self.open_log(&request).await?;
-        let Some((_, mut nodes)) = self.client.nodes().into_iter().nth(index) else { return Ok(()) };
-        let (frames, outgoing) = mpsc::channel(FRAMES);
-        // There is room for the first one.
-        drop(frames.try_send(SessionFrame { frame: Some(session_frame::Frame::Hello(open.session.clone())) }));
-        let mut incoming = match nodes.session(ReceiverStream::new(outgoing)).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => {
-                tracing::warn!(session = open.session, %status, "session could not be opened");
-                return Ok(());
-            }
-        };
-        let work = async {
-            let status = match send_log(stream, &request, &frames).await {
-                Ok(()) => Status { status: "Success".to_owned(), ..Status::failure(200, "", "") },
-                Err(status) => status,
-            };
-            let bytes = serde_json::to_vec(&status).unwrap_or_default();
-            // The other side may have left.
-            drop(frames.send(SessionFrame { frame: Some(session_frame::Frame::Status(bytes.into())) }).await);
-        };
-        // The other side ends a session by ending its stream.
-        tokio::select! {
-            () = work => {
-                drop(frames);
-                ended(&mut incoming).await;
-            }
-            () = ended(&mut incoming) => {}
-        }
-        Ok(())
+        Ok(Session { work, target, sessions: Arc::clone(self), _place: place })
     }
 
-    async fn open_log(&self, request: &LogRequest) -> Result<LogStream, Status> {
-        let pod = self.pods.get(&Key::new(&request.namespace, &request.pod));
-        let fits = |pod: &Arc<Pod>| request.pod_uid.is_empty() || pod.metadata.uid.as_deref() == Some(&request.pod_uid);
-        let pod = pod.filter(fits).ok_or_else(|| Status::not_found("", "pods", &request.pod))?;
-        let containers = self.deps.observed.of(pod.metadata.uid.as_deref().unwrap_or_default());
-        let id = logs::select(&pod, &containers, request)?;
-        let options = logs::options(request, self.deps.clock.now())?;
-        self.deps.runtime.logs(&id, &options).await.map_err(|error| failed(&error))
+    /// Sessions that are being served.
+    pub(crate) fn current(&self) -> usize {
+        self.max.saturating_sub(self.places.available_permits())
+    }
+
+    /// Waits until every session has ended; for the end of the kubelet, which sessions are told of by its shutdown.
+    pub(crate) async fn settle(&self) {
+        let all = u32::try_from(self.max).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        drop(self.places.acquire_many(all).await);
+        self.context.deps.commands.settle().await;
     }
 }
 
-type LogStream = BoxStream<'static, Result<Bytes, Error>>;
-
-fn failed(error: &Error) -> Status {
-    Status::internal(gantry_common::error_chain(error))
+fn stopping() -> Status {
+    Status::unavailable("the node's kubelet is stopping").retry_after(1)
 }
 
-async fn send_log(
-    mut stream: LogStream,
-    request: &LogRequest,
-    frames: &mpsc::Sender<SessionFrame>,
-) -> Result<(), Status> {
-    let mut left = request.limit_bytes.map(|limit| usize::try_from(limit).unwrap_or(0));
-    while let Some(chunk) = stream.next().await {
-        let mut chunk = chunk.map_err(|error| failed(&error))?;
-        if let Some(left) = &mut left {
-            chunk.truncate(*left);
-            *left -= chunk.len();
-        }
-        let frame = SessionFrame { frame: Some(session_frame::Frame::Data(chunk)) };
-        if frames.send(frame).await.is_err() || left == Some(0) {
-            break;
+impl Session {
+    /// Serves to the end, whoever brings it about, and says how it ended.
+    pub(crate) async fn run(self, mut incoming: Incoming, outgoing: Outgoing) {
+        let Self { work, target, sessions, _place } = self;
+        let context = &sessions.context;
+        let gone = async {
+            match &target {
+                Some(target) => target.gone(context.pods.as_ref(), &context.deps.observed).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = work.run(&mut incoming, &outgoing) => ended,
+            () = outgoing.closed() => Ended::Left,
+            status = gone => answer::failure(&status),
+            () = context.shutdown.requested() => answer::failure(&stopping()),
+        };
+        if let Ended::Status(status) = ended {
+            tell(status, &mut incoming, outgoing, &context.shutdown).await;
         }
     }
-    Ok(())
 }
 
-async fn ended(incoming: &mut tonic::Streaming<SessionFrame>) {
-    while let Ok(Some(_)) = incoming.message().await {}
+/// Says how the session ended, and waits until the other side has taken everything: leaving earlier would lose what is
+/// still on its way.
+async fn tell(status: Bytes, incoming: &mut Incoming, outgoing: Outgoing, shutdown: &Shutdown) {
+    let told = async {
+        if outgoing.send(Frame::Status(status)).await.is_ok() {
+            drop(outgoing);
+            incoming.left().await;
+        }
+    };
+    let stopping = async {
+        shutdown.requested().await;
+        tokio::time::sleep(control::FAREWELL).await;
+    };
+    tokio::select! {
+        () = told => {}
+        () = stopping => {}
+    }
 }

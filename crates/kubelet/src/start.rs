@@ -1,6 +1,6 @@
 //! Puts the kubelet together.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use gantry_client::{Client, Informer, Reader, events::Recorder};
@@ -9,12 +9,13 @@ use gantry_common::{
     task::{Group, OnExit},
 };
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     Config, api,
     dispatcher::{Dispatcher, Feeds},
     events::Events,
+    exec::Commands,
     images::Images,
     network::{PodNetwork, Routed},
     node::{self, Agent, Machine},
@@ -23,13 +24,16 @@ use crate::{
     pod::{files::Dns, status::Host},
     probe,
     runtime::{Docker, Info, Runtime},
-    session::Sessions,
+    session::{self, Control, Sessions},
+    stats::Meter,
     volumes::{Tokens, Volumes},
     worker::{Deps, Settings},
 };
 
 /// Notices of changed containers and objects that may wait for the dispatcher.
 const QUEUE: usize = 1024;
+/// How long sessions may take to end when the kubelet does.
+const SESSIONS_END: Duration = Duration::from_secs(5);
 
 /// Runs the kubelet until shutdown. Containers, routes and packet rules stay.
 ///
@@ -86,18 +90,35 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
         // Pods need to know how the runtime names control groups; without a runtime there are no pods anyway.
         let info = runtime_info(&shared).await;
         let deps = shared.deps(&config, &context, &info);
-        let sessions = Sessions::new(shared.client.clone(), Arc::clone(&deps), pods.clone());
-        (Dispatcher::new(deps, pods), sessions)
+        deps.commands.clean_up();
+        let serving = session::Context {
+            deps: Arc::clone(&deps),
+            pods: Arc::new(pods.clone()),
+            meter: Meter::new(),
+            config: config.shown(),
+            shutdown: context.shutdown.clone(),
+        };
+        let max = usize::try_from(config.max_sessions).unwrap_or(usize::MAX);
+        let sessions = Sessions::new(serving, max);
+        let control = Control::new(shared.client.clone(), shared.name.clone(), Arc::clone(&sessions));
+        (Dispatcher::new(deps, pods), sessions, control)
     };
     let tasks = group.clone();
+    let (sessions_in, sessions) = oneshot::channel();
     group.spawn("dispatcher", OnExit::ShutDown, async move {
-        let (dispatcher, sessions) = start.await;
-        sessions.start(&tasks);
+        let (dispatcher, sessions, control) = start.await;
+        // The end of the kubelet waits for them.
+        drop(sessions_in.send(sessions));
+        control.start(&tasks);
         dispatcher.run(Feeds { containers, objects: objects_changed }).await;
     });
     let shutdown = group.shutdown().clone();
     context_ready(&shutdown, health).await;
     shutdown.requested().await;
+    if let Ok(sessions) = sessions.await {
+        // What they started must not outlive them; what hangs is ended by the next kubelet.
+        drop(tokio::time::timeout(SESSIONS_END, sessions.settle()).await);
+    }
     group.join().await;
     Ok(())
 }
@@ -118,7 +139,7 @@ async fn runtime_info(shared: &Shared) -> Info {
         drop(health.wait_for(|h| *h == Health::Up).await);
         match shared.runtime.info().await {
             Ok(info) => return info,
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
 }
@@ -182,6 +203,7 @@ impl Shared {
         let recorder = Recorder::new(self.client.clone(), Arc::clone(&clock), "kubelet", &self.name);
         let events = Arc::new(Events::recorded(recorder));
         let tokens = Tokens::new(self.client.clone(), Arc::clone(&clock));
+        let commands = Commands::new(Arc::clone(&self.runtime), &config.root_dir);
         let settings = Settings {
             node: self.name.clone(),
             host: Host { ip: self.address.to_string() },
@@ -198,16 +220,13 @@ impl Shared {
         };
         Arc::new(Deps {
             runtime: Arc::clone(&self.runtime),
+            commands: Arc::clone(&commands),
             network: Arc::clone(&self.network),
             volumes: Volumes::new(&config.root_dir, Arc::clone(&self.objects), tokens),
             objects: Arc::clone(&self.objects),
             observed: Arc::clone(&self.observed),
             images: Images::new(Arc::clone(&self.runtime), Arc::clone(&self.objects)),
-            probes: Arc::new(probe::Context {
-                runtime: Arc::clone(&self.runtime),
-                events: Arc::clone(&events),
-                clock: Arc::clone(&clock),
-            }),
+            probes: Arc::new(probe::Context { commands, events: Arc::clone(&events), clock: Arc::clone(&clock) }),
             events,
             api: Box::new(api::Pods::new(&self.client)),
             services: Some(self.services.clone()),

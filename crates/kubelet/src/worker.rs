@@ -58,7 +58,7 @@ pub(crate) enum Done {
     Volumes(Result<Option<Timestamp>, Failed>),
     Sandbox(Result<(), Missing>),
     Connected(Result<(), Missing>),
-    Started(String, Result<(), Missing>),
+    Started(Op, String, Result<(), Missing>),
     Hook(String),
     Touched(String),
     Released,

@@ -83,6 +83,23 @@ pub(crate) fn statuses(s: &Snapshot<'_>, finished: bool) -> (Vec<ContainerStatus
     (init, apps)
 }
 
+/// The statuses of the ephemeral containers, in the spec's order.
+pub(crate) fn ephemeral_statuses(s: &Snapshot<'_>, finished: bool) -> Vec<ContainerStatus> {
+    let waiting = waiting_reason(s);
+    super::ephemeral_containers(s.pod)
+        .map(|container| {
+            let found = status(s, Kind::Ephemeral, &super::as_container(container), finished, waiting);
+            // Neither is meant for containers that nobody waits for.
+            ContainerStatus { ready: false, started: None, ..found }
+        })
+        .collect()
+}
+
+/// Whether a container of this name was ever made, whatever became of it.
+pub(crate) fn was_made(s: &Snapshot<'_>, name: &str) -> bool {
+    known(s, name).is_some_and(|status| status.container_id.is_some())
+}
+
 /// What a container waits for that nothing else is known of.
 fn waiting_reason(s: &Snapshot<'_>) -> &'static str {
     if super::init_containers(s.pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }
@@ -91,7 +108,7 @@ fn waiting_reason(s: &Snapshot<'_>) -> &'static str {
 /// The API's present status of a container.
 fn known(s: &Snapshot<'_>, name: &str) -> Option<ContainerStatus> {
     let status = s.pod.status.as_ref()?;
-    let lists = [&status.container_statuses, &status.init_container_statuses];
+    let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().find(|c| c.name == name).cloned()
 }
 
@@ -103,7 +120,11 @@ fn last_end(status: &ContainerStatus) -> Option<ContainerStateTerminated> {
 fn status(s: &Snapshot<'_>, kind: Kind, spec: &Spec, finished: bool, waiting: &'static str) -> ContainerStatus {
     let history = s.history(&spec.name);
     let made: Vec<&&Container> = history.iter().filter(|c| c.state != State::Created).collect();
-    let Some(latest) = made.first() else { return unmade(s, spec, finished, waiting) };
+    let Some(latest) = made.first() else {
+        // It is never made again: what was last known of it, or its end, stays.
+        let over = kind == Kind::Ephemeral && was_made(s, &spec.name);
+        return unmade(s, spec, finished || over, waiting);
+    };
     let previous = made.get(1).and_then(|c| c.exit().map(|exit| terminated(s, c, exit)));
     let probed = s.local.probed.get(&latest.id).cloned().unwrap_or_default();
     let mut status = ContainerStatus {
@@ -148,6 +169,7 @@ fn restart_wait(
 ) -> Option<ContainerState> {
     let policy = match kind {
         Kind::Sidecar => RestartPolicy::Always,
+        Kind::Ephemeral => RestartPolicy::Never,
         Kind::Init if super::restart_policy(s.pod) == RestartPolicy::Always => RestartPolicy::OnFailure,
         _ => super::restart_policy(s.pod),
     };

@@ -208,10 +208,8 @@ pub(crate) fn resource_value(
     wanted: &ResourceFieldSelector,
     from: &Sources,
 ) -> Result<String, Error> {
-    let container = match &wanted.container_name {
-        Some(name) => super::find(pod, name).map_or(container, |(_, c)| c),
-        None => container,
-    };
+    let named = wanted.container_name.as_ref().and_then(|name| super::find(pod, name));
+    let container = named.as_ref().map_or(container, |(_, found)| found);
     let unknown = || Error::Resource(wanted.resource.clone());
     let (list, name) = wanted.resource.split_once('.').ok_or_else(unknown)?;
     let limits = match list {

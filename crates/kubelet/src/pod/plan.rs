@@ -174,6 +174,7 @@ fn next_attempt(s: &Snapshot<'_>, name: &str) -> u32 {
 fn policy(s: &Snapshot<'_>, kind: Kind) -> RestartPolicy {
     match (kind, super::restart_policy(s.pod)) {
         (Kind::Sidecar, _) => RestartPolicy::Always,
+        (Kind::Ephemeral, _) => RestartPolicy::Never,
         // An init container that succeeded is done, whatever the pod's policy.
         (Kind::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
         (_, policy) => policy,

@@ -24,6 +24,8 @@ pub(crate) enum Op {
     Connect,
     /// A container is being started: image, environment, creation, hooks.
     Start,
+    /// An ephemeral container is being started; the pod's own ones do not wait for it.
+    StartEphemeral,
     /// The stop hook of the container with this identifier runs.
     PreStop(String),
     /// The container with this identifier is being signalled or removed.

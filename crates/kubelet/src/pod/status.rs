@@ -45,6 +45,7 @@ pub(crate) fn compute(s: &Snapshot<'_>, host: &Host) -> PodStatus {
     PodStatus {
         conditions: Some(conditions::compute(s, phase, &init, &apps)),
         container_statuses: Some(apps).filter(|list| !list.is_empty()),
+        ephemeral_container_statuses: Some(container::ephemeral_statuses(s, terminal(phase))).filter(|l| !l.is_empty()),
         init_container_statuses: Some(init).filter(|list| !list.is_empty()),
         host_ip: Some(host.ip.clone()).filter(|ip| !ip.is_empty()),
         host_ips: Some(vec![HostIP { ip: host.ip.clone() }]).filter(|_| !host.ip.is_empty()),

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use tokio::net::TcpStream;
 
-use crate::runtime::{Error, Runtime};
+use crate::{exec::Commands, runtime::Error};
 
 /// Bytes of an HTTP answer that are read.
 const BODY_BYTES: usize = 10 * 1024;
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
 
 /// What is asked.
 pub(crate) struct Target<'a> {
-    pub(crate) runtime: &'a dyn Runtime,
+    pub(crate) commands: &'a Arc<Commands>,
     pub(crate) id: &'a str,
     pub(crate) spec: &'a Spec,
     pub(crate) ip: Option<Ipv4Addr>,
@@ -76,7 +76,7 @@ pub(super) async fn probe(target: &Target<'_>, probe: &Probe, timeout: Duration)
 }
 
 async fn run(target: &Target<'_>, command: &[String], timeout: Duration) -> Answer {
-    match target.runtime.exec(target.id, command, timeout).await {
+    match target.commands.run(target.id, command, timeout).await {
         Ok(done) if done.code == 0 => Answer::Success,
         Ok(done) => Answer::Failure(done.output.trim_end().to_owned()),
         Err(error @ Error::TimedOut { .. }) => Answer::Failure(error.to_string()),

@@ -4,25 +4,30 @@
 
 mod convert;
 mod exec;
+mod frames;
+mod logs;
 mod oom;
+mod wire;
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use bollard::{
     auth::DockerCredentials,
-    container::LogOutput,
     models,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions, InspectContainerOptions,
-        KillContainerOptions, ListContainersOptions, ListImagesOptions, LogsOptions, RemoveContainerOptions,
-        RemoveImageOptions, StartContainerOptions,
+        KillContainerOptions, ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions,
+        StartContainerOptions,
     },
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use parking_lot::Mutex;
 
-use super::{Container, ContainerSpec, Credentials, Error, Event, Executed, Image, Info, LogOptions, Runtime, labels};
+use super::{
+    AttachSpec, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Image, Info, LogOptions,
+    Output, Runtime, Size, Streams, labels,
+};
 
 /// Seconds until a request without an answer is given up. Docker creates slowly under load; nothing takes this long.
 const REQUEST_TIMEOUT_SECONDS: u64 = 240;
@@ -143,30 +148,32 @@ impl Runtime for Docker {
         tolerate(self.client()?.remove_container(id, Some(options)).await.map_err(|e| self.error(e)))
     }
 
-    async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<Executed, Error> {
-        exec::run(self, id, command, timeout).await
+    async fn exec_create(&self, id: &str, spec: &ExecSpec) -> Result<String, Error> {
+        exec::create(self, id, spec).await
     }
 
-    async fn logs(&self, id: &str, options: &LogOptions) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        let request = LogsOptions {
-            follow: options.follow,
-            stdout: !options.no_stdout,
-            stderr: !options.no_stderr,
-            since: options.since.map_or(0, |t| i32::try_from(t.as_second()).unwrap_or(i32::MAX)),
-            until: 0,
-            timestamps: options.timestamps,
-            tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
-        };
-        let client = self.client()?;
-        let endpoint = self.endpoint.clone();
-        let stream = client.logs(id, Some(request)).map(move |item| match item {
-            Ok(output) => Ok(LogOutput::into_bytes(output)),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code, message }) => {
-                Err(Error::Refused { code: status_code, message })
-            }
-            Err(other) => Err(Error::Unreachable { endpoint: endpoint.clone(), source: Box::new(other) }),
-        });
-        Ok(stream.boxed())
+    async fn exec_start(&self, exec: &str, spec: &ExecSpec) -> Result<Streams, Error> {
+        exec::start(self, exec, spec).await
+    }
+
+    async fn exec_state(&self, exec: &str) -> Result<Option<ExecState>, Error> {
+        exec::state(self, exec).await
+    }
+
+    async fn exec_resize(&self, exec: &str, size: Size) -> Result<(), Error> {
+        exec::resize(self, exec, size).await
+    }
+
+    async fn attach(&self, id: &str, spec: &AttachSpec) -> Result<Streams, Error> {
+        exec::attach(self, id, spec).await
+    }
+
+    async fn resize(&self, id: &str, size: Size) -> Result<(), Error> {
+        exec::resize_container(self, id, size).await
+    }
+
+    async fn logs(&self, id: &str, options: &LogOptions) -> Result<Output, Error> {
+        logs::read(self, id, options).await
     }
 
     async fn image(&self, name: &str) -> Result<Option<Image>, Error> {

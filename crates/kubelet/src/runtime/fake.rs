@@ -1,19 +1,26 @@
 //! A runtime without containers, for tests: state in memory, time from the injected clock, failures on demand.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use gantry_common::clock::SharedClock;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    Container, ContainerSpec, Credentials, Error, Event, Executed, Exit, Image, Info, LogOptions, Role, Runtime, State,
+    AttachSpec, Chunk, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Executed, Exit, Image,
+    Info, LogOptions, Output, Role, Runtime, Size, State, Streams,
 };
 
 /// Events that a slow listener may fall behind before it is told to look for itself.
 const EVENTS: usize = 1024;
+
+/// A process number that the kernel gives to nobody.
+const NOBODY: u32 = 2_000_000_000;
 
 /// An in-memory runtime.
 #[derive(Clone)]
@@ -33,6 +40,8 @@ struct Inner {
     calls: Vec<String>,
     ignores_term: bool,
     exec: BTreeMap<String, Executed>,
+    /// What runs or ran, by identifier: the command line.
+    started: BTreeMap<String, String>,
 }
 
 impl Fake {
@@ -199,21 +208,49 @@ impl Runtime for Fake {
         Ok(())
     }
 
-    async fn exec(&self, _id: &str, command: &[String], timeout: Duration) -> Result<Executed, Error> {
-        let line = command.join(" ");
-        let answer = self.up(format!("exec {line}"))?.exec.get(&line).cloned();
-        match answer {
-            Some(answer) => Ok(answer),
-            None => {
-                tokio::time::sleep(timeout).await;
-                Err(Error::TimedOut { command: line, seconds: timeout.as_secs() })
-            }
-        }
+    async fn exec_create(&self, _id: &str, spec: &ExecSpec) -> Result<String, Error> {
+        let line = spec.command.join(" ");
+        let mut inner = self.up(format!("exec {line}"))?;
+        inner.next += 1;
+        let exec = format!("e{}", inner.next);
+        inner.started.insert(exec.clone(), line);
+        Ok(exec)
     }
 
-    async fn logs(&self, id: &str, _options: &LogOptions) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+    /// A command without an answer never ends.
+    async fn exec_start(&self, exec: &str, _spec: &ExecSpec) -> Result<Streams, Error> {
+        let inner = self.inner.lock();
+        let answer = inner.started.get(exec).and_then(|line| inner.exec.get(line));
+        let output: Output = match answer {
+            Some(done) => stream::iter([Ok(Chunk::Out(Bytes::from(done.output.clone())))]).boxed(),
+            None => stream::pending().boxed(),
+        };
+        Ok(Streams { output, input: Box::new(tokio::io::sink()) })
+    }
+
+    async fn exec_state(&self, exec: &str) -> Result<Option<ExecState>, Error> {
+        let inner = self.inner.lock();
+        let Some(line) = inner.started.get(exec) else { return Ok(None) };
+        let code = inner.exec.get(line).map(|done| done.code);
+        Ok(Some(ExecState { running: code.is_none(), pid: Some(NOBODY), code }))
+    }
+
+    async fn exec_resize(&self, exec: &str, size: Size) -> Result<(), Error> {
+        self.up(format!("exec-resize {exec} {}x{}", size.width, size.height)).map(drop)
+    }
+
+    async fn attach(&self, id: &str, _spec: &AttachSpec) -> Result<Streams, Error> {
+        drop(self.up(format!("attach {id}"))?);
+        Ok(Streams { output: stream::pending().boxed(), input: Box::new(tokio::io::sink()) })
+    }
+
+    async fn resize(&self, id: &str, size: Size) -> Result<(), Error> {
+        self.up(format!("resize {id} {}x{}", size.width, size.height)).map(drop)
+    }
+
+    async fn logs(&self, id: &str, _options: &LogOptions) -> Result<Output, Error> {
         drop(self.up(format!("logs {id}"))?);
-        Ok(futures::stream::iter([Ok(Bytes::from_static(b"hello\n"))]).boxed())
+        Ok(stream::iter([Ok(Chunk::Out(Bytes::from_static(b"hello\n")))]).boxed())
     }
 
     async fn image(&self, name: &str) -> Result<Option<Image>, Error> {
@@ -247,7 +284,7 @@ impl Runtime for Fake {
     async fn events(&self) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
         drop(self.up("events".into())?);
         let listener = self.events.subscribe();
-        let stream = futures::stream::unfold(listener, |mut listener| async move {
+        let stream = stream::unfold(listener, |mut listener| async move {
             // A listener that fell behind sees the stream end, and lists anew.
             listener.recv().await.ok().map(|event| (Ok(event), listener))
         });

@@ -73,6 +73,8 @@ pub struct Namespaces {
     pub host_ipc: bool,
     /// All containers see each other's processes.
     pub shared_pid: bool,
+    /// The processes of the container with this identifier are visible; counts only where neither of the above is set.
+    pub pid_of: Option<String>,
     /// The host name inside.
     pub hostname: String,
     /// Kernel parameters of the namespaces.

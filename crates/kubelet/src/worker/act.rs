@@ -94,24 +94,41 @@ impl Worker {
     }
 
     fn start(&mut self, name: String, attempt: u32, containers: &[Container], now: Timestamp) {
-        let Some((_, spec)) = pod::find(&self.pod, &name) else { return };
-        let spec = spec.clone();
+        let Some((kind, spec)) = pod::find(&self.pod, &name) else { return };
+        let spec = spec.into_owned();
         let sandbox = containers.iter().filter(|c| c.role == Role::Sandbox && c.running()).max_by_key(|c| c.attempt);
         let Some(sandbox) = sandbox.map(|c| c.id.clone()) else { return };
         if containers.iter().any(|c| c.name == name && c.exit().is_some()) {
             let before = self.local.backoffs.get(&name).copied();
             self.local.backoffs.insert(name.clone(), Backoff::next(before, now));
         }
-        self.local.starting = Some(name.clone());
+        let debugged = pod::debugged(&self.pod, &name).map(|target| {
+            let running = containers.iter().filter(|c| c.role == Role::Container && c.name == target && c.running());
+            running.max_by_key(|c| c.attempt).map(|c| c.id.clone()).ok_or_else(|| target.to_owned())
+        });
+        let op = if kind == pod::Kind::Ephemeral { Op::StartEphemeral } else { Op::Start };
+        if op == Op::Start {
+            self.local.starting = Some(name.clone());
+        }
         let (deps, pod, ip) = (Arc::clone(&self.deps), Arc::clone(&self.pod), self.local.ip);
-        self.spawn(Op::Start, async move {
-            let result = start::container(&deps, &pod, &spec, &build::Place { sandbox, attempt, ip }).await;
-            Done::Started(name, result)
+        let ended = op.clone();
+        self.spawn(op, async move {
+            let result = match debugged.transpose() {
+                Ok(debugged) => {
+                    let place = build::Place { sandbox, attempt, ip, debugged };
+                    start::container(&deps, &pod, &spec, &place).await
+                }
+                Err(target) => Err(Missing {
+                    reason: "CreateContainerConfigError",
+                    message: format!("unable to find target container {target}"),
+                }),
+            };
+            Done::Started(ended, name, result)
         });
     }
 
     fn begin_stop(&mut self, id: &str, name: &str, deadline: Timestamp, message: &str) {
-        let spec = pod::find(&self.pod, name).map(|(_, spec)| spec.clone());
+        let spec = pod::find(&self.pod, name).map(|(_, spec)| spec.into_owned());
         if let Some(spec) = &spec {
             self.deps.events.normal(&self.pod, spec, "Killing", message);
         }
@@ -219,7 +236,7 @@ impl Worker {
                 self.local.busy.remove(&Op::Connect);
                 self.sandbox_done(result, now);
             }
-            Done::Started(name, result) => self.started(name, result, now),
+            Done::Started(op, name, result) => self.started(&op, name, result, now),
             Done::Hook(id) => {
                 self.local.busy.remove(&Op::PreStop(id.clone()));
                 if let Some(stopping) = self.local.stopping.get_mut(&id) {
@@ -270,9 +287,11 @@ impl Worker {
         });
     }
 
-    fn started(&mut self, name: String, result: Result<(), Missing>, now: Timestamp) {
-        self.local.busy.remove(&Op::Start);
-        self.local.starting = None;
+    fn started(&mut self, op: &Op, name: String, result: Result<(), Missing>, now: Timestamp) {
+        self.local.busy.remove(op);
+        if *op == Op::Start {
+            self.local.starting = None;
+        }
         let Err(missing) = result else {
             self.local.failures.remove(&name);
             return;
@@ -287,7 +306,7 @@ impl Worker {
             }
             _ => self.local.backoffs.get(&name).map_or(RETRY, |entry| entry.delay()),
         };
-        self.deps.events.warning(&self.pod, spec, "Failed", &format!("Error: {}", event_text(&missing)));
+        self.deps.events.warning(&self.pod, &spec, "Failed", &format!("Error: {}", event_text(&missing)));
         let failure = Failure { reason: missing.reason, message: missing.message, at: now, retry_at: now + delay };
         self.local.failures.insert(name, failure);
     }

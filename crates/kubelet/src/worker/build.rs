@@ -16,6 +16,8 @@ pub(super) struct Place {
     pub(super) sandbox: String,
     pub(super) attempt: u32,
     pub(super) ip: Option<Ipv4Addr>,
+    /// The container whose processes it sees, where it is made for looking into that one.
+    pub(super) debugged: Option<String>,
 }
 
 fn namespaces(pod: &Pod) -> Namespaces {
@@ -25,6 +27,7 @@ fn namespaces(pod: &Pod) -> Namespaces {
         host_pid: spec.host_pid == Some(true),
         host_ipc: spec.host_ipc == Some(true),
         shared_pid: spec.share_process_namespace == Some(true),
+        pid_of: None,
         hostname: String::new(),
         sysctls: Vec::new(),
     }
@@ -98,7 +101,7 @@ pub(super) fn container(
         env: environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         working_dir: spec.working_dir.clone().filter(|dir| !dir.is_empty()),
         mounts,
-        namespaces: namespaces(pod),
+        namespaces: Namespaces { pid_of: place.debugged.clone(), ..namespaces(pod) },
         resources: limits,
         security: security(pod, spec),
         stdin: spec.stdin == Some(true),

@@ -18,13 +18,13 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();
-        let done = deps.runtime.exec(id, &command, limit).await;
+        let done = deps.commands.run(id, &command, limit).await;
         let done = done.map_err(|error| gantry_common::error_chain(&error))?;
         let text = || format!("command '{}' exited with {}: {}", command.join(" "), done.code, done.output.trim_end());
         return if done.code == 0 { Ok(()) } else { Err(text()) };
     }
     if let Some(get) = &hook.http_get {
-        let target = Target { runtime: deps.runtime.as_ref(), id, spec, ip };
+        let target = Target { commands: &deps.commands, id, spec, ip };
         let status = http_get(&target, get, limit, "kube-lifecycle/1.36").await?;
         return if status < 400 { Ok(()) } else { Err(format!("HTTP hook answered with statuscode: {status}")) };
     }

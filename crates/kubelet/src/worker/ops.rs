@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     events::Events,
+    exec::Commands,
     images::Images,
     network::PodNetwork,
     objects::Objects,
@@ -51,6 +52,7 @@ pub(crate) struct Settings {
 /// What all workers share.
 pub(crate) struct Deps {
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) commands: Arc<Commands>,
     pub(crate) network: Arc<dyn PodNetwork>,
     pub(crate) volumes: Volumes,
     pub(crate) objects: Arc<Objects>,

@@ -28,8 +28,9 @@ impl Worker {
             let starting =
                 self.local.busy.contains(&Op::Start) && self.local.starting.as_ref() == Some(&container.name);
             let known = self.local.probed.contains_key(&container.id);
-            let Some((_, spec)) = pod::find(&self.pod, &container.name) else { continue };
-            if starting || known || self.local.stopping.contains_key(&container.id) {
+            let Some((kind, spec)) = pod::find(&self.pod, &container.name) else { continue };
+            // An ephemeral container has none.
+            if kind == pod::Kind::Ephemeral || starting || known || self.local.stopping.contains_key(&container.id) {
                 continue;
             }
             // What was true before the kubelet was restarted stays true until a probe says otherwise.
@@ -42,7 +43,7 @@ impl Worker {
             self.local.probed.insert(container.id.clone(), first);
             let subject = probe::Subject {
                 pod: Arc::clone(&self.pod),
-                spec: spec.clone(),
+                spec: spec.into_owned(),
                 id: container.id.clone(),
                 ip: self.local.ip.or_else(|| self.deps.settings.host.ip.parse().ok()),
                 started_at: started,
@@ -66,7 +67,7 @@ impl Worker {
 
     pub(super) fn take_report(&mut self, report: &probe::Report) {
         let name = self.deps.observed.of(&self.uid).into_iter().find(|c| c.id == report.id).map(|c| c.name);
-        let spec = name.and_then(|name| pod::find(&self.pod, &name).map(|(_, spec)| spec.clone()));
+        let spec = name.and_then(|name| pod::find(&self.pod, &name).map(|(_, spec)| spec.into_owned()));
         let Some(probed) = self.local.probed.get_mut(&report.id) else { return };
         match (report.which, report.success) {
             (Which::Readiness, ready) => probed.ready = ready,
@@ -93,7 +94,7 @@ impl Worker {
             let spec = pod::find(&self.pod, &container.name).map(|(_, spec)| spec);
             let path = termination_file(&self.deps.volumes.pod_dir(&self.uid), &container.name, container.attempt);
             let mut text = std::fs::read(path).map(|bytes| tail(&bytes, MESSAGE_BYTES)).unwrap_or_default();
-            let policy = spec.and_then(|spec| spec.termination_message_policy.as_deref());
+            let policy = spec.as_ref().and_then(|spec| spec.termination_message_policy.as_deref());
             if text.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
                 text = self.end_of_log(&container.id).await;
             }
@@ -107,7 +108,7 @@ impl Worker {
             let mut bytes = Vec::new();
             let Ok(mut stream) = self.deps.runtime.logs(id, &options).await else { return bytes };
             while let Some(Ok(chunk)) = stream.next().await {
-                bytes.extend_from_slice(&chunk);
+                bytes.extend_from_slice(&chunk.into_bytes());
             }
             bytes
         };

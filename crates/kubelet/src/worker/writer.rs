@@ -74,8 +74,8 @@ impl Worker {
             if let Some((_, spec)) = pod::find(&self.pod, &name) {
                 let image = spec.image.as_deref().unwrap_or_default();
                 let message = format!("Back-off pulling image \"{image}\"");
-                self.deps.events.normal(&self.pod, spec, "BackOff", &message);
-                self.deps.events.warning(&self.pod, spec, "Failed", "Error: ImagePullBackOff");
+                self.deps.events.normal(&self.pod, &spec, "BackOff", &message);
+                self.deps.events.warning(&self.pod, &spec, "Failed", "Error: ImagePullBackOff");
             }
             self.told_pulls.insert(name, at);
         }
@@ -92,7 +92,7 @@ impl Worker {
         if let Some((_, spec)) = pod::find(&self.pod, &name) {
             let full = pod::full_name(&self.pod);
             let message = format!("Back-off restarting failed container {name} in pod {full}");
-            self.deps.events.warning(&self.pod, spec, "BackOff", &message);
+            self.deps.events.warning(&self.pod, &spec, "BackOff", &message);
         }
         self.last_backoff_event = Some((name, attempt));
     }

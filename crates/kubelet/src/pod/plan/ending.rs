@@ -14,7 +14,7 @@ pub(super) fn plan(s: &Snapshot<'_>, ending: &Ending, plan: &mut Plan) {
         return;
     }
     // What is under way may still bring something to life, or hold a volume.
-    let making = [Op::Volumes, Op::Sandbox, Op::Connect, Op::Start];
+    let making = [Op::Volumes, Op::Sandbox, Op::Connect, Op::Start, Op::StartEphemeral];
     if making.iter().any(|op| s.local.busy.contains(op)) {
         return;
     }

@@ -27,6 +27,36 @@ pub(super) fn plan(s: &Snapshot<'_>, plan: &mut Plan) {
             keep(s, plan, sandbox, Kind::App, container);
         }
     }
+    ephemeral_containers(s, plan);
+}
+
+/// Starts the first ephemeral container that never was, whatever the state of the others: it is there to look into them.
+fn ephemeral_containers(s: &Snapshot<'_>, plan: &mut Plan) {
+    if s.local.busy.contains(&Op::StartEphemeral) {
+        return;
+    }
+    for container in pod::ephemeral_containers(s.pod) {
+        let name = &container.name;
+        match s.latest(name).map(|latest| &latest.state) {
+            Some(State::Created) => s.history(name).into_iter().for_each(|old| remove_dead(s, plan, old)),
+            Some(_) => {}
+            None if pod::container::was_made(s, name) => {}
+            None if must_wait(s, plan, s.local.failures.get(name)) => {
+                wake_for_pull(s, plan, s.local.failures.get(name));
+            }
+            None => {
+                plan.act(Action::Start { name: name.clone(), attempt: 0 });
+                return;
+            }
+        }
+    }
+}
+
+/// A failed pull changes its name while it waits.
+fn wake_for_pull(s: &Snapshot<'_>, plan: &mut Plan, failure: Option<&Failure>) {
+    if let Some(turns) = failure.and_then(Failure::turns_at).filter(|turns| s.now < *turns) {
+        plan.wake(turns);
+    }
 }
 
 /// Whether something that failed must wait; if so, until when is noted.
@@ -152,9 +182,7 @@ fn start(s: &Snapshot<'_>, plan: &mut Plan, spec: &Spec) {
         return;
     }
     let failure = s.local.failures.get(&spec.name);
-    if let Some(turns) = failure.and_then(Failure::turns_at).filter(|turns| s.now < *turns) {
-        plan.wake(turns);
-    }
+    wake_for_pull(s, plan, failure);
     if !must_wait(s, plan, failure) {
         plan.act(Action::Start { name: spec.name.clone(), attempt: next_attempt(s, &spec.name) });
     }

@@ -41,7 +41,7 @@ pub(crate) fn exited(code: i32, finished: i64) -> State {
 }
 
 pub(crate) fn made(pod: &Pod, name: &str, attempt: u32, state: State) -> Container {
-    let hash = crate::pod::find(pod, name).map(|(_, spec)| container_hash(spec)).unwrap_or_default();
+    let hash = crate::pod::find(pod, name).map(|(_, spec)| container_hash(&spec)).unwrap_or_default();
     Container {
         id: format!("{name}{attempt}"),
         role: Role::Container,

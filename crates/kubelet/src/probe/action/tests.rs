@@ -1,7 +1,5 @@
 //! Probes against small servers on loopback.
 
-use std::sync::Arc;
-
 use gantry_common::clock;
 use serde_json::json;
 use tokio::{
@@ -34,8 +32,9 @@ async fn ask(probe_json: serde_json::Value) -> Answer {
     let spec: Spec =
         serde_json::from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": 80}]})).unwrap();
     let wanted: Probe = serde_json::from_value(probe_json).unwrap();
-    let runtime: Arc<dyn Runtime> = Arc::new(fake);
-    let target = Target { runtime: runtime.as_ref(), id: "c1", spec: &spec, ip: Some(Ipv4Addr::LOCALHOST) };
+    let root = tempfile::tempdir().unwrap();
+    let commands = Commands::new(Arc::new(fake), root.path());
+    let target = Target { commands: &commands, id: "c1", spec: &spec, ip: Some(Ipv4Addr::LOCALHOST) };
     probe(&target, &wanted, LIMIT).await
 }
 

@@ -93,7 +93,11 @@ fn namespaces(spec: &ContainerSpec) -> models::HostConfig {
     models::HostConfig {
         network_mode: Some(joined(wanted.host_network)),
         ipc_mode: Some(joined(wanted.host_ipc)),
-        pid_mode: (wanted.host_pid || wanted.shared_pid).then(|| joined(wanted.host_pid)),
+        pid_mode: match &wanted.pid_of {
+            _ if wanted.host_pid || wanted.shared_pid => Some(joined(wanted.host_pid)),
+            Some(target) => Some(format!("container:{target}")),
+            None => None,
+        },
         uts_mode: wanted.host_network.then(|| "host".to_owned()),
         ..Default::default()
     }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     events::Events,
+    exec::Commands,
     images::Images,
     network::{self, PodNetwork},
     objects::Objects,
@@ -79,6 +80,16 @@ impl Api {
         self.pod.lock().clone().unwrap()
     }
 
+    /// Changes the object as the API server does on a client's word.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Pod)) -> Pod {
+        let mut slot = self.pod.lock();
+        let pod = slot.as_mut().unwrap();
+        let revision: u64 = pod.metadata.resource_version.as_ref().unwrap().parse().unwrap();
+        pod.metadata.resource_version = Some((revision + 1).to_string());
+        change(pod);
+        pod.clone()
+    }
+
     pub(super) fn mark_deleted(&self, grace: i64) -> Pod {
         let mut slot = self.pod.lock();
         let pod = slot.as_mut().unwrap();
@@ -130,6 +141,12 @@ pub(super) fn no_client() -> Client {
     Client::new(&config).unwrap()
 }
 
+/// The parent of the control groups of a node whose folder this is: each node has its own, and takes it away again.
+pub(super) fn cgroup_root(root: &std::path::Path) -> String {
+    let name = root.parent().and_then(std::path::Path::file_name).unwrap_or_default();
+    format!("/gt-kubelet-test/{}", name.to_string_lossy().trim_start_matches('.'))
+}
+
 pub(super) fn deps(
     runtime: Arc<dyn Runtime>,
     network: Arc<dyn PodNetwork>,
@@ -150,20 +167,22 @@ pub(super) fn deps(
         host: Host { ip: "127.0.0.1".into() },
         dns: Dns::default(),
         hosts: String::new(),
-        cgroup_root: "/gt-kubelet-test".into(),
+        cgroup_root: cgroup_root(root),
         systemd_cgroups: false,
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
     };
+    let commands = Commands::new(Arc::clone(&runtime), root);
     let deps = Arc::new(Deps {
         volumes: Volumes::new(root, Arc::clone(&objects), Tokens::new(client, Arc::clone(clock))),
         images: Images::new(Arc::clone(&runtime), Arc::clone(&objects)),
         probes: Arc::new(probe::Context {
-            runtime: Arc::clone(&runtime),
+            commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             clock: Arc::clone(clock),
         }),
         runtime,
+        commands,
         network,
         objects,
         observed,

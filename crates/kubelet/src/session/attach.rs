@@ -1,0 +1,68 @@
+//! The streams of a container's first process. Leaving does nothing to the container.
+
+use std::sync::Arc;
+
+use gantry_api::status::Status;
+use gantry_proto::v1::AttachRequest;
+
+use super::{
+    Context, Work,
+    answer::{self, Ended},
+    exec::{Terminal, listen, speak},
+    link::{Incoming, Outgoing},
+    target::Target,
+};
+use crate::runtime::{AttachSpec, Runtime, Streams};
+
+const WHAT: &str = "error attaching to container";
+
+/// A container that is to be joined.
+pub(super) struct Attach {
+    runtime: Arc<dyn Runtime>,
+    id: String,
+    spec: AttachSpec,
+    streams: Streams,
+}
+
+/// Joins the container, so that nothing that it says after the answer is missed.
+pub(super) async fn prepare(context: &Context, request: AttachRequest) -> Result<(Box<dyn Work>, Target), Status> {
+    let deps = &context.deps;
+    let (namespace, name) = (&request.namespace, &request.pod);
+    let target = Target::find(context.pods.as_ref(), &deps.observed, namespace, name, &request.pod_uid)?;
+    let (container, spec) = target.container(&deps.observed, &request.container)?;
+    // Whether there is a terminal was decided when the container was made.
+    let tty = spec.tty == Some(true);
+    let spec = AttachSpec {
+        stdin: request.stdin && spec.stdin == Some(true),
+        stdout: request.stdout || tty,
+        stderr: request.stderr && !tty,
+        tty,
+    };
+    let runtime = Arc::clone(&deps.runtime);
+    let streams = runtime.attach(&container.id, &spec).await.map_err(|error| answer::internal(WHAT, &error))?;
+    Ok((Box::new(Attach { runtime, id: container.id, spec, streams }), target))
+}
+
+#[async_trait::async_trait]
+impl Work for Attach {
+    async fn run(self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended {
+        let Self { runtime, id, spec, streams: Streams { mut output, input } } = *self;
+        // What is not passed on is still read: an input that nobody closes keeps a container with `stdinOnce` waiting.
+        let mut input = spec.stdin.then_some(input);
+        let terminal = Terminal::Container(Arc::clone(&runtime), id);
+        let spoken = tokio::select! {
+            spoken = speak(&mut output, outgoing) => spoken,
+            () = listen(incoming, &mut input, &terminal) => return Ended::Left,
+        };
+        match spoken {
+            Err(ended) => ended,
+            Ok(Err(error)) => answer::broken(WHAT, &error),
+            // Whatever the container's exit code, as upstream: clients read it from the pod's status, and take a failure
+            // here for one of the connection.
+            Ok(Ok(())) => match runtime.info().await {
+                Ok(_) => answer::success(),
+                Err(error) => answer::broken(WHAT, &error),
+            },
+        }
+    }
+}

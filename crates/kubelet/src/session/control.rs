@@ -1,0 +1,98 @@
+//! The control streams, and the streams that are opened on their word.
+
+use std::{sync::Arc, time::Duration};
+
+use gantry_client::Client;
+use gantry_common::{
+    backoff::Backoff,
+    task::{self, Group, OnExit},
+};
+use gantry_proto::v1::{
+    ControlReport, NodeHello, OpenFailed, OpenSession, SessionFrame, control_command, control_report, session_frame,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    Sessions,
+    link::{FRAMES, Incoming, Outgoing},
+};
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Reports that may wait for the network.
+const REPORTS: usize = 64;
+/// How long a kubelet that stops waits for the other side to take what sessions said last.
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Keeps the control streams.
+pub(crate) struct Control {
+    client: Client,
+    node: String,
+    sessions: Arc<Sessions>,
+}
+
+impl Control {
+    pub(crate) fn new(client: Client, node: String, sessions: Arc<Sessions>) -> Arc<Self> {
+        Arc::new(Self { client, node, sessions })
+    }
+
+    /// Keeps a control stream to every replica.
+    pub(crate) fn start(self: &Arc<Self>, group: &Group) {
+        for index in 0..self.client.nodes().len() {
+            let control = Arc::clone(self);
+            group.spawn("control", OnExit::ShutDown, async move { control.keep(index).await });
+        }
+    }
+
+    async fn keep(self: Arc<Self>, index: usize) {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+        loop {
+            if let Err(status) = self.once(index, &mut backoff).await {
+                tracing::debug!(replica = index, %status, "control stream broke, trying again");
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn once(self: &Arc<Self>, index: usize, backoff: &mut Backoff) -> Result<(), tonic::Status> {
+        let Some((address, mut nodes)) = self.client.nodes().into_iter().nth(index) else { return Ok(()) };
+        let (reports, outgoing) = mpsc::channel(REPORTS);
+        let hello = NodeHello { node: self.node.clone() };
+        // There is room for the first one.
+        drop(reports.try_send(ControlReport { report: Some(control_report::Report::Hello(hello)) }));
+        let mut commands = nodes.control(ReceiverStream::new(outgoing)).await?.into_inner();
+        tracing::info!(server = address, "control stream is open");
+        backoff.reset();
+        while let Some(command) = commands.message().await? {
+            let Some(control_command::Command::Open(open)) = command.command else { continue };
+            let (control, reports) = (Arc::clone(self), reports.clone());
+            task::spawn("session", async move { control.open(index, open, reports).await });
+        }
+        Ok(())
+    }
+
+    async fn open(&self, index: usize, open: OpenSession, reports: mpsc::Sender<ControlReport>) {
+        let OpenSession { session: id, kind } = open;
+        let session = match self.sessions.accept(kind).await {
+            Ok(session) => session,
+            Err(status) => {
+                let status = serde_json::to_vec(&status).unwrap_or_default().into();
+                let report = control_report::Report::OpenFailed(OpenFailed { session: id, status });
+                // Without the control stream the replica has given the session up itself.
+                drop(reports.send(ControlReport { report: Some(report) }).await);
+                return;
+            }
+        };
+        // While a session lasts it needs nothing of the control stream, which may break and come back.
+        drop(reports);
+        let Some((_, mut nodes)) = self.client.nodes().into_iter().nth(index) else { return };
+        let (frames, outgoing) = mpsc::channel(FRAMES);
+        // There is room for the first one.
+        drop(frames.try_send(SessionFrame { frame: Some(session_frame::Frame::Hello(id.clone())) }));
+        match nodes.session(ReceiverStream::new(outgoing)).await {
+            Ok(answer) => session.run(Incoming::new(answer.into_inner()), Outgoing::new(frames)).await,
+            Err(status) => tracing::warn!(session = id, %status, "session could not be opened"),
+        }
+    }
+}
