@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
 pub mod canon;
+pub mod containers;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
@@ -16,6 +17,7 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod selector;
+pub mod stats;
 pub mod status;
 pub mod table;
 pub mod validation;
