@@ -31,6 +31,7 @@ use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
+use crate::stats::Stats;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +235,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
+        stats: Stats::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
