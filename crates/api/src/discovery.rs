@@ -144,7 +144,7 @@ fn resource(kind: &KindInfo) -> Value {
         "verbs": kind.verbs,
     });
     names(&mut resource, kind);
-    if !kind.create_only() {
+    if kind.stored() {
         resource["storageVersionHash"] = Value::from(storage_version_hash(kind));
     }
     resource

@@ -39,6 +39,14 @@ pub struct Subresource {
     pub foreign: bool,
 }
 
+impl Subresource {
+    /// Whether it takes no object but a connection: its kind names options, which come in the query (`proxy`).
+    #[must_use]
+    pub fn connects(&self) -> bool {
+        self.kind.ends_with("Options")
+    }
+}
+
 /// One served kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindInfo {
@@ -64,7 +72,7 @@ pub struct KindInfo {
     pub verbs: Vec<&'static str>,
     /// The name in the type table: `apps/v1.Deployment`.
     pub type_name: String,
-    /// The etcd key of the kind, with a trailing slash: `/registry/deployments/`. Meaningless for create-only kinds.
+    /// The etcd key of the kind, with a trailing slash: `/registry/deployments/`. Meaningless for kinds that are not stored.
     pub storage_prefix: String,
     /// Whether `status` is written through `/status` only.
     pub has_status: bool,
@@ -95,6 +103,18 @@ impl KindInfo {
     #[must_use]
     pub fn create_only(&self) -> bool {
         self.verbs == ["create"]
+    }
+
+    /// Whether objects of this kind are worked out when they are asked for: they can be read, but not watched or written.
+    #[must_use]
+    pub fn computed(&self) -> bool {
+        self.verbs == ["get", "list"]
+    }
+
+    /// Whether objects of this kind are in the store.
+    #[must_use]
+    pub fn stored(&self) -> bool {
+        !self.create_only() && !self.computed()
     }
 
     /// The subresource `name`.
@@ -159,10 +179,15 @@ const SERVED: &[Served] = &[
         ..plain("", "events")
     },
     Served { subresources: &["finalize", "status"], fields: &["status.phase"], ..plain("", "namespaces") },
-    Served { storage: "minions", subresources: &["status"], fields: &["spec.unschedulable"], ..plain("", "nodes") },
+    Served {
+        storage: "minions",
+        subresources: &["proxy", "status"],
+        fields: &["spec.unschedulable"],
+        ..plain("", "nodes")
+    },
     Served {
         generation: Generation::Spec,
-        subresources: &["attach", "binding", "exec", "log", "portforward", "status"],
+        subresources: &["attach", "binding", "ephemeralcontainers", "exec", "log", "portforward", "proxy", "status"],
         fields: &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -180,7 +205,7 @@ const SERVED: &[Served] = &[
     Served { subresources: &["token"], ..plain("", "serviceaccounts") },
     Served {
         storage: "services/specs",
-        subresources: &["status"],
+        subresources: &["proxy", "status"],
         fields: &["spec.clusterIP", "spec.type"],
         ..plain("", "services")
     },
@@ -208,6 +233,8 @@ const SERVED: &[Served] = &[
     Served { generation: Generation::Fixed, ..plain("scheduling.k8s.io", "priorityclasses") },
     plain("coordination.k8s.io", "leases"),
     Served { generation: Generation::ContentAndLabels, ..plain("discovery.k8s.io", "endpointslices") },
+    plain("metrics.k8s.io", "nodes"),
+    plain("metrics.k8s.io", "pods"),
 ];
 
 /// One line of `facts/kinds.tsv`.
@@ -340,7 +367,7 @@ pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static KindInfo
 /// The kind whose etcd keys start with the longest prefix of `key`.
 #[must_use]
 pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
-    all().iter().find(|k| !k.create_only() && key.starts_with(&k.storage_prefix))
+    all().iter().find(|k| k.stored() && key.starts_with(&k.storage_prefix))
 }
 
 /// The served group-versions (`("", "v1")`, `("apps", "v1")`), in discovery's order, each once.
@@ -395,5 +422,15 @@ mod tests {
         assert!(by_resource("", "v1", "bindings").expect("served").create_only());
         assert_eq!(by_storage_key("/registry/pods/a/b").map(|k| k.kind), Some("Pod"));
         assert_eq!(by_storage_key("/registry/ranges/servicenodeports"), None);
+    }
+
+    #[test]
+    fn kinds_that_are_computed_have_no_key() {
+        let metrics = by_resource("metrics.k8s.io", "v1beta1", "pods").expect("served");
+        assert_eq!((metrics.kind, metrics.computed(), metrics.stored()), ("PodMetrics", true, false));
+        assert_eq!(by_storage_key("/registry/pods/a/b").map(|k| k.group), Some(""));
+        assert!(all().iter().filter(|k| k.stored()).all(|k| k.supports("watch") && k.supports("create")));
+        let proxy = by_resource("", "v1", "services").and_then(|k| k.subresource("proxy")).expect("served");
+        assert_eq!((proxy.connects(), proxy.verbs.len()), (true, 5));
     }
 }

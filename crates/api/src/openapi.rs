@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::kinds::{self, KindInfo, type_name};
 use crate::{Object, Value, canon};
 
+mod connect;
 mod paths;
 mod protobuf;
 mod schema;
@@ -118,7 +119,8 @@ fn root_types(kind: &KindInfo) -> Vec<String> {
     if kind.supports("list") {
         found.push(format!("{}List", kind.type_name));
     }
-    found.extend(kind.subresources.iter().map(|s| type_name(s.group, s.version, s.kind)));
+    let of_objects = kind.subresources.iter().filter(|s| !s.connects());
+    found.extend(of_objects.map(|s| type_name(s.group, s.version, s.kind)));
     found
 }
 
@@ -134,7 +136,7 @@ fn gvks<'k>(all: impl Iterator<Item = &'k KindInfo>) -> BTreeSet<Gvk> {
         add(kind.type_name.clone(), kind.group, kind.version, kind.kind);
         add(format!("{}List", kind.type_name), kind.group, kind.version, &kind.list_kind());
         add("meta/v1.DeleteOptions".to_owned(), kind.group, kind.version, "DeleteOptions");
-        for sub in &kind.subresources {
+        for sub in kind.subresources.iter().filter(|s| !s.connects()) {
             add(type_name(sub.group, sub.version, sub.kind), sub.group, sub.version, sub.kind);
         }
     }

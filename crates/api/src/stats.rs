@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The use of one thing: a node or a container.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// The node's or container's name.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct Usage {
 }
 
 /// A pod's containers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PodStats {
     /// The pod's namespace.
     pub namespace: String,
@@ -36,7 +36,7 @@ pub struct PodStats {
 }
 
 /// A node and its pods.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStats {
     /// The node.
     pub node: Usage,

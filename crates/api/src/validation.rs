@@ -127,6 +127,15 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     out.errors
 }
 
+/// The errors of a write of `pods/ephemeralcontainers`; everything else in `new` is as it was.
+#[must_use]
+pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
+    let mut out = Out::default();
+    meta::object_meta_update(&mut out, new, old);
+    pod::ephemeral::changed(&mut out, new, old);
+    out.errors
+}
+
 /// The errors of a `TokenRequest`, which is a subresource and no kind of its own.
 #[must_use]
 pub fn token_request(request: &Value) -> Errors {

@@ -24,6 +24,7 @@ use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
+use crate::stats::Stats;
 
 /// One running server.
 pub(crate) struct App {
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) places: Arc<Places>,
     pub(crate) audit: audit::Log,
+    pub(crate) stats: Stats,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.
@@ -65,7 +67,7 @@ impl App {
 
 /// The views of the cache: one per stored kind, and the allocated addresses.
 pub(crate) fn views() -> Vec<ViewSpec> {
-    let stored = kinds::all().iter().filter(|kind| !kind.create_only());
+    let stored = kinds::all().iter().filter(|kind| kind.stored());
     let mut views: Vec<ViewSpec> = Vec::new();
     for kind in stored {
         let mut view = ViewSpec::new(kind.storage_prefix.clone());

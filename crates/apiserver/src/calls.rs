@@ -9,6 +9,7 @@ use gantry_store::cache::Object;
 
 use crate::app::App;
 use crate::auth::MASTERS;
+use crate::computed;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::{Patch, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
@@ -106,7 +107,10 @@ impl Call<'_> {
     pub(crate) async fn get(&self, target: &Target, resource_version: &str) -> Result<Found, Status> {
         let _slot = self.enter("get", target).await?;
         match target.subresource {
-            "" | "status" => read::get(self.app, target, resource_version).await.map(Found::Object),
+            "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
+            "" | "status" | "ephemeralcontainers" => {
+                read::get(self.app, target, resource_version).await.map(Found::Object)
+            }
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
             _ => Err(Status::method_not_allowed()),
         }
@@ -124,6 +128,9 @@ impl Call<'_> {
     ) -> Result<Listed, Status> {
         self.authorize_selection("list", &Target::new(kind, namespace, ""), &query.selection)?;
         let _slot = self.slot(false).await?;
+        if kind.computed() {
+            return computed::list(self.app, kind, &query.selection).await;
+        }
         read::list(self.app, kind, query).await
     }
 
@@ -179,7 +186,9 @@ impl Call<'_> {
     ) -> Result<Written, Status> {
         let _slot = self.enter("update", target).await?;
         match target.subresource {
-            "" | "status" | "finalize" => update::update(self.app, self.caller, target, payload, options).await,
+            "" | "status" | "finalize" | "ephemeralcontainers" => {
+                update::update(self.app, self.caller, target, payload, options).await
+            }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
             _ => Err(Status::method_not_allowed()),
         }
@@ -199,7 +208,9 @@ impl Call<'_> {
         let _slot = self.enter("patch", target).await?;
         let parsed = Patch::parse(kind, body)?;
         match target.subresource {
-            "" | "status" => patch::patch(self.app, self.caller, target, &parsed, options).await,
+            "" | "status" | "ephemeralcontainers" => {
+                patch::patch(self.app, self.caller, target, &parsed, options).await
+            }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Patch(&parsed), options).await,
             _ => Err(Status::method_not_allowed()),
         }

@@ -13,6 +13,7 @@ mod auth;
 mod bootstrap;
 mod calls;
 mod cluster;
+mod computed;
 mod config;
 mod event_leases;
 mod grpc;
@@ -27,6 +28,7 @@ mod route;
 mod run;
 mod server;
 mod sessions;
+mod stats;
 mod view;
 
 #[cfg(feature = "testing")]

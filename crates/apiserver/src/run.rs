@@ -33,6 +33,7 @@ use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
+use crate::stats::Stats;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -253,6 +254,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         sessions: Sessions::default(),
         places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
         audit,
+        stats: Stats::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),

@@ -45,7 +45,11 @@ pub(crate) struct ListMeta {
 
 impl ListMeta {
     fn json(&self) -> Value {
-        let mut meta = json!({"resourceVersion": self.revision.to_string()});
+        let mut meta = json!({});
+        // What was computed has no version.
+        if self.revision > 0 {
+            meta["resourceVersion"] = self.revision.to_string().into();
+        }
         if !self.continue_token.is_empty() {
             meta["continue"] = self.continue_token.as_str().into();
         }

@@ -146,12 +146,30 @@ impl Encoded {
         self.whole.len()
     }
 
-    /// Appends the object with resourceVersion `rv`.
+    /// Appends the object with resourceVersion `rv`; 0 is no version, so none is shown.
     pub fn write(&self, rv: u64, out: &mut impl BufMut) {
         let split = self.split as usize;
+        if rv == 0 {
+            return self.write_unversioned(out);
+        }
         out.put_slice(&self.whole[..split]);
         put_decimal(rv, out);
         out.put_slice(&self.whole[split..]);
+    }
+
+    fn write_unversioned(&self, out: &mut impl BufMut) {
+        let split = self.split as usize;
+        let (head, tail) = (&self.whole[..split], &self.whole[split + 1..]);
+        let key = head.windows(VERSION_KEY.len()).rposition(|w| w == VERSION_KEY).map_or(split, |at| at - 1);
+        let head = &head[..key];
+        // One of the commas beside the member goes with it.
+        let (head, tail) = match (head.strip_suffix(b","), tail.strip_prefix(b",")) {
+            (_, Some(tail)) => (head, tail),
+            (Some(head), None) => (head, tail),
+            (None, None) => (head, tail),
+        };
+        out.put_slice(head);
+        out.put_slice(tail);
     }
 
     /// The object with resourceVersion `rv`, in a buffer of its own.

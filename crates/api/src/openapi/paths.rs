@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::connect;
 use super::schema::Style;
 use crate::kinds::{KindInfo, type_name};
 use crate::{Object, Value};
@@ -17,13 +18,13 @@ pub(super) fn root(group: &str, version: &str) -> String {
 }
 
 /// What an operation works on.
-struct Target<'k> {
-    kind: &'k KindInfo,
-    style: Style,
+pub(super) struct Target<'k> {
+    pub(super) kind: &'k KindInfo,
+    pub(super) style: Style,
     /// `(group, version, kind)` of the object that it takes and returns.
-    gvk: (&'k str, &'k str, &'k str),
+    pub(super) gvk: (&'k str, &'k str, &'k str),
     /// The camel-case middle of operation ids: `NamespacedPodStatus`.
-    id: String,
+    pub(super) id: String,
 }
 
 /// Adds the paths of a kind.
@@ -43,6 +44,10 @@ pub(super) fn add(paths: &mut Object, kind: &KindInfo, style: Style) {
     let target = Target { kind, style, gvk: (kind.group, kind.version, kind.kind), id: id.clone() };
     insert(paths, item.clone(), &target, &single, &kind.verbs, true);
     for sub in &kind.subresources {
+        if sub.connects() {
+            connect::add(paths, &item, &target, sub);
+            continue;
+        }
         let mut title = sub.name.to_owned();
         title[..1].make_ascii_uppercase();
         let target = Target { kind, style, gvk: (sub.group, sub.version, sub.kind), id: format!("{id}{title}") };
@@ -107,7 +112,7 @@ fn operation(target: &Target<'_>, verb: &str) -> Value {
     operation
 }
 
-fn operation_id(target: &Target<'_>, verb: &str) -> String {
+pub(super) fn operation_id(target: &Target<'_>, verb: &str) -> String {
     let word = match verb {
         "get" => "read",
         "update" => "replace",
@@ -158,7 +163,7 @@ fn query(verb: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-fn parameter(style: Style, name: &str, place: &str, ty: &str) -> Value {
+pub(super) fn parameter(style: Style, name: &str, place: &str, ty: &str) -> Value {
     let mut parameter = json!({"name": name, "in": place, "uniqueItems": true});
     match style {
         Style::V2 => parameter["type"] = Value::from(ty),

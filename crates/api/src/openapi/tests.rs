@@ -69,3 +69,16 @@ fn references_resolve_and_hashes_differ() {
     check_references(&document, "#/definitions/", &document["definitions"]);
     assert!(v3("apis/nope/v1").is_none());
 }
+
+#[test]
+fn proxies_are_connections() {
+    let core = decoded("api/v1");
+    let bare = &core["paths"]["/api/v1/namespaces/{namespace}/services/{name}/proxy"];
+    assert_eq!(bare["get"]["operationId"], "connectCoreV1GetNamespacedServiceProxy");
+    assert_eq!(bare["options"]["x-kubernetes-action"], "connect");
+    let below = &core["paths"]["/api/v1/nodes/{name}/proxy/{path}"]["post"];
+    assert_eq!(below["operationId"], "connectCoreV1PostNodeProxyWithPath");
+    assert!(core["components"]["schemas"].get("io.k8s.api.core.v1.NodeProxyOptions").is_none());
+    let metrics = decoded("apis/metrics.k8s.io/v1beta1");
+    assert!(metrics["components"]["schemas"].get("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics").is_some());
+}

@@ -3,6 +3,7 @@
 mod affinity;
 mod containers;
 mod env;
+pub(super) mod ephemeral;
 mod handlers;
 mod mounts;
 mod resources;

@@ -43,6 +43,13 @@ impl Request<'_> {
             && self.target.kind.kind == kind
     }
 
+    /// Whether ephemeral containers are put into a pod.
+    fn adds_ephemeral_containers(&self) -> bool {
+        self.operation == Operation::Update
+            && self.target.subresource == "ephemeralcontainers"
+            && self.target.kind.kind == "Pod"
+    }
+
     /// 403 for the object.
     fn forbidden(&self, why: &str) -> Status {
         Status::forbidden(self.target.kind.group, self.target.kind.resource, &self.target.name, why)

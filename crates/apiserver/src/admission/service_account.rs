@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use gantry_api::status::Status;
-use gantry_api::{Value, kinds, names, value};
+use gantry_api::{Value, containers, kinds, names, value};
 use serde_json::json;
 
 use super::{Plugin, Request};
@@ -43,6 +43,71 @@ impl Plugin for ServiceAccount {
         complete(object, &found.value, &names::suffix(5, &mut rand::rng()));
         Ok(())
     }
+
+    async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
+        let guests = request.adds_ephemeral_containers();
+        if !request.creates("Pod") && !guests {
+            return Ok(());
+        }
+        let kind = kinds::by_resource("", "v1", "serviceaccounts").ok_or_else(Status::no_such_resource)?;
+        let name = value::str_at(object, "spec.serviceAccountName").unwrap_or_default();
+        if name.is_empty() {
+            return Ok(());
+        }
+        let account = Target::new(kind, &request.target.namespace, name);
+        let Some(found) = current::load(request.app, &account).await? else { return Ok(()) };
+        mountable(object, &found.value, guests).map_err(|why| request.forbidden(&why))
+    }
+}
+
+/// Limits a pod to the secrets that its account names, where the account asks for it.
+const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+
+/// Whether the account lets the pod have the secrets that it names. `guests`: ephemeral containers come to a pod that was
+/// looked at before.
+fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
+    let annotations = value::map_at(account, "metadata.annotations");
+    let enforced = annotations.and_then(|a| a.get(ENFORCE)?.as_str());
+    if !enforced.is_some_and(|v| matches!(v, "1" | "t" | "T" | "true" | "TRUE" | "True")) {
+        return Ok(());
+    }
+    let name = value::str_at(account, "metadata.name").unwrap_or_default();
+    let listed = |list: &str, secret: &str| value::list_at(account, list).iter().any(|s| s["name"] == secret);
+    let refused = |what: String| {
+        Err(format!("{what} is not allowed because service account {name} does not reference that secret"))
+    };
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    for (sort, container) in containers::all(spec).filter(|(sort, _)| !guests || *sort == containers::Sort::Ephemeral) {
+        let of = format!("{} {}", sort.words(), value::str_at(container, "name").unwrap_or_default());
+        for env in value::list_at(container, "env") {
+            if let Some(secret) = value::str_at(env, "valueFrom.secretKeyRef.name").filter(|s| !listed("secrets", s)) {
+                let variable = value::str_at(env, "name").unwrap_or_default();
+                return refused(format!("{of} with envVar {variable} referencing secret.secretName=\"{secret}\""));
+            }
+        }
+        for from in value::list_at(container, "envFrom") {
+            if let Some(secret) = value::str_at(from, "secretRef.name").filter(|s| !listed("secrets", s)) {
+                return refused(format!("{of} with envFrom referencing secret.secretName=\"{secret}\""));
+            }
+        }
+    }
+    if guests {
+        return Ok(());
+    }
+    for volume in value::list_at(pod, "spec.volumes") {
+        if let Some(secret) = value::str_at(volume, "secret.secretName").filter(|s| !listed("secrets", s)) {
+            return refused(format!("volume with secret.secretName=\"{secret}\""));
+        }
+    }
+    for (at, secret) in value::list_at(pod, "spec.imagePullSecrets").iter().enumerate() {
+        let secret = value::str_at(secret, "name").unwrap_or_default();
+        if !listed("imagePullSecrets", secret) {
+            return Err(format!(
+                "imagePullSecrets[{at}].name=\"{secret}\" is not allowed because service account {name} does not reference that imagePullSecret"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Adds the account's pull secrets and, where wanted, the token's volume and its mounts.
@@ -123,6 +188,33 @@ mod tests {
         assert_eq!(pod["spec"]["containers"][1]["volumeMounts"].as_array().map(Vec::len), Some(1));
         assert_eq!(pod["spec"]["volumes"].as_array().map(Vec::len), Some(1));
         assert_eq!(pod["spec"]["imagePullSecrets"][0]["name"], "s");
+    }
+
+    #[test]
+    fn no_sort_of_container_gets_around_the_accounts_secrets() {
+        let account = json!({"metadata": {"name": "a", "annotations": {ENFORCE: "true"}}, "secrets": [{"name": "ok"}]});
+        let check = |list: &str, secret: &str, guests: bool, expected: Option<&str>| {
+            let env = json!([{"name": "V", "valueFrom": {"secretKeyRef": {"name": secret}}}]);
+            let pod = json!({"spec": {list: [{"name": "c", "env": env}]}});
+            assert_eq!(mountable(&pod, &account, guests).err().as_deref(), expected, "{list}");
+        };
+        let refused = |what: &str| {
+            format!(
+                "{what} c with envVar V referencing secret.secretName=\"no\" is not allowed because service account a does not reference that secret"
+            )
+        };
+        check("containers", "ok", false, None);
+        check("containers", "no", false, Some(&refused("container")));
+        check("initContainers", "no", false, Some(&refused("init container")));
+        check("ephemeralContainers", "no", true, Some(&refused("ephemeral container")));
+        // What was there before the guest came is not judged again.
+        check("containers", "no", true, None);
+        let from =
+            json!({"spec": {"ephemeralContainers": [{"name": "c", "envFrom": [{"secretRef": {"name": "no"}}]}]}});
+        assert!(mountable(&from, &account, true).is_err());
+        assert_eq!(mountable(&from, &json!({"metadata": {"name": "a"}}), true), Ok(()));
+        let volume = json!({"spec": {"volumes": [{"name": "v", "secret": {"secretName": "no"}}]}});
+        assert!(mountable(&volume, &account, false).is_err_and(|why| why.starts_with("volume with")));
     }
 
     #[test]

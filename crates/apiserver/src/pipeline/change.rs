@@ -4,7 +4,7 @@
 //! state that it looked at is known to be the present one; a stored change proves that by itself.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, defaults, managed, value};
+use gantry_api::{Value, canon, defaults, managed, validation, value};
 
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
@@ -27,8 +27,22 @@ pub(crate) enum Part {
     Main,
     /// Status alone.
     Status,
+    /// The ephemeral containers of a pod alone.
+    Ephemeral,
     /// What the server itself changes (bindings, finalize): stored as made.
     System,
+}
+
+impl Part {
+    /// What a write of this subresource is about.
+    pub(crate) fn of(subresource: &str) -> Self {
+        match subresource {
+            "" => Self::Main,
+            "finalize" => Self::System,
+            "ephemeralcontainers" => Self::Ephemeral,
+            _ => Self::Status,
+        }
+    }
 }
 
 /// The new state, before defaulting.
@@ -147,6 +161,8 @@ impl Change<'_> {
         let ctx = Ctx { kind, now: app.clock.now(), user: &self.caller.user.name };
         if self.part == Part::Status {
             object = with_status_of(old, object);
+        } else if self.part == Part::Ephemeral {
+            object = with_ephemeral_containers_of(old, &object);
         } else if kind.has_status && self.part == Part::Main {
             keep_status(&mut object, old);
         }
@@ -160,7 +176,7 @@ impl Change<'_> {
             dry_run: self.options.dry_run,
         };
         match self.part {
-            Part::Main => {
+            Part::Main | Part::Ephemeral => {
                 app.admission.mutate(&request, &mut object).await?;
                 strategy.prepare_update(&ctx, &mut object, old);
                 defaults::apply(kind, &mut object);
@@ -172,6 +188,7 @@ impl Change<'_> {
         let errors = match self.part {
             Part::Main => strategy.validate_update(kind, &object, old),
             Part::Status => strategy.validate_status_update(kind, &object, old),
+            Part::Ephemeral => validation::ephemeral_containers(&object, old),
             Part::System => Vec::new(),
         };
         if !errors.is_empty() {
@@ -242,6 +259,17 @@ fn with_status_of(old: &Value, mut new: Value) -> Value {
         }
     }
     object
+}
+
+/// The old pod with the new ephemeral containers.
+fn with_ephemeral_containers_of(old: &Value, new: &Value) -> Value {
+    const PATH: &str = "spec.ephemeralContainers";
+    let mut pod = old.clone();
+    match value::get(new, PATH) {
+        Some(given) => value::set(&mut pod, PATH, given.clone()),
+        None => drop(value::remove(&mut pod, PATH)),
+    }
+    pod
 }
 
 fn keep_status(new: &mut Value, old: &Value) {

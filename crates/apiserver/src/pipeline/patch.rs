@@ -86,7 +86,7 @@ pub(crate) async fn patch(
 ) -> Result<Written, Status> {
     options.check("PatchOptions")?;
     let make = |state: &Current| made(target, patch, state, options);
-    let part = if target.subresource == "status" { Part::Status } else { Part::Main };
+    let part = Part::of(target.subresource);
     Change { caller, target, options, part, version_required: false, make: &make }.run(app).await
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Listed {
     pub(crate) revision: u64,
     pub(crate) continue_token: String,
     pub(crate) remaining: Option<usize>,
+    /// What the client should know of the list.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a continue token holds.
@@ -219,7 +221,7 @@ async fn at(
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
-    Ok(Listed { items: page.items, revision, continue_token, remaining })
+    Ok(Listed { items: page.items, revision, continue_token, remaining, warnings: Vec::new() })
 }
 
 /// The list in the cache's present state.
@@ -243,7 +245,7 @@ fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, 
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
-    Listed { items: page.items, revision: page.revision, continue_token, remaining }
+    Listed { items: page.items, revision: page.revision, continue_token, remaining, warnings: Vec::new() }
 }
 
 /// The first `limit` of the matching objects, with a token if there are more.
@@ -263,7 +265,7 @@ fn cut(
             continue_token = token_after(app, kind, last, revision);
         }
     }
-    Listed { items, revision, continue_token, remaining: None }
+    Listed { items, revision, continue_token, remaining: None, warnings: Vec::new() }
 }
 
 fn token_after(app: &App, kind: &'static KindInfo, last: &Object, revision: u64) -> String {

@@ -56,11 +56,7 @@ async fn replace(
         }
         Ok(Made { object: new, warnings: Vec::new() })
     };
-    let part = match target.subresource {
-        "" => Part::Main,
-        "finalize" => Part::System,
-        _ => Part::Status,
-    };
+    let part = Part::of(target.subresource);
     let version_required = part == Part::Main && !strategy.unconditional_update();
     Change { caller, target, options, part, version_required, make: &make }.run(app).await
 }

@@ -139,6 +139,7 @@ fn own() -> Vec<Value> {
         ),
         bind_user("system:gantry-dns", "system:gantry-dns", "system:gantry-dns"),
     ];
+    objects.push(metrics_reader());
     for controller in CONTROLLERS {
         objects.push(bind_user(
             &format!("system:gantry-controller-manager:{controller}"),
@@ -147,6 +148,18 @@ fn own() -> Vec<Value> {
         ));
     }
     objects
+}
+
+/// Who may see objects may see what they use, as where upstream's metrics server is installed.
+fn metrics_reader() -> Value {
+    let mut role = cluster_role(
+        "system:aggregated-metrics-reader",
+        &[json!({"apiGroups": ["metrics.k8s.io"], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]})],
+    );
+    for to in ["view", "edit", "admin"] {
+        role["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{to}")] = "true".into();
+    }
+    role
 }
 
 /// All bootstrap roles and bindings.

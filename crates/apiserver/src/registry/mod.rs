@@ -20,6 +20,7 @@ pub mod pod;
 mod rbac;
 pub mod service;
 mod small;
+mod usage;
 pub mod workload;
 
 #[cfg(test)]
@@ -202,6 +203,8 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("apps", "ReplicaSet") => &workload::ReplicaSet,
         ("coordination.k8s.io", "Lease") => &small::Lease,
         ("discovery.k8s.io", "EndpointSlice") => &small::EndpointSlice,
+        ("metrics.k8s.io", "NodeMetrics") => &usage::NodeMetrics,
+        ("metrics.k8s.io", "PodMetrics") => &usage::PodMetrics,
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
         ("scheduling.k8s.io", "PriorityClass") => &small::PriorityClass,

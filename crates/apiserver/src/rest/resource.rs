@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::kinds;
 use gantry_api::status::Status;
-use gantry_api::{Value, kinds};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming as HttpBody;
 
@@ -126,8 +126,11 @@ async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Res
     let shape = shape(app, request)?;
     let query = list_query(&request.query, target)?;
     let call = Call { app, caller: &request.caller };
-    let listed = call.list(target.kind, &target.namespace, &query).await?;
-    Ok(listed_answer(target, shape, listed, request))
+    let mut listed = call.list(target.kind, &target.namespace, &query).await?;
+    let warnings = std::mem::take(&mut listed.warnings);
+    let mut response = listed_answer(target, shape, listed, request);
+    answer::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incoming) -> Response {
@@ -197,22 +200,14 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = match written.outcome {
         Outcome::Object { encoded, revision } => {
-            let bytes = shape.one(target.kind, &encoded, revision);
-            // A dry run has stored nothing, so it shows no version.
-            let bytes = if revision == 0 { without_version(&bytes) } else { bytes };
-            answer::json(code.as_u16(), bytes, style)
+            // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
+            answer::json(code.as_u16(), shape.one(target.kind, &encoded, revision), style)
         }
         Outcome::Plain(bytes) => answer::json(code.as_u16(), bytes, style),
         Outcome::Status(status) => answer::status(&status, style),
     };
     answer::warn(&mut response, &written.warnings);
     response
-}
-
-fn without_version(bytes: &Bytes) -> Bytes {
-    let Ok(mut object) = serde_json::from_slice::<Value>(bytes) else { return bytes.clone() };
-    gantry_api::value::remove(&mut object, "metadata.resourceVersion");
-    Bytes::from(object.to_string())
 }
 
 async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {

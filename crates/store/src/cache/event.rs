@@ -28,6 +28,12 @@ impl Object {
         Self { key: key.into(), encoded, create_revision, lease, index_values }
     }
 
+    /// An object that is in no store: worked out for one answer.
+    #[must_use]
+    pub fn computed(encoded: Encoded) -> Self {
+        Self::new("", encoded, 0, 0, Box::default())
+    }
+
     /// The full key in the store.
     #[must_use]
     pub fn key(&self) -> &str {

@@ -120,3 +120,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn without_a_version_none_is_shown() {
+    let check = |json: &str, expected: &str| {
+        let encoded = Encoded::from_json(json.as_bytes(), 7).expect("valid");
+        assert_eq!(encoded.to_bytes(0), expected.as_bytes(), "{json}");
+        assert!(encoded.to_bytes(1).windows(20).any(|w| w == b"resourceVersion\":\"1\""), "{json}");
+    };
+    check(r#"{"metadata":{"name":"a"}}"#, r#"{"metadata":{"name":"a"}}"#);
+    check(r#"{"metadata":{"name":"a","uid":"u"},"x":1}"#, r#"{"metadata":{"name":"a","uid":"u"},"x":1}"#);
+    check(r#"{"metadata":{"name":"a","resourceVersion":"3","uid":"u"}}"#, r#"{"metadata":{"name":"a","uid":"u"}}"#);
+}

@@ -3,7 +3,7 @@
 use super::super::at::{At, Out};
 use super::super::formats;
 use super::super::read::{list, number, repeats, some, text, truth};
-use super::{Pod, env, handlers, mounts, resources, security};
+use super::{Pod, env, ephemeral, handlers, mounts, resources, security};
 use crate::Value;
 use crate::names;
 
@@ -31,17 +31,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
         let list = at.child("initContainers");
         init(out, list.index(index), container, pod, &mut names);
     }
-    for (index, container) in list(pod.spec, "ephemeralContainers").iter().enumerate() {
-        let list = at.child("ephemeralContainers");
-        let at = list.index(index);
-        name(out, at, container, &mut names);
-        common(out, at, container, pod);
-        for key in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
-            if some(container, key).is_some_and(|v| !super::super::at::empty(v)) {
-                out.forbidden(at.child(key), "cannot be set for an Ephemeral Container");
-            }
-        }
-    }
+    ephemeral::all(out, at.child("ephemeralContainers"), pod, &mut names);
     host_ports(out, at.child("containers"), regular);
     host_network(out, at.child("containers"), pod.spec, regular);
 }
@@ -65,7 +55,7 @@ fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, name
     }
 }
 
-fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Vec<&'a str>) {
+pub(super) fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Vec<&'a str>) {
     let name = text(container, "name");
     if name.is_empty() {
         out.required(at.child("name"), "");
@@ -77,7 +67,7 @@ fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Vec<&'a
     }
 }
 
-fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>) {
+pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>) {
     if text(container, "image").is_empty() {
         out.required(at.child("image"), "");
     }

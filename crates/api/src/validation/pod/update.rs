@@ -9,6 +9,8 @@ use crate::{Object, Value};
 const FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
     tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+/// The annotation of a pod whose master copy is a file on a node.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Fields that are compared by rules of their own.
 const MUTABLE: [&str; 6] = [
     "containers",
@@ -54,11 +56,10 @@ pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
 
 /// The mirror annotation says that a kubelet owns the pod.
 fn mirror(out: &mut Out, new: &Value, old: &Value) {
-    let key = "kubernetes.io/config.mirror";
-    let of = |pod| some(pod, "metadata").and_then(|m| map(m, "annotations")?.get(key));
+    let of = |pod| some(pod, "metadata").and_then(|m| map(m, "annotations")?.get(MIRROR));
     if of(new) != of(old) {
         let at = At::Root("metadata.annotations");
-        out.invalid(at.key(key), of(new).cloned().unwrap_or(Value::Null), "field is immutable");
+        out.invalid(at.key(MIRROR), of(new).cloned().unwrap_or(Value::Null), "field is immutable");
     }
 }
 
