@@ -24,6 +24,7 @@ const LOG_CALL: &str = "Sessions.Log";
 
 /// What a session brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "the large one comes once, at the end of a session")]
 pub enum Event {
     /// Standard output, bytes of a connection, log text.
     Data(Bytes),
@@ -36,7 +37,7 @@ pub enum Event {
 }
 
 /// The session ended meanwhile; why is what [`Output::next`] says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the session has ended")]
 pub struct Ended;
 

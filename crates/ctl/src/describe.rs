@@ -211,8 +211,9 @@ pub(crate) fn conditions(page: &mut Page, object: &Value, columns: &[(&str, &str
     }
     page.text(0, "Conditions:");
     let mut lines = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect::<Vec<_>>()];
-    lines
-        .extend(list.iter().map(|c| columns.iter().map(|(_, path)| str_at(c, path).unwrap_or("").to_owned()).collect()));
+    lines.extend(
+        list.iter().map(|c| columns.iter().map(|(_, path)| str_at(c, path).unwrap_or("").to_owned()).collect()),
+    );
     page.block(1, &align(&lines));
 }
 

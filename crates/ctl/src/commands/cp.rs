@@ -110,7 +110,7 @@ impl Args {
         let ended = loop {
             match output.next().await {
                 // An unpacker that has given up says why itself; the session ends with this function.
-                Ok(Event::Data(bytes)) if pieces.send(bytes).await.is_err() => break None,
+                Ok(Event::Data(bytes)) if pieces.send(bytes.clone()).await.is_err() => break None,
                 Ok(Event::Data(_) | Event::End) => {}
                 Ok(Event::Stderr(bytes)) => said.add(&bytes),
                 Ok(Event::Done(status)) => break Some(Ok(status)),
@@ -255,10 +255,7 @@ impl Said {
             }
             Some(code) if text.is_empty() => Err(anyhow!("the program in the container ended with exit code {code}")),
             Some(code) => Err(anyhow!("the program in the container ended with exit code {code}: {text}")),
-            None => Err(anyhow!(
-                "{} (cp needs the programs `tar` and `test` in the container)",
-                status.message
-            )),
+            None => Err(anyhow!("{} (cp needs the programs `tar` and `test` in the container)", status.message)),
         }
     }
 }

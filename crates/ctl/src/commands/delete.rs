@@ -137,7 +137,7 @@ impl Args {
         if self.force {
             output::note(
                 "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. \
-                 The resource may continue to run on the cluster indefinitely."
+                 The resource may continue to run on the cluster indefinitely.",
             );
         }
         let mut policy = self.cascade.clone();

@@ -105,9 +105,8 @@ async fn listen(hosts: &[(IpAddr, bool)], port: u16) -> Result<Vec<TcpListener>>
                 listeners.push(listener);
             }
             Err(error) => {
-                let error = anyhow::Error::from(error).context(format!(
-                    "unable to listen on {address}: choose another local port, or :REMOTE for any"
-                ));
+                let error = anyhow::Error::from(error)
+                    .context(format!("unable to listen on {address}: choose another local port, or :REMOTE for any"));
                 if *required {
                     return Err(error);
                 }

@@ -26,6 +26,8 @@ use super::{
 
 /// Bytes that may come between the data of one file and that of the next: headers, long names, extensions.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
+/// Characters of a name that are shown.
+const SHOWN_CHARS_MAX: usize = 200;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Where to unpack to.
@@ -105,7 +107,7 @@ struct Unpack<'a> {
 impl Unpack<'_> {
     fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<()> {
         let name = entry.path_bytes().into_owned();
-        let shown = String::from_utf8_lossy(&name).into_owned();
+        let shown = shown(&name);
         let parts = match self.below(&name) {
             Ok(parts) => parts,
             Err(why) => {
@@ -164,7 +166,7 @@ impl Unpack<'_> {
             }
             EntryType::Symlink => {
                 let to = entry.link_name_bytes().unwrap_or_default().into_owned();
-                bail!("{shown} is a symbolic link to {}: copy that instead", String::from_utf8_lossy(&to))
+                bail!("{shown} is a symbolic link to {}: copy that instead", self::shown(&to))
             }
             _ => bail!("{shown} is neither a file nor a folder"),
         }
@@ -181,6 +183,15 @@ impl Unpack<'_> {
             })
         };
         opened.with_context(|| format!("cannot write {}", destination.display()))
+    }
+}
+
+/// A name as it is shown.
+fn shown(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.into_owned(),
     }
 }
 
@@ -206,9 +217,7 @@ fn below(wanted: &Wanted, name: &[u8]) -> Result<Vec<OsString>, &'static str> {
 /// Sparse files, in the old form (a header may claim any number of zeros) and in the extended one.
 fn is_sparse<R: Read>(entry: &mut Entry<'_, R>) -> bool {
     let extended = |e: &mut Entry<'_, R>| match e.pax_extensions() {
-        Ok(Some(mut all)) => {
-            all.any(|x| x.is_ok_and(|x| x.key_bytes().starts_with(b"GNU.sparse.")))
-        }
+        Ok(Some(mut all)) => all.any(|x| x.is_ok_and(|x| x.key_bytes().starts_with(b"GNU.sparse."))),
         _ => false,
     };
     entry.header().entry_type() == EntryType::GNUSparse || extended(entry)
@@ -257,7 +266,7 @@ fn below_folder<R: Read>(
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default().into_owned();
             if !tree::link_stays_inside(parts.len().saturating_sub(1), &target) {
-                let target = String::from_utf8_lossy(&target).into_owned();
+                let target = shown(&target);
                 return Err(Refused::Kind(format!("as a symbolic link it would lead to {target}, outside the copy")));
             }
             tree.symlink(parts, &target)?;

@@ -67,13 +67,7 @@ fn folder<W: Write>(
     Ok(Ok(()))
 }
 
-fn one<W: Write>(
-    builder: &mut Builder<W>,
-    path: &Path,
-    name: &Path,
-    metadata: &Metadata,
-    tally: &mut Tally,
-) -> Packed {
+fn one<W: Write>(builder: &mut Builder<W>, path: &Path, name: &Path, metadata: &Metadata, tally: &mut Tally) -> Packed {
     let mut header = header(metadata);
     if metadata.is_symlink() {
         let target = match fs::read_link(path) {

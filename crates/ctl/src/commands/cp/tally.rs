@@ -78,11 +78,10 @@ impl Tally {
 
     fn summary(&self) -> String {
         let count = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}{}", if n == 1 { "" } else { "s" }));
-        let parts: Vec<String> =
-            [count(self.files, "file"), count(self.folders, "folder"), count(self.links, "link")]
-                .into_iter()
-                .flatten()
-                .collect();
+        let parts: Vec<String> = [count(self.files, "file"), count(self.folders, "folder"), count(self.links, "link")]
+            .into_iter()
+            .flatten()
+            .collect();
         let what = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
         let left = self.skipped + self.failed;
         let left = if left > 0 { format!("; not copied: {left}") } else { String::new() };
