@@ -1,6 +1,10 @@
 //! The connection to the API servers.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use gantry_common::{kubeconfig, tls::Identity};
 use gantry_proto::v1::{
@@ -15,7 +19,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::{Api, Batch, DynApi, Error, Object, ResourceId, Result};
+use crate::{Api, Batch, DynApi, Error, Object, ResourceId, Result, replicas::Replicas};
 
 /// The largest message that is taken from the API server: a watch batch or list chunk of big objects, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -31,6 +35,8 @@ const SESSIONS_WINDOW_BYTES: u32 = 1000 * SESSION_WINDOW_BYTES;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest message of a session, in bytes: its data frames have 64 KiB.
+const SESSION_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Where the API servers are and who calls.
 #[derive(Debug, Clone)]
@@ -92,11 +98,14 @@ impl Interceptor for Headers {
     }
 }
 
-pub(crate) type Service = InterceptedService<Channel, Headers>;
+pub(crate) type Service = InterceptedService<Replicas, Headers>;
 
 struct Shared {
-    channel: Channel,
+    servers: Replicas,
     replicas: Vec<(String, Channel)>,
+    /// For the connections that sessions have to themselves, made when there is a session.
+    endpoints: Vec<Endpoint>,
+    sessions: OnceLock<Replicas>,
     user_agent: String,
 }
 
@@ -131,6 +140,13 @@ fn endpoint(config: &Config, server: &str, stream_window: u32, connection_window
         .map_err(address)
 }
 
+/// Does not connect yet. Begins at a random server.
+fn connect(endpoints: impl Iterator<Item = Endpoint>) -> Replicas {
+    let channels: Vec<Channel> = endpoints.map(|e| e.connect_lazy()).collect();
+    let first = rand::random_range(0..channels.len());
+    Replicas::new(channels, first)
+}
+
 impl Client {
     /// A client for `config`; does not connect yet. Must be called inside a runtime.
     ///
@@ -138,23 +154,23 @@ impl Client {
     /// When there is no server, or an address or PEM text is unusable.
     pub fn new(config: &Config) -> Result<Self> {
         gantry_common::tls::install_provider();
-        let calls = config.servers.iter().map(|s| endpoint(config, s, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES));
-        let calls = calls.collect::<Result<Vec<_>>>()?;
-        let channel = match calls.as_slice() {
-            [] => return Err(Error::NoServer),
-            [only] => only.connect_lazy(),
-            many => Channel::balance_list(many.iter().cloned()),
+        let windows = |stream, connection| {
+            config.servers.iter().map(|server| endpoint(config, server, stream, connection)).collect::<Result<Vec<_>>>()
         };
-        let replica = |server: &String| {
-            let endpoint = endpoint(config, server, SESSION_WINDOW_BYTES, SESSIONS_WINDOW_BYTES)?;
-            Ok((server.clone(), endpoint.connect_lazy()))
+        let calls = windows(STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)?;
+        if calls.is_empty() {
+            return Err(Error::NoServer);
+        }
+        let sessions = windows(SESSION_WINDOW_BYTES, SESSIONS_WINDOW_BYTES)?;
+        let shared = Shared {
+            servers: connect(calls.into_iter()),
+            replicas: config.servers.iter().cloned().zip(sessions.iter().map(Endpoint::connect_lazy)).collect(),
+            endpoints: sessions,
+            sessions: OnceLock::new(),
+            user_agent: config.user_agent.clone(),
         };
-        let replicas = config.servers.iter().map(replica).collect::<Result<Vec<_>>>()?;
         let token = config.token.as_ref().and_then(|t| format!("Bearer {t}").parse().ok());
-        Ok(Self {
-            shared: Arc::new(Shared { channel, replicas, user_agent: config.user_agent.clone() }),
-            headers: Headers { token, fence: None },
-        })
+        Ok(Self { shared: Arc::new(shared), headers: Headers { token, fence: None } })
     }
 
     /// A client for the current context of a kubeconfig.
@@ -178,26 +194,30 @@ impl Client {
         &self.shared.user_agent
     }
 
-    fn service(&self, channel: &Channel) -> Service {
-        InterceptedService::new(channel.clone(), self.headers.clone())
+    fn service(&self) -> Service {
+        InterceptedService::new(self.shared.servers.clone(), self.headers.clone())
     }
 
     pub(crate) fn objects(&self) -> ObjectsClient<Service> {
-        ObjectsClient::new(self.service(&self.shared.channel))
+        ObjectsClient::new(self.service())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Sessions with containers.
-    #[must_use]
-    pub fn sessions(&self) -> SessionsClient<InterceptedService<Channel, impl Interceptor + Clone + use<>>> {
-        SessionsClient::new(self.service(&self.shared.channel)).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    /// Sessions with containers, over a connection of their own.
+    pub(crate) fn sessions(&self) -> SessionsClient<Service> {
+        let own = self.shared.sessions.get_or_init(|| connect(self.shared.endpoints.iter().cloned()));
+        let service = InterceptedService::new(own.clone(), self.headers.clone());
+        SessionsClient::new(service).max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX)
     }
 
     /// The node service of each replica, with the replica's address: a kubelet keeps a stream to every one. Each replica's
     /// connection is apart from that of other calls, and has room for sessions that nobody reads.
     pub fn nodes(&self) -> Vec<(String, NodesClient<InterceptedService<Channel, impl Interceptor + Clone + use<>>>)> {
-        let nodes = |c| NodesClient::new(self.service(c)).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
+        let nodes = |channel: &Channel| {
+            let service = InterceptedService::new(channel.clone(), self.headers.clone());
+            NodesClient::new(service).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
+        };
         self.shared.replicas.iter().map(|(address, channel)| (address.clone(), nodes(channel))).collect()
     }
 
@@ -230,7 +250,7 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn version(&self) -> Result<Value> {
-        let mut cluster = ClusterClient::new(self.service(&self.shared.channel));
+        let mut cluster = ClusterClient::new(self.service());
         let reply = cluster
             .version(gantry_proto::v1::VersionRequest {})
             .await
@@ -243,8 +263,7 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn resources(&self) -> Result<Value> {
-        let mut cluster =
-            ClusterClient::new(self.service(&self.shared.channel)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut cluster = ClusterClient::new(self.service()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let reply = cluster
             .resources(gantry_proto::v1::ResourcesRequest {})
             .await

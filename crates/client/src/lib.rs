@@ -2,6 +2,7 @@
 //!
 //! - [`Client`] is the connection, [`Api`] the typed and [`DynApi`] the untyped way to one resource.
 //! - [`informer`] keeps a local, indexed copy of a resource up to date over one watch stream.
+//! - [`session`] is exec, attach, port-forward: a stream with a container.
 //! - [`batch`] pipelines many writes over one stream; [`events`] records Events.
 
 pub mod api;
@@ -14,6 +15,8 @@ pub mod informer;
 mod key;
 mod params;
 mod raw;
+mod replicas;
+pub mod session;
 pub mod watch;
 
 pub use api::{Api, List, Object, resource_of};

@@ -7,9 +7,9 @@ mod workload;
 use gantry_api::value::{Value, get, list_at, map_at, str_at};
 use jiff::Timestamp;
 
-use crate::output::{align, harmless};
+use crate::{escape, output::align};
 
-/// Indented `Key: value` lines whose values stand in one column per block.
+/// Indented `Key: value` lines, harmless, whose values stand in one column per block.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     lines: Vec<(usize, String, Option<String>)>,
@@ -18,7 +18,7 @@ pub(crate) struct Page {
 impl Page {
     /// A key and its value.
     pub(crate) fn entry(&mut self, depth: usize, key: &str, value: impl Into<String>) {
-        self.lines.push((depth, format!("{key}:"), Some(value.into())));
+        self.lines.push((depth, format!("{}:", escape::line(key)), Some(escape::line(&value.into()))));
     }
 
     /// A key and its value, where there is one.
@@ -30,12 +30,12 @@ impl Page {
 
     /// Another value under the key before.
     pub(crate) fn more(&mut self, depth: usize, value: impl Into<String>) {
-        self.lines.push((depth, String::new(), Some(value.into())));
+        self.lines.push((depth, String::new(), Some(escape::line(&value.into()))));
     }
 
     /// A line of its own.
     pub(crate) fn text(&mut self, depth: usize, text: impl Into<String>) {
-        self.lines.push((depth, text.into(), None));
+        self.lines.push((depth, escape::line(&text.into()), None));
     }
 
     /// Several lines that are laid out already.
@@ -50,7 +50,7 @@ impl Page {
         let pairs: Vec<String> = map
             .into_iter()
             .flatten()
-            .map(|(k, v)| format!("{k}{separator}{}", v.as_str().map_or_else(|| v.to_string(), harmless)))
+            .map(|(k, v)| format!("{k}{separator}{}", v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
             .collect();
         self.entry(depth, key, pairs.first().cloned().unwrap_or_else(|| "<none>".to_owned()));
         for pair in pairs.iter().skip(1) {
@@ -138,7 +138,7 @@ fn data(page: &mut Page, object: &Value, secret: bool) {
             page.text(0, format!("{key}:"));
             page.text(0, "----");
             for line in text.lines() {
-                page.text(0, harmless(line));
+                page.text(0, line);
             }
             page.text(0, "");
         }
@@ -184,7 +184,7 @@ fn field(page: &mut Page, depth: usize, key: &str, value: &Value) {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), harmless)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// `holderIdentity` -> `Holder Identity`.
@@ -211,8 +211,9 @@ pub(crate) fn conditions(page: &mut Page, object: &Value, columns: &[(&str, &str
     }
     page.text(0, "Conditions:");
     let mut lines = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect::<Vec<_>>()];
-    lines
-        .extend(list.iter().map(|c| columns.iter().map(|(_, path)| harmless(str_at(c, path).unwrap_or(""))).collect()));
+    lines.extend(
+        list.iter().map(|c| columns.iter().map(|(_, path)| str_at(c, path).unwrap_or("").to_owned()).collect()),
+    );
     page.block(1, &align(&lines));
 }
 

@@ -8,12 +8,16 @@ use clap::Parser;
 pub mod cluster;
 pub mod commands;
 mod describe;
+mod escape;
 mod explain_error;
+mod interactive;
 mod manifests;
 mod output;
+mod pods;
 mod resources;
 mod session;
 mod submit;
+mod terminal;
 mod three_way;
 
 /// gantryctl: brings Gantry clusters up and down and talks to them.
@@ -48,4 +52,35 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         self.command.run(&self.global)
     }
+}
+
+/// A command in a container did not succeed; gantryctl ends with its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("command terminated with exit code {code}")]
+pub struct CommandFailed {
+    /// The command's exit code.
+    pub code: i32,
+}
+
+/// A signal ended the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ended by signal {signal}")]
+pub struct Interrupted {
+    /// The signal's number.
+    pub signal: i32,
+}
+
+/// Tells the user what went wrong; gives the exit code for it.
+#[must_use]
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(Interrupted { signal }) = error.downcast_ref() {
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+    }
+    if let Some(failed @ CommandFailed { code }) = error.downcast_ref() {
+        output::note(&failed.to_string());
+        // As a shell shows it: the lowest eight bits.
+        return u8::try_from(code & 0xff).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
+    output::note(&format!("error: {}", gantry_common::error_chain(error.as_ref())));
+    ExitCode::FAILURE
 }

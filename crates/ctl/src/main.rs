@@ -8,9 +8,6 @@ fn main() -> ExitCode {
     gantry_common::tls::install_provider();
     match gantry_ctl::Cli::parse().run() {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", gantry_common::error_chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
+        Err(error) => gantry_ctl::report(&error),
     }
 }

@@ -1,12 +1,13 @@
 //! Printing: tables as the server made them, YAML, JSON, names. Data goes to standard output, messages to standard error.
+//! Whatever is printed passes [`crate::escape`] here.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use gantry_api::value::{Value, list_at, remove, str_at};
 
-use crate::resources::Resource;
+use crate::{escape, resources::Resource};
 
 /// `-o`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,16 +22,12 @@ pub(crate) enum Format {
     Name,
 }
 
-/// Writes to standard output; a closed pipe ends the program quietly, as users of `| head` expect.
+/// Prints text for people on standard output; a closed pipe ends the program quietly, as users of `| head` expect.
 ///
 /// # Errors
 /// When standard output cannot be written.
 pub(crate) fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other.context("cannot write to standard output"),
-    }
+    write(escape::text(text).as_bytes())
 }
 
 /// As [`print`], with a line end.
@@ -41,10 +38,33 @@ pub(crate) fn line(text: &str) -> Result<()> {
     print(&format!("{text}\n"))
 }
 
-/// Control characters could rewrite the user's terminal; text that comes from a cluster loses them.
-#[must_use]
-pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+/// Prints data, such as an object as YAML: as it is, but harmless where standard output is a terminal.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn data(text: &str) -> Result<()> {
+    if std::io::stdout().is_terminal() { print(text) } else { write(text.as_bytes()) }
+}
+
+/// Writes bytes as they are to standard output.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            crate::terminal::restore();
+            std::process::exit(0)
+        }
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+/// Tells the user something on standard error.
+pub(crate) fn note(text: &str) {
+    // Nobody can be told when standard error is closed.
+    drop(writeln!(std::io::stderr().lock(), "{}", escape::text(text)));
 }
 
 /// One object as YAML, JSON or name. managedFields are left out, as kubectl does.
@@ -165,7 +185,7 @@ impl TablePrinter {
 
 fn cell(value: &Value) -> String {
     match value {
-        Value::String(s) => harmless(s),
+        Value::String(s) => s.clone(),
         Value::Null => "<none>".to_owned(),
         other => other.to_string(),
     }
@@ -178,15 +198,16 @@ fn labels_of(row: &Value) -> String {
     if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
 
-/// Lays lines out in columns; the last column is not padded.
+/// Lays lines out in columns, harmless; the last column is not padded.
 #[must_use]
 pub(crate) fn align(lines: &[Vec<String>]) -> String {
+    let lines: Vec<Vec<String>> = lines.iter().map(|l| l.iter().map(|cell| escape::line(cell)).collect()).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|c| lines.iter().filter_map(|l| l.get(c)).map(|t| t.chars().count()).max().unwrap_or(0))
         .collect();
     let mut out = String::new();
-    for line in lines {
+    for line in &lines {
         for (c, text) in line.iter().enumerate() {
             out.push_str(text);
             if c + 1 < line.len() {
@@ -230,7 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn terminal_escapes_are_defused() {
-        assert_eq!(harmless("a\u{1b}[31mb"), "a\u{fffd}[31mb");
+    fn no_cell_forges_a_row_or_steers_the_terminal() {
+        let table = json!({"columnDefinitions": [{"name": "Name"}, {"name": "Sta\u{1b}tus"}],
+            "rows": [{"cells": ["a", "x\ny"], "object": {"metadata": {"namespace": "n\u{7}",
+                "labels": {"l": "\u{9b}2J"}}}}]});
+        let mut printer = TablePrinter { namespace: true, labels: true, ..TablePrinter::default() };
+        assert_eq!(
+            printer.render(&table, true),
+            "NAMESPACE   NAME   STA\u{fffd}TUS   LABELS\nn\u{fffd}          a      x\u{fffd}y       l=\u{fffd}2J\n"
+        );
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn create_saying(
         reply.object
     };
     match how.output {
-        Some(format) => output::print(&output::render(&object, format, Some(resource))?),
+        Some(format) => output::data(&output::render(&object, format, Some(resource))?),
         None => output::line(&format!("{} {verb}{}", output::name_of(&object, Some(resource)), how.dry_run.suffix())),
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn params(dry_run: DryRun, manager: &str) -> WriteParams {
 /// Prints the server's warnings as kubectl does.
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("Warning: {}", output::harmless(warning));
+        output::note(&format!("Warning: {warning}"));
     }
 }
 

@@ -5,6 +5,8 @@ use std::{io::IsTerminal, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::{escape, output};
+
 /// Shows how far a command is.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -43,7 +45,7 @@ impl Progress {
     /// Prints a line.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            output::note(text);
         }
     }
 }
@@ -52,7 +54,8 @@ impl Step {
     /// Says what the step waits for.
     pub fn waiting(&self, detail: &str) {
         if let Some(spinner) = &self.spinner {
-            spinner.set_message(format!("{}: {detail}", self.what));
+            // What it waits for is told by the cluster.
+            spinner.set_message(escape::line(&format!("{}: {detail}", self.what)));
         }
     }
 
@@ -68,7 +71,7 @@ impl Step {
             spinner.finish_and_clear();
         }
         if !self.quiet {
-            eprintln!("  ok  {text} ({:.1} s)", self.started.elapsed().as_secs_f64());
+            output::note(&format!("  ok  {text} ({:.1} s)", self.started.elapsed().as_secs_f64()));
         }
     }
 }

@@ -52,7 +52,7 @@ impl Args {
         let modified = with_annotation(&manifest.object)?;
         let (object, verb) = self.converge(&api, manifest, &modified).await?;
         match self.how.output {
-            Some(format) => output::print(&output::render(&object, format, Some(resource))?),
+            Some(format) => output::data(&output::render(&object, format, Some(resource))?),
             None => {
                 let name = output::name_of(&object, Some(resource));
                 output::line(&format!("{name} {verb}{}", self.how.dry_run.suffix()))

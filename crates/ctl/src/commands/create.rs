@@ -136,6 +136,18 @@ impl Kind {
     }
 }
 
+/// The `env` of a container, from `KEY=VALUE` flags.
+///
+/// # Errors
+/// When one is something else.
+pub(crate) fn environment(pairs: &[String]) -> Result<Vec<Value>> {
+    let one = |pair: &String| match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),
+        _ => bail!("invalid env: {pair}, expected KEY=VALUE"),
+    };
+    pairs.iter().map(one).collect()
+}
+
 /// The name of the container of an image: its last path part without tag and digest.
 pub(crate) fn container_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -260,7 +272,7 @@ pub(crate) fn print_local(mut object: Value, how: &How, flags: &Global) -> Resul
         gantry_api::value::set(&mut object, "metadata.namespace", namespace.as_str());
     }
     match how.output {
-        Some(format) => output::print(&output::render(&object, format, None)?),
+        Some(format) => output::data(&output::render(&object, format, None)?),
         None => output::line(&format!("{} created (dry run)", output::name_of(&object, None))),
     }
 }

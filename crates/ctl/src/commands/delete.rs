@@ -114,7 +114,7 @@ impl Args {
             }
         }
         if out.is_empty() {
-            eprintln!("No resources found");
+            output::note("No resources found");
         }
         Ok(out)
     }
@@ -135,9 +135,9 @@ impl Args {
             grace = 0;
         }
         if self.force {
-            eprintln!(
+            output::note(
                 "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. \
-                 The resource may continue to run on the cluster indefinitely."
+                 The resource may continue to run on the cluster indefinitely.",
             );
         }
         let mut policy = self.cascade.clone();

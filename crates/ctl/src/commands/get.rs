@@ -156,9 +156,9 @@ impl Args {
         }
         let namespaced = targets.iter().any(|t| t.resource.namespaced);
         if namespaced && !self.all_namespaces {
-            eprintln!("No resources found in {} namespace.", session.namespace);
+            output::note(&format!("No resources found in {} namespace.", session.namespace));
         } else {
-            eprintln!("No resources found");
+            output::note("No resources found");
         }
     }
 
@@ -177,12 +177,12 @@ impl Args {
         let single = targets.len() == 1 && targets[0].name.is_some();
         match (single, all.as_slice()) {
             (true, []) => Ok(()),
-            (true, [(resource, object)]) => output::print(&output::render(object, format, Some(resource))?),
+            (true, [(resource, object)]) => output::data(&output::render(object, format, Some(resource))?),
             _ => {
                 let items: Vec<Value> = all.into_iter().map(|(_, o)| o).collect();
                 let list =
                     json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items});
-                output::print(&output::render(&list, format, None)?)
+                output::data(&output::render(&list, format, None)?)
             }
         }
     }
@@ -197,7 +197,7 @@ impl Args {
         let mut header = !self.watch_only;
         if as_objects && !self.watch_only {
             for item in &list.items {
-                output::print(&self.one(item, target.resource)?)?;
+                output::data(&self.one(item, target.resource)?)?;
             }
         } else {
             printer.learn(&list.list);
@@ -220,7 +220,8 @@ impl Args {
                 } else {
                     printer.render(&value, std::mem::take(&mut header))
                 };
-                output::print(&text)?;
+                // Tables are harmless already.
+                output::data(&text)?;
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{fs, process::ExitCode};
 use anyhow::Context;
 
 use super::cluster_args::Which;
+use crate::output;
 
 /// Flags of `kubeconfig`.
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,10 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let path = self.which.config()?.layout().kubeconfig("admin");
         if self.path {
-            println!("{}", path.display());
+            output::line(&path.display().to_string())?;
         } else {
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            print!("{text}");
+            output::data(&text)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -7,35 +7,46 @@ use clap::Subcommand;
 use crate::Global;
 
 mod apply;
+mod attach;
 mod cluster_args;
+mod cp;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod down;
+mod exec;
 mod expose;
 mod get;
 mod kubeconfig;
+mod live;
 mod logs;
 mod network;
 mod objects;
+mod port_forward;
 mod rollout;
 mod run;
 mod scale;
 mod service;
+mod sessions;
 mod status;
 mod supervise;
+mod top;
 mod up;
 mod version;
 
 pub(crate) use create::How;
 pub(crate) use objects::targets;
 pub use objects::{DryRun, ObjectCommand};
+pub use sessions::SessionCommand;
 
 /// What gantryctl can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[command(flatten)]
     Objects(ObjectCommand),
+    #[command(flatten)]
+    Sessions(SessionCommand),
     /// Bring up a cluster on this machine, or repair what is missing of it
     Up(up::Args),
     /// Remove a cluster from this machine: exactly what `up` made
@@ -62,6 +73,7 @@ impl Command {
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         match self {
             Self::Objects(verb) => block_on(verb.run(global)).map(|()| ExitCode::SUCCESS),
+            Self::Sessions(verb) => block_on(verb.run(global)).map(|()| ExitCode::SUCCESS),
             Self::Up(args) => args.run(),
             Self::Down(args) => args.run(),
             Self::Status(args) => args.run(),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
-use super::{apply, create, delete, describe, expose, get, logs, rollout, run, scale, version};
+use super::{apply, create, delete, describe, expose, get, logs, rollout, run, scale, top, version};
 use crate::{Global, session::Session};
 
 /// A verb that talks to a cluster.
@@ -19,7 +19,7 @@ pub enum ObjectCommand {
     Create(create::Args),
     /// Delete objects
     Delete(delete::Args),
-    /// Print the logs of a container
+    /// Print the logs of containers
     Logs(logs::Args),
     /// Set the number of replicas
     Scale(scale::Args),
@@ -30,6 +30,9 @@ pub enum ObjectCommand {
     Run(run::Args),
     /// Make a service for a deployment, replica set, pod or service
     Expose(expose::Args),
+    /// Show what nodes and pods use
+    #[command(subcommand)]
+    Top(top::Command),
     /// Print the versions of gantryctl and of the cluster
     Version(version::Args),
 }
@@ -61,6 +64,7 @@ impl ObjectCommand {
             Self::Rollout(command) => command.run(session).await,
             Self::Run(args) => args.run(session).await,
             Self::Expose(args) => args.run(session).await,
+            Self::Top(command) => command.run(session).await,
             Self::Version(_) => Ok(()),
         }
     }

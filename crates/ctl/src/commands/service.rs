@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 
 use super::cluster_args::Which;
-use crate::cluster::manager::Services;
+use crate::{cluster::manager::Services, output};
 
 /// Flags of `service`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ impl Args {
             Verb::Status { service } => {
                 let found = services.status()?.into_iter().find(|s| s.name == service);
                 let found = found.ok_or_else(|| anyhow::anyhow!("there is no service {service:?}"))?;
-                println!("{}", serde_json::to_string_pretty(&found)?);
+                output::data(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
             }
             Verb::Start { service } => {
                 services.start(&service)?;
@@ -69,7 +69,7 @@ impl Args {
                 services.restart(&service)?;
                 services.wait_replaced(&service, before, limit)?;
             }
-            Verb::Log { service } => print!("{}", services.log_end(&service)),
+            Verb::Log { service } => output::data(&services.log_end(&service))?,
         }
         Ok(ExitCode::SUCCESS)
     }

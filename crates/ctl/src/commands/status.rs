@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use super::cluster_args::Which;
-use crate::cluster::{
-    manager::Services,
-    process,
-    supervisor::protocol::{State, Status},
+use crate::{
+    cluster::{
+        manager::Services,
+        process,
+        supervisor::protocol::{State, Status},
+    },
+    output,
 };
 
 /// Flags of `status`.
@@ -24,11 +27,14 @@ impl Args {
         let config = self.which.config()?;
         let all = Services::new(&config).status()?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            output::data(&format!("{}\n", serde_json::to_string_pretty(&all)?))?;
         } else if all.is_empty() {
-            println!("The supervisor of the cluster {:?} does not run; `gantryctl up` starts it.", config.name);
+            output::line(&format!(
+                "The supervisor of the cluster {:?} does not run; `gantryctl up` starts it.",
+                config.name
+            ))?;
         } else {
-            print!("{}", table(&all));
+            output::print(&table(&all))?;
         }
         let well = !all.is_empty() && all.iter().all(|s| s.state == State::Ready);
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(3) })

@@ -43,7 +43,7 @@ impl Args {
             if let Some(server) = server {
                 both["serverVersion"] = server.clone();
             }
-            return output::print(&output::render(&both, format, None)?);
+            return output::data(&output::render(&both, format, None)?);
         }
         output::line(&format!("Client Version: {GIT_VERSION}"))?;
         match server.and_then(|v| str_at(v, "gitVersion")) {

@@ -4,7 +4,7 @@ use gantry_api::value::{Value, i64_at, str_at};
 use jiff::Timestamp;
 
 use super::Page;
-use crate::output::{align, harmless};
+use crate::output::align;
 
 fn age(text: Option<&str>, now: Timestamp) -> String {
     match text.and_then(|t| t.parse::<Timestamp>().ok()) {
@@ -38,7 +38,7 @@ pub(super) fn section(page: &mut Page, events: &[Value], now: Timestamp) {
             str_at(event, "reason").unwrap_or("").to_owned(),
             when,
             str_at(event, "source.component").or_else(|| str_at(event, "reportingComponent")).unwrap_or("").to_owned(),
-            harmless(str_at(event, "message").unwrap_or("").trim()),
+            str_at(event, "message").unwrap_or("").trim().to_owned(),
         ]);
     }
     page.block(1, &align(&lines));

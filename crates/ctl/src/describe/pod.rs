@@ -3,7 +3,6 @@
 use gantry_api::value::{Value, bool_at, get, i64_at, list_at, map_at, str_at};
 
 use super::{Page, conditions};
-use crate::output::harmless;
 
 /// A pod.
 pub(super) fn pod(page: &mut Page, pod: &Value) {
@@ -19,7 +18,7 @@ pub(super) fn pod(page: &mut Page, pod: &Value) {
         page.entry(0, "Status", str_at(pod, "status.phase").unwrap_or("Unknown"));
     }
     page.maybe(0, "Reason", str_at(pod, "status.reason"));
-    page.maybe(0, "Message", str_at(pod, "status.message").map(harmless));
+    page.maybe(0, "Message", str_at(pod, "status.message"));
     page.entry(0, "IP", str_at(pod, "status.podIP").unwrap_or(""));
     let inits = list_at(pod, "spec.initContainers");
     if !inits.is_empty() {
@@ -61,7 +60,7 @@ fn containers(page: &mut Page, specs: &[Value], statuses: &[Value]) {
             .collect();
         page.entry(2, "Port", if ports.is_empty() { "<none>".to_owned() } else { ports.join(", ") });
         for (title, path) in [("Command", "command"), ("Args", "args")] {
-            let words: Vec<String> = list_at(spec, path).iter().filter_map(|w| w.as_str().map(harmless)).collect();
+            let words: Vec<&str> = list_at(spec, path).iter().filter_map(Value::as_str).collect();
             page.maybe(2, title, (!words.is_empty()).then(|| words.join(" ")));
         }
         if let Some(s) = status {
@@ -94,7 +93,7 @@ fn state(page: &mut Page, title: &str, state: Option<&Value>) {
     name[..1].make_ascii_uppercase();
     page.entry(2, title, name);
     page.maybe(3, "Reason", str_at(detail, "reason"));
-    page.maybe(3, "Message", str_at(detail, "message").map(harmless));
+    page.maybe(3, "Message", str_at(detail, "message"));
     page.maybe(3, "Exit Code", i64_at(detail, "exitCode").map(|c| c.to_string()));
     page.maybe(3, "Started", str_at(detail, "startedAt"));
     page.maybe(3, "Finished", str_at(detail, "finishedAt"));
@@ -139,7 +138,7 @@ fn environment(page: &mut Page, env: &[Value]) {
     page.text(2, "Environment:");
     for var in env {
         let value = match str_at(var, "value") {
-            Some(v) => harmless(v),
+            Some(v) => v.to_owned(),
             None => get(var, "valueFrom").map_or_else(String::new, |from| format!("<set from {}>", source(from))),
         };
         page.entry(3, str_at(var, "name").unwrap_or(""), value);
