@@ -21,7 +21,7 @@ fn pod(name: &str, node: &str, container: &serde_json::Value) -> serde_json::Val
     serde_json::json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "name": name, "labels": { "app": name, "set": "fixture" } },
+        "metadata": { "name": name, "labels": { "app": name } },
         "spec": { "nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container] },
     })
 }
@@ -50,13 +50,14 @@ fn fixture(c: &Cluster) {
             {"name": "web", "port": 80, "targetPort": "http"}, {"name": "echo", "port": 7, "targetPort": "echo"},
         ]},
     });
-    let items = [
+    let mut items = vec![
         pod("shell-1", "node-1", &shell(1)),
         pod("shell-2", "node-2", &shell(2)),
         pod("server", "node-2", &server),
         pod("reader", "node-1", &reader),
-        service,
     ];
+    items.iter_mut().for_each(|pod| pod["metadata"]["labels"]["set"] = "fixture".into());
+    items.push(service);
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items});
     // What is there already may have been changed by nobody: pods cannot be.
     let made = c.line_with(&format!("kubectl create -n {NS} -f -"), list.to_string());

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Child;
+use std::process::{Child, ChildStdout};
 use std::time::Duration;
 
 use gantry_tests::cluster::{Cluster, cluster};
@@ -13,18 +13,20 @@ use super::{NS, fixture};
 struct Forward {
     child: Child,
     at: SocketAddr,
+    /// Kept open: a client whose output nobody takes ends.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Forward {
     fn start(c: &Cluster, tool: &str, what: &str) -> Self {
         let mut child = c.follow(&format!("{tool} port-forward -n {NS} {what}"));
         let mut line = String::new();
-        let output = child.stdout.take().expect("its output is read");
-        BufReader::new(output).read_line(&mut line).expect("it says where");
+        let mut output = BufReader::new(child.stdout.take().expect("its output is read"));
+        output.read_line(&mut line).expect("it says where");
         // Forwarding from 127.0.0.1:40001 -> 7000
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
         let port = port.and_then(|p| p.parse::<u16>().ok()).unwrap_or_else(|| panic!("{tool} {what} said {line:?}"));
-        Self { child, at: SocketAddr::from(([127, 0, 0, 1], port)) }
+        Self { child, at: SocketAddr::from(([127, 0, 0, 1], port)), _output: output }
     }
 }
 

@@ -26,8 +26,6 @@ fn e2e_session_debug_adds_a_container_that_sees_the_others_processes() {
     let restarts =
         c.ok(&format!("kubectl get pod -n {NS} patient -o jsonpath={{.status.containerStatuses[0].restartCount}}"));
     assert_eq!(restarts, "0");
-    let again = c.line(&format!("kubectl debug -n {NS} patient --image=busybox --container=doctor -- true"));
-    assert!(!again.ok, "a second container of the same name");
     c.ok(&format!("kubectl delete pod -n {NS} patient --wait=false"));
 }
 
