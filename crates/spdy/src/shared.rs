@@ -180,6 +180,8 @@ impl Shared {
     /// Forgets a stream whose both sides have ended.
     pub(crate) fn settle(&self, pipe: &Pipe) {
         if pipe.state().is_over() {
+            // Nothing will come for it any more, not even the end of the connection.
+            pipe.over.cancel();
             self.table.lock().streams.remove(&pipe.id);
             self.fewer.notify_one();
         }

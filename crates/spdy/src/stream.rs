@@ -134,7 +134,8 @@ impl Writer {
         self.0.pipe.id
     }
 
-    /// Waits until the peer has reset the stream or the connection has ended; for a writer that has nothing to write.
+    /// Waits until the stream is over: reset, finished by both sides, or its connection has ended. For a writer that has
+    /// nothing to write.
     pub async fn closed(&self) {
         self.0.pipe.over.cancelled().await;
     }

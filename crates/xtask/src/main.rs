@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 mod demo;
+mod fuzz;
 mod images;
 mod packages;
 mod sh;
@@ -24,6 +25,12 @@ Usage: cargo xtask COMMAND
                      remove exactly what `up` made
   test [--no-e2e]    every check and test; ends with a summary
   check [--no-lints] the quick part: formatting, lints, tidy checks
+  fuzz [--seconds N] [TARGET...]
+                     feed what reads bytes from outside with made-up input
+  fuzz replay TARGET FILE
+                     run one input again
+  fuzz minimise [TARGET...]
+                     add what was found to the committed corpus, where it reaches further
   images [--registry HOST:PORT]
                      make the demo's images from Debian packages; push them to a registry
 ";
@@ -36,6 +43,7 @@ fn main() -> ExitCode {
         Some("down") => up::down(rest),
         Some("test") => suite::test(rest),
         Some("check") => suite::check(rest),
+        Some("fuzz") => fuzz::command(rest),
         Some("images") => images::command(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

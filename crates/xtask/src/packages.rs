@@ -43,6 +43,7 @@ const RUN: &[Need] = &[
 ];
 
 const TEST: &[Need] = &[
+    need("c++", "g++", "builds libFuzzer"),
     need("etcdctl", "etcd-client", "looks at what is stored"),
     need("systemd-analyze", "systemd", "checks the units"),
     need("curl", "curl", "asks as a stranger would"),

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{packages, sh, tidy, tools, units, up::cargo};
+use crate::{fuzz, packages, sh, tidy, tools, units, up::cargo};
 
 /// Counts of what ran.
 #[derive(Debug, Default)]
@@ -75,8 +75,14 @@ pub(crate) fn check(args: &[String]) -> anyhow::Result<()> {
 fn quick(tally: &mut Tally) {
     println!("Checks");
     let cargo = cargo();
-    tally.step("formatting", || sh::run(&mut sh::command(&cargo, &["fmt", "--all", "--check"])));
     let sources = tidy::sources().unwrap_or_default();
+    tally.step("formatting", || {
+        sh::run(&mut sh::command(&cargo, &["fmt", "--all", "--check"]))?;
+        // Outside the workspace, and its modules are named by a macro, which cargo fmt does not follow.
+        let fuzz =
+            sources.iter().map(|s| s.path.as_str()).filter(|p| p.starts_with("crates/fuzz/") && p.ends_with(".rs"));
+        sh::run(sh::command("rustfmt", &["--check", "--edition=2024"]).args(fuzz))
+    });
     tally.step("layers", tidy::layers::check);
     tally.step("sizes", || tidy::sizes::check(&sources));
     tally.step("words", || tidy::words::check(&sources));
@@ -113,6 +119,8 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
     cargo_test(&mut tally, &["test", "--workspace", "--exclude", "gantry-tests", "--no-fail-fast"], &[])?;
     let skip = ["--skip", "e2e"];
     cargo_test(&mut tally, &["test", "--package", "gantry-tests", "--no-fail-fast"], &skip)?;
+    println!("Fuzzing, {} s for each target", fuzz::TEST_SECONDS);
+    fuzzing(&mut tally);
     if !with_e2e {
         tally.skipped.push("e2e: --no-e2e was given".to_owned());
     } else if !sh::is_root() {
@@ -123,6 +131,20 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
         cargo_test(&mut tally, &["test", "--package", "gantry-tests", "--test", "e2e", "--no-fail-fast"], &one_by_one)?;
     }
     tally.finish(&timer)
+}
+
+/// Each target counts as a test.
+fn fuzzing(tally: &mut Tally) {
+    let mut fuzzer = None;
+    tally.step("fuzz build", || {
+        fuzzer = Some(fuzz::Fuzzer::build()?);
+        Ok(())
+    });
+    let Some(fuzzer) = fuzzer else { return };
+    tally.step("fuzz finds a planted fault", || fuzzer.find_planted_fault());
+    for (target, outcome) in fuzzer.search_all(fuzzer.targets(), fuzz::TEST_SECONDS) {
+        tally.step(&format!("fuzz {target}"), || outcome);
+    }
 }
 
 /// Runs tests, shows what they print, and counts the results.

@@ -76,6 +76,9 @@ async fn each_side_closes_its_half_alone() {
     far.finish().await.unwrap();
     assert_eq!(near.read().await, None);
     assert!(!near.was_reset() && !far.was_reset());
+    for stream in [near, far] {
+        soon(stream.split().1.closed()).await;
+    }
 }
 
 #[tokio::test]
