@@ -56,7 +56,7 @@ pub(crate) async fn start(
     }
     let mut grant = grant(app, Ask::of(request), wanted(request, target)).await?;
     let agreed = if body.is_end_stream() {
-        handshake::agree(&request.headers, offered(target))
+        handshake::agree(&request.method, &request.headers, offered(target))
     } else {
         Err(Refused::from(Status::bad_request("a request that asks for an upgrade cannot have a body")))
     };
