@@ -17,6 +17,8 @@ use super::{Opened, Received};
 
 /// How long a client may take to hear how its session ended.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long it may take to close its side after that.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Passes frames both ways. When `ended` comes first, the session ends with that. Gives what the client was told; nothing
 /// when it left first.
@@ -40,11 +42,9 @@ pub(crate) async fn relay(
         Ok(status) | Err(Gone::Refused(status)) => status,
         Err(Gone::Left) => return None,
     };
-    let farewell = async {
-        sink.finish(&status).await;
-        source.leave().await;
-    };
-    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+    if tokio::time::timeout(FAREWELL, sink.finish(&status)).await.is_ok() {
+        drop(tokio::time::timeout(LINGER, source.leave()).await);
+    } else {
         tracing::debug!("a client did not take the end of its session in time");
     }
     Some(status)

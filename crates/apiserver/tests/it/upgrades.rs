@@ -177,17 +177,14 @@ async fn a_right_that_is_taken_away_ends_a_session_that_nobody_reads() {
     let _socket = socket.expect("upgraded");
     let crate::node::Served { frames, mut back } = served;
     // The node sends until nothing fits any more: the client does not read.
-    let flood = async {
-        let data = Bytes::from(vec![b'x'; 60_000]);
-        while frames.send(frame(Frame::Data(data.clone()))).await.is_ok() {}
-    };
-    let revoke = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/exec";
-        assert_eq!(cluster.rest("DELETE", binding, &[], "").await.code, 200);
-        while let Ok(Some(_)) = back.message().await {}
-    };
-    tokio::join!(flood, revoke);
+    let data = frame(Frame::Data(Bytes::from(vec![b'x'; 60_000])));
+    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(500), frames.send(data.clone())).await {
+        sent.expect("the session is open");
+    }
+    let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/exec";
+    assert_eq!(cluster.rest("DELETE", binding, &[], "").await.code, 200);
+    while let Ok(Some(_)) = back.message().await {}
+    frames.closed().await;
 }
 
 #[tokio::test]
