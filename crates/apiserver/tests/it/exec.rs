@@ -19,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::node::{Node, Served, add_pod, frame, with_pod};
+use crate::node::{Node, PATIENCE, Served, add_pod, frame, with_pod};
 use crate::support::{Cluster, connect};
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -63,7 +63,8 @@ async fn session(cluster: &Cluster, node: &mut Node, path: &str, protocol: &str)
 /// The next message with a channel.
 pub(crate) async fn message(socket: &mut Socket) -> (u8, Bytes) {
     loop {
-        match socket.next().await.expect("not closed").expect("a message") {
+        let next = tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time");
+        match next.expect("not closed").expect("a message") {
             Message::Binary(bytes) => return (bytes[0], bytes.slice(1..)),
             Message::Close(_) => panic!("closed without a last word"),
             _ => {}
