@@ -9,7 +9,7 @@ mod handshake;
 mod ports;
 mod spdy;
 mod tunnel;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,7 @@ async fn connection(upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
 
 /// The streams that a client of exec or attach expects.
 #[derive(Debug, Clone, Copy)]
-struct Streams {
+pub(crate) struct Streams {
     stdin: bool,
     stdout: bool,
     stderr: bool,
