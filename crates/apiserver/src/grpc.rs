@@ -21,15 +21,20 @@ use crate::rest::handler::BODY_BYTES_MAX;
 /// Bytes of one request message: an object and its envelope.
 const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024;
 
+/// Bytes of one message of a client's session: a long command, or a frame.
+const SESSION_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
 /// All services.
 pub(crate) fn routes(app: &Arc<App>) -> Routes {
     let objects = ObjectsServer::new(objects::Objects(app.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
     let nodes = NodesServer::new(nodes::Nodes(app.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let sessions =
+        SessionsServer::new(sessions::Sessions(app.clone())).max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX);
     Routes::new(objects)
         .add_service(nodes)
-        .add_service(SessionsServer::new(sessions::Sessions(app.clone())))
+        .add_service(sessions)
         .add_service(ClusterServer::new(cluster::Cluster(app.clone())))
         .prepare()
 }

@@ -3,6 +3,7 @@
 //! * `server`: sockets, TLS, HTTP. `rest` and `grpc` translate to `calls`, `calls` to the `pipeline`.
 //! * `pipeline`: what happens to every request of every kind; `registry` is what is special about a kind.
 //! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
+//! * `sessions`: streams with nodes, and the one door that every session passes; `audit`: who did what.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;

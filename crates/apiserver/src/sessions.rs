@@ -39,6 +39,10 @@ const PENDING_MAX: usize = 1024;
 
 /// What a session brings. [`Received::Done`] is the last one, always: made here when the node's stream breaks off.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a Status ends a session: there is one of them, and up to eight pieces wait"
+)]
 pub(crate) enum Received {
     /// Log text, standard output, bytes of a connection.
     Data(Bytes),
@@ -200,6 +204,12 @@ impl Drop for Waiting<'_> {
 /// What a frame of the node means for the reader.
 pub(crate) fn received(frame: Option<Frame>) -> Received {
     match frame {
+        Some(Frame::Data(bytes) | Frame::Stderr(bytes)) if bytes.len() > FRAME_BYTES_MAX => {
+            let (n, most) = (bytes.len(), FRAME_BYTES_MAX);
+            Received::Done(Status::internal(format!(
+                "the node sent a frame of {n} bytes, but at most {most} may be in one"
+            )))
+        }
         Some(Frame::Data(bytes)) => Received::Data(bytes),
         Some(Frame::Stderr(bytes)) => Received::Stderr(bytes),
         Some(Frame::End(_)) => Received::End,

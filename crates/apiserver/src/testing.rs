@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::run::{self, Deps, Running};
 use crate::server::listener;
 
+pub mod bytes;
 mod pki;
 
 pub use pki::{Identity, Pki};

@@ -9,7 +9,7 @@ mod handshake;
 mod ports;
 mod spdy;
 mod tunnel;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(crate) async fn start(
     }
     let mut grant = grant(app, Ask::of(request), wanted(request, target)).await?;
     let agreed = if body.is_end_stream() {
-        handshake::agree(&request.headers, offered(target))
+        handshake::agree(&request.method, &request.headers, offered(target))
     } else {
         Err(Refused::from(Status::bad_request("a request that asks for an upgrade cannot have a body")))
     };
@@ -131,7 +131,7 @@ async fn connection(upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
 
 /// The streams that a client of exec or attach expects.
 #[derive(Debug, Clone, Copy)]
-struct Streams {
+pub(crate) struct Streams {
     stdin: bool,
     stdout: bool,
     stderr: bool,

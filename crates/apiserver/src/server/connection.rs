@@ -15,19 +15,23 @@ use tonic::service::Routes;
 use tower_service::Service;
 use tracing::debug;
 
+use super::heads::Timed;
 use super::{Body, Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;
 use crate::grpc::convert;
 use crate::rest;
 
-/// How long a client may take to send its request line and headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes that a stream, and a connection, may have in flight.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// How long an HTTP/1.1 connection may wait for the end of its next head; [`super::heads`] gives a head that has begun less.
+/// Upstream keeps idle connections for 90 s, and clients must not find one closed that they were about to use.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(95);
 /// Streams at once on one connection.
 const STREAMS_MAX: u32 = 1000;
+/// Bytes that a stream may have in flight.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Bytes that a connection may have in flight: as much as all its streams together, so that sessions which nobody reads cannot
+/// close the window for the others. It is a bound, not a buffer: only bytes that nobody took are held.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
 /// Header bytes of one request.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// How long requests wait for a server that has just started.
@@ -43,9 +47,9 @@ pub(crate) struct Origin {
     pub(crate) peer: Option<Peer>,
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -62,8 +66,13 @@ fn builder() -> auto::Builder<TokioExecutor> {
 pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, origin: Origin, watcher: Watcher) {
     let address = origin.address;
     let origin = Arc::new(origin);
-    let service =
-        service_fn(move |request: http::Request<Incoming>| answer(app.clone(), origin.clone(), grpc.clone(), request));
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (stream, heads) = Timed::new(stream, !is_http2);
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        heads.came(request.version());
+        let (heads, answer) = (heads.clone(), answer(app.clone(), origin.clone(), grpc.clone(), request));
+        async move { answer.await.map(|response| heads.answered(response)) }
+    });
     let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         debug!(%address, %error, "connection ended");

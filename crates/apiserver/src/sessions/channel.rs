@@ -28,6 +28,7 @@ pub(crate) enum Output {
 
 /// The client's side is at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "made once per session")]
 pub(crate) enum Gone {
     /// It left.
     Left,

@@ -13,7 +13,7 @@ use super::Opened;
 use super::bounds::Place;
 use super::channel::{Sink, Source};
 use super::record::{Counts, Record};
-use super::relay::{self, Ended};
+use super::relay;
 use super::right::Right;
 use super::subject::{self, Subject};
 use crate::app::App;
@@ -56,7 +56,7 @@ pub(crate) struct Grant {
     pub(crate) node: String,
     /// What the node is asked for: complete, with container and UID.
     pub(crate) kind: Kind,
-    pub(crate) user: String,
+    user: String,
     object: String,
     right: Right,
     record: Record,
@@ -71,18 +71,8 @@ pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Gr
     let subject = Subject::of(&mut kind, ask.by_get)?;
     let mut record = Record::new(app, &ask, &subject, &kind);
     match admit(app, ask, &subject, &mut kind, &mut record).await {
-        Ok((right, node, place)) => {
-            let user = right.1;
-            Ok(Grant {
-                app: app.clone(),
-                node,
-                kind,
-                user,
-                object: subject.object,
-                right: right.0,
-                record,
-                _place: place,
-            })
+        Ok(Admitted { right, user, node, place }) => {
+            Ok(Grant { app: app.clone(), node, kind, user, object: subject.object, right, record, _place: place })
         }
         Err(status) => {
             record.finish(&status);
@@ -91,19 +81,28 @@ pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Gr
     }
 }
 
+struct Admitted {
+    right: Right,
+    user: String,
+    node: String,
+    place: Place,
+}
+
 async fn admit(
     app: &Arc<App>,
     ask: Ask,
     subject: &Subject,
     kind: &mut Kind,
     record: &mut Record,
-) -> Result<((Right, String), String, Place), Status> {
-    let (right, shown) = Right::new(app, ask.credential, subject.needed.clone())?;
+) -> Result<Admitted, Status> {
+    let shown = ask.credential.show(app)?;
     record.by(&shown);
+    let right = Right::new(app, ask.credential, subject.needed.clone())?;
     let located = subject.locate(app, kind).await?;
     record.at(&located.node, &located.uid, kind);
-    let place = app.places.take(&shown.acting.name)?;
-    Ok(((right, shown.acting.name), located.node, place))
+    let user = shown.acting.name;
+    let place = app.places.take(&user)?;
+    Ok(Admitted { right, user, node: located.node, place })
 }
 
 impl Grant {
@@ -139,7 +138,7 @@ impl Grant {
     /// Passes frames between the client and the node until one of them ends it, or the right to it ends.
     pub(crate) async fn run(mut self, opened: Opened, source: impl Source, sink: impl Sink) {
         let ended = relay::relay(opened, &self.record.counts, self.right.ends(), source, sink).await;
-        if let Ended::Status(status) = ended {
+        if let Some(status) = ended {
             self.record.finish(&status);
         }
     }

@@ -17,24 +17,18 @@ use super::{Opened, Received};
 
 /// How long a client may take to hear how its session ended.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long it may take to close its side after that.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The client was told this.
-    Status(Status),
-    /// The client left.
-    Left,
-}
-
-/// Passes frames both ways. When `ended` comes first, the session ends with that.
+/// Passes frames both ways. When `ended` comes first, the session ends with that. Gives what the client was told; nothing
+/// when it left first.
 pub(crate) async fn relay(
     opened: Opened,
     counts: &Counts,
     ended: impl Future<Output = Status>,
     mut source: impl Source,
     mut sink: impl Sink,
-) -> Ended {
+) -> Option<Status> {
     let Opened { mut from_node, to_node, .. } = opened;
     // No order: with a preferred arm, a busy session would never look at the others.
     let gone = tokio::select! {
@@ -46,16 +40,14 @@ pub(crate) async fn relay(
     drop((from_node, to_node));
     let status = match gone {
         Ok(status) | Err(Gone::Refused(status)) => status,
-        Err(Gone::Left) => return Ended::Left,
+        Err(Gone::Left) => return None,
     };
-    let farewell = async {
-        sink.finish(&status).await;
-        source.leave().await;
-    };
-    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+    if tokio::time::timeout(FAREWELL, sink.finish(&status)).await.is_ok() {
+        drop(tokio::time::timeout(LINGER, source.leave()).await);
+    } else {
         tracing::debug!("a client did not take the end of its session in time");
     }
-    Ended::Status(status)
+    Some(status)
 }
 
 /// From the node to the client, until the node says how it ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_api::status::Status;
 
 use crate::app::App;
-use crate::auth::credential::{Credential, Shown};
+use crate::auth::credential::Credential;
 use crate::rbac::rule::Attributes;
 
 /// However short the period is set, checking must not become all that the server does.
@@ -24,22 +24,15 @@ impl Right {
     ///
     /// # Errors
     /// 401 and 403.
-    pub(crate) fn new(
-        app: &Arc<App>,
-        credential: Credential,
-        needed: Vec<Attributes>,
-    ) -> Result<(Self, Shown), Status> {
+    pub(crate) fn new(app: &Arc<App>, credential: Credential, needed: Vec<Attributes>) -> Result<Self, Status> {
         let right = Self { app: app.clone(), credential, needed };
-        let shown = right.check()?;
-        Ok((right, shown))
+        right.check()?;
+        Ok(right)
     }
 
-    fn check(&self) -> Result<Shown, Status> {
+    fn check(&self) -> Result<(), Status> {
         let shown = self.credential.show(&self.app)?;
-        for needed in &self.needed {
-            self.app.authorizer.require(&shown.acting, needed)?;
-        }
-        Ok(shown)
+        self.needed.iter().try_for_each(|needed| self.app.authorizer.require(&shown.acting, needed))
     }
 
     /// How long the credential may go unchecked.

@@ -6,7 +6,9 @@ use gantry_apiserver::testing::Builder;
 use gantry_common::tls;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ExecRequest, KubeletRequest, OpenSession, SessionEnd, SessionFrame, TerminalSize};
+use gantry_proto::v1::{
+    ExecRequest, KubeletRequest, OpenSession, SessionEnd, SessionFrame, StatsRequest, TerminalSize,
+};
 use http::Request;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -17,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::node::{Node, Served, add_pod, frame, with_pod};
+use crate::node::{Node, PATIENCE, Served, add_pod, frame, with_pod};
 use crate::support::{Cluster, connect};
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -61,7 +63,8 @@ async fn session(cluster: &Cluster, node: &mut Node, path: &str, protocol: &str)
 /// The next message with a channel.
 pub(crate) async fn message(socket: &mut Socket) -> (u8, Bytes) {
     loop {
-        match socket.next().await.expect("not closed").expect("a message") {
+        let next = tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time");
+        match next.expect("not closed").expect("a message") {
             Message::Binary(bytes) => return (bytes[0], bytes.slice(1..)),
             Message::Close(_) => panic!("closed without a last word"),
             _ => {}
@@ -250,6 +253,30 @@ async fn a_session_over_grpc_has_its_rules() {
     };
     assert_eq!(serde_json::from_slice::<Value>(&last).expect("JSON")["code"], 400);
     served.ended().await;
+}
+
+#[tokio::test]
+async fn the_use_of_a_node_is_a_session_too() {
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let stats = |node: &str| Kind::Stats(StatsRequest { node: node.to_owned() });
+    let masters = &["system:masters"];
+    let missing = open(&cluster, "admin", masters, stats("n1")).await.map(drop).expect_err("there is no Node");
+    assert_eq!(missing.code(), tonic::Code::NotFound);
+    let object = json!({"metadata": {"name": "n1"}}).to_string();
+    assert_eq!(cluster.rest("POST", "/api/v1/nodes", &[], &object).await.code, 201);
+    let refused = open(&cluster, "alice", &[], stats("n1")).await.map(drop).expect_err("refused");
+    assert!(refused.message().contains("cannot get resource \"nodes/stats\""), "{}", refused.message());
+    let (opened, (kind, served)) = tokio::join!(open(&cluster, "admin", masters, stats("n1")), node.serve());
+    let (frames, mut answers) = opened.expect("opened");
+    assert_eq!(kind, stats("n1"));
+    // A client that has nothing to say may end its side.
+    drop(frames);
+    answers.message().await.expect("alive").expect("hello");
+    served.send(Frame::Data(Bytes::from_static(b"{}"))).await;
+    let answer = answers.message().await.expect("alive").expect("a frame").frame;
+    assert_eq!(answer, Some(Frame::Data(Bytes::from_static(b"{}"))));
+    served.finish(success()).await;
 }
 
 #[tokio::test]

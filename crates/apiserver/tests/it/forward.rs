@@ -5,17 +5,18 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures::{SinkExt, StreamExt};
+use gantry_apiserver::testing::Builder;
 use gantry_common::task;
+use gantry_proto::v1::SessionEnd;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{SessionEnd, SessionFrame};
 use gantry_spdy::{Connection, Stream};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::exec::{message, success, websocket};
-use crate::node::{Node, Served, frame, with_pod};
+use crate::node::{Node, Served, add_pod, with_pod};
 use crate::spdy::{open, read_all, upgrade};
 use crate::support::Cluster;
 
@@ -275,7 +276,24 @@ async fn a_slow_pod_holds_its_client_back_and_nobody_else() {
         () = flood => panic!("nothing held the client back"),
         () = work => {}
     }
-    let _: &tokio::sync::mpsc::Sender<SessionFrame> = &slow_served.frames;
-    drop((slow_served, frame));
+    drop(slow_served);
     serving.abort();
+}
+
+#[tokio::test]
+async fn the_connections_of_a_port_forward_are_bounded() {
+    let cluster = Cluster::with(Builder::default().configure(|config| config.max_sessions_per_user = 2000)).await;
+    add_pod(&cluster, "p", |_| {}).await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let admin = cluster.identity("admin", &["system:masters"]);
+    let (spdy, _) = upgrade(&cluster, &admin, "POST", FORWARD, &["portforward.k8s.io"]).await.expect("upgraded");
+    let mut kept = Vec::new();
+    for request in 0..512 {
+        kept.push(connection(&spdy, "80", &request.to_string()).await);
+        // The node takes its time to answer.
+        node.opened().await;
+    }
+    let (_data, mut error) = connection(&spdy, "80", "512").await;
+    let why = "error forwarding port 80 to pod p: this port-forward has 512 connections already";
+    assert_eq!(read_all(&mut error).await, why);
 }

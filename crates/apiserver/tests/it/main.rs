@@ -9,7 +9,7 @@ mod forward;
 mod grpc;
 mod identity;
 mod kinds;
-mod kubectl;
+mod kubectl_sessions;
 mod lists;
 mod node;
 mod rest;

@@ -1,5 +1,7 @@
 //! A node that serves sessions by hand.
 
+use std::time::Duration;
+
 use gantry_client::ResourceId;
 use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::control_report::Report;
@@ -11,6 +13,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::{Cluster, pod};
+
+/// How long something may take that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn frame(frame: Frame) -> SessionFrame {
     SessionFrame { frame: Some(frame) }
@@ -105,7 +110,8 @@ impl Served {
 
     /// The next frame; `None` once the server has ended the session.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        self.back.message().await.ok().flatten().and_then(|f| f.frame)
+        let next = tokio::time::timeout(PATIENCE, self.back.message()).await.expect("in time");
+        next.ok().flatten().and_then(|f| f.frame)
     }
 
     /// Waits until the server has ended the session.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
+use gantry_common::clock::Manual;
 use gantry_common::tls;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
@@ -174,17 +177,14 @@ async fn a_right_that_is_taken_away_ends_a_session_that_nobody_reads() {
     let _socket = socket.expect("upgraded");
     let crate::node::Served { frames, mut back } = served;
     // The node sends until nothing fits any more: the client does not read.
-    let flood = async {
-        let data = Bytes::from(vec![b'x'; 60_000]);
-        while frames.send(frame(Frame::Data(data.clone()))).await.is_ok() {}
-    };
-    let revoke = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/exec";
-        assert_eq!(cluster.rest("DELETE", binding, &[], "").await.code, 200);
-        while let Ok(Some(_)) = back.message().await {}
-    };
-    tokio::join!(flood, revoke);
+    let data = frame(Frame::Data(Bytes::from(vec![b'x'; 60_000])));
+    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(500), frames.send(data.clone())).await {
+        sent.expect("the session is open");
+    }
+    let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/exec";
+    assert_eq!(cluster.rest("DELETE", binding, &[], "").await.code, 200);
+    while let Ok(Some(_)) = back.message().await {}
+    frames.closed().await;
 }
 
 #[tokio::test]
@@ -220,8 +220,7 @@ async fn a_token_that_is_revoked_ends_the_session() {
     let path = "/api/v1/namespaces/default/serviceaccounts/default";
     let issued = cluster.rest("POST", &format!("{path}/token"), &[], "{\"spec\":{}}").await.json();
     let token = issued["status"]["token"].as_str().expect("a token");
-    use base64::Engine;
-    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token);
+    let encoded = URL_SAFE_NO_PAD.encode(token);
     let protocols = format!("base64url.bearer.authorization.k8s.io.{encoded}, {V5}");
     let (socket, (_, mut served)) = tokio::join!(websocket(&cluster, None, EXEC, &protocols), node.serve());
     let mut socket = socket.expect("a browser's token is taken");
@@ -231,6 +230,38 @@ async fn a_token_that_is_revoked_ends_the_session() {
     let status: Value = serde_json::from_slice(&last).expect("JSON");
     assert_eq!((channel, &status["code"]), (3, &json!(401)));
     served.ended().await;
+}
+
+#[tokio::test]
+async fn a_credential_that_expires_ends_the_session() {
+    let clock = Manual::new(jiff::Timestamp::now());
+    let builder = Builder::default()
+        .clock(clock.clone())
+        .configure(|config| config.session_check_period = Duration::from_millis(100));
+    let cluster = Cluster::with(builder).await;
+    add_pod(&cluster, "p", |_| {}).await;
+    bind_alice(&cluster).await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let issued = cluster.rest("POST", path, &[], "{\"spec\":{\"expirationSeconds\":600}}").await.json();
+    let token = URL_SAFE_NO_PAD.encode(issued["status"]["token"].as_str().expect("a token"));
+    let protocols = format!("{V5}, base64url.bearer.authorization.k8s.io.{token}");
+    let alice = cluster.identity("alice", &[]);
+    let (by_token, (_, mut first)) = tokio::join!(websocket(&cluster, None, EXEC, &protocols), node.serve());
+    let (by_certificate, (_, mut second)) = tokio::join!(websocket(&cluster, Some(&alice), EXEC, V5), node.serve());
+    let (mut by_token, mut by_certificate) = (by_token.expect("upgraded"), by_certificate.expect("upgraded"));
+    assert_eq!((message(&mut by_token).await.0, message(&mut by_certificate).await.0), (1, 1));
+    clock.advance(Duration::from_secs(700));
+    let last = message(&mut by_token).await;
+    assert_eq!((last.0, &serde_json::from_slice::<Value>(&last.1).expect("JSON")["code"]), (3, &json!(401)));
+    first.ended().await;
+    second.send(Frame::Data(Bytes::from_static(b"still here"))).await;
+    assert_eq!(message(&mut by_certificate).await, (1, Bytes::from_static(b"still here")));
+    // Test certificates end in the year 4096.
+    clock.set("5000-01-01T00:00:00Z".parse().expect("a time"));
+    let last = message(&mut by_certificate).await;
+    assert_eq!((last.0, &serde_json::from_slice::<Value>(&last.1).expect("JSON")["code"]), (3, &json!(401)));
+    second.ended().await;
 }
 
 #[tokio::test]
@@ -256,6 +287,8 @@ async fn sessions_are_audited_by_name_and_without_content() {
     drop(socket);
     let alice = cluster.identity("alice", &[]);
     assert!(websocket(&cluster, Some(&alice), EXEC, V5).await.is_err());
+    let as_alice = [("impersonate-user", "alice"), ("impersonate-group", "dev")];
+    assert_eq!(cluster.rest("GET", EXEC, &as_alice, "").await.code, 403);
     let Cluster { server, .. } = cluster;
     server.stop().await;
     let text = std::fs::read_to_string(&path).expect("written");
@@ -263,6 +296,12 @@ async fn sessions_are_audited_by_name_and_without_content() {
     let mut events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     // One session's end and another one's refusal come in any order.
     events.sort_by_key(|event| event["user"]["username"] == "alice");
+    let impersonated = events.iter().position(|e| e.get("impersonatedUser").is_some()).map(|at| events.remove(at));
+    let impersonated = impersonated.expect("the event of the impersonation");
+    assert_eq!(impersonated["user"]["username"], "admin");
+    assert_eq!(impersonated["impersonatedUser"]["username"], "alice");
+    assert_eq!(impersonated["impersonatedUser"]["groups"], json!(["dev", "system:authenticated"]));
+    assert_eq!(impersonated["responseStatus"]["code"], 403);
     let [begin, end, refused] = events.as_slice() else { panic!("{text}") };
     assert_eq!((&begin["stage"], &begin["responseStatus"]["code"]), (&json!("ResponseStarted"), &json!(101)));
     assert_eq!((&end["stage"], &end["responseStatus"]["code"]), (&json!("ResponseComplete"), &json!(200)));

@@ -16,7 +16,7 @@ use super::websocket::Io;
 use crate::sessions::FRAME_BYTES_MAX;
 use crate::sessions::channel::{Gone, Input, Output, Sink, Source, is_success};
 use crate::sessions::grant::Connector;
-use crate::sessions::relay::FAREWELL;
+use crate::sessions::relay::LINGER;
 
 /// Connections at once in one port-forward.
 const CONNECTIONS_MAX: usize = 512;
@@ -172,7 +172,7 @@ impl Forward {
                 Ok((_bound, opened)) => connector.run(opened, source, sink).await,
                 Err(status) => {
                     sink.tell(&status).await;
-                    drop(tokio::time::timeout(FAREWELL, source.leave()).await);
+                    drop(tokio::time::timeout(LINGER, source.leave()).await);
                 }
             }
         });

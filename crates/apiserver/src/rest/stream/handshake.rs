@@ -1,7 +1,7 @@
 //! What a request wants to become, and whether that can be. Pure; in upstream's words where a client sees them.
 
 use gantry_api::status::Status;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::channel::Protocol;
@@ -60,8 +60,11 @@ impl From<Status> for Refused {
 ///
 /// # Errors
 /// 400 for a request that asks for no upgrade or asks for it badly, 403 with the list where no protocol fits.
-pub(crate) fn agree(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
+pub(crate) fn agree(method: &Method, headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
     if is_websocket(headers) {
+        if method != Method::GET {
+            return Err(Status::bad_request("a WebSocket is asked for by GET").into());
+        }
         return websocket(headers, offered);
     }
     if has_token(headers, &header::CONNECTION, "upgrade") && has_token(headers, &header::UPGRADE, "spdy/3.1") {
@@ -162,7 +165,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
         }
-        let got = agree(&headers, offered);
+        let got = agree(&Method::GET, &headers, offered);
         let text = got.as_ref().map(|agreed| match agreed {
             Agreed::WebSocket { protocol, .. } => format!("websocket {}", protocol.name),
             Agreed::Tunnel { .. } => "tunnel".to_owned(),
@@ -226,7 +229,8 @@ mod tests {
             .into_iter()
             .map(|(n, v)| (HeaderName::try_from(n).expect("a name"), v.parse().expect("a value")))
             .collect();
-        let response = agree(&headers, COMMAND).expect("agreed").response();
+        let response = agree(&Method::GET, &headers, COMMAND).expect("agreed").response();
+        assert!(agree(&Method::POST, &headers, COMMAND).is_err(), "a WebSocket begins with a GET");
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(response.headers()["sec-websocket-protocol"], "v4.channel.k8s.io");

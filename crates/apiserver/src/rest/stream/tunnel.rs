@@ -97,8 +97,8 @@ mod tests {
                 client.send(Message::Binary(Bytes::new())).await.expect("sent");
             }
             let mut got = Vec::new();
-            while let Some(Ok(message)) = client.next().await {
-                got.extend_from_slice(&message.into_data());
+            while let Some(Ok(Message::Binary(bytes))) = client.next().await {
+                got.extend_from_slice(&bytes);
             }
             got
         };

@@ -232,3 +232,58 @@ impl<T: Io> Sink for Outputs<T> {
         self.writer.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    async fn pair() -> (Reader<DuplexStream>, Writer<DuplexStream>, WebSocketStream<DuplexStream>) {
+        let (near, far) = tokio::io::duplex(4096);
+        let (reader, writer) = split(accept(near).await);
+        (reader, writer, WebSocketStream::from_raw_socket(far, Role::Client, None).await)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_answer_is_gone() {
+        let (mut reader, mut writer, _client) = pair().await;
+        let began = Instant::now();
+        let gone = tokio::select! {
+            message = reader.next() => message.expect_err("nobody is there"),
+            gone = writer.keep_alive() => gone,
+        };
+        assert_eq!(gone, Gone::Left);
+        assert_eq!(began.elapsed().as_secs(), (PING_EVERY + PONG_WITHIN).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_stays() {
+        let (mut reader, mut writer, mut client) = pair().await;
+        let answering = async {
+            // Reading answers pings by itself.
+            while let Some(Ok(_)) = client.next().await {}
+        };
+        let listening = async { while reader.next().await.is_ok() {} };
+        tokio::select! {
+            () = listening => panic!("the client answers"),
+            _ = writer.keep_alive() => panic!("the client is there"),
+            () = answering => panic!("the server is there"),
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_nobody_listens_to_is_not_gone() {
+        let (mut reader, mut writer, mut client) = pair().await;
+        let mute = async {
+            tokio::select! {
+                _ = writer.keep_alive() => panic!("the client is there"),
+                () = tokio::time::sleep(Duration::from_secs(600)) => {}
+            }
+        };
+        mute.await;
+        client.send(Message::text("here")).await.expect("sent");
+        assert_eq!(reader.next().await, Ok(Message::text("here")));
+    }
+}
