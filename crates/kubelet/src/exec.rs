@@ -21,9 +21,10 @@ use crate::{
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of output that are kept; upstream's limit for probe output, and enough for a refusal's words.
 const OUTPUT_BYTES: usize = 10 * 1024;
-/// How long the runtime may take to say what became of a command whose process is gone, or to name the process of one
-/// that nobody waits for any more.
+/// How long the runtime may take to say what became of a command whose process is gone.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a command that nobody waits for any more may take to have a process.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_MIN: Duration = Duration::from_millis(2);
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// A process that has closed its outputs is waited for by its end; that the runtime is still there is asked this often.
@@ -114,7 +115,7 @@ impl Commands {
     async fn end(&self, exec: &str, container: &str, process: Option<Identity>, grace: Duration) {
         let process = match process {
             Some(process) => Some(process),
-            None => tokio::time::timeout(VERDICT_TIMEOUT, self.process_of(exec, container)).await.unwrap_or(None),
+            None => tokio::time::timeout(START_TIMEOUT, self.process_of(exec, container)).await.unwrap_or(None),
         };
         if let Some(process) = process
             && !process::end(process, container, grace).await
@@ -129,12 +130,13 @@ impl Commands {
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         loop {
             match self.runtime.exec_state(exec).await {
-                Ok(Some(ExecState { running: true, pid: None, .. })) => {}
                 Ok(Some(ExecState { pid: Some(pid), .. })) => {
                     // The number may be another process's by now: only one in that container counts.
                     return process::identify(pid).filter(|id| process::is_in_container(id.pid, container));
                 }
-                Ok(_) => return None,
+                Ok(None | Some(ExecState { code: Some(_), .. })) => return None,
+                // It is being started, or the order to start it is still on its way to Docker.
+                Ok(Some(_)) => {}
                 // Docker is away. When it comes back it has forgotten its commands, and their processes have no name.
                 Err(_) => {}
             }
