@@ -9,6 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use gantry_common::{backoff::Backoff, task};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use self::record::Records;
@@ -191,7 +192,7 @@ impl Command {
     pub(crate) async fn start(&mut self) -> Result<Started, Error> {
         self.write_down()?;
         self.state = State::Started;
-        let mut streams = self.runtime().exec_start(&self.exec, &self.spec).await?;
+        let mut streams = self.order().await?;
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         loop {
             match self.runtime().exec_state(&self.exec).await? {
@@ -213,6 +214,19 @@ impl Command {
         let message = collect(&mut streams.output).await?.trim().to_owned();
         self.over();
         Ok(Started::Refused { code: refusal_code(&message), message })
+    }
+
+    /// Gives the order to start. It is carried through even if nobody waits for it any more: a command of which nobody
+    /// knows whether it will start could not be ended either.
+    async fn order(&self) -> Result<Streams, Error> {
+        let (commands, exec, spec) = (Arc::clone(&self.commands), self.exec.clone(), self.spec.clone());
+        let (sender, receiver) = oneshot::channel();
+        task::spawn("exec-start", async move {
+            // Whoever waited may be gone; then the streams go, and the process is ended by its number.
+            drop(sender.send(commands.runtime.exec_start(&exec, &spec).await));
+        });
+        // The task ends only after its answer.
+        receiver.await.unwrap_or_else(|_| Err(self.forgotten()))
     }
 
     /// Its exit code; to be asked when its output has ended.
