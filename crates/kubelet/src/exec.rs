@@ -9,6 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use gantry_common::{backoff::Backoff, task};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use self::record::Records;
@@ -21,9 +22,10 @@ use crate::{
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of output that are kept; upstream's limit for probe output, and enough for a refusal's words.
 const OUTPUT_BYTES: usize = 10 * 1024;
-/// How long the runtime may take to say what became of a command whose process is gone, or to name the process of one
-/// that nobody waits for any more.
+/// How long the runtime may take to say what became of a command whose process is gone.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a command that nobody waits for any more may take to have a process.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_MIN: Duration = Duration::from_millis(2);
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// A process that has closed its outputs is waited for by its end; that the runtime is still there is asked this often.
@@ -114,7 +116,7 @@ impl Commands {
     async fn end(&self, exec: &str, container: &str, process: Option<Identity>, grace: Duration) {
         let process = match process {
             Some(process) => Some(process),
-            None => tokio::time::timeout(VERDICT_TIMEOUT, self.process_of(exec, container)).await.unwrap_or(None),
+            None => tokio::time::timeout(START_TIMEOUT, self.process_of(exec, container)).await.unwrap_or(None),
         };
         if let Some(process) = process
             && !process::end(process, container, grace).await
@@ -129,12 +131,13 @@ impl Commands {
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         loop {
             match self.runtime.exec_state(exec).await {
-                Ok(Some(ExecState { running: true, pid: None, .. })) => {}
                 Ok(Some(ExecState { pid: Some(pid), .. })) => {
                     // The number may be another process's by now: only one in that container counts.
                     return process::identify(pid).filter(|id| process::is_in_container(id.pid, container));
                 }
-                Ok(_) => return None,
+                Ok(None | Some(ExecState { code: Some(_), .. })) => return None,
+                // It is being started, or the order to start it is still on its way to Docker.
+                Ok(Some(_)) => {}
                 // Docker is away. When it comes back it has forgotten its commands, and their processes have no name.
                 Err(_) => {}
             }
@@ -189,7 +192,7 @@ impl Command {
     pub(crate) async fn start(&mut self) -> Result<Started, Error> {
         self.write_down()?;
         self.state = State::Started;
-        let mut streams = self.runtime().exec_start(&self.exec, &self.spec).await?;
+        let mut streams = self.order().await?;
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         loop {
             match self.runtime().exec_state(&self.exec).await? {
@@ -211,6 +214,19 @@ impl Command {
         let message = collect(&mut streams.output).await?.trim().to_owned();
         self.over();
         Ok(Started::Refused { code: refusal_code(&message), message })
+    }
+
+    /// Gives the order to start. It is carried through even if nobody waits for it any more: a command of which nobody
+    /// knows whether it will start could not be ended either.
+    async fn order(&self) -> Result<Streams, Error> {
+        let (commands, exec, spec) = (Arc::clone(&self.commands), self.exec.clone(), self.spec.clone());
+        let (sender, receiver) = oneshot::channel();
+        task::spawn("exec-start", async move {
+            // Whoever waited may be gone; then the streams go, and the process is ended by its number.
+            drop(sender.send(commands.runtime.exec_start(&exec, &spec).await));
+        });
+        // The task ends only after its answer.
+        receiver.await.unwrap_or_else(|_| Err(self.forgotten()))
     }
 
     /// Its exit code; to be asked when its output has ended.

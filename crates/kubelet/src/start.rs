@@ -47,13 +47,7 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let client = Client::from_kubeconfig(config.common.required_kubeconfig()?, &agent)?;
     let group = Group::new(context.shutdown.clone());
     let runtime: Arc<dyn Runtime> = Arc::new(Docker::new(&config.docker_endpoint));
-    let network: Arc<dyn PodNetwork> = Arc::new(
-        Routed::open(&config.root_dir, address)
-            .context("cannot prepare the pod network: the kubelet must run as root, with /proc/sys writable")?,
-    );
-    if let Some(range) = config.pod_cidr {
-        network.set_range(range);
-    }
+    let network = open_network(&config, address)?;
     let (containers_in, containers) = mpsc::channel(QUEUE);
     let (objects_in, objects_changed) = mpsc::channel(QUEUE);
     let observed = Observed::new(Arc::clone(&runtime), containers_in);
@@ -91,15 +85,7 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
         let info = runtime_info(&shared).await;
         let deps = shared.deps(&config, &context, &info);
         deps.commands.clean_up();
-        let serving = session::Context {
-            deps: Arc::clone(&deps),
-            pods: Arc::new(pods.clone()),
-            meter: Meter::new(),
-            config: config.shown(),
-            shutdown: context.shutdown.clone(),
-        };
-        let max = usize::try_from(config.max_sessions).unwrap_or(usize::MAX);
-        let sessions = Sessions::new(serving, max);
+        let sessions = shared.sessions(&config, &context, &deps, &pods);
         let control = Control::new(shared.client.clone(), shared.name.clone(), Arc::clone(&sessions));
         (Dispatcher::new(deps, pods), sessions, control)
     };
@@ -121,6 +107,15 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     }
     group.join().await;
     Ok(())
+}
+
+fn open_network(config: &Config, address: Ipv4Addr) -> anyhow::Result<Arc<dyn PodNetwork>> {
+    let network = Routed::open(&config.root_dir, address)
+        .context("cannot prepare the pod network: the kubelet must run as root, with /proc/sys writable")?;
+    if let Some(range) = config.pod_cidr {
+        network.set_range(range);
+    }
+    Ok(Arc::new(network))
 }
 
 /// The service manager is told once the first look at the runtime is over, whatever it showed: a node without Docker
@@ -198,6 +193,17 @@ struct Shared {
 }
 
 impl Shared {
+    fn sessions(&self, config: &Config, context: &Context, deps: &Arc<Deps>, pods: &Reader<Pod>) -> Arc<Sessions> {
+        let shared = session::Context {
+            deps: Arc::clone(deps),
+            pods: Arc::new(pods.clone()),
+            meter: Meter::new(),
+            config: config.shown(),
+            shutdown: context.shutdown.clone(),
+        };
+        Sessions::new(shared, usize::try_from(config.max_sessions).unwrap_or(usize::MAX))
+    }
+
     fn deps(&self, config: &Config, context: &Context, info: &Info) -> Arc<Deps> {
         let clock = Arc::clone(&context.clock);
         let recorder = Recorder::new(self.client.clone(), Arc::clone(&clock), "kubelet", &self.name);

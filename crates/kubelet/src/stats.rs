@@ -137,7 +137,7 @@ fn usage(name: &str, before: Option<&Sample>, now: &Sample) -> Usage {
     let used = before.map_or(0, |before| now.reading.cpu.saturating_sub(before.reading.cpu));
     Usage {
         name: name.to_owned(),
-        time: now.time,
+        time: now.time.to_string(),
         window_seconds: (window.as_secs_f64() * 1000.0).round() / 1000.0,
         cpu_nano_cores: rate(used, window),
         cpu_usage_core_nanoseconds: now.reading.cpu,
@@ -153,15 +153,7 @@ fn rate(used: u64, window: Duration) -> u64 {
 }
 
 fn nothing(name: &str, time: Timestamp) -> Usage {
-    Usage {
-        name: name.to_owned(),
-        time,
-        window_seconds: 0.0,
-        cpu_nano_cores: 0,
-        cpu_usage_core_nanoseconds: 0,
-        memory_usage_bytes: 0,
-        memory_working_set_bytes: 0,
-    }
+    Usage { name: name.to_owned(), time: time.to_string(), ..Usage::default() }
 }
 
 #[cfg(test)]

@@ -35,9 +35,10 @@ fn head(kind: &str, of: &Meta, reading: &Usage, now: Timestamp) -> Value {
     if !labels.is_empty() {
         metadata["labels"] = Value::Object(labels);
     }
+    let time = reading.time.parse::<Timestamp>().map_or_else(|_| seconds(now), seconds);
     json!({
         "kind": kind, "apiVersion": "metrics.k8s.io/v1beta1", "metadata": metadata,
-        "timestamp": seconds(reading.time), "window": window(reading.window_seconds),
+        "timestamp": time, "window": window(reading.window_seconds),
     })
 }
 
@@ -71,7 +72,7 @@ mod tests {
     fn reading(name: &str, time: &str, cpu: u64, memory: u64) -> Usage {
         Usage {
             name: name.to_owned(),
-            time: time.parse().expect("a time"),
+            time: time.to_owned(),
             window_seconds: 10.25,
             cpu_nano_cores: cpu,
             memory_working_set_bytes: memory,

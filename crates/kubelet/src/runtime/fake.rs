@@ -22,6 +22,9 @@ const EVENTS: usize = 1024;
 /// A process number that the kernel gives to nobody.
 const NOBODY: u32 = 2_000_000_000;
 
+/// A piece of an endless log.
+static LOG_LINE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+
 /// An in-memory runtime.
 #[derive(Clone)]
 pub struct Fake {
@@ -42,6 +45,8 @@ struct Inner {
     exec: BTreeMap<String, Executed>,
     /// What runs or ran, by identifier: the command line.
     started: BTreeMap<String, String>,
+    endless_logs: bool,
+    log_bytes: usize,
 }
 
 impl Fake {
@@ -71,6 +76,17 @@ impl Fake {
     /// What a command answers in any container.
     pub fn set_exec(&self, command: &str, code: i64, output: &str) {
         self.inner.lock().exec.insert(command.to_owned(), Executed { code, output: output.to_owned() });
+    }
+
+    /// Whether containers' logs have no end.
+    pub fn set_endless_logs(&self, endless: bool) {
+        self.inner.lock().endless_logs = endless;
+    }
+
+    /// How much of endless logs was taken.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        self.inner.lock().log_bytes
     }
 
     /// What was asked, oldest first, as `verb name`.
@@ -249,7 +265,14 @@ impl Runtime for Fake {
     }
 
     async fn logs(&self, id: &str, _options: &LogOptions) -> Result<Output, Error> {
-        drop(self.up(format!("logs {id}"))?);
+        if self.up(format!("logs {id}"))?.endless_logs {
+            let inner = Arc::clone(&self.inner);
+            return Ok(stream::repeat_with(move || {
+                inner.lock().log_bytes += LOG_LINE.len();
+                Ok(Chunk::Out(Bytes::from_static(&LOG_LINE)))
+            })
+            .boxed());
+        }
         Ok(stream::iter([Ok(Chunk::Out(Bytes::from_static(b"hello\n")))]).boxed())
     }
 

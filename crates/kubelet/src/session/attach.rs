@@ -8,7 +8,7 @@ use gantry_proto::v1::AttachRequest;
 use super::{
     Context, Work,
     answer::{self, Ended},
-    exec::{Terminal, listen, speak},
+    exec::{Stdin, Terminal, listen, speak},
     link::{Incoming, Outgoing},
     target::Target,
 };
@@ -20,7 +20,9 @@ const WHAT: &str = "error attaching to container";
 pub(super) struct Attach {
     runtime: Arc<dyn Runtime>,
     id: String,
-    spec: AttachSpec,
+    /// Whether the client's input is passed on, and whether its end is.
+    types: bool,
+    closes: bool,
     streams: Streams,
 }
 
@@ -30,29 +32,36 @@ pub(super) async fn prepare(context: &Context, request: AttachRequest) -> Result
     let (namespace, name) = (&request.namespace, &request.pod);
     let target = Target::find(context.pods.as_ref(), &deps.observed, namespace, name, &request.pod_uid)?;
     let (container, spec) = target.container(&deps.observed, &request.container)?;
-    // Whether there is a terminal was decided when the container was made.
+    // Whether there is a terminal, and whether anything reads, was decided when the container was made.
     let tty = spec.tty == Some(true);
+    let once = spec.stdin_once == Some(true);
+    let types = request.stdin && spec.stdin == Some(true);
     let spec = AttachSpec {
-        stdin: request.stdin && spec.stdin == Some(true),
+        // Docker sees by the standard input that a client has left; without one it holds on until the container says
+        // something or ends. Where a client's leaving closes the container's input, looking must not.
+        stdin: types || (spec.stdin == Some(true) && !once),
         stdout: request.stdout || tty,
         stderr: request.stderr && !tty,
         tty,
     };
+    // Otherwise Docker takes the end of the input for the client's leaving, and what the container answers would be lost.
+    let closes = once && !tty;
     let runtime = Arc::clone(&deps.runtime);
     let streams = runtime.attach(&container.id, &spec).await.map_err(|error| answer::internal(WHAT, &error))?;
-    Ok((Box::new(Attach { runtime, id: container.id, spec, streams }), target))
+    Ok((Box::new(Attach { runtime, id: container.id, types, closes, streams }), target))
 }
 
 #[async_trait::async_trait]
 impl Work for Attach {
     async fn run(self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended {
-        let Self { runtime, id, spec, streams: Streams { mut output, input } } = *self;
-        // What is not passed on is still read: an input that nobody closes keeps a container with `stdinOnce` waiting.
-        let mut input = spec.stdin.then_some(input);
+        let Self { runtime, id, types, closes, streams: Streams { mut output, input } } = *self;
+        // An input that is not passed on is held all the same: see above.
+        let (writer, _held) = if types { (Some(input), None) } else { (None, Some(input)) };
+        let mut stdin = Stdin { writer, closes };
         let terminal = Terminal::Container(Arc::clone(&runtime), id);
         let spoken = tokio::select! {
             spoken = speak(&mut output, outgoing) => spoken,
-            () = listen(incoming, &mut input, &terminal) => return Ended::Left,
+            () = listen(incoming, &mut stdin, &terminal) => return Ended::Left,
         };
         match spoken {
             Err(ended) => ended,

@@ -65,12 +65,13 @@ impl Work for Exec {
             Err(error) => return answer::broken(WHAT, &error),
         };
         let Streams { mut output, input } = streams;
-        let mut input = spec.stdin.then_some(input);
+        // A terminal is not closed by whoever types no more; Docker would close its output instead.
+        let mut stdin = Stdin { writer: spec.stdin.then_some(input), closes: !spec.tty };
         let terminal = Terminal::Command(command.terminal());
         // A process that has closed its outputs may still read.
         tokio::select! {
             ended = follow(command, &spec.command, &mut output, outgoing) => ended,
-            () = listen(incoming, &mut input, &terminal) => Ended::Left,
+            () = listen(incoming, &mut stdin, &terminal) => Ended::Left,
         }
     }
 }
@@ -131,21 +132,28 @@ impl Terminal {
     }
 }
 
-type Stdin = Box<dyn AsyncWrite + Send + Unpin>;
+/// Where the client's input goes.
+pub(super) struct Stdin {
+    pub(super) writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// Whether the process is told when no more comes.
+    pub(super) closes: bool,
+}
 
 /// Passes on what the client says, until it has left. Input that the process does not want any more is dropped.
-pub(super) async fn listen(incoming: &mut Incoming, input: &mut Option<Stdin>, terminal: &Terminal) {
+pub(super) async fn listen(incoming: &mut Incoming, stdin: &mut Stdin, terminal: &Terminal) {
     loop {
         match incoming.next().await {
             Input::Data(bytes) => {
-                if let Some(open) = input
+                if let Some(open) = &mut stdin.writer
                     && open.write_all(&bytes).await.is_err()
                 {
-                    *input = None;
+                    stdin.writer = None;
                 }
             }
             Input::End => {
-                if let Some(mut open) = input.take() {
+                if let Some(open) = &mut stdin.writer
+                    && stdin.closes
+                {
                     // A process that has ended does not need to be told.
                     drop(open.shutdown().await);
                 }

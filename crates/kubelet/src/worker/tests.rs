@@ -6,3 +6,4 @@ mod lives;
 mod machine;
 mod rig;
 mod sessions;
+mod streams;

@@ -295,3 +295,44 @@ fn restart_counts_survive_a_runtime_that_forgot() {
     .unwrap();
     check(&pod, &[sandbox(true)], &ready(), 0, &[start("app", 5)], None);
 }
+
+#[test]
+fn ephemeral_containers_start_once_whatever_the_others_do() {
+    let mut pod = pod(json!({
+        "initContainers": [{"name": "init", "image": "i"}],
+        "ephemeralContainers": [{"name": "d1", "image": "i"}, {"name": "d2", "image": "i"}],
+    }));
+    // The init container has not ended, and one of the pod's own is being started: neither holds them up.
+    let mut there = vec![sandbox(true), made(&pod, "init", 0, running(0))];
+    check(&pod, &there, &ready(), 1, &[start("d1", 0)], None);
+    let mut local = ready();
+    local.busy.insert(Op::Start);
+    check(&pod, &there, &local, 1, &[start("d1", 0)], None);
+    // One at a time; one that failed waits, and lets the next one go first.
+    local.busy.insert(Op::StartEphemeral);
+    check(&pod, &there, &local, 1, &[], None);
+    let mut local = ready();
+    let failure = Failure { reason: "ErrImagePull", message: "m".into(), at: at(0), retry_at: at(10) };
+    local.failures.insert("d1".into(), failure);
+    check(&pod, &there, &local, 1, &[start("d2", 0)], Some(2));
+    // It has run: never again, whatever its end.
+    there.extend([made(&pod, "d1", 0, exited(1, 1)), made(&pod, "d2", 0, running(1))]);
+    check(&pod, &there, &ready(), 9, &[], None);
+    // Left behind between creation and start.
+    there.truncate(3);
+    there.push(made(&pod, "d2", 0, State::Created));
+    check(&pod, &there, &ready(), 9, &[Action::Remove { id: "d20".into() }], None);
+    // The runtime has forgotten it.
+    pod.status = serde_json::from_value(json!({"ephemeralContainerStatuses": [
+        {"name": "d2", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "containerID": "docker://x"}
+    ]}))
+    .unwrap();
+    there.truncate(3);
+    check(&pod, &there, &ready(), 9, &[], None);
+    // They end with the pod, which does not wait for them to end by themselves.
+    pod.spec.as_mut().unwrap().restart_policy = Some("Never".into());
+    let there = [sandbox(true), made(&pod, "app", 0, exited(0, 5)), made(&pod, "d1", 0, running(1))];
+    let message = "Stopping container d1".to_owned();
+    let stop = Action::BeginStop { id: "d10".into(), name: "d1".into(), deadline: at(39), message };
+    check(&pod, &there, &ready(), 9, &[stop], Some(39));
+}

@@ -145,3 +145,29 @@ fn a_failed_pod_says_why() {
         (Some("Failed"), Some("DeadlineExceeded"), Some("too long"))
     );
 }
+
+#[test]
+fn ephemeral_containers_are_shown_and_count_for_nothing() {
+    let mut pod = pod(json!({"ephemeralContainers": [{"name": "d", "image": "i"}]}));
+    let own = [sandbox(true), made(&pod, "app", 0, running())];
+    let mut local = ready();
+    up(&mut local, "app0", true);
+    let shown = |status: &PodStatus| {
+        let list = status.ephemeral_container_statuses.as_ref().unwrap();
+        serde_json::to_value(&list[0]).unwrap()
+    };
+    let found = status(&pod, &own, &local, 9);
+    assert_eq!(shown(&found)["state"]["waiting"]["reason"], "ContainerCreating");
+    assert_eq!((found.phase.as_deref(), condition(&found, "Ready").status.as_str()), (Some("Running"), "True"));
+    let with = |state| [&own[..], &[made(&pod, "d", 0, state)]].concat();
+    let found = status(&pod, &with(running()), &local, 9);
+    assert_eq!((&shown(&found)["ready"], shown(&found).get("started")), (&json!(false), None));
+    assert!(shown(&found)["state"]["running"].is_object());
+    let found = status(&pod, &with(exited(3, 5)), &local, 9);
+    assert_eq!(shown(&found)["state"]["terminated"]["exitCode"], 3);
+    assert_eq!((found.phase.as_deref(), condition(&found, "Ready").status.as_str()), (Some("Running"), "True"));
+    // The runtime has forgotten it: its end stays, and it does not wait for another life.
+    pod.status = Some(found);
+    let found = status(&pod, &own, &local, 9);
+    assert_eq!(shown(&found)["state"]["terminated"]["exitCode"], 3);
+}

@@ -5,7 +5,7 @@ use std::{fs, sync::atomic::Ordering};
 use gantry_api::stats::{NodeStats, Usage};
 use jiff::Timestamp;
 
-use super::summary::{started, together};
+use super::summary::{at, started, together};
 use crate::{
     runtime::{Role, State},
     session::{Context, Sessions},
@@ -51,12 +51,12 @@ fn figures(page: &mut Page, prefix: &str, of: &str, rows: &[(Vec<(&str, &str)>, 
     let cpu = format!("{prefix}_cpu_usage_seconds_total");
     page.family(&cpu, "counter", &format!("[STABLE] Cumulative cpu time consumed by the {of} in core-seconds"));
     for (labels, usage) in rows {
-        page.sample(&cpu, labels, seconds(usage.cpu_usage_core_nanoseconds), Some(usage.time));
+        page.sample(&cpu, labels, seconds(usage.cpu_usage_core_nanoseconds), at(usage));
     }
     let memory = format!("{prefix}_memory_working_set_bytes");
     page.family(&memory, "gauge", &format!("[STABLE] Current working set of the {of} in bytes"));
     for (labels, usage) in rows {
-        page.sample(&memory, labels, float(usage.memory_working_set_bytes), Some(usage.time));
+        page.sample(&memory, labels, float(usage.memory_working_set_bytes), at(usage));
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     fn usage(name: &str) -> Usage {
         Usage {
             name: name.into(),
-            time: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+            time: Timestamp::from_millisecond(1_700_000_000_123).unwrap().to_string(),
             window_seconds: 1.0,
             cpu_nano_cores: 5,
             cpu_usage_core_nanoseconds: 1_500_000_000,

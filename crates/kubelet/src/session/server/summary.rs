@@ -25,9 +25,14 @@ fn memory(usage: &Usage) -> Value {
     })
 }
 
+/// When it was measured.
+pub(super) fn at(usage: &Usage) -> Option<jiff::Timestamp> {
+    usage.time.parse().ok()
+}
+
 /// A pod's use is that of its containers together.
 pub(super) fn together(name: &str, containers: &[Usage]) -> Option<Usage> {
-    let latest = containers.iter().max_by_key(|usage| usage.time)?;
+    let latest = containers.iter().max_by_key(|usage| at(usage))?;
     let sum = |of: fn(&Usage) -> u64| containers.iter().map(of).sum();
     Some(Usage {
         name: name.to_owned(),
@@ -109,7 +114,7 @@ mod tests {
     fn a_pod_uses_what_its_containers_use() {
         let usage = |second: i64, n: u64| Usage {
             name: "c".into(),
-            time: jiff::Timestamp::from_second(second).unwrap(),
+            time: jiff::Timestamp::from_second(second).unwrap().to_string(),
             window_seconds: 1.0,
             cpu_nano_cores: n,
             cpu_usage_core_nanoseconds: n * 10,
@@ -118,7 +123,7 @@ mod tests {
         };
         assert_eq!(together("p", &[]), None);
         let sum = together("p", &[usage(5, 1), usage(4, 2)]).unwrap();
-        assert_eq!((sum.name.as_str(), sum.time.as_second(), sum.cpu_nano_cores), ("p", 5, 3));
+        assert_eq!((sum.name.as_str(), at(&sum).unwrap().as_second(), sum.cpu_nano_cores), ("p", 5, 3));
         assert_eq!(
             (sum.cpu_usage_core_nanoseconds, sum.memory_usage_bytes, sum.memory_working_set_bytes),
             (30, 300, 3000)

@@ -45,6 +45,33 @@ async fn until(pod: &Running, name: &str, holds: impl Fn(&Value) -> bool) -> Val
     panic!("last {}; {:#?}", state(pod, name), pod.events.lock());
 }
 
+async fn runs_once(pod: &Running, served: &Served) {
+    let found = until(pod, "debugger", |s| s["state"]["terminated"].is_object()).await;
+    assert_eq!(found["state"]["terminated"]["exitCode"], 4);
+    let request = LogRequest {
+        container: "debugger".into(),
+        namespace: "default".into(),
+        pod: "web".into(),
+        ..Default::default()
+    };
+    assert_eq!(served.open(Kind::Log(request)).await.unwrap().rest().await.text(), "looking\nread on\n");
+}
+
+/// One that cannot start says why, and holds up none that can.
+async fn starts_beside_others(pod: &Running) {
+    let plain = |name: &str| json!({"name": name, "image": IMAGE, "imagePullPolicy": "Never"});
+    let mut lost = plain("lost");
+    lost["targetContainerName"] = "nobody".into();
+    add(pod, lost);
+    let mut second = plain("second");
+    second["command"] = json!(["/bin/busybox", "sleep", "81819"]);
+    add(pod, second);
+    until(pod, "second", |s| s["state"]["running"].is_object()).await;
+    let found = until(pod, "lost", |s| s["state"]["waiting"]["message"].is_string()).await;
+    assert_eq!(found["state"]["waiting"]["reason"], "CreateContainerConfigError");
+    assert_eq!(found["state"]["waiting"]["message"], "unable to find target container nobody");
+}
+
 async fn ephemeral(machine: &Machine) {
     let node = machine::node(machine).await;
     let mut pod = node.run("cccccccc-0000-0000-0000-000000000001", target(), None);
@@ -76,27 +103,8 @@ async fn ephemeral(machine: &Machine) {
     let client = served.open(Kind::Attach(request)).await.unwrap();
     client.data("on\n").await;
     assert_eq!(client.rest().await.text(), "read on\n");
-    // It runs once.
-    let found = until(&pod, "debugger", |s| s["state"]["terminated"].is_object()).await;
-    assert_eq!(found["state"]["terminated"]["exitCode"], 4);
-    let request = LogRequest {
-        container: "debugger".into(),
-        namespace: "default".into(),
-        pod: "web".into(),
-        ..Default::default()
-    };
-    assert_eq!(served.open(Kind::Log(request)).await.unwrap().rest().await.text(), "looking\nread on\n");
-
-    // One that cannot start says why, and holds up none that can.
-    add(&pod, json!({"name": "lost", "image": IMAGE, "imagePullPolicy": "Never", "targetContainerName": "nobody"}));
-    add(
-        &pod,
-        json!({"name": "second", "image": IMAGE, "imagePullPolicy": "Never", "command": ["/bin/busybox", "sleep", "81819"]}),
-    );
-    until(&pod, "second", |s| s["state"]["running"].is_object()).await;
-    let found = until(&pod, "lost", |s| s["state"]["waiting"]["message"].is_string()).await;
-    assert_eq!(found["state"]["waiting"]["reason"], "CreateContainerConfigError");
-    assert_eq!(found["state"]["waiting"]["message"], "unable to find target container nobody");
+    runs_once(&pod, &served).await;
+    starts_beside_others(&pod).await;
 
     // A kubelet that starts again starts none of them again, and the pod's own container is untouched.
     drop(pod.handle.lock().take());

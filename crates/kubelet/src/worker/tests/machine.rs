@@ -127,7 +127,7 @@ impl Drop for Machine {
             drop(child.wait());
         }
         let unmount = format!(
-            "grep -o '{}[^ ]*' /proc/self/mountinfo | sort -ur | xargs -r umount -l",
+            "grep -o '{}[^ ]*' /proc/self/mountinfo | sort -ur | xargs -r umount -l 2>/dev/null",
             self.folder.path().display()
         );
         drop(Command::new("sh").args(["-c", &unmount]).status());

@@ -206,10 +206,14 @@ pub(super) fn pod(spec: Value) -> Pod {
 
 impl Rig {
     pub(super) fn new(spec: Value) -> Self {
+        Self::with(pod(spec))
+    }
+
+    pub(super) fn with(pod: Pod) -> Self {
         let clock: SharedClock = Arc::new(Follows(tokio::time::Instant::now()));
         let fake = Fake::new(Arc::clone(&clock));
         let root = tempfile::tempdir().unwrap();
-        let api = Api::with(pod(spec));
+        let api = Api::with(pod);
         let (changed, mut changes) = mpsc::channel(64);
         let network = Arc::new(network::Fake::default());
         let (deps, events) = deps(Arc::new(fake.clone()), network, root.path(), &clock, &api, changed);

@@ -47,12 +47,14 @@ async fn scenario(machine: &mut Machine) {
     let (pod, served) = serving(&node, "bbbbbbbb-0000-0000-0000-000000000001", web()).await;
     exec::commands(&served).await;
     exec::terminals(&served).await;
+    exec::terminals_stay_open(&served).await;
     exec::hundred_megabytes(&served).await;
     others::forwards(&served).await;
     others::dials(&served, &pod).await;
     others::kubelet_api(&served, &pod).await;
     others::logs(&served).await;
     others::attaches(&node).await;
+    others::attaches_again_and_again(&node).await;
     ends::broken_off(&served, &pod).await;
     ends::two_hundred(&served, &pod).await;
     ends::left_behind(&node, &pod).await;

@@ -11,10 +11,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Running;
+use super::{super::rig::Rig, Running};
 use crate::{
     session::{Context, Pods, Sessions, link},
     stats::Meter,
+    worker::Deps,
 };
 
 /// The one pod of a test, until it is taken away.
@@ -42,7 +43,7 @@ impl Pods for OnePod {
 
 /// A node's sessions.
 pub(in super::super) struct Served {
-    pub(super) sessions: Arc<Sessions>,
+    pub(in super::super) sessions: Arc<Sessions>,
     pod: Arc<OnePod>,
     pub(super) shutdown: Shutdown,
 }
@@ -74,10 +75,18 @@ impl Said {
 
 impl Served {
     pub(in super::super) fn of(running: &Running, max: usize) -> Self {
-        let pod = Arc::new(OnePod(watch::channel(Some(Arc::new(running.api.pod()))).0));
+        Self::with(running.api.pod(), &running.deps, max)
+    }
+
+    pub(in super::super) fn of_rig(rig: &Rig, max: usize) -> Self {
+        Self::with(rig.pod(), &rig.deps, max)
+    }
+
+    fn with(pod: Pod, deps: &Arc<Deps>, max: usize) -> Self {
+        let pod = Arc::new(OnePod(watch::channel(Some(Arc::new(pod))).0));
         let shutdown = Shutdown::new();
         let context = Context {
-            deps: Arc::clone(&running.deps),
+            deps: Arc::clone(deps),
             pods: Arc::clone(&pod) as Arc<dyn Pods>,
             meter: Meter::new(),
             config: serde_json::json!({"maxPods": 110}),

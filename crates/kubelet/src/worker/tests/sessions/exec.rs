@@ -77,6 +77,18 @@ pub(super) async fn terminals(served: &Served) {
     assert!(said.text().contains("020 021   x"), "{said:?}");
 }
 
+/// Whoever types no more still reads what comes.
+pub(super) async fn terminals_stay_open(served: &Served) {
+    let request = ExecRequest { tty: true, ..shell("read x; echo $x; until [ -e /typed ]; do :; done; echo last") };
+    let mut client = served.open(Kind::Exec(request)).await.unwrap();
+    client.data("word\n").await;
+    client.end().await;
+    // Its echo, and its answer.
+    assert_eq!(client.lines(2).await, "word\r\nword\r\n");
+    assert_eq!(served.shell("echo > /typed").await.rest().await.status["status"], "Success");
+    assert_eq!(client.rest().await.text(), "last\r\n");
+}
+
 /// 100 MB in, the same 100 MB out: in order, complete, and never more of it in memory than a few frames.
 pub(super) async fn hundred_megabytes(served: &Served) {
     const PIECES: usize = 1600;

@@ -168,6 +168,34 @@ fn reader() -> Value {
     })
 }
 
+/// A container that reads and answers for ever: a client that says no more hears what comes, and one that leaves leaves it
+/// alone.
+pub(super) async fn attaches_again_and_again(node: &Node) {
+    let script = "while read x; do echo got $x; while [ $x = wait ] && [ ! -e /go ]; do :; done; done; echo eof";
+    let spec = json!({"terminationGracePeriodSeconds": 0, "containers": [{
+        "name": "app", "image": IMAGE, "imagePullPolicy": "Never", "stdin": true,
+        "command": ["/bin/busybox", "sh", "-c", script],
+    }]});
+    let (pod, served) = serving(node, "bbbbbbbb-0000-0000-0000-000000000003", spec).await;
+    let attach = || {
+        let (namespace, pod) = ("default".into(), "web".into());
+        Kind::Attach(AttachRequest { namespace, pod, stdin: true, stdout: true, ..AttachRequest::default() })
+    };
+    for word in ["one", "two"] {
+        let mut client = served.open(attach()).await.unwrap();
+        client.data(format!("{word}\n")).await;
+        assert_eq!(client.lines(1).await, format!("got {word}\n"));
+    }
+    let mut client = served.open(attach()).await.unwrap();
+    client.data("wait\nafter\n").await;
+    client.end().await;
+    assert_eq!(client.lines(1).await, "got wait\n");
+    served.shell("echo > /go").await.rest().await;
+    assert_eq!(client.lines(1).await, "got after\n", "the end of the input is not the end of the output");
+    drop(client);
+    assert_eq!(pod.api.shown(), ("Ready".to_owned(), 0));
+}
+
 pub(super) async fn attaches(node: &Node) {
     let (pod, served) = serving(node, "bbbbbbbb-0000-0000-0000-000000000002", reader()).await;
     let attach = || {

@@ -1,0 +1,141 @@
+//! Sessions over the network: an API server in process, the kubelet's control stream and its sessions' streams.
+
+use std::{sync::Arc, time::Duration};
+
+use gantry_apiserver::testing::TestServer;
+use gantry_client::{Client, Config};
+use gantry_common::{shutdown::Shutdown, task::Group};
+use gantry_proto::v1::LogRequest;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use serde_json::json;
+
+use super::{rig::Rig, sessions::client::Served};
+use crate::session::Control;
+
+struct Cluster {
+    server: TestServer,
+    rig: Rig,
+    served: Served,
+    shutdown: Shutdown,
+    _folder: tempfile::TempDir,
+}
+
+fn client(server: &TestServer, user: &str, group: &str) -> Client {
+    let identity = server.identity(user, &[group]);
+    let identity = gantry_common::tls::Identity {
+        cert_pem: identity.cert_pem.into_bytes(),
+        key_pem: identity.key_pem.into_bytes(),
+    };
+    Client::new(&Config {
+        servers: vec![server.url()],
+        ca_pem: server.ca_pem().into_bytes(),
+        tls_server_name: None,
+        identity: Some(identity),
+        token: None,
+        user_agent: "test".to_owned(),
+    })
+    .unwrap()
+}
+
+impl Cluster {
+    /// A pod that runs on this node.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = TestServer::start(folder.path()).await.unwrap();
+        let admin = client(&server, "admin", "system:masters");
+        let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
+        admin.namespaced::<ServiceAccount>("default").create(&account).await.unwrap();
+        let containers = json!([{"name": "app", "image": "web:1"}]);
+        let spec = json!({"nodeName": "n1", "automountServiceAccountToken": false, "containers": containers});
+        let pod = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let pod = admin.namespaced::<Pod>("default").create(&pod).await.unwrap();
+
+        let rig = Rig::with(pod);
+        rig.fake.publish("web:1", "");
+        rig.fake.set_endless_logs(true);
+        rig.start().await;
+        rig.until("Ready", 0).await;
+        let served = Served::of_rig(&rig, 512);
+        let shutdown = Shutdown::new();
+        let node = client(&server, "system:node:n1", "system:nodes");
+        Control::new(node, "n1".to_owned(), Arc::clone(&served.sessions)).start(&Group::new(shutdown.clone()));
+        Self { server, rig, served, shutdown, _folder: folder }
+    }
+
+    fn reader(&self) -> Client {
+        client(&self.server, "admin", "system:masters")
+    }
+}
+
+type Log = tonic::Streaming<gantry_proto::v1::LogChunk>;
+
+async fn log(client: &Client, limit_bytes: Option<i64>) -> Log {
+    let request = LogRequest {
+        namespace: "default".into(),
+        pod: "web".into(),
+        container: "app".into(),
+        limit_bytes,
+        ..LogRequest::default()
+    };
+    loop {
+        match client.sessions().log(request.clone()).await {
+            Ok(stream) => return stream.into_inner(),
+            // The control stream is still on its way.
+            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+        }
+    }
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_do_not_read_hold_up_nobody() {
+    const READERS: usize = 3;
+    let cluster = Cluster::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..READERS {
+        // A connection of its own: what is meant is that of the node, which they share.
+        let reader = cluster.reader();
+        let mut stream = log(&reader, None).await;
+        assert!(stream.message().await.unwrap().is_some());
+        idle.push((reader, stream));
+    }
+    let busy = cluster.reader();
+    for _ in 0..20 {
+        let mut stream = log(&busy, Some(100_000)).await;
+        let mut length = 0;
+        while let Some(chunk) = stream.message().await.unwrap() {
+            length += chunk.data.len();
+        }
+        assert_eq!(length, 100_000);
+    }
+    // What was taken of the endless logs fits into windows and queues.
+    let taken = cluster.rig.fake.log_bytes();
+    assert!(taken < READERS * (8 << 20), "{taken} bytes");
+    assert_eq!(cluster.served.sessions.current(), READERS);
+    drop(idle);
+    until("the node has seen that they left", || cluster.served.idle()).await;
+    cluster.shutdown.trigger();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_with_the_api_server() {
+    let cluster = Cluster::start().await;
+    let reader = cluster.reader();
+    let mut stream = log(&reader, None).await;
+    assert!(stream.message().await.unwrap().is_some());
+    assert_eq!(cluster.served.sessions.current(), 1);
+    let Cluster { server, served, shutdown, .. } = cluster;
+    server.stop().await;
+    until("the session has ended", || served.idle()).await;
+    shutdown.trigger();
+}
