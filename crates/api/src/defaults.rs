@@ -96,7 +96,10 @@ fn namespace(object: &mut Value) {
 fn secret(object: &mut Value) {
     set_default_text(object, "type", "Opaque");
     let Some(Value::Object(plain)) = crate::value::remove(object, "stringData") else { return };
-    let Some(data) = object_mut(object, "data").filter(|_| !plain.is_empty()) else { return };
+    if plain.is_empty() {
+        return;
+    }
+    let Some(data) = object_mut(object, "data") else { return };
     for (key, text) in plain {
         data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
     }

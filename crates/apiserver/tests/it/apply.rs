@@ -97,146 +97,79 @@ async fn conflicts_are_told_and_forced() {
     );
 }
 
-struct Refused<'a> {
-    path: &'a str,
-    query: &'a str,
-    body: &'a str,
-    code: u16,
-    message: &'a str,
+/// A ConfigMap `a` whose metadata says this much.
+fn named(metadata: &Value) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string()
 }
 
-const fn refused<'a>(path: &'a str, query: &'a str, body: &'a str, code: u16, message: &'a str) -> Refused<'a> {
-    Refused { path, query, body, code, message }
-}
-
-async fn check(cluster: &Cluster, case: Refused<'_>) {
-    let answer = apply(cluster, case.path, case.query, case.body).await;
-    assert_eq!(answer.code, case.code, "{}", answer.text);
-    assert_eq!(answer.json()["message"], case.message);
+async fn refused(cluster: &Cluster, path: &str, query: &str, body: &str, code: u16, message: &str) {
+    let answer = apply(cluster, path, query, body).await;
+    assert_eq!((answer.code, answer.json()["message"].as_str()), (code, Some(message)), "{body}");
 }
 
 #[tokio::test]
 async fn bad_applies_are_refused() {
     let cluster = Cluster::start().await;
-    let (one, gone) = (&format!("{MAPS}/a"), &format!("{MAPS}/gone"));
-    let stored = cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await.json();
-    let by = "fieldManager=m";
-    check(
-        &cluster,
-        refused(
-            one,
-            "",
-            "{}",
-            422,
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ),
-    )
-    .await;
-    check(&cluster, refused(one, by, "{}", 400, "invalid object type: /, Kind=")).await;
-    check(&cluster, refused(one, by, "[]", 400, "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}")).await;
-    check(
-        &cluster,
-        refused(
-            one,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","managedFields":[{}]}}"#,
-            400,
-            "metadata.managedFields must be nil",
-        ),
-    )
-    .await;
-    check(
-        &cluster,
-        refused(
-            one,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"spec":1}"#,
-            400,
-            "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .spec: field not declared in schema",
-        ),
-    )
-    .await;
-    check(
-        &cluster,
-        refused(
-            one,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b"}}"#,
-            400,
-            "the name of the object (b) does not match the name on the URL (a)",
-        ),
-    )
-    .await;
-    check(
-        &cluster,
-        refused(
-            gone,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b"}}"#,
-            400,
-            "the name of the object (b) does not match the name on the URL (gone)",
-        ),
-    )
-    .await;
-    check(
-        &cluster,
-        refused(
-            gone,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap"}"#,
-            400,
-            "the name of the object (gone based on URL) was undeterminable: name must be provided",
-        ),
-    )
-    .await;
-    check(
-        &cluster,
-        refused(
-            one,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"other"}}"#,
+    cluster.rest("POST", MAPS, &[], &configmap("a", "1").to_string()).await;
+    let one = format!("{MAPS}/a");
+    let manager = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
+    refused(&cluster, &one, "", "{}", 422, manager).await;
+    let list = "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}";
+    let typed =
+        "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .metadata.foo: field not declared in schema";
+    for (body, code, message) in [
+        ("{}".to_owned(), 400, "invalid object type: /, Kind="),
+        ("[]".to_owned(), 400, list),
+        (named(&json!({"name": "a", "foo": 1})), 400, typed),
+        (named(&json!({"name": "a", "managedFields": [{}]})), 400, "metadata.managedFields must be nil"),
+        (named(&json!({"name": "b"})), 400, "the name of the object (b) does not match the name on the URL (a)"),
+        (
+            named(&json!({"name": "a", "namespace": "other"})),
             400,
             "the namespace of the provided object does not match the namespace sent on the request",
         ),
-    )
-    .await;
-    check(&cluster, refused(gone, by, r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"gone","uid":"u"}}"#, 409, "Operation cannot be fulfilled on configmaps \"gone\": uid mismatch: the provided object specified uid u, and no existing object was found")).await;
-    check(
-        &cluster,
-        refused(
-            one,
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","uid":"u"}}"#,
+        (
+            named(&json!({"name": "a", "uid": "u"})),
             422,
             "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"u\": field is immutable",
         ),
-    )
-    .await;
-    check(&cluster, refused(one, by, r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","resourceVersion":"1"}}"#, 409, "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again")).await;
-    check(
-        &cluster,
-        refused(
-            "/api/v1/namespaces/none/configmaps/a",
-            by,
-            r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#,
-            404,
-            "namespaces \"none\" not found",
+        (
+            named(&json!({"name": "a", "resourceVersion": "1"})),
+            409,
+            "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again",
         ),
-    )
-    .await;
-    let deployment = deployment(None).to_string();
-    for sub in ["status", "scale"] {
-        let path = format!("{DEPLOYMENTS}/d/{sub}");
-        let config = if sub == "scale" { r#"{"apiVersion":"autoscaling/v1","kind":"Scale"}"# } else { &deployment };
-        check(&cluster, refused(&path, by, config, 404, "deployments.apps \"d\" not found")).await;
+    ] {
+        refused(&cluster, &one, "fieldManager=m", &body, code, message).await;
     }
-    // What names the present object is let through.
-    let meta = &stored["metadata"];
-    let right = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}, "data": {"z": "1"}});
-    let done = apply(&cluster, one, by, &right.to_string()).await;
-    assert_eq!((done.code, &done.json()["data"]), (200, &json!({"a": "1", "z": "1"})));
-    let versioned = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"gone","resourceVersion":"1"}}"#;
-    assert_eq!(apply(&cluster, gone, by, versioned).await.code, 201, "there is no version to compare with");
+    let meta = &cluster.rest("GET", &one, &[], "").await.json()["metadata"];
+    let right = named(&json!({"name": "a", "uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}));
+    assert_eq!(apply(&cluster, &one, "fieldManager=m", &right).await.code, 200, "it names the present object");
+}
+
+#[tokio::test]
+async fn what_is_not_there_must_be_named_to_be_created() {
+    let cluster = Cluster::start().await;
+    let (one, by) = (format!("{MAPS}/a"), "fieldManager=m");
+    for (body, code, message) in [
+        (named(&json!({"name": "b"})), 400, "the name of the object (b) does not match the name on the URL (a)"),
+        (named(&json!({})), 400, "the name of the object (a based on URL) was undeterminable: name must be provided"),
+        (
+            named(&json!({"name": "a", "uid": "u"})),
+            409,
+            "Operation cannot be fulfilled on configmaps \"a\": uid mismatch: the provided object specified uid u, and no existing object was found",
+        ),
+    ] {
+        refused(&cluster, &one, by, &body, code, message).await;
+    }
+    let body = named(&json!({"name": "a"}));
+    let elsewhere = "/api/v1/namespaces/none/configmaps/a";
+    refused(&cluster, elsewhere, by, &body, 404, "namespaces \"none\" not found").await;
+    let gone = "deployments.apps \"d\" not found";
+    refused(&cluster, &format!("{DEPLOYMENTS}/d/status"), by, &deployment(None).to_string(), 404, gone).await;
+    let scale = r#"{"apiVersion":"autoscaling/v1","kind":"Scale"}"#;
+    refused(&cluster, &format!("{DEPLOYMENTS}/d/scale"), by, scale, 404, gone).await;
+    let versioned = named(&json!({"name": "a", "resourceVersion": "1"}));
+    assert_eq!(apply(&cluster, &one, by, &versioned).await.code, 201, "there is no version to compare with");
 }
 
 #[tokio::test]
