@@ -99,7 +99,7 @@ pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
     if !changes.set.is_empty() {
         take(&mut entries, &changes.set, write);
     }
-    owners::retain_meaningful(&mut entries, write.type_name);
+    owners::retain_meaningful(&mut entries, write);
     owners::cap(&mut entries);
     owners::put(new, entries);
 }

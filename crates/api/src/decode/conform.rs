@@ -169,9 +169,7 @@ impl<'t> Walk<'t> {
     /// An item of a list or map: null becomes the zero value, as in Go.
     fn item(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
         if value.is_null() {
-            if self.omits {
-                *value = zero(ty);
-            }
+            *value = zero(ty);
             return Ok(());
         }
         self.value(value, ty, parent, at)

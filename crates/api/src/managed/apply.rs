@@ -91,7 +91,7 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn new(live: Option<&Value>, config: &'a Value, write: &'a Write<'a>, ty: &'a Type) -> Self {
         let mut entries = live.map(owners::entries_of).and_then(owners::parse).unwrap_or_default();
-        owners::retain_meaningful(&mut entries, write.type_name);
+        owners::retain_meaningful(&mut entries, write);
         let mut owners: Vec<Owner> = entries.iter().map(Owner::of).collect();
         let mut bare = live.cloned().unwrap_or_else(|| Value::Object(Object::new()));
         value::remove(&mut bare, "metadata.managedFields");

@@ -116,11 +116,12 @@ pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
 }
 
 /// Leaves out entries that own nothing, or in a version that the kind is not known in.
-pub(super) fn retain_meaningful(entries: &mut Vec<Value>, type_name: &str) {
-    let kind = type_name.rsplit_once('.').map_or(type_name, |(_, kind)| kind);
+pub(super) fn retain_meaningful(entries: &mut Vec<Value>, write: &Write<'_>) {
+    let kind = write.type_name.rsplit_once('.').map_or(write.type_name, |(_, kind)| kind);
     entries.retain(|e| {
+        let version = value::str_at(e, "apiVersion").unwrap_or_default();
         value::map_at(e, "fieldsV1").is_some_and(|f| !f.is_empty())
-            && is_known(value::str_at(e, "apiVersion").unwrap_or_default(), kind)
+            && (version == write.api_version || is_known(version, kind))
     });
 }
 

@@ -75,12 +75,12 @@ pub(crate) async fn apply(
 ) -> Result<Written, Status> {
     let options = options(given)?;
     let request = Request { app, caller, target, config, options: &options };
+    let mut is_there = current::load(app, target).await?.is_some();
     for _ in 0..TRIES {
-        let is_there = current::load(app, target).await?.is_some();
         match if is_there { request.change().await } else { request.create().await } {
-            // Somebody else created or deleted it in between.
-            Err(status) if is_there && status == target.not_found() => {}
-            Err(status) if !is_there && status.is("AlreadyExists") => {}
+            // Somebody else created or deleted it in between; the store says so, the cache may not know yet.
+            Err(status) if is_there && status == target.not_found() => is_there = false,
+            Err(status) if !is_there && status.is("AlreadyExists") => is_there = true,
             done => return done,
         }
     }

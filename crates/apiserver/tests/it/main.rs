@@ -10,6 +10,7 @@ mod identity;
 mod kinds;
 mod kubectl;
 mod lists;
+mod races;
 mod rest;
 mod sessions;
 mod start;

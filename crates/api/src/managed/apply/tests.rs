@@ -245,6 +245,12 @@ fn what_a_manager_says_no_longer_goes() {
         containers(json!([{"name": "c", "image": "i", "ports": [{"containerPort": 81, "protocol": "TCP"}]}])),
         containers(json!([{"name": "c", "image": "i", "ports": [{"containerPort": 81, "protocol": "TCP"}]}])),
     );
+    check(
+        with_meta(map(json!({"x": "1"})), &json!({"labels": {"a": "b"}})),
+        &same,
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": "1"}}),
+        map(json!({"x": "1"})),
+    );
     // What nobody owns inside of an item goes with the item, and stays with it.
     let defaulted = |mut live: Value| {
         live["spec"]["containers"][0]["imagePullPolicy"] = "Always".into();
@@ -369,6 +375,15 @@ fn duplicates_in_the_store_are_replaced_and_in_a_configuration_refused() {
         forced["spec"]["containers"][0]["env"],
         json!([{"name": "x", "value": "3"}, {"name": "y", "value": "1"}])
     );
+    let bare_item = By { force: true, ..by("a") }.apply(Some(&live), &env(json!([{"name": "x"}])));
+    assert_eq!(bare_item["spec"]["containers"][0]["env"], json!([{"name": "x"}, {"name": "y", "value": "1"}]));
+    let item = |object: &Value, manager: usize| {
+        owned(object)[manager].1["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"]["f:env"]["k:{\"name\":\"x\"}"].clone()
+    };
+    assert_eq!(item(&live, 0), json!({}), "duplicates are owned as one");
+    assert_eq!(item(&bare_item, 1), Value::Null);
+    let without = by("w").update(Some(&live), env(json!([{"name": "y", "value": "1"}])));
+    assert_eq!((owned(&without).len(), item(&without, 0)), (1, Value::Null));
     let refused = by("a").try_apply(Some(&live), &twice).expect_err("refused");
     assert_eq!(
         refused.message,
