@@ -93,6 +93,9 @@ impl<'a> State<'a> {
         let mut entries = live.map(owners::entries_of).and_then(owners::parse).unwrap_or_default();
         owners::retain_meaningful(&mut entries, write);
         let mut owners: Vec<Owner> = entries.iter().map(Owner::of).collect();
+        for owner in &mut owners {
+            owner.paths = fields::settled(&owner.paths, ty);
+        }
         let mut bare = live.cloned().unwrap_or_else(|| Value::Object(Object::new()));
         value::remove(&mut bare, "metadata.managedFields");
         if owners.is_empty() && live.is_some() {

@@ -7,6 +7,8 @@ use crate::table::{FieldType, Type, TypeTable};
 
 /// Errors beyond this are not listed; a configuration can hold any number of them.
 const MAX_ERRORS: usize = 32;
+/// Longer errors are cut: they quote what the client sent.
+const MAX_ERROR_BYTES: usize = 1024;
 
 /// Checks field names, JSON types, and that lists with keys have them, each once.
 ///
@@ -32,7 +34,12 @@ impl Walk {
     fn refuse(&mut self, why: &str) {
         if self.errors.len() < MAX_ERRORS {
             let path = self.at.concat();
-            self.errors.push(if path.is_empty() { why.to_owned() } else { format!("{path}: {why}") });
+            let mut error = if path.is_empty() { why.to_owned() } else { format!("{path}: {why}") };
+            if error.len() > MAX_ERROR_BYTES {
+                error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
+                error.push_str("...");
+            }
+            self.errors.push(error);
         }
     }
 

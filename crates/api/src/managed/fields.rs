@@ -1,6 +1,6 @@
 //! The paths that an object or a configuration holds: what its writer would own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::element;
 use super::rule::{Rule, is_empty};
@@ -52,13 +52,31 @@ fn collect_items(set: &mut Set, items: &[(String, &Value)], rule: Rule<'_>) {
     }
 }
 
+/// The set as the type has it now: what is owned below an atomic value is that value, which may have been otherwise when the set
+/// was written.
+pub(super) fn settled(set: &Set, ty: &Type) -> Set {
+    settle(set, Rule::Struct(ty))
+}
+
+fn settle(set: &Set, rule: Rule<'_>) -> Set {
+    let mut found = Set { member: set.member, children: BTreeMap::new() };
+    for (element, below) in &set.children {
+        let settled = match rule.below(element) {
+            Rule::Leaf if rule.has(element) && !below.children.is_empty() => Set::leaf(),
+            inner => settle(below, inner),
+        };
+        found.push(element.clone(), settled);
+    }
+    found
+}
+
 /// The set with the fields of structs on the way to its paths: those come and go with what is in them.
 pub(super) fn named(set: &Set, ty: &Type) -> Set {
     with_names(set, Rule::Struct(ty))
 }
 
 fn with_names(set: &Set, rule: Rule<'_>) -> Set {
-    let mut found = Set { member: set.member, children: std::collections::BTreeMap::new() };
+    let mut found = Set { member: set.member, children: BTreeMap::new() };
     for (element, below) in &set.children {
         let mut below = with_names(below, rule.below(element));
         below.member |= rule.names(element);

@@ -1,5 +1,7 @@
 //! The entries of `metadata.managedFields`: who owns which paths since when.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -84,16 +86,21 @@ pub(super) fn touch(entry: &mut Value, now: Timestamp) {
     value::set(entry, "time", time(now));
 }
 
-/// Whether two entries are of one manager. Appliers are the same in every API version.
-pub(super) fn same(a: &Value, b: &Value) -> bool {
-    let alike = |path: &str| value::str_at(a, path).unwrap_or_default() == value::str_at(b, path).unwrap_or_default();
-    let applies = value::str_at(a, "operation") == Some(Operation::Apply.name());
-    alike("manager") && alike("operation") && alike("subresource") && (applies || alike("apiVersion"))
+/// What tells the managers of entries apart. Appliers are the same in every API version.
+fn identity(entry: &Value) -> [&str; 4] {
+    let text = |path| value::str_at(entry, path).unwrap_or_default();
+    let applies = text("operation") == Operation::Apply.name();
+    [text("manager"), text("operation"), text("subresource"), if applies { "" } else { text("apiVersion") }]
 }
 
-/// The entries that a client sent, in canonical form; `None` when one is not valid.
+/// Whether two entries are of one manager.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    identity(a) == identity(b)
+}
+
+/// The entries that a client sent, in canonical form, of each manager the last one; `None` when one is not valid.
 pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
-    let mut entries: Vec<Value> = Vec::with_capacity(sent.len());
+    let mut entries: BTreeMap<[&str; 4], Value> = BTreeMap::new();
     for given in sent {
         let known = |path, values: &[&str]| value::str_at(given, path).is_some_and(|v| values.contains(&v));
         let valid = known("operation", &["Update", "Apply"])
@@ -107,12 +114,11 @@ pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
             Some(Value::Object(fields)) => Set::parse(fields).ok()?,
             Some(_) => return None,
         };
-        entries.retain(|e| !same(e, given));
         let mut entry = given.clone();
         value::set(&mut entry, "fieldsV1", paths.to_fields());
-        entries.push(entry);
+        entries.insert(identity(given), entry);
     }
-    Some(entries)
+    Some(entries.into_values().collect())
 }
 
 /// Leaves out entries that own nothing, or in a version that the kind is not known in.

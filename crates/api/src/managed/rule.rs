@@ -79,6 +79,15 @@ impl<'t> Rule<'t> {
         }
     }
 
+    /// Whether the type has what the element leads to.
+    pub(super) fn has(self, element: &str) -> bool {
+        match self {
+            Self::Struct(_) => self.names(element),
+            Self::Map(_) | Self::Set | Self::Keyed(..) => true,
+            Self::Leaf => false,
+        }
+    }
+
     /// The path element of a list item.
     ///
     /// # Errors

@@ -435,6 +435,9 @@ fn a_configuration_must_be_of_its_type() {
         with_meta(pod(json!({})), &json!({"finalizers": ["a", "a", {}]})),
         "failed to create typed patch object (n/p; /v1, Kind=Pod): errors:\n  .metadata.finalizers: duplicate entries for key [=\"a\"]\n  .metadata.finalizers: element 2: associative list without keys has an element that's a map type",
     );
+    let long = pod(json!({"nodeName": ["é".repeat(5000)]}));
+    let message = by("a").try_apply(None, &long).expect_err("refused").message;
+    assert!(message.len() < 1200 && message.ends_with("é..."), "{message}");
     let quantity = pod(json!({"overhead": {"cpu": "many"}}));
     assert_eq!(by("a").try_apply(None, &quantity).expect_err("refused").code, 400);
 }

@@ -18,6 +18,19 @@ fn what_was_there_before_the_first_apply_has_an_owner() {
     assert_eq!(owned(&new), expected.map(|(n, f)| (n.to_owned(), f)));
 }
 
+#[test]
+fn what_became_atomic_is_owned_as_a_whole() {
+    let selector = |label: &str| deployment(json!({"selector": {"matchLabels": {label: "x"}}, "replicas": 1}));
+    let mut live = by("a").apply(None, &selector("a"));
+    live["metadata"]["managedFields"][0]["fieldsV1"] = json!({
+        "f:spec": {"f:selector": {".": {}, "f:matchLabels": {"f:a": {}}}, "f:replicas": {}, "f:later": {"f:x": {}}},
+    });
+    let status = by("b").try_apply(Some(&live), &selector("b")).expect_err("conflicts");
+    assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"a\": .spec.selector");
+    let shared = by("b").apply(Some(&live), &selector("a"));
+    assert_eq!(owned(&shared)[0].1, json!({"f:spec": {"f:selector": {}, "f:replicas": {}, "f:later": {"f:x": {}}}}));
+}
+
 fn last_applied(object: Value, config: &str) -> Value {
     with_meta(object, &json!({"annotations": {LAST_APPLIED: config}}))
 }
