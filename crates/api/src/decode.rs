@@ -2,6 +2,7 @@
 //!
 //! The caller bounds the bytes; depth, aliases and expansion are bounded here.
 
+mod applied;
 pub mod conform;
 mod json;
 mod nearest;
@@ -9,6 +10,7 @@ mod protobuf;
 mod scalars;
 mod yaml;
 
+pub use applied::applied;
 pub use conform::conform;
 pub use json::json;
 pub use nearest::{nearest, suggest};

@@ -11,6 +11,9 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::kinds::KindInfo;
 use crate::value::{get_mut, object_mut, set_default, str_at};
 use crate::{Object, Value};
@@ -24,7 +27,7 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "Service") => service::service(object),
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
-        ("", "Secret") => set_default_text(object, "type", "Opaque"),
+        ("", "Secret") => secret(object),
         ("apps", "Deployment") => deployment(object),
         ("apps", "ReplicaSet") => replica_set(object),
         ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object),
@@ -87,6 +90,19 @@ fn namespace(object: &mut Value) {
         }
     }
     set_default_text(object, "status.phase", "Active");
+}
+
+/// `stringData` is only written, never read: its entries go to `data` in base64, as if the client had sent that.
+fn secret(object: &mut Value) {
+    set_default_text(object, "type", "Opaque");
+    let Some(Value::Object(plain)) = crate::value::remove(object, "stringData") else { return };
+    if plain.is_empty() {
+        return;
+    }
+    let Some(data) = object_mut(object, "data") else { return };
+    for (key, text) in plain {
+        data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+    }
 }
 
 fn node(object: &mut Value) {

@@ -1,24 +1,34 @@
-//! Managed fields: who set which field, stamped on every write.
+//! Managed fields: who set which field, stamped on every write, and server-side apply, which is built on them.
 //!
-//! The rules are upstream's for plain (non-apply) writes. The manager of a write takes the fields that the write added or changed;
-//! every other manager loses those, and all lose what the write removed. A pure function: the time is given.
+//! The rules are upstream's. The manager of a plain write takes the fields that the write added or changed; every other manager
+//! loses those, and all lose what the write removed. What an apply does stands in [`apply()`]. Pure functions: the time is given.
 
 use jiff::Timestamp;
-use serde_json::json;
 
-use crate::decode::time;
 use crate::table::TypeTable;
 use crate::{Object, Value, value};
 
+mod apply;
+mod check;
 mod compare;
+mod conflict;
+mod element;
+mod fields;
+mod merge;
+mod owners;
+mod rule;
+mod scale;
 mod set;
 
+pub use apply::apply;
+pub use owners::keep_reset;
+pub use scale::{to_scale, to_workload};
+
+use owners::Operation;
 use set::Set;
 
 /// Update entries beyond this are merged into one.
 const MAX_UPDATE_MANAGERS: usize = 10;
-/// The manager that stands for those merged.
-const ANCIENT: &str = "ancient-changes";
 /// Upstream's bound on a manager's name.
 const MAX_MANAGER_BYTES: usize = 128;
 
@@ -33,8 +43,21 @@ pub struct Write<'a> {
     pub type_name: &'a str,
     /// `status`, `scale`, or empty.
     pub subresource: &'a str,
+    /// Fields (`status`, `metadata.labels`) that writes of this kind cannot set, with all that is below them: nobody owns them by
+    /// such a write.
+    pub reset: &'a [&'a str],
     /// When.
     pub now: Timestamp,
+}
+
+impl Write<'_> {
+    fn reset_paths(&self) -> Set {
+        let mut paths = Set::default();
+        for path in self.reset {
+            paths.unite(&Set::path(path));
+        }
+        paths
+    }
 }
 
 /// The manager's name when the client gives none: the user agent up to its first slash.
@@ -63,131 +86,53 @@ pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
     let Some(ty) = TypeTable::builtin().ty(write.type_name) else { return };
     let empty = Value::Object(Object::new());
     let mut changes = compare::changes(old.unwrap_or(&empty), new, ty);
+    changes.cut(&write.reset_paths());
     changes.set.remove_system_fields();
     changes.removed.remove_system_fields();
-    if changes.set.is_empty() && changes.removed.is_empty() {
-        return put(new, entries);
-    }
-    for entry in &mut entries {
-        let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { continue };
-        set::subtract(fields, &changes.set);
-        set::subtract(fields, &changes.removed);
+    if !changes.set.is_empty() || !changes.removed.is_empty() {
+        for entry in &mut entries {
+            let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { continue };
+            set::subtract(fields, &changes.set);
+            set::subtract(fields, &changes.removed);
+        }
     }
     if !changes.set.is_empty() {
         take(&mut entries, &changes.set, write);
     }
-    entries.retain(|e| value::map_at(e, "fieldsV1").is_some_and(|f| !f.is_empty()));
-    cap(&mut entries);
-    sort(&mut entries);
-    put(new, entries);
+    owners::retain_meaningful(&mut entries, write);
+    owners::cap(&mut entries);
+    owners::put(new, entries);
 }
 
 /// The entries to start from: those that the client sent, unless it sent none or writes a subresource.
 fn before(old: Option<&Value>, sent: Option<Value>, subresource: &str) -> Vec<Value> {
-    let live = || old.map_or_else(Vec::new, |o| value::list_at(o, "metadata.managedFields").to_vec());
+    let live = || old.map_or_else(Vec::new, |o| owners::entries_of(o).to_vec());
     match sent {
         Some(Value::Array(list)) if subresource.is_empty() && !list.is_empty() => {
             let reset = list.len() == 1 && list[0].as_object().is_some_and(Object::is_empty);
             if reset {
                 Vec::new()
-            } else if list.iter().all(is_valid) {
+            } else if old.is_some_and(|o| owners::entries_of(o) == list) {
                 list
             } else {
-                live()
+                owners::parse(&list).unwrap_or_else(live)
             }
         }
         _ => live(),
     }
 }
 
-fn is_valid(entry: &Value) -> bool {
-    let known = |path, values: &[&str]| value::str_at(entry, path).is_some_and(|v| values.contains(&v));
-    known("operation", &["Update", "Apply"])
-        && known("fieldsType", &["FieldsV1"])
-        && value::str_at(entry, "apiVersion").is_some_and(|v| !v.is_empty())
-        && value::get(entry, "fieldsV1").is_none_or(Value::is_object)
-}
-
-fn put(object: &mut Value, entries: Vec<Value>) {
-    if !entries.is_empty() {
-        value::set(object, "metadata.managedFields", entries);
-    }
-}
-
-/// Whether an entry is the one that plain writes by this manager go to.
-fn is_of(entry: &Value, manager: &str, api_version: &str, subresource: &str) -> bool {
-    let is = |path, expected: &str| value::str_at(entry, path).unwrap_or_default() == expected;
-    is("manager", manager)
-        && is("operation", "Update")
-        && is("apiVersion", api_version)
-        && is("subresource", subresource)
-}
-
 /// Gives the fields to the write's manager.
 fn take(entries: &mut Vec<Value>, fields: &Set, write: &Write<'_>) {
-    let Write { manager, api_version, subresource, .. } = *write;
-    let at = entries.iter().position(|e| is_of(e, manager, api_version, subresource)).unwrap_or_else(|| {
-        let mut entry =
-            json!({"manager": manager, "operation": "Update", "apiVersion": api_version, "fieldsType": "FieldsV1"});
-        if !subresource.is_empty() {
-            entry["subresource"] = Value::from(subresource);
-        }
-        entries.push(entry);
+    let own = owners::entry(write, Operation::Update);
+    let at = entries.iter().position(|e| owners::same(e, &own)).unwrap_or_else(|| {
+        entries.push(own);
         entries.len() - 1
     });
-    value::set(&mut entries[at], "time", time(write.now));
+    owners::touch(&mut entries[at], write.now);
     if let Some(map) = value::object_mut(&mut entries[at], "fieldsV1") {
         set::unite(map, fields);
     }
-}
-
-/// Merges the oldest update entries of an API version until few enough are left.
-fn cap(entries: &mut Vec<Value>) {
-    let is_update = |e: &Value| value::str_at(e, "operation") == Some("Update");
-    let mut surplus = entries.iter().filter(|e| is_update(e)).count().saturating_sub(MAX_UPDATE_MANAGERS);
-    if surplus == 0 {
-        return;
-    }
-    let (mut updates, mut rest): (Vec<Value>, Vec<Value>) = entries.drain(..).partition(is_update);
-    updates.sort_by(|a, b| order(a).cmp(&order(b)));
-    let mut first_of: Vec<(String, usize)> = Vec::new();
-    let mut kept: Vec<Value> = Vec::new();
-    for update in updates {
-        let version = value::str_at(&update, "apiVersion").unwrap_or_default().to_owned();
-        match first_of.iter().find(|(v, _)| *v == version) {
-            Some(&(_, at)) if surplus > 0 => {
-                merge_into_ancient(&mut kept[at], &update);
-                surplus -= 1;
-            }
-            _ => {
-                first_of.push((version, kept.len()));
-                kept.push(update);
-            }
-        }
-    }
-    rest.append(&mut kept);
-    *entries = rest;
-}
-
-fn merge_into_ancient(bucket: &mut Value, update: &Value) {
-    value::set(bucket, "manager", ANCIENT);
-    value::remove(bucket, "subresource");
-    if let Some(at) = value::get(update, "time") {
-        value::set(bucket, "time", at.clone());
-    }
-    if let (Some(map), Some(fields)) = (value::object_mut(bucket, "fieldsV1"), value::map_at(update, "fieldsV1")) {
-        set::unite(map, &Set::of(fields));
-    }
-}
-
-/// Upstream's order: apply before update, then by time, manager, version, subresource.
-fn order(entry: &Value) -> [&str; 5] {
-    ["operation", "time", "manager", "apiVersion", "subresource"]
-        .map(|path| value::str_at(entry, path).unwrap_or_default())
-}
-
-fn sort(entries: &mut [Value]) {
-    entries.sort_by(|a, b| order(a).cmp(&order(b)));
 }
 
 #[cfg(test)]

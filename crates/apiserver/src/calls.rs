@@ -11,12 +11,12 @@ use crate::app::App;
 use crate::auth::MASTERS;
 use crate::computed;
 use crate::pipeline::options::DeleteOptions;
-use crate::pipeline::patch::{Patch, PatchType};
+use crate::pipeline::patch::{Asked, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
-    Written, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
+    Written, apply, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
 };
 use crate::rbac::authorizer;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -206,12 +206,21 @@ impl Call<'_> {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let _slot = self.enter("patch", target).await?;
-        let parsed = Patch::parse(kind, body)?;
-        match target.subresource {
-            "" | "status" | "ephemeralcontainers" => {
-                patch::patch(self.app, self.caller, target, &parsed, options).await
+        let asked = Asked::parse(kind, body)?;
+        let (app, caller) = (self.app, self.caller);
+        match (target.subresource, &asked) {
+            ("" | "status" | "ephemeralcontainers", Asked::Patch(patch)) => {
+                patch::patch(app, caller, target, patch, options).await
             }
-            "scale" => scale::write(self.app, self.caller, target, scale::Write::Patch(&parsed), options).await,
+            ("" | "status" | "ephemeralcontainers", Asked::Apply(config)) => {
+                apply::apply(app, caller, target, config, options).await
+            }
+            ("scale", Asked::Patch(patch)) => {
+                scale::write(app, caller, target, scale::Write::Patch(patch), options).await
+            }
+            ("scale", Asked::Apply(config)) => {
+                scale::write(app, caller, target, scale::Write::Apply(config), &apply::options(options)?).await
+            }
             _ => Err(Status::method_not_allowed()),
         }
     }

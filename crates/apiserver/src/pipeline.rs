@@ -1,5 +1,6 @@
 //! The one path of every request of every kind: decode, default, admit, prepare, validate, stamp, store, answer.
 
+pub(crate) mod apply;
 pub(crate) mod binding;
 pub(crate) mod change;
 pub(crate) mod commit;

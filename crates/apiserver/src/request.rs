@@ -160,11 +160,13 @@ pub(crate) struct WriteOptions {
     /// Empty: the user agent up to its slash.
     pub(crate) field_manager: String,
     pub(crate) field_validation: FieldValidation,
+    /// A server-side apply: the object brings its managed fields.
+    pub(crate) applies: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { dry_run: false, field_manager: String::new(), field_validation: FieldValidation::Warn }
+        Self { dry_run: false, field_manager: String::new(), field_validation: FieldValidation::Warn, applies: false }
     }
 }
 

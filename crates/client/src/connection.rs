@@ -204,8 +204,8 @@ impl Client {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Sessions with containers, over a connection of their own.
-    pub(crate) fn sessions(&self) -> SessionsClient<Service> {
+    /// Sessions with containers, over a connection of their own. [`Client::open_session`] speaks the frames.
+    pub fn sessions(&self) -> SessionsClient<InterceptedService<Replicas, impl Interceptor + Clone + use<>>> {
         let own = self.shared.sessions.get_or_init(|| connect(self.shared.endpoints.iter().cloned()));
         let service = InterceptedService::new(own.clone(), self.headers.clone());
         SessionsClient::new(service).max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX)

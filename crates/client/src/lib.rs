@@ -27,6 +27,7 @@ pub use error::Error;
 pub use informer::{Change, Informer, Reader, Subscription};
 pub use key::Key;
 pub use params::{DeleteParams, ListParams, Patch, Preconditions, ResourceId, WriteParams};
+pub use replicas::Replicas;
 
 /// The result of a call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

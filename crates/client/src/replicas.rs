@@ -34,7 +34,7 @@ const AVOID_MAX: Duration = Duration::from_secs(10);
 
 /// Where calls go.
 #[derive(Clone)]
-pub(crate) struct Replicas(Arc<Shared>);
+pub struct Replicas(Arc<Shared>);
 
 struct Shared {
     all: Vec<Replica>,

@@ -17,9 +17,21 @@ use crate::{Object, Value};
 pub fn conform(value: &mut Value, type_name: &str) -> Result<Vec<String>, Status> {
     let table = TypeTable::builtin();
     let ty = table.ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
-    let mut walk = Walk { table, unknown: Vec::new() };
+    let mut walk = Walk { table, unknown: Vec::new(), omits: true };
     walk.object(value, ty, &At::Root).map_err(|why| refuse(type_name, &why))?;
     Ok(walk.unknown)
+}
+
+/// Brings only the scalars of `value` to their canonical form: nulls, empty values and zeros stay, because an applied
+/// configuration says something by each of them.
+///
+/// # Errors
+/// As [`conform`].
+pub fn scalars(value: &mut Value, type_name: &str) -> Result<(), Status> {
+    let table = TypeTable::builtin();
+    let ty = table.ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
+    let mut walk = Walk { table, unknown: Vec::new(), omits: false };
+    walk.object(value, ty, &At::Root).map_err(|why| refuse(type_name, &why))
 }
 
 /// `Deployment in version "v1" cannot be handled as a Deployment: why`.
@@ -74,12 +86,15 @@ impl At<'_> {
 struct Walk<'t> {
     table: &'t TypeTable,
     unknown: Vec<String>,
+    /// Whether what upstream omits is taken out.
+    omits: bool,
 }
 
 impl<'t> Walk<'t> {
     fn object(&mut self, value: &mut Value, ty: &'t Type, at: &At<'_>) -> Result<(), String> {
         let map = match value {
             Value::Object(map) => map,
+            Value::Null if !self.omits => return Ok(()),
             Value::Null => {
                 *value = Value::Object(Object::new());
                 return Ok(());
@@ -96,11 +111,13 @@ impl<'t> Walk<'t> {
         for (name, item) in map.iter_mut() {
             let field = &ty.fields[name.as_str()];
             if item.is_null() {
-                drop.push(field.name);
+                if self.omits {
+                    drop.push(field.name);
+                }
                 continue;
             }
             self.value(item, &field.ty, ty, &At::Key(at, name))?;
-            if omitted(field, item) {
+            if self.omits && omitted(field, item) {
                 drop.push(field.name);
             }
         }

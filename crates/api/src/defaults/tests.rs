@@ -30,6 +30,17 @@ fn pull_policies() {
 }
 
 #[test]
+fn secrets_take_plain_strings() {
+    check(
+        "",
+        "Secret",
+        json!({"data": {"a": "AA==", "b": "AA=="}, "stringData": {"b": "hi", "c": ""}}),
+        json!({"data": {"a": "AA==", "b": "aGk=", "c": ""}, "type": "Opaque"}),
+    );
+    check("", "Secret", json!({"stringData": {}, "type": "t"}), json!({"type": "t"}));
+}
+
+#[test]
 fn a_small_pod() {
     check(
         "",

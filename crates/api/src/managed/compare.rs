@@ -1,9 +1,12 @@
 //! What a write changed, as sets of paths.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::element;
+use super::rule::{Items, Rule, array, is_empty, object};
 use super::set::Set;
-use crate::table::{Field, FieldType, ListType, Type, TypeTable};
+use crate::table::{Field, FieldType, Type};
 use crate::{Object, Value};
 
 /// The difference between two objects.
@@ -31,6 +34,12 @@ impl Changes {
         if !below.removed.is_empty() {
             self.removed.push(element(), below.removed);
         }
+    }
+
+    /// Leaves out paths and all that is below them.
+    pub(super) fn cut(&mut self, paths: &Set) {
+        self.set.cut(paths);
+        self.removed.cut(paths);
     }
 }
 
@@ -69,7 +78,7 @@ fn fields(old: Option<&Object>, new: Option<&Object>, ty: &Type) -> Changes {
             a = a.or_else(|| old.map(|_| empty));
             b = b.or_else(|| new.map(|_| empty));
         }
-        found.push(|| format!("f:{name}"), value(a, b, Rule::of(field)));
+        found.push(|| element::field(name), value(a, b, Rule::of(field)));
     }
     found
 }
@@ -82,50 +91,6 @@ fn implied(field: &Field) -> Option<&'static Value> {
         FieldType::Struct(_) if BY_VALUE.contains(&field.name) => Some(&STRUCT),
         FieldType::List(_) if field.required => Some(&LIST),
         _ => None,
-    }
-}
-
-fn is_empty(value: Option<&Value>) -> bool {
-    match value {
-        Some(Value::Object(map)) => map.is_empty(),
-        Some(Value::Array(list)) => list.is_empty(),
-        _ => true,
-    }
-}
-
-/// How a place merges.
-#[derive(Clone, Copy)]
-enum Rule<'t> {
-    Leaf,
-    Struct(&'t Type),
-    Map(&'t FieldType),
-    Set,
-    Keyed(&'t Field, &'t Type),
-}
-
-impl<'t> Rule<'t> {
-    fn of(field: &'t Field) -> Self {
-        match &field.ty {
-            FieldType::List(item) => match (field.list_type, &**item) {
-                (ListType::Set, _) => Self::Set,
-                (ListType::Map, FieldType::Struct(id)) => Self::Keyed(field, TypeTable::builtin().get(*id)),
-                _ => Self::Leaf,
-            },
-            _ if field.atomic => Self::Leaf,
-            own => Self::plain(own),
-        }
-    }
-
-    /// Of a value that no field describes: an item of a map or list.
-    fn plain(ty: &'t FieldType) -> Self {
-        match ty {
-            FieldType::Struct(id) => {
-                let ty = TypeTable::builtin().get(*id);
-                if ty.atomic { Self::Leaf } else { Self::Struct(ty) }
-            }
-            FieldType::Map(item) => Self::Map(item),
-            _ => Self::Leaf,
-        }
     }
 }
 
@@ -144,13 +109,9 @@ fn value(old: Option<&Value>, new: Option<&Value>, rule: Rule<'_>) -> Changes {
     let mut found = match rule {
         Rule::Leaf => return leaf(),
         Rule::Struct(ty) => fields(object(old), object(new), ty),
-        Rule::Map(item) => entries(object(old), object(new), item),
-        Rule::Set => match (scalars(old), scalars(new)) {
-            (Some(old), Some(new)) => members(&old, &new),
-            _ => return leaf(),
-        },
-        Rule::Keyed(field, ty) => match (keyed(old, field, ty), keyed(new, field, ty)) {
-            (Some(old), Some(new)) => items(&old, &new, ty),
+        Rule::Map(_) => entries(object(old), object(new), rule),
+        Rule::Set | Rule::Keyed(..) => match (rule.items(array(old)), rule.items(array(new))) {
+            (Some(old), Some(new)) => items(&old, &new, rule.item()),
             _ => return leaf(),
         },
     };
@@ -159,11 +120,7 @@ fn value(old: Option<&Value>, new: Option<&Value>, rule: Rule<'_>) -> Changes {
     found
 }
 
-fn object(value: Option<&Value>) -> Option<&Object> {
-    value.and_then(Value::as_object)
-}
-
-fn entries(old: Option<&Object>, new: Option<&Object>, item: &FieldType) -> Changes {
+fn entries(old: Option<&Object>, new: Option<&Object>, rule: Rule<'_>) -> Changes {
     let mut found = Changes::default();
     let of = |map: Option<&Object>| map.into_iter().flat_map(Object::keys).cloned().collect::<Vec<_>>();
     let mut keys = of(old);
@@ -172,65 +129,42 @@ fn entries(old: Option<&Object>, new: Option<&Object>, item: &FieldType) -> Chan
     keys.dedup();
     for key in keys {
         let (a, b) = (old.and_then(|o| o.get(&key)), new.and_then(|n| n.get(&key)));
-        found.push(|| format!("f:{key}"), value(a, b, Rule::plain(item)));
+        found.push(|| element::field(&key), value(a, b, rule.entry(&key)));
     }
     found
 }
 
-/// The items of a set as path elements; `None` when one stands twice.
-fn scalars(list: Option<&Value>) -> Option<Vec<String>> {
-    let mut found = Vec::new();
-    for item in list.and_then(Value::as_array).into_iter().flatten() {
-        let element = format!("v:{item}");
-        if found.contains(&element) {
-            return None;
-        }
-        found.push(element);
+/// Items by their element, in both lists; more than one where a list has duplicates.
+fn items(old: &Items<'_>, new: &Items<'_>, rule: Rule<'_>) -> Changes {
+    let mut by_element: BTreeMap<&str, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
+    for (element, item) in old {
+        by_element.entry(element).or_default().0.push(item);
     }
-    Some(found)
-}
-
-fn members(old: &[String], new: &[String]) -> Changes {
-    let mut found = Changes::default();
-    for element in new.iter().filter(|e| !old.contains(e)) {
-        found.set.push(element.clone(), Set::leaf());
-    }
-    for element in old.iter().filter(|e| !new.contains(e)) {
-        found.removed.push(element.clone(), Set::leaf());
-    }
-    found
-}
-
-/// The items of a keyed list with their path elements; `None` when two have the same key or one has none.
-fn keyed<'v>(list: Option<&'v Value>, field: &Field, ty: &Type) -> Option<Vec<(String, &'v Value)>> {
-    let mut found: Vec<(String, &Value)> = Vec::new();
-    for item in list.and_then(Value::as_array).into_iter().flatten() {
-        let mut keys = Object::new();
-        for name in &field.map_keys {
-            let default = || ty.fields.get(name).and_then(|f| f.default.as_ref());
-            if let Some(v) = item.get(*name).or_else(default) {
-                keys.insert((*name).to_owned(), v.clone());
-            }
-        }
-        let element = format!("k:{}", Value::Object(keys.clone()));
-        if keys.is_empty() || found.iter().any(|(e, _)| *e == element) {
-            return None;
-        }
-        found.push((element, item));
-    }
-    Some(found)
-}
-
-fn items(old: &[(String, &Value)], new: &[(String, &Value)], ty: &Type) -> Changes {
-    let rule = if ty.atomic { Rule::Leaf } else { Rule::Struct(ty) };
-    let find = |list: &[(String, &Value)], element: &str| list.iter().position(|(e, _)| e == element);
-    let mut found = Changes::default();
     for (element, item) in new {
-        let before = find(old, element).map(|at| old[at].1);
-        found.push(|| element.clone(), value(before, Some(item), rule));
+        by_element.entry(element).or_default().1.push(item);
     }
-    for (element, item) in old.iter().filter(|(e, _)| find(new, e).is_none()) {
-        found.push(|| element.clone(), value(Some(item), None, rule));
+    let mut found = Changes::default();
+    for (element, (old, new)) in by_element {
+        found.push(|| element.to_owned(), item(&old, &new, rule));
     }
     found
+}
+
+/// Items of one element. Duplicates are taken as one value: they cannot be told apart.
+fn item(old: &[&Value], new: &[&Value], rule: Rule<'_>) -> Changes {
+    match (old, new) {
+        ([] | [_], [] | [_]) => value(old.first().copied(), new.first().copied(), rule),
+        ([_, _, ..], [_, _, ..]) if old == new => Changes::default(),
+        ([_, _, ..], [_, _, ..]) => Changes::leaf_added(),
+        ([_, _, ..], _) => {
+            let mut changes = value(None, new.first().copied(), rule);
+            changes.removed.member = true;
+            changes
+        }
+        (_, [_, _, ..]) => {
+            let mut changes = value(old.first().copied(), None, rule);
+            changes.set.member = true;
+            changes
+        }
+    }
 }

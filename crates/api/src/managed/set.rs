@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use super::element::{self, Malformed};
 use crate::{Object, Value};
 
 const SELF: &str = ".";
 
 /// A set of paths as a tree; path elements are in `fieldsV1` notation (`f:name`, `k:{…}`, `v:…`).
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Set {
     /// Whether the path that ends here is in the set.
     pub(super) member: bool,
@@ -20,6 +21,15 @@ impl Set {
     /// The one path that ends here.
     pub(super) fn leaf() -> Self {
         Self { member: true, children: BTreeMap::new() }
+    }
+
+    /// The path of the fields `a.b.c` and nothing else.
+    pub(super) fn path(dotted: &str) -> Self {
+        dotted.rsplit('.').fold(Self::leaf(), |below, name| {
+            let mut set = Self::default();
+            set.push(element::field(name), below);
+            set
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -33,17 +43,113 @@ impl Set {
         }
     }
 
-    /// Reads `fieldsV1`.
+    /// Reads stored `fieldsV1`. Elements that cannot be read stand for nothing.
     pub(super) fn of(fields: &Object) -> Self {
-        let child = |(key, v): (&String, &Value)| {
-            let below = match v.as_object() {
-                Some(map) => Self { member: map.is_empty() || map.contains_key(SELF), ..Self::of(map) },
+        Self::read(fields, &|key| Ok(element::canonical(key).unwrap_or_default())).unwrap_or_default()
+    }
+
+    /// Reads the `fieldsV1` of a client.
+    pub(super) fn parse(fields: &Object) -> Result<Self, Malformed> {
+        Self::read(fields, &element::canonical)
+    }
+
+    fn read(fields: &Object, element: &dyn Fn(&str) -> Result<Option<String>, Malformed>) -> Result<Self, Malformed> {
+        let mut set = Self::default();
+        for (key, value) in fields.iter().filter(|(k, _)| *k != SELF) {
+            let Some(element_text) = element(key)? else { continue };
+            let below = match value.as_object() {
+                Some(map) => Self { member: map.is_empty() || map.contains_key(SELF), ..Self::read(map, element)? },
                 None => Self::leaf(),
             };
-            (key.clone(), below)
-        };
-        let children = fields.iter().filter(|(k, _)| *k != SELF).map(child).collect();
-        Self { member: false, children }
+            set.push(element_text, below);
+        }
+        Ok(set)
+    }
+
+    /// The `fieldsV1` of this set.
+    pub(super) fn to_fields(&self) -> Object {
+        let mut fields = Object::new();
+        unite(&mut fields, self);
+        fields
+    }
+
+    /// Adds the paths of `other`.
+    pub(super) fn unite(&mut self, other: &Self) {
+        self.member |= other.member;
+        for (element, below) in &other.children {
+            match self.children.get_mut(element) {
+                Some(own) => own.unite(below),
+                None => drop(self.children.insert(element.clone(), below.clone())),
+            }
+        }
+    }
+
+    /// Takes out the paths of `other`, but not what is below them.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.member &= !other.member;
+        for (element, gone) in &other.children {
+            if let Some(own) = self.children.get_mut(element) {
+                own.subtract(gone);
+                if own.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
+    }
+
+    /// Takes out the paths of `other` with all that is below them.
+    pub(super) fn cut(&mut self, other: &Self) {
+        if other.member {
+            *self = Self::default();
+            return;
+        }
+        for (element, gone) in &other.children {
+            if let Some(own) = self.children.get_mut(element) {
+                own.cut(gone);
+                if own.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
+    }
+
+    /// The paths that are in both.
+    pub(super) fn common(&self, other: &Self) -> Self {
+        let mut set = Self { member: self.member && other.member, children: BTreeMap::new() };
+        for (element, below) in &self.children {
+            if let Some(theirs) = other.children.get(element) {
+                set.push(element.clone(), below.common(theirs));
+            }
+        }
+        set
+    }
+
+    /// Whether the path is in the set.
+    pub(super) fn has(&self, path: &[String]) -> bool {
+        let end = path.iter().try_fold(self, |set, element| set.children.get(element));
+        end.is_some_and(|set| set.member)
+    }
+
+    /// Every path, in upstream's order: members of a level before what is below it.
+    pub(super) fn paths(&self) -> Vec<Vec<String>> {
+        let mut found = Vec::new();
+        self.visit(&mut Vec::new(), &mut found);
+        found
+    }
+
+    fn visit(&self, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+        let mut children: Vec<(&String, &Self)> = self.children.iter().collect();
+        children.sort_by(|(a, _), (b, _)| element::order(a, b));
+        for (element, below) in &children {
+            if below.member {
+                found.push(at.iter().chain([*element]).cloned().collect());
+            }
+        }
+        for (element, below) in children {
+            at.push(element.clone());
+            below.visit(at, found);
+            at.pop();
+        }
     }
 
     /// Takes out what the server itself writes; nobody manages that.
@@ -114,4 +220,68 @@ fn normalise(fields: &mut Object, member: bool) -> bool {
         fields.insert(SELF.to_owned(), Value::Object(Object::new()));
     }
     member || !fields.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(fields: &Value) -> Set {
+        Set::of(fields.as_object().expect("a map"))
+    }
+
+    #[test]
+    fn sets_combine() {
+        let a = json!({"f:a": {".": {}, "f:b": {}, "f:c": {"f:d": {}}}, "f:e": {}});
+        let b = json!({"f:a": {}, "f:e": {"f:g": {}}});
+        let check = |combine: &dyn Fn(&mut Set, &Set), expected: Value| {
+            let mut combined = set(&a);
+            combine(&mut combined, &set(&b));
+            assert_eq!(Value::Object(combined.to_fields()), expected);
+            assert_eq!(set(&expected), combined, "reading is the inverse of writing");
+        };
+        check(&Set::subtract, json!({"f:a": {"f:b": {}, "f:c": {"f:d": {}}}, "f:e": {}}));
+        check(&Set::cut, json!({"f:e": {}}));
+        check(&Set::unite, json!({"f:a": {".": {}, "f:b": {}, "f:c": {"f:d": {}}}, "f:e": {".": {}, "f:g": {}}}));
+        check(&|a, b| *a = a.common(b), json!({"f:a": {}}));
+    }
+
+    #[test]
+    fn paths_are_listed_in_upstreams_order() {
+        let fields = json!({
+            "f:spec": {
+                "f:ports": {"k:{\"port\":443}": {".": {}, "f:name": {}}, "k:{\"port\":80}": {".": {}}},
+                "f:type": {},
+            },
+            "f:data": {".": {}, "f:x": {}},
+        });
+        let paths = set(&fields).paths();
+        let shown: Vec<String> =
+            paths.iter().map(|p| p.iter().map(|e| element::shown(e)).collect::<String>()).collect();
+        let expected = [
+            ".data",
+            ".data.x",
+            ".spec.type",
+            ".spec.ports[port=80]",
+            ".spec.ports[port=443]",
+            ".spec.ports[port=443].name",
+        ];
+        assert_eq!(shown, expected);
+        assert!(paths.iter().all(|p| set(&fields).has(p)) && !set(&fields).has(&["f:spec".to_owned()]));
+        assert!(set(&fields).has(&Set::path("data.x").paths()[0]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_from_a_client_and_ignored_in_the_store() {
+        let check = |fields: Value, parses: bool, left: Value| {
+            assert_eq!(Set::parse(fields.as_object().expect("a map")).is_ok(), parses, "{fields}");
+            assert_eq!(Value::Object(set(&fields).to_fields()), left);
+        };
+        check(json!({"f:a": {}, "k:x": {}}), false, json!({"f:a": {}}));
+        check(json!({"f:a": {"x:later": {}, "f:b": {}}}), true, json!({"f:a": {"f:b": {}}}));
+        check(json!({"f:a": {"nonsense": {}}}), false, json!({}));
+        check(json!({"f:a": 1}), true, json!({"f:a": {}}));
+    }
 }

@@ -7,8 +7,14 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn write(manager: &str, subresource: &str, second: i64, old: Option<&Value>, mut new: Value) -> Value {
-    let write =
-        Write { manager, api_version: "apps/v1", type_name: "apps/v1.Deployment", subresource, now: at(second) };
+    let write = Write {
+        manager,
+        api_version: "apps/v1",
+        type_name: "apps/v1.Deployment",
+        subresource,
+        reset: &[],
+        now: at(second),
+    };
     stamp(old, &mut new, &write);
     new
 }
@@ -178,4 +184,71 @@ fn user_agents_name_managers() {
     assert_eq!(manager_of("kubectl/v1.32.4 (linux/amd64)"), "kubectl");
     assert_eq!(manager_of("a\u{7}b"), "ab");
     assert_eq!(manager_of(&"x".repeat(300)).len(), 128);
+}
+
+#[test]
+fn entries_that_a_client_sends_are_brought_to_their_form() {
+    let created = write("a", "", 0, None, deployment());
+    let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+    let check = |sent: Value, expected: Option<Value>| {
+        let mut new = created.clone();
+        new["metadata"]["managedFields"] = sent;
+        let expected = expected.unwrap_or_else(|| created["metadata"]["managedFields"].clone());
+        assert_eq!(write("b", "", 5, Some(&created), new)["metadata"]["managedFields"], expected);
+    };
+    let ports = |key: &str| json!({"f:spec": {"f:ports": {key: {}}}});
+    let canonical = ports("k:{\"containerPort\":80,\"protocol\":\"TCP\"}");
+    check(
+        json!([
+            entry("u", "Update", json!({"f:spec": {}})),
+            entry("e", "Apply", json!({})),
+            entry("k", "Apply", json!({"f:metadata": {}})),
+            entry("k", "Apply", ports("k:{\"protocol\": \"TCP\", \"containerPort\": 80}")),
+        ]),
+        Some(json!([entry("k", "Apply", canonical), entry("u", "Update", json!({"f:spec": {}}))])),
+    );
+    check(json!([entry("k", "Apply", json!({"k:x": {}}))]), None);
+    check(json!([entry("k", "Delete", json!({"f:spec": {}}))]), None);
+    let mut old = entry("k", "Apply", json!({"f:spec": {}}));
+    old["apiVersion"] = "apps/v1beta7".into();
+    check(
+        json!([old, entry("u", "Update", json!({"f:spec": {}}))]),
+        Some(json!([entry("u", "Update", json!({"f:spec": {}}))])),
+    );
+}
+
+#[test]
+fn an_empty_list_asks_for_a_reset() {
+    let check = |mut object: Value, expected: Value| {
+        keep_reset(&mut object);
+        assert_eq!(object, expected);
+    };
+    check(json!({"metadata": {"managedFields": []}}), json!({"metadata": {"managedFields": [{}]}}));
+    for other in [json!({}), json!([]), json!({"metadata": 1}), json!({"metadata": {"managedFields": [{"a": 1}]}})] {
+        check(other.clone(), other);
+    }
+    let mut empty = write("a", "", 0, None, deployment());
+    let old = empty.clone();
+    empty["metadata"]["managedFields"] = json!([]);
+    keep_reset(&mut empty);
+    assert_eq!(write("b", "", 5, Some(&old), empty)["metadata"].get("managedFields"), None);
+}
+
+#[test]
+fn what_a_write_cannot_set_is_nobodys() {
+    let mut whole = deployment();
+    whole["status"] = json!({"replicas": 1});
+    let write = Write {
+        manager: "",
+        api_version: "apps/v1",
+        type_name: "apps/v1.Deployment",
+        subresource: "",
+        reset: &["status", "metadata.labels"],
+        now: at(0),
+    };
+    stamp(None, &mut whole, &write);
+    let (manager, fields) = entry(&whole, 0);
+    assert_eq!(manager, "unknown", "a manager without a name");
+    assert_eq!((fields.get("f:status"), fields["f:metadata"].get("f:labels")), (None, None));
+    assert!(fields["f:spec"].get("f:replicas").is_some());
 }

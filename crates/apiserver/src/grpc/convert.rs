@@ -91,6 +91,7 @@ pub(crate) fn write_options(options: Option<&v1::WriteOptions>) -> Result<WriteO
         dry_run: options.dry_run,
         field_manager: options.field_manager.clone(),
         field_validation: FieldValidation::parse(&options.field_validation, FieldValidation::Strict)?,
+        applies: false,
     })
 }
 
@@ -107,14 +108,15 @@ pub(crate) fn delete_options(bytes: &Bytes, options: Option<&v1::WriteOptions>) 
 }
 
 /// The kind of a patch.
-pub(crate) fn patch_type(kind: i32) -> Result<PatchType, Status> {
-    match v1::PatchType::try_from(kind).unwrap_or_default() {
-        v1::PatchType::Json => Ok(PatchType::Json),
-        v1::PatchType::Merge => Ok(PatchType::Merge),
-        v1::PatchType::StrategicMerge => Ok(PatchType::Strategic),
-        v1::PatchType::Apply => Err(PatchType::apply_refused()),
-        v1::PatchType::Unspecified => Err(Status::bad_request("the patch has no type")),
-    }
+pub(crate) fn patch_type(kind: i32, force: bool) -> Result<PatchType, Status> {
+    let kind = match v1::PatchType::try_from(kind).unwrap_or_default() {
+        v1::PatchType::Json => PatchType::Json,
+        v1::PatchType::Merge => PatchType::Merge,
+        v1::PatchType::StrategicMerge => PatchType::Strategic,
+        v1::PatchType::Apply => PatchType::Apply { force },
+        v1::PatchType::Unspecified => return Err(Status::bad_request("the patch has no type")),
+    };
+    kind.with_force(force.then_some(true))
 }
 
 /// The answer to a write.

@@ -79,7 +79,7 @@ impl Write {
             }
             Self::Patch(r) => {
                 let options = convert::write_options(r.options.as_ref())?;
-                call.patch(&target, convert::patch_type(r.r#type)?, &r.patch, &options).await
+                call.patch(&target, convert::patch_type(r.r#type, r.force)?, &r.patch, &options).await
             }
             Self::Delete(r) => {
                 let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;

@@ -199,21 +199,12 @@ impl Change<'_> {
             warnings.extend(strategy.warnings(&object, Some(old)));
         }
         canon::canonical(&mut object, &kind.type_name)?;
-        self.stamp(app, &mut object, old);
+        if !self.options.applies {
+            managed::stamp(Some(old), &mut object, &managed_write(app, self.caller, self.target, self.options));
+        }
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
-    }
-
-    fn stamp(&self, app: &App, object: &mut Value, old: &Value) {
-        let write = managed::Write {
-            manager: self.options.manager(self.caller),
-            api_version: &self.target.kind.api_version,
-            type_name: &self.target.kind.type_name,
-            subresource: self.target.subresource,
-            now: app.clock.now(),
-        };
-        managed::stamp(Some(old), object, &write);
     }
 
     /// The version and the uid that the client meant.
@@ -237,6 +228,23 @@ impl Change<'_> {
             return Err(uid_differs(self.target, uid, stored));
         }
         Ok(())
+    }
+}
+
+/// A write as managed fields record it.
+pub(crate) fn managed_write<'a>(
+    app: &App,
+    caller: &'a Caller,
+    target: &'a Target,
+    options: &'a WriteOptions,
+) -> managed::Write<'a> {
+    managed::Write {
+        manager: options.manager(caller),
+        api_version: &target.kind.api_version,
+        type_name: &target.kind.type_name,
+        subresource: target.subresource,
+        reset: registry::strategy(target.kind).reset_fields(target.kind, target.subresource),
+        now: app.clock.now(),
     }
 }
 

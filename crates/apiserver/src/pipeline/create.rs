@@ -3,6 +3,7 @@
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, defaults, managed, value};
 
+use super::change::managed_write;
 use super::commit::{self, Commit, Effects, Write};
 use super::decode::{self, Expected};
 use super::turns::Held;
@@ -73,16 +74,13 @@ async fn create_named(
     let kind = target.kind;
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let target = Target { name, ..target.clone() };
+    defaults::apply(kind, &mut object);
+    if !options.applies {
+        // What admission and the kind add is nobody's.
+        managed::stamp(None, &mut object, &managed_write(app, caller, &target, options));
+    }
     let warnings = admitted(app, caller, &target, &mut object, options).await?;
-    let write = managed::Write {
-        manager: options.manager(caller),
-        api_version: &kind.api_version,
-        type_name: &kind.type_name,
-        subresource: "",
-        now: app.clock.now(),
-    };
     canon::canonical(&mut object, &kind.type_name)?;
-    managed::stamp(None, &mut object, &write);
     if options.dry_run {
         return dry(app, &target, object, warnings).await;
     }
@@ -113,7 +111,7 @@ async fn create_named(
     Err(Status::internal("could not allocate: too many other writers, try again"))
 }
 
-/// Everything between decoding and storing; returns the warnings.
+/// Everything between defaulting and storing; returns the warnings.
 async fn admitted(
     app: &App,
     caller: &Caller,
@@ -123,7 +121,6 @@ async fn admitted(
 ) -> Result<Vec<String>, Status> {
     let kind = target.kind;
     let strategy = registry::strategy(kind);
-    defaults::apply(kind, object);
     let request = Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run };
     app.admission.mutate(&request, object).await?;
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };

@@ -2,7 +2,7 @@
 
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
-use gantry_api::{Value, decode, value};
+use gantry_api::{Value, decode, managed, value};
 
 use crate::request::{FieldValidation, Format, Payload};
 
@@ -21,7 +21,7 @@ impl<'a> Expected<'a> {
         Self { group: kind.group, version: kind.version, kind: kind.kind, type_name: &kind.type_name }
     }
 
-    fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         kinds::api_version(self.group, self.version)
     }
 }
@@ -82,6 +82,7 @@ pub(crate) fn object(
         ));
     }
     check_kind(&mut object, expected)?;
+    managed::keep_reset(&mut object);
     problems.extend(decode::conform(&mut object, expected.type_name)?);
     let warnings = judge(problems, validation)
         .map_err(|why| cannot_be_handled((expected.kind, expected.version), expected.kind, &why))?;

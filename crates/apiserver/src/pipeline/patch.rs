@@ -1,9 +1,10 @@
-//! PATCH: JSON patch, merge patch, strategic merge patch.
+//! PATCH: JSON patch, merge patch, strategic merge patch. What server-side apply does stands in `apply`.
 
 use bytes::Bytes;
 use gantry_api::status::Status;
-use gantry_api::{Value, decode as api_decode, field, patch, value};
+use gantry_api::{Value, decode as api_decode, field, managed, patch, value};
 
+use super::apply::Configuration;
 use super::change::{Change, Made, Part};
 use super::current::Current;
 use super::{Written, decode};
@@ -16,59 +17,91 @@ pub(crate) enum PatchType {
     Json,
     Merge,
     Strategic,
+    /// Server-side apply; `force` takes over fields of others.
+    Apply {
+        force: bool,
+    },
 }
 
-/// Media types, for the 415 of an unknown one.
-const ACCEPTED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+/// Media types that are accepted, as the 415 of another one lists them.
+pub(crate) const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 impl PatchType {
-    /// Reads a `Content-Type`.
+    /// Reads a `Content-Type` and the parameter `force`.
     ///
     /// # Errors
-    /// 415; server-side apply says so by name.
-    pub(crate) fn parse(content_type: &str) -> Result<Self, Status> {
+    /// 415, and 422 for `force` with anything but an apply.
+    pub(crate) fn parse(content_type: &str, force: Option<bool>) -> Result<Self, Status> {
         match content_type.split(';').next().unwrap_or_default().trim() {
-            "application/json-patch+json" => Ok(Self::Json),
-            "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
-            "application/apply-patch+yaml" | "application/apply-patch+cbor" => Err(Self::apply_refused()),
+            "application/json-patch+json" => Self::Json.with_force(force),
+            "application/merge-patch+json" => Self::Merge.with_force(force),
+            "application/strategic-merge-patch+json" => Self::Strategic.with_force(force),
+            "application/apply-patch+yaml" => Self::Apply { force: false }.with_force(force),
             _ => Err(Status::unsupported_media_type(ACCEPTED)),
         }
     }
 
-    /// 415 for server-side apply, which this release does not serve.
-    pub(crate) fn apply_refused() -> Status {
-        let mut status = Status::unsupported_media_type(ACCEPTED);
-        status.message = format!(
-            "server-side apply is not served by this release: apply on the client's side; accepted media types: {ACCEPTED}"
-        );
-        status
+    /// Adds what the client says about taking over fields of others.
+    ///
+    /// # Errors
+    /// 422 where nothing can be taken over.
+    pub(crate) fn with_force(self, force: Option<bool>) -> Result<Self, Status> {
+        match (self, force) {
+            (Self::Apply { .. }, force) => Ok(Self::Apply { force: force.unwrap_or(false) }),
+            (_, None) => Ok(self),
+            (_, Some(_)) => {
+                let error =
+                    field::Error::forbidden(&field::Path::new("force"), "may not be specified for non-apply patch");
+                Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]))
+            }
+        }
     }
 }
 
 /// A patch that was read.
 pub(crate) struct Patch {
-    pub(crate) kind: PatchType,
-    pub(crate) body: Value,
+    kind: Rewrite,
+    body: Value,
 }
 
-impl Patch {
+/// How a patch rewrites an object.
+#[derive(Debug, Clone, Copy)]
+enum Rewrite {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// What a PATCH asks for.
+pub(crate) enum Asked {
+    Patch(Patch),
+    Apply(Configuration),
+}
+
+impl Asked {
     /// Reads the body.
     ///
     /// # Errors
-    /// 400 when it is not JSON (or YAML, which upstream takes too).
+    /// 400 when it is not JSON, or for an apply not YAML.
     pub(crate) fn parse(kind: PatchType, bytes: &Bytes) -> Result<Self, Status> {
+        let kind = match kind {
+            PatchType::Apply { force } => return Configuration::parse(bytes, force).map(Self::Apply),
+            PatchType::Json => Rewrite::Json,
+            PatchType::Merge => Rewrite::Merge,
+            PatchType::Strategic => Rewrite::Strategic,
+        };
         let (body, _) = api_decode::json(bytes, false)?;
-        Ok(Self { kind, body })
+        Ok(Self::Patch(Patch { kind, body }))
     }
+}
 
+impl Patch {
     /// The patched value.
     pub(crate) fn apply(&self, old: &Value, type_name: &str) -> Result<Value, Status> {
         match self.kind {
-            PatchType::Json => patch::json(old, &self.body),
-            PatchType::Merge => patch::merge(old, &self.body),
-            PatchType::Strategic => patch::strategic(old, &self.body, type_name),
+            Rewrite::Json => patch::json(old, &self.body),
+            Rewrite::Merge => patch::merge(old, &self.body),
+            Rewrite::Strategic => patch::strategic(old, &self.body, type_name),
         }
     }
 }
@@ -95,7 +128,8 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     // Patches may test or replace the version.
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
-    check_same_object(target, &mut object)?;
+    check_same_object(target, &mut object, &state.value)?;
+    managed::keep_reset(&mut object);
     let unusable = |why: &str| {
         let shown = patch.body.to_string();
         Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
@@ -107,7 +141,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
 }
 
 /// A patch may not turn the object into another.
-fn check_same_object(target: &Target, object: &mut Value) -> Result<(), Status> {
+pub(super) fn check_same_object(target: &Target, object: &mut Value, old: &Value) -> Result<(), Status> {
     let kind = target.kind;
     let at = |path: &str| value::str_at(object, path).unwrap_or_default();
     let refuse = |path: &str, found: &str| {
@@ -119,6 +153,10 @@ fn check_same_object(target: &Target, object: &mut Value) -> Result<(), Status> 
     }
     if at("apiVersion") != kind.api_version {
         return refuse("apiVersion", at("apiVersion"));
+    }
+    let uid = at("metadata.uid");
+    if !uid.is_empty() && Some(uid) != value::str_at(old, "metadata.uid") {
+        return refuse("metadata.uid", uid);
     }
     decode::place(object, kind, &target.namespace, &target.name)
 }

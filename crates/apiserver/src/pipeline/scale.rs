@@ -1,9 +1,10 @@
 //! The `scale` subresource: `autoscaling/v1` Scale of anything with `spec.replicas`.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, value};
+use gantry_api::{Value, managed, value};
 
-use super::change::{Change, Made, Part};
+use super::apply::Configuration;
+use super::change::{Change, Made, Part, managed_write};
 use super::current::Current;
 use super::decode::{self, Expected};
 use super::patch::Patch;
@@ -36,6 +37,7 @@ pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> R
 pub(crate) enum Write<'a> {
     Replace(&'a Payload),
     Patch(&'a Patch),
+    Apply(&'a Configuration),
 }
 
 /// Changes the number of replicas.
@@ -59,9 +61,14 @@ pub(crate) async fn write(
             Some(decoded.object)
         }
         Write::Patch(_) => None,
+        Write::Apply(config) => {
+            warnings = config.judge(options.field_validation)?;
+            None
+        }
     };
     let make = |state: &Current| {
         let scale = match (&write, &replacement) {
+            (Write::Apply(config), _) => return applied(app, caller, target, config, state, options),
             (Write::Patch(patch), _) => patch.apply(&scale_of(&state.value, state.revision), EXPECTED.type_name)?,
             (_, Some(scale)) => scale.clone(),
             (Write::Replace(_), None) => return Err(Status::internal("a replacement was not decoded")),
@@ -75,6 +82,32 @@ pub(crate) async fn write(
     let bytes = scale_of(&object, *revision).to_string().into_bytes();
     warnings.extend(written.warnings);
     Ok(Written { warnings, ..Written::plain(bytes, false) })
+}
+
+/// The object as an apply of its Scale makes it: who owns the Scale's replicas owns those of the object.
+fn applied(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    config: &Configuration,
+    state: &Current,
+    options: &WriteOptions,
+) -> Result<Made, Status> {
+    let mut seen = scale_of(&state.value, state.revision);
+    managed::to_scale(&state.value, &mut seen);
+    let api_version = EXPECTED.api_version();
+    let write = managed::Write {
+        api_version: &api_version,
+        type_name: EXPECTED.type_name,
+        reset: &[],
+        ..managed_write(app, caller, target, options)
+    };
+    let scale = managed::apply(Some(&seen), &config.body, &write, config.force)?;
+    let mut placed = scale.clone();
+    decode::place(&mut placed, target.kind, &target.namespace, &target.name)?;
+    let mut object = scaled(target, state, &placed)?;
+    managed::to_workload(&scale, &mut object, &target.kind.api_version);
+    Ok(Made { object, warnings: Vec::new() })
 }
 
 /// The object with the replicas of the Scale.

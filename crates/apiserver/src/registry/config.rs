@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gantry_api::{Value, value};
 use serde_json::json;
 
@@ -32,14 +30,6 @@ impl Strategy for ConfigMap {
 }
 
 impl Strategy for Secret {
-    fn prepare_create(&self, _ctx: &Ctx<'_>, secret: &mut Value) {
-        merge_string_data(secret);
-    }
-
-    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, _old: &Value) {
-        merge_string_data(new);
-    }
-
     fn field_value<'a>(&self, secret: &'a Value, path: &str) -> Option<Cow<'a, str>> {
         match path {
             "type" => Some(text(secret, path).into()),
@@ -60,15 +50,6 @@ impl Strategy for Secret {
 
     fn row(&self, secret: &Value, now: jiff::Timestamp) -> Row {
         cells(vec![name(secret), text(secret, "type").into(), count(secret, "data").into(), age(secret, now)])
-    }
-}
-
-/// `stringData` is only written, never read: its entries go to `data` in base64.
-fn merge_string_data(secret: &mut Value) {
-    let Some(Value::Object(plain)) = value::remove(secret, "stringData") else { return };
-    let Some(data) = value::object_mut(secret, "data").filter(|_| !plain.is_empty()) else { return };
-    for (key, text) in plain {
-        data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
     }
 }
 

@@ -97,6 +97,16 @@ pub trait Strategy: Send + Sync {
     /// the old one already.
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
 
+    /// Fields that a write to the object or to one of its subresources cannot set, with all that is below them: nobody
+    /// owns them by such a write.
+    fn reset_fields(&self, kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "status" => &["spec"],
+            _ if kind.has_status => &["status"],
+            _ => &[],
+        }
+    }
+
     /// The field errors of a new object.
     fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
         validation::create(kind, object)

@@ -6,6 +6,7 @@ mod warnings;
 
 use std::borrow::Cow;
 
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Object, Value, value};
 use serde_json::json;
@@ -35,6 +36,13 @@ impl Strategy for Pod {
             value::set_default(new, "status.qosClass", class);
         }
         super::keep(new, old, "metadata.ownerReferences");
+    }
+
+    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "status" => &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
+            _ => &["status"],
+        }
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {

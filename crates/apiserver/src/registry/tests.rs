@@ -295,14 +295,6 @@ fn namespaces_wait_for_their_finalizers() {
 }
 
 #[test]
-fn secrets_take_plain_strings() {
-    let kind = kind("", "Secret");
-    let mut secret = json!({"data": {"a": "AA==", "b": "AA=="}, "stringData": {"b": "hi", "c": ""}});
-    strategy(kind).prepare_create(&ctx(kind), &mut secret);
-    assert_eq!(secret, json!({"data": {"a": "AA==", "b": "aGk=", "c": ""}}));
-}
-
-#[test]
 fn scale_maps_both_ways() {
     let mut object = json!({"metadata": {"name": "d", "namespace": "ns", "uid": "u", "labels": {"a": "b"}},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}}}, "status": {"replicas": 1}});

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use gantry_api::field::{Error, Errors, Path};
+use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, value};
 use serde_json::json;
 
@@ -23,6 +24,10 @@ const TEMPLATE_CONTAINERS: &str = "spec.template.spec.containers";
 impl Strategy for Deployment {
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
         super::keep(new, old, "metadata.labels");
+    }
+
+    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+        if subresource == "status" { &["spec", "metadata.labels"] } else { &["status"] }
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::calls::{self, Call, Found};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
-use crate::pipeline::patch::PatchType;
+use crate::pipeline::patch::{ACCEPTED, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::{Outcome, Written};
@@ -188,6 +188,7 @@ fn write_options(query: &Query) -> Result<WriteOptions, Status> {
         dry_run,
         field_manager: query.get("fieldManager").to_owned(),
         field_validation: FieldValidation::parse(query.get("fieldValidation"), FieldValidation::Warn)?,
+        applies: false,
     })
 }
 
@@ -230,21 +231,16 @@ async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
-    let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
+    let force = request.query.has("force").then(|| request.query.flag("force"));
+    let kind = match PatchType::parse(request.header(header::CONTENT_TYPE), force) {
         Ok(kind) => kind,
-        Err(status) => {
+        Err(status) if status.code == 415 => {
             let mut response = answer::status(&status, request.style);
-            let accepted =
-                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
-            response.headers_mut().insert("accept-patch", HeaderValue::from_static(accepted));
+            response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPTED));
             return Ok(response);
         }
+        Err(status) => return Err(status),
     };
-    if request.query.has("force") {
-        let path = gantry_api::field::Path::new("force");
-        let error = gantry_api::field::Error::forbidden(&path, "may not be specified for non-apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
-    }
     let body = read_body(body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))

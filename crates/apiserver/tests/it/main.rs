@@ -1,6 +1,7 @@
 //! The API server in process, over its real port, with an in-memory store.
 
 mod allocation;
+mod apply;
 mod bootstrap;
 mod errors;
 mod exec;
@@ -9,9 +10,11 @@ mod forward;
 mod grpc;
 mod identity;
 mod kinds;
+mod kubectl;
 mod kubectl_sessions;
 mod lists;
 mod node;
+mod races;
 mod rest;
 mod sessions;
 mod spdy;

@@ -1,0 +1,168 @@
+//! Whether an applied configuration is of its type, in upstream's words.
+
+use super::element;
+use super::rule::Rule;
+use crate::Value;
+use crate::table::{FieldType, Type, TypeTable};
+
+/// Errors beyond this are not listed; a configuration can hold any number of them.
+const MAX_ERRORS: usize = 32;
+/// Longer errors are cut: they quote what the client sent.
+const MAX_ERROR_BYTES: usize = 1024;
+
+/// Checks field names, JSON types, and that lists with keys have them, each once.
+///
+/// # Errors
+/// What is wrong, with the paths.
+pub(super) fn typed(config: &Value, ty: &Type) -> Result<(), String> {
+    let mut walk = Walk { errors: Vec::new(), at: Vec::new() };
+    walk.structure(config, ty);
+    match walk.errors.as_slice() {
+        [] => Ok(()),
+        [only] => Err(only.clone()),
+        many => Err(format!("errors:\n  {}", many.join("\n  "))),
+    }
+}
+
+struct Walk {
+    errors: Vec<String>,
+    /// The path, printed.
+    at: Vec<String>,
+}
+
+impl Walk {
+    fn refuse(&mut self, why: &str) {
+        if self.errors.len() < MAX_ERRORS {
+            let path = self.at.concat();
+            let mut error = if path.is_empty() { why.to_owned() } else { format!("{path}: {why}") };
+            if error.len() > MAX_ERROR_BYTES {
+                error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
+                error.push_str("...");
+            }
+            self.errors.push(error);
+        }
+    }
+
+    fn below(&mut self, element: String, visit: impl FnOnce(&mut Self)) {
+        self.at.push(element);
+        visit(self);
+        self.at.pop();
+    }
+
+    fn structure(&mut self, value: &Value, ty: &Type) {
+        let Some(map) = self.map(value) else { return };
+        for (name, value) in map {
+            let Some(field) = ty.fields.get(name.as_str()) else {
+                self.below(format!(".{name}"), |w| w.refuse("field not declared in schema"));
+                return;
+            };
+            self.below(format!(".{name}"), |w| w.value(value, &field.ty, Rule::of(field)));
+        }
+    }
+
+    fn map<'v>(&mut self, value: &'v Value) -> Option<&'v crate::Object> {
+        if !value.is_object() && !value.is_null() {
+            self.refuse(&format!("expected map, got &{{{}}}", go(value)));
+        }
+        value.as_object()
+    }
+
+    fn value(&mut self, value: &Value, ty: &FieldType, rule: Rule<'_>) {
+        match ty {
+            FieldType::Any | FieldType::Raw => {}
+            FieldType::Struct(id) => self.structure(value, TypeTable::builtin().get(*id)),
+            FieldType::Map(item) => {
+                for (name, value) in self.map(value).into_iter().flatten() {
+                    self.below(format!(".{name}"), |w| w.value(value, item, Rule::plain(item)));
+                }
+            }
+            FieldType::List(item) => self.list(value, item, rule),
+            scalar => self.scalar(value, scalar),
+        }
+    }
+
+    fn list(&mut self, value: &Value, item: &FieldType, rule: Rule<'_>) {
+        let list = match value {
+            Value::Array(list) => list,
+            Value::Null => return,
+            other => return self.refuse(&format!("expected list, got &{{{}}}", go(other))),
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for (at, entry) in list.iter().enumerate() {
+            let shown = if let Rule::Set | Rule::Keyed(..) = rule {
+                let element = match rule.element(entry) {
+                    Ok(element) => element,
+                    Err(why) => return self.refuse(&format!("element {at}: {why}")),
+                };
+                let shown = element::shown(&element);
+                if !seen.insert(element) {
+                    self.refuse(&format!("duplicate entries for key {shown}"));
+                }
+                shown
+            } else {
+                format!("[{at}]")
+            };
+            self.below(shown, |w| w.value(entry, item, Rule::plain(item)));
+        }
+    }
+
+    fn scalar(&mut self, value: &Value, ty: &FieldType) {
+        let why = match (ty, value) {
+            (_, Value::Null)
+            | (FieldType::String | FieldType::Bytes, Value::String(_))
+            | (FieldType::Bool, Value::Bool(_))
+            | (FieldType::Int32 | FieldType::Int64 | FieldType::Double, Value::Number(_)) => return,
+            (FieldType::String | FieldType::Bytes, other) => {
+                format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other))
+            }
+            (FieldType::Bool, other) => format!("expected boolean, got &{{{}}}", go(other)),
+            (FieldType::Int32 | FieldType::Int64 | FieldType::Double, other) => {
+                format!("expected numeric (int or float), got {}", go_type(other))
+            }
+            (_, Value::Object(_) | Value::Array(_)) => format!("expected any scalar, got &{{{}}}", go(value)),
+            _ => return,
+        };
+        self.refuse(&why);
+    }
+}
+
+/// A value as Go prints it by default.
+fn go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(go).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// A value in Go's syntax.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(list) => {
+            format!("[]interface {{}}{{{}}}", list.iter().map(go_syntax).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = map.iter().map(|(name, value)| format!("{name:?}:{}", go_syntax(value))).collect();
+            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}

@@ -1,0 +1,100 @@
+//! Applies that meet another writer between their look at the store and their write.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_apiserver::testing::Builder;
+use gantry_store::{
+    KeyValue, LeaseId, MemoryStore, Previous, Range, RangeResult, Result, Store, StoreStatus, Txn, TxnOutcome,
+    WatchStream,
+};
+use serde_json::json;
+
+use crate::support::Cluster;
+
+const KEY: &str = "/registry/configmaps/default/a";
+const ONE: &str = "/api/v1/namespaces/default/configmaps/a?fieldManager=m";
+
+/// A store in which another write of [`KEY`] comes first, once.
+struct Racing {
+    inner: MemoryStore,
+    first: Mutex<Option<Txn>>,
+}
+
+#[async_trait::async_trait]
+impl Store for Racing {
+    async fn get(&self, key: &str) -> Result<Option<KeyValue>> {
+        self.inner.get(key).await
+    }
+
+    async fn range(&self, range: Range) -> Result<RangeResult> {
+        self.inner.range(range).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
+        if txn.ops.iter().any(|op| op.key() == KEY) {
+            let first = self.first.lock().expect("no test panics with the lock").take();
+            if let Some(first) = first {
+                self.inner.txn(first).await?;
+            }
+        }
+        self.inner.txn(txn).await
+    }
+
+    async fn watch(&self, prefix: &str, from: u64, previous: Previous) -> Result<WatchStream> {
+        self.inner.watch(prefix, from, previous).await
+    }
+
+    async fn compact(&self, revision: u64) -> Result<()> {
+        self.inner.compact(revision).await
+    }
+
+    async fn revision(&self) -> Result<u64> {
+        self.inner.revision().await
+    }
+
+    async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId> {
+        self.inner.lease_grant(ttl).await
+    }
+
+    async fn lease_keep_alive(&self, lease: LeaseId) -> Result<Duration> {
+        self.inner.lease_keep_alive(lease).await
+    }
+
+    async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {
+        self.inner.lease_revoke(lease).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        self.inner.status().await
+    }
+}
+
+fn body(key: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {key: "1"}}).to_string()
+}
+
+#[tokio::test]
+async fn an_apply_goes_on_from_what_others_made_of_the_object() {
+    let store = Arc::new(Racing { inner: MemoryStore::new(), first: Mutex::new(None) });
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    let before = |txn: Txn| *store.first.lock().expect("no test panics with the lock") = Some(txn);
+    let apply = async |key: &str| {
+        cluster.rest("PATCH", ONE, &[("content-type", "application/apply-patch+yaml")], &body(key)).await
+    };
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"theirs": "1"},
+        "metadata": {"name": "a", "namespace": "default", "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z"},
+    });
+    before(Txn::create(KEY, Bytes::from(theirs.to_string())));
+    let merged = apply("x").await;
+    assert_eq!(
+        (merged.code, &merged.json()["data"]),
+        (200, &json!({"theirs": "1", "x": "1"})),
+        "it was created meanwhile"
+    );
+    before(Txn::new().delete(KEY));
+    let created = apply("y").await;
+    assert_eq!((created.code, &created.json()["data"]), (201, &json!({"y": "1"})), "it was deleted meanwhile");
+}
