@@ -16,10 +16,12 @@ use crate::allocate;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
 use crate::config::Config;
+use crate::dial;
 use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::proxy::guard::Places;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
@@ -38,6 +40,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
+    pub(crate) proxied: Arc<Places>,
     pub(crate) stats: Stats,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
@@ -69,6 +72,9 @@ pub(crate) fn views() -> Vec<ViewSpec> {
         let mut view = ViewSpec::new(kind.storage_prefix.clone());
         if kind.kind == "Pod" {
             view = view.index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
+        }
+        if kind.kind == "EndpointSlice" {
+            view = view.index(dial::service_of);
         }
         if !views.iter().any(|v| v.prefix == view.prefix) {
             views.push(view);

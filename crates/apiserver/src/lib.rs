@@ -3,6 +3,7 @@
 //! * `server`: sockets, TLS, HTTP. `rest` and `grpc` translate to `calls`, `calls` to the `pipeline`.
 //! * `pipeline`: what happens to every request of every kind; `registry` is what is special about a kind.
 //! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
+//! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;
@@ -14,6 +15,7 @@ mod calls;
 mod cluster;
 mod computed;
 mod config;
+mod dial;
 mod event_leases;
 mod grpc;
 mod metrics;

@@ -72,7 +72,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Counts one answered request.
     pub(crate) fn observe(&self, labels: Labels, took: Duration) {
-        let is_long = labels.verb == "watch" || labels.subresource == "log";
+        let is_long = labels.verb == "watch" || matches!(labels.subresource, "log" | "proxy");
         if !is_long {
             let mut latency = self.latency.lock();
             latency.entry(labels.verb.clone()).or_default().observe(took);

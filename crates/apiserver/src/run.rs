@@ -235,6 +235,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
+        proxied: Arc::default(),
         stats: Stats::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),

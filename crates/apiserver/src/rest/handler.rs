@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::status::Status;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming as HttpBody};
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::answer::{self, Style};
@@ -34,11 +36,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A request whose caller is known.
 pub(crate) struct Incoming {
     pub(crate) method: Method,
+    /// Path and query as they were sent.
+    pub(crate) uri: String,
     pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) caller: Caller,
     pub(crate) style: Style,
+    /// The connection and what its client showed.
+    pub(crate) origin: Option<Arc<Origin>>,
+    /// The connection itself, for requests that ask for another protocol on it.
+    pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
 }
 
 impl Incoming {
@@ -115,18 +123,22 @@ fn counted(method: &Method) -> String {
 }
 
 /// Answers a request.
-pub(crate) async fn handle(app: Arc<App>, request: Request<HttpBody>) -> Response {
+pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Response {
     let started = Instant::now();
+    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let wants_upgrade = upgrade.is_some() && request.version() == http::Version::HTTP_11;
     let (parts, body) = request.into_parts();
     let audit_id = parts.headers.get("audit-id").cloned();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let style = Style::of(&parts.headers, &query);
-    let origin = parts.extensions.get::<Arc<Origin>>();
+    let origin = parts.extensions.get::<Arc<Origin>>().cloned();
     let path = parts.uri.path().to_owned();
     let mut labels = Labels { verb: counted(&parts.method), group: "", resource: "", subresource: "", code: 0 };
-    let result = match caller(&app, origin, &parts.headers) {
+    let result = match caller(&app, origin.as_ref(), &parts.headers) {
         Ok(caller) => {
-            let request = Incoming { method: parts.method, path, query, headers: parts.headers, caller, style };
+            let upgrade = Mutex::new(upgrade);
+            let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
+            let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
             route(&app, request, body, &mut labels).await
         }
         Err(status) => Err(status),
@@ -135,6 +147,10 @@ pub(crate) async fn handle(app: Arc<App>, request: Request<HttpBody>) -> Respons
     let audit_id = audit_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
     if let Some(id) = audit_id {
         response.headers_mut().insert("audit-id", id);
+    }
+    if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // The client may have sent more already, in the protocol that it wanted: none of it must be read as a request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     labels.code = response.status().as_u16();
     app.metrics.observe(labels, started.elapsed());

@@ -11,7 +11,7 @@ use hyper::body::Incoming as HttpBody;
 use super::answer;
 use super::handler::{Incoming, read_body};
 use super::query::Query;
-use super::{log, negotiate, watch};
+use super::{log, negotiate, proxy, watch};
 use crate::app::App;
 use crate::calls::{self, Call, Found};
 use crate::metrics::Labels;
@@ -48,6 +48,13 @@ pub(crate) async fn handle(
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
     let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
     (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
+    if target.subresource == "proxy" {
+        "connect".clone_into(&mut labels.verb);
+        return proxy::handle(app, request, body, &target, &path.rest).await;
+    }
+    if !path.rest.trim_matches('/').is_empty() {
+        return Err(Status::no_such_resource());
+    }
     let is_watch = path.watch || request.query.flag("watch");
     match (request.method.clone(), target.name.is_empty()) {
         (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,

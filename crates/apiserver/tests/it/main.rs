@@ -2,12 +2,18 @@
 
 mod allocation;
 mod bootstrap;
+mod ephemeral;
 mod errors;
 mod fences;
 mod grpc;
 mod identity;
 mod kinds;
 mod lists;
+mod metrics;
+mod node;
+mod proxy;
+mod proxy_attacks;
+mod proxy_upgrades;
 mod rest;
 mod sessions;
 mod start;

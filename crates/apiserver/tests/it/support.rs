@@ -95,6 +95,28 @@ impl Answer {
     }
 }
 
+/// A connection with a user's certificate, before any request.
+pub(crate) async fn tls_stream(
+    server: &TestServer,
+    user: &str,
+    groups: &[&str],
+) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let identity = server.identity(user, groups);
+    let identity = tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+    connect(server, Some(&identity)).await
+}
+
+async fn connect(
+    server: &TestServer,
+    identity: Option<&tls::Identity>,
+) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let address = server.url().trim_start_matches("https://").to_owned();
+    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
+    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
+    let name = "localhost".try_into().expect("a name");
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
+}
+
 /// Sends a request; the answer's body is not read yet.
 pub(crate) async fn send(
     server: &TestServer,
@@ -104,11 +126,7 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> http::Response<Incoming> {
-    let address = server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
-    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
-    let name = "localhost".try_into().expect("a name");
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands");
+    let stream = connect(server, identity).await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
     drop(gantry_common::task::spawn("client", connection));
