@@ -42,7 +42,8 @@ async fn guests_are_added_through_their_own_door() {
         (Some("Always"), Some("/dev/termination-log"))
     );
     assert_eq!(made["metadata"]["generation"], 2);
-    let fields = made["metadata"]["managedFields"].as_array().expect("a list").last().expect("an entry").clone();
+    let fields = made["metadata"]["managedFields"].as_array().expect("a list").iter();
+    let fields = fields.clone().find(|f| f["subresource"] == "ephemeralcontainers").expect("an entry of its own");
     assert_eq!(
         (fields["manager"].as_str(), fields["subresource"].as_str()),
         (Some("kubectl"), Some("ephemeralcontainers"))

@@ -8,6 +8,7 @@ mod fences;
 mod grpc;
 mod identity;
 mod kinds;
+mod kubectl;
 mod lists;
 mod metrics;
 mod node;
