@@ -28,6 +28,10 @@ const PENDING_MAX: usize = 1024;
 
 /// What a session brings. [`Received::Done`] is the last one, always: made here when the node's stream breaks off.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a Status ends a session: there is one of them, and up to eight pieces wait"
+)]
 pub(crate) enum Received {
     /// Log text, standard output, bytes of a connection.
     Data(Bytes),
