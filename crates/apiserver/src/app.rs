@@ -21,16 +21,16 @@ use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
-use crate::rest::proxy::guard::Places;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
-use crate::stats::Stats;
 
 /// One running server.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) stats: crate::stats::Stats,
+    pub(crate) proxied: Arc<crate::rest::proxy::guard::Places>,
     pub(crate) cache: Cache,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
@@ -40,8 +40,6 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
-    pub(crate) proxied: Arc<Places>,
-    pub(crate) stats: Stats,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.

@@ -31,7 +31,6 @@ use crate::rbac::authorizer::Authorizer;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
-use crate::stats::Stats;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -235,12 +234,12 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
-        proxied: Arc::default(),
-        stats: Stats::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
         store: store.clone(),
+        stats: crate::stats::Stats::default(),
+        proxied: Arc::default(),
         config,
     });
     let group = Group::new(shutdown.clone());

@@ -215,10 +215,10 @@ mod tests {
             pod("thief", json!({"targetRef": {"kind": "Pod", "name": "thief", "namespace": "b"}})),
             {"addresses": ["192.0.2.1"]},
         ]));
-        assert_eq!(names(&[all.clone()], "http", false), ["10.244.0.2:8080 ready"]);
-        assert_eq!(names(&[all.clone()], "http", true), ["10.244.0.2:8080 ready", "192.0.2.1:8080 "]);
-        assert!(names(&[all.clone()], "udp", false).is_empty(), "a proxy speaks TCP");
-        assert!(names(&[all], "", false).is_empty());
+        assert_eq!(names(std::slice::from_ref(&all), "http", false), ["10.244.0.2:8080 ready"]);
+        assert_eq!(names(std::slice::from_ref(&all), "http", true), ["10.244.0.2:8080 ready", "192.0.2.1:8080 "]);
+        assert!(names(std::slice::from_ref(&all), "udp", false).is_empty(), "a proxy speaks TCP");
+        assert!(names(std::slice::from_ref(&all), "", false).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The API server in process, over its real port, with an in-memory store.
 
 mod allocation;
+mod backends;
 mod bootstrap;
 mod ephemeral;
 mod errors;
@@ -8,10 +9,9 @@ mod fences;
 mod grpc;
 mod identity;
 mod kinds;
-mod kubectl;
+mod kubectl_reach;
 mod lists;
 mod metrics;
-mod node;
 mod proxy;
 mod proxy_attacks;
 mod proxy_upgrades;

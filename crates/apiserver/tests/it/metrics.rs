@@ -3,7 +3,7 @@
 use gantry_client::{ListParams, ResourceId, View};
 use serde_json::{Value, json};
 
-use crate::node::{Behaviour, Node, node_object, running_pod};
+use crate::backends::{Behaviour, Node, node_object, running_pod};
 use crate::support::{Answer, Cluster};
 
 const NODES: &str = "/apis/metrics.k8s.io/v1beta1/nodes";

@@ -9,7 +9,7 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::node::{Backend, Behaviour, Node, cluster_with_pod, endpoint, node_object, raw, running_pod, service};
+use crate::backends::{Backend, Behaviour, Node, cluster_with_pod, endpoint, node_object, raw, running_pod, service};
 use crate::support::{Answer, Cluster};
 
 const POD: &str = "/api/v1/namespaces/default/pods/p/proxy";

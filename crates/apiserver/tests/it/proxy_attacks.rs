@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::node::{Backend, Behaviour, Node, cluster_with_pod, endpoint, node_object, raw, running_pod, service};
-use crate::support::{Answer, Cluster, tls_stream};
+use crate::backends::{Backend, Behaviour, Node, cluster_with_pod, endpoint, node_object, raw, running_pod, service};
+use crate::support::{Answer, Cluster, connect};
 
 const POD: &str = "/api/v1/namespaces/default/pods/p/proxy";
 const UPGRADE: [(&str, &str); 2] = [("connection", "Upgrade"), ("upgrade", "websocket")];
@@ -47,7 +47,7 @@ async fn cve_2018_1002105_a_refused_upgrade_leaves_no_connection_behind() {
     let (address, mut reports) =
         reporting("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nconnection: keep-alive\r\n\r\nno").await;
     let (cluster, _node, _) = cluster_with_pod(address).await;
-    let mut client = tls_stream(&cluster.server, "admin", &["system:masters"]).await;
+    let mut client = connect(&cluster.server, Some(&cluster.identity("admin", &["system:masters"]))).await;
     let request = format!("GET {POD}/ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
     let smuggled = "GET /secret HTTP/1.1\r\nhost: x\r\n\r\n";
     // The second request is meant for the backend, behind the API server's back.

@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
-use crate::node::{cluster_with_pod, endpoint, raw, service};
-use crate::support::tls_stream;
+use crate::backends::{cluster_with_pod, endpoint, raw, service};
+use crate::support::connect;
 
 #[tokio::test]
 async fn websockets_pass_through_a_service() {
@@ -22,7 +22,7 @@ async fn websockets_pass_through_a_service() {
     .await;
     let (cluster, _node, pod) = cluster_with_pod(address).await;
     service(&cluster, serde_json::json!([endpoint(&pod, "10.244.1.7")])).await;
-    let stream = tls_stream(&cluster.server, "admin", &["system:masters"]).await;
+    let stream = connect(&cluster.server, Some(&cluster.identity("admin", &["system:masters"]))).await;
     let request = http::Request::builder()
         .uri("wss://localhost/api/v1/namespaces/default/services/web/proxy/chat")
         .header("host", "localhost")
@@ -64,7 +64,7 @@ async fn what_is_sent_before_the_switch_is_not_lost_and_each_end_is_kept() {
     })
     .await;
     let (cluster, _node, _) = cluster_with_pod(address).await;
-    let mut client = tls_stream(&cluster.server, "admin", &["system:masters"]).await;
+    let mut client = connect(&cluster.server, Some(&cluster.identity("admin", &["system:masters"]))).await;
     let head = "GET /api/v1/namespaces/default/pods/p/proxy/x HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: own/1\r\n\r\n";
     client.write_all(format!("{head}early ").as_bytes()).await.expect("sent");
     client.write_all(b"late").await.expect("sent");

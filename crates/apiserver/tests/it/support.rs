@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A server and its folder.
 pub(crate) struct Cluster {
@@ -58,6 +60,12 @@ impl Cluster {
         self.client("admin", &["system:masters"])
     }
 
+    /// A user's client certificate, for REST.
+    pub(crate) fn identity(&self, user: &str, groups: &[&str]) -> tls::Identity {
+        let identity = self.server.identity(user, groups);
+        tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() }
+    }
+
     /// The service account that pods of `default` run as.
     pub(crate) async fn default_account(&self) {
         let accounts = self.admin().dynamic(ResourceId::new("", "v1", "serviceaccounts"), "default");
@@ -95,24 +103,11 @@ impl Answer {
     }
 }
 
-/// A connection with a user's certificate, before any request.
-pub(crate) async fn tls_stream(
-    server: &TestServer,
-    user: &str,
-    groups: &[&str],
-) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
-    let identity = server.identity(user, groups);
-    let identity = tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
-    connect(server, Some(&identity)).await
-}
-
-async fn connect(
-    server: &TestServer,
-    identity: Option<&tls::Identity>,
-) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+/// A TLS connection for HTTP/1.1, with nothing sent on it.
+pub(crate) async fn connect(server: &TestServer, identity: Option<&tls::Identity>) -> TlsStream<TcpStream> {
     let address = server.url().trim_start_matches("https://").to_owned();
     let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
-    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
+    let stream = TcpStream::connect(&address).await.expect("connects");
     let name = "localhost".try_into().expect("a name");
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::node::{Backend, Behaviour, Node, node_object, running_pod};
+use crate::backends::{Backend, Behaviour, Node, node_object, running_pod};
 use crate::support::Cluster;
 
 /// Whether kubectl is there; says so when it is not: `cargo xtask test` prints what is in the file named by `GANTRY_SKIPS`.
