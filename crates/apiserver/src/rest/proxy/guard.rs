@@ -29,6 +29,11 @@ struct Place {
 }
 
 impl Places {
+    /// Proxied requests that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.0.lock().0
+    }
+
     fn take(self: &Arc<Self>, user: &str) -> Result<Place, Status> {
         let mut taken = self.0.lock();
         let (all, own) = (taken.0, taken.1.get(user).copied().unwrap_or(0));
@@ -72,7 +77,6 @@ impl Guard {
     /// 429 when there is none.
     pub(super) fn take(app: &Arc<App>, request: &Incoming, needed: Attributes) -> Result<Self, Status> {
         let place = app.proxied.take(&request.caller.user.name)?;
-        app.metrics.sessions.add(1);
         let (origin, headers) = (request.origin.clone(), request.headers.clone());
         Ok(Self { app: app.clone(), origin, headers, needed, _place: place })
     }
@@ -95,12 +99,6 @@ impl Guard {
                 return status;
             }
         }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.app.metrics.sessions.sub(1);
     }
 }
 
