@@ -17,6 +17,7 @@ use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
 use crate::config::Config;
+use crate::dial;
 use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
@@ -31,6 +32,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) proxied: Arc<crate::rest::proxy::guard::Places>,
     pub(crate) cache: Cache,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
@@ -73,6 +75,9 @@ pub(crate) fn views() -> Vec<ViewSpec> {
         let mut view = ViewSpec::new(kind.storage_prefix.clone());
         if kind.kind == "Pod" {
             view = view.index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
+        }
+        if kind.kind == "EndpointSlice" {
+            view = view.index(dial::service_of);
         }
         if !views.iter().any(|v| v.prefix == view.prefix) {
             views.push(view);

@@ -112,6 +112,9 @@ pub struct Config {
     /// The CA of client certificates.
     #[arg(long = "client-ca-file")]
     pub client_ca_file: Option<PathBuf>,
+    /// The CA of pods, Services and nodes that are proxied to over https; --client-ca-file by default.
+    #[arg(long = "proxy-ca-file")]
+    pub proxy_ca_file: Option<PathBuf>,
     /// Static tokens: CSV lines `token,user,uid,"group1,group2"`.
     #[arg(long = "token-auth-file")]
     pub token_auth_file: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! * `pipeline`: what happens to every request of every kind; `registry` is what is special about a kind.
 //! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
 //! * `sessions`: streams with nodes, and the one door that every session passes; `audit`: who did what.
+//! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;
@@ -16,6 +17,7 @@ mod calls;
 mod cluster;
 mod computed;
 mod config;
+mod dial;
 mod event_leases;
 mod grpc;
 mod metrics;

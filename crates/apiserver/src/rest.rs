@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod log;
 pub(crate) mod negotiate;
 pub(crate) mod openapi;
+pub(crate) mod proxy;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod stream;

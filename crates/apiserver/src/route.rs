@@ -11,6 +11,8 @@ pub(crate) struct ResourcePath {
     pub(crate) resource: String,
     pub(crate) name: String,
     pub(crate) subresource: String,
+    /// What follows the subresource, as it was sent: empty, `/`, `/a%2Fb/../c`.
+    pub(crate) rest: String,
     /// The deprecated `/watch/` prefix was used.
     pub(crate) watch: bool,
 }
@@ -30,58 +32,78 @@ fn is_safe(segment: &str) -> bool {
     segment != "." && segment != ".." && !segment.contains(['/', '\0'])
 }
 
+/// One segment of a path.
+struct Segment {
+    text: String,
+    /// Where it ends in the path.
+    end: usize,
+    safe: bool,
+}
+
+fn segments(path: &str) -> Vec<Segment> {
+    let mut at = 0;
+    let mut found = Vec::new();
+    for raw in path.split('/') {
+        let end = at + raw.len();
+        at = end + 1;
+        if raw.is_empty() {
+            continue;
+        }
+        let decoded = percent_decode_str(raw).decode_utf8();
+        let safe = decoded.as_ref().is_ok_and(|text| is_safe(text));
+        found.push(Segment { text: decoded.map(String::from).unwrap_or_default(), end, safe });
+    }
+    found
+}
+
 /// Reads a path.
 pub(crate) fn parse(path: &str) -> Route {
-    let mut segments = Vec::new();
-    for raw in path.trim_matches('/').split('/').filter(|s| !s.is_empty()) {
-        match percent_decode_str(raw).decode_utf8() {
-            Ok(decoded) if is_safe(&decoded) => segments.push(decoded.into_owned()),
-            _ => return Route::Malformed,
-        }
-    }
-    let (group, version, rest) = match segments.as_slice() {
-        [api, version, rest @ ..] if api == "api" && !rest.is_empty() => (String::new(), version.clone(), rest),
-        [apis, group, version, rest @ ..] if apis == "apis" && !rest.is_empty() => {
-            (group.clone(), version.clone(), rest)
-        }
-        _ => return Route::Plain(path.to_owned()),
+    let segments = segments(path);
+    let words: Vec<&str> = segments.iter().map(|s| s.text.as_str()).collect();
+    let (mut found, used) = match resource(&words) {
+        Some(read) => read,
+        None if segments.iter().all(|s| s.safe) => return Route::Plain(path.to_owned()),
+        None => return Route::Malformed,
     };
-    let mut found = ResourcePath { group, version, ..ResourcePath::default() };
-    let rest = match rest {
-        [watch, tail @ ..] if watch == "watch" && !tail.is_empty() => {
-            found.watch = true;
-            tail
-        }
-        other => other,
-    };
-    match rest {
-        // /namespaces/{ns}/{resource}...; below a namespace, `status` and `finalize` are its own subresources.
-        [namespaces, namespace, resource, tail @ ..]
-            if namespaces == "namespaces" && !(found.group.is_empty() && is_namespace_subresource(resource, tail)) =>
-        {
-            namespace.clone_into(&mut found.namespace);
-            fill(&mut found, resource, tail)
-        }
-        [resource, tail @ ..] => fill(&mut found, resource, tail),
-        [] => Route::Plain(path.to_owned()),
+    // What follows a proxy is its backend's; everything else becomes part of keys.
+    let ours = if found.subresource == "proxy" { used } else { segments.len() };
+    if !segments[..ours].iter().all(|s| s.safe) {
+        return Route::Malformed;
     }
+    if !found.subresource.is_empty() {
+        path[segments[used - 1].end..].clone_into(&mut found.rest);
+    }
+    Route::Resource(found)
 }
 
-fn is_namespace_subresource(segment: &str, tail: &[String]) -> bool {
-    tail.is_empty() && (segment == "status" || segment == "finalize")
-}
-
-fn fill(found: &mut ResourcePath, resource: &str, tail: &[String]) -> Route {
-    resource.clone_into(&mut found.resource);
-    match tail {
-        [] => {}
-        [name] => name.clone_into(&mut found.name),
-        [name, sub, ..] => {
-            name.clone_into(&mut found.name);
-            sub.clone_into(&mut found.subresource);
-        }
+/// The resource that the words name and how many of them do.
+fn resource(words: &[&str]) -> Option<(ResourcePath, usize)> {
+    let (group, version, mut rest) = match words {
+        ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
+        ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
+        _ => return None,
+    };
+    let mut found = ResourcePath { group: group.to_owned(), version: version.to_owned(), ..ResourcePath::default() };
+    if let ["watch", tail @ ..] = rest
+        && !tail.is_empty()
+    {
+        found.watch = true;
+        rest = tail;
     }
-    Route::Resource(std::mem::take(found))
+    // /namespaces/{ns}/{resource}...; below a namespace, `status` and `finalize` are its own subresources.
+    if let ["namespaces", namespace, resource, tail @ ..] = rest
+        && !(group.is_empty() && tail.is_empty() && matches!(*resource, "status" | "finalize"))
+    {
+        found.namespace = (*namespace).to_owned();
+        rest = &rest[2..];
+    }
+    let (name, sub, unused) = match rest {
+        [_, name, sub, unused @ ..] => (*name, *sub, unused),
+        [_, name] => (*name, "", &[][..]),
+        _ => ("", "", &[][..]),
+    };
+    (found.resource, found.name, found.subresource) = ((*rest.first()?).to_owned(), name.to_owned(), sub.to_owned());
+    Some((found, words.len() - unused.len()))
 }
 
 #[cfg(test)]
@@ -131,12 +153,30 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_proxy_is_kept_as_it_is() {
+        let check = |path: &str, name: &str, rest: &str| {
+            let Route::Resource(found) = parse(path) else { panic!("{path}") };
+            let got = (found.name.as_str(), found.subresource.as_str(), found.rest.as_str());
+            assert_eq!(got, (name, "proxy", rest), "{path}");
+        };
+        let base = "/api/v1/namespaces/a/services/web:http/proxy";
+        for rest in ["", "/", "//", "/a/b/", "/a%2Fb//c", "/../../x", "/%2e%2e/%00", "/a%ff?"] {
+            check(&format!("{base}{rest}"), "web:http", rest);
+        }
+        check("/api/v1/nodes/n1%3A10250/proxy/pods", "n1:10250", "/pods");
+        check("/api/v1/namespaces/a/services/https%3Aweb%3A443/proxy/", "https:web:443", "/");
+    }
+
+    #[test]
     fn segments_that_climb_are_refused() {
         for path in [
             "/api/v1/namespaces/..%2Fx/pods",
             "/api/v1/namespaces/../secrets",
             "/api/v1/pods/a%00b",
             "/api/v1/pods/%2e%2e",
+            "/api/v1/namespaces/a/services/../proxy/x",
+            "/api/v1/namespaces/a/pods/p/log/../x",
+            "/openapi/../x",
         ] {
             check(path, "malformed");
         }

@@ -124,6 +124,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         tls_cert_file: write("server.crt", &serving.cert_pem),
         tls_private_key_file: write("server.key", &serving.key_pem),
         client_ca_file: Some(write("ca.crt", &pki.ca_pem())),
+        proxy_ca_file: None,
         token_auth_file: None,
         service_account_issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
         service_account_key_files: Vec::new(),
@@ -179,6 +180,12 @@ impl TestServer {
     #[must_use]
     pub fn identity(&self, user: &str, groups: &[&str]) -> Identity {
         self.pki.client(user, groups)
+    }
+
+    /// A serving certificate of the cluster's CA.
+    #[must_use]
+    pub fn serving(&self, names: &[&str]) -> Identity {
+        self.pki.serving_for("backend", names)
     }
 
     /// Writes a kubeconfig for a user; returns its path.

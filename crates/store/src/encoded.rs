@@ -161,11 +161,11 @@ impl Encoded {
         let split = self.split as usize;
         let (head, tail) = (&self.whole[..split], &self.whole[split + 1..]);
         let key = head.windows(VERSION_KEY.len()).rposition(|w| w == VERSION_KEY).map_or(split, |at| at - 1);
-        let head = &head[..key];
+        let (head, tail) = (head[..key].trim_ascii_end(), tail.trim_ascii_start());
         // One of the commas beside the member goes with it.
-        let (head, tail) = match (head.strip_suffix(b","), tail.strip_prefix(b",")) {
-            (_, Some(tail)) => (head, tail),
-            (Some(head), None) => (head, tail),
+        let (head, tail) = match (tail.strip_prefix(b","), head.strip_suffix(b",")) {
+            (Some(tail), _) => (head, tail),
+            (None, Some(head)) => (head, tail),
             (None, None) => (head, tail),
         };
         out.put_slice(head);

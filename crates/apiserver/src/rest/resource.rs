@@ -10,6 +10,7 @@ use hyper::body::Incoming as HttpBody;
 
 use super::answer;
 use super::handler::{Incoming, read_body};
+use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
 use crate::app::App;
@@ -45,6 +46,9 @@ pub(crate) async fn handle(
     if !kinds::group_versions().iter().any(|(group, _)| *group == path.group) {
         return Ok(answer::text(404, "404 page not found\n"));
     }
+    if path.subresource != "proxy" && !path.rest.trim_matches('/').is_empty() {
+        return Err(Status::no_such_resource());
+    }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
     let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
     (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
@@ -54,6 +58,10 @@ pub(crate) async fn handle(
         return stream::start(app, request, &body, &target).await;
     }
     match (request.method.clone(), target.name.is_empty()) {
+        _ if target.subresource == "proxy" => {
+            "connect".clone_into(&mut labels.verb);
+            proxy::handle(app, request, body, &target, &path.rest).await
+        }
         (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,
         (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, &target).await,
         (Method::GET, _) if is_watch => {

@@ -106,6 +106,10 @@ fn is_probe(path: &str) -> bool {
 }
 
 fn is_grpc<B>(request: &http::Request<B>) -> bool {
+    // What is proxied may be gRPC between a client and a pod.
+    if request.uri().path().starts_with("/api") {
+        return false;
+    }
     let content_type = request.headers().get(http::header::CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

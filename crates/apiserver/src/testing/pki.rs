@@ -81,11 +81,21 @@ impl Pki {
     /// When the machine gives no random numbers.
     #[must_use]
     pub fn serving(&self) -> Identity {
-        let mut params = params("kube-apiserver", &[]);
-        params.subject_alt_names = vec![
-            rcgen::SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
-            rcgen::SanType::DnsName("localhost".try_into().expect("a name")),
-        ];
+        self.serving_for("kube-apiserver", &["127.0.0.1", "localhost"])
+    }
+
+    /// A serving certificate for names and addresses.
+    ///
+    /// # Panics
+    /// When one is neither, or the machine gives no random numbers.
+    #[must_use]
+    pub fn serving_for(&self, common_name: &str, names: &[&str]) -> Identity {
+        let mut params = params(common_name, &[]);
+        let name = |name: &&str| match name.parse() {
+            Ok(address) => rcgen::SanType::IpAddress(address),
+            Err(_) => rcgen::SanType::DnsName((*name).try_into().expect("a name")),
+        };
+        params.subject_alt_names = names.iter().map(name).collect();
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

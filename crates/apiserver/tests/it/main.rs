@@ -2,7 +2,9 @@
 
 mod allocation;
 mod apply;
+mod backends;
 mod bootstrap;
+mod ephemeral;
 mod errors;
 mod exec;
 mod fences;
@@ -11,9 +13,14 @@ mod grpc;
 mod identity;
 mod kinds;
 mod kubectl;
+mod kubectl_reach;
 mod kubectl_sessions;
 mod lists;
+mod metrics;
 mod node;
+mod proxy;
+mod proxy_attacks;
+mod proxy_upgrades;
 mod races;
 mod rest;
 mod sessions;
