@@ -32,7 +32,6 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) proxied: Arc<crate::rest::proxy::guard::Places>,
     pub(crate) cache: Cache,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// The kinds of sessions.
-pub(crate) const SESSIONS: [&str; 5] = ["log", "exec", "attach", "port_forward", "stats"];
+pub(crate) const SESSIONS: [&str; 6] = ["log", "exec", "attach", "port_forward", "stats", "proxy"];
 /// Subresources whose requests last as long as somebody looks.
-const LONG: &[&str] = &["log", "exec", "attach", "portforward"];
+const LONG: &[&str] = &["log", "proxy", "exec", "attach", "portforward"];
 /// Label sets kept at most; users choose none of the labels, so this is a fuse.
 const SERIES_MAX: usize = 4096;
 

@@ -259,7 +259,6 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
         store: store.clone(),
-        proxied: Arc::default(),
         config,
     });
     let group = Group::new(shutdown.clone());

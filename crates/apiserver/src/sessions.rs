@@ -10,7 +10,7 @@ pub(crate) mod container;
 pub(crate) mod grant;
 mod record;
 pub(crate) mod relay;
-mod right;
+pub(crate) mod right;
 mod subject;
 
 use std::collections::HashMap;

@@ -109,7 +109,6 @@ pub(crate) fn metrics(app: &App) -> Response {
             "Differences between etcd and cache that were found.",
             counters.mismatches() as f64,
         ),
-        ("gantry_proxied_requests", "Requests to proxies that are open.", app.proxied.open() as f64),
         ("gantry_cache_revision_reads_total", "Consistent-read questions to etcd.", counters.revision_reads() as f64),
     ];
     answer::text(200, app.metrics.render(&extra))

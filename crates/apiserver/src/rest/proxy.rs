@@ -2,7 +2,7 @@
 //! passed back. What both sides must not learn of each other (credentials, connections) stays here.
 
 mod body;
-pub(crate) mod guard;
+mod guard;
 mod headers;
 mod html;
 mod links;

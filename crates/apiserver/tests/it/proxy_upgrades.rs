@@ -99,3 +99,37 @@ async fn another_protocol_than_the_one_asked_for_is_refused() {
     assert_eq!(answer(other, false).await, 502, "nobody asked");
     assert_eq!(answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true).await, 500);
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_right_to_it() {
+    let address = raw(|mut stream| async move {
+        let mut buffer = [0; 4096];
+        drop(stream.read(&mut buffer).await);
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst").await);
+        drop(stream.read(&mut buffer).await);
+    })
+    .await;
+    let (cluster, _node, _) = cluster_with_pod(address).await;
+    let role = serde_json::json!({"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]}]});
+    let binding = serde_json::json!({"metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}]});
+    let base = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    for (resource, object) in [("roles", role), ("rolebindings", binding)] {
+        assert_eq!(cluster.rest("POST", &format!("{base}/{resource}"), &[], &object.to_string()).await.code, 201);
+    }
+    let path = "/api/v1/namespaces/default/pods/p/proxy/";
+    let alice = cluster.identity("alice", &[]);
+    let mut response = crate::support::send(&cluster.server, Some(&alice), "GET", path, &[], "").await;
+    while response.status() == 403 {
+        // Roles are read from a watch.
+        tokio::task::yield_now().await;
+        response = crate::support::send(&cluster.server, Some(&alice), "GET", path, &[], "").await;
+    }
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    let first = http_body_util::BodyExt::frame(&mut body).await.expect("open").expect("a piece");
+    assert_eq!(first.into_data().expect("data"), "first");
+    assert_eq!(cluster.rest("DELETE", &format!("{base}/rolebindings/r"), &[], "").await.code, 200);
+    assert!(http_body_util::BodyExt::frame(&mut body).await.is_none_or(|f| f.is_err()), "the stream broke off");
+}
