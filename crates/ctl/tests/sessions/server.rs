@@ -387,15 +387,10 @@ async fn program(exec: &ExecRequest, from: &mut Streaming<SessionFrame>, to: &Fr
     let mut stdout = child.stdout.take().expect("piped");
     let mut stderr = child.stderr.take().expect("piped");
     let input = async {
-        while exec.stdin {
-            match next(from).await {
-                Some(Frame::Data(data)) => {
-                    // A program that does not read on says why with its exit code.
-                    if stdin.as_mut().expect("open").write_all(&data).await.is_err() {
-                        break;
-                    }
-                }
-                _ => break,
+        while let Some(Frame::Data(data)) = if exec.stdin { next(from).await } else { None } {
+            // A program that does not read on says why with its exit code.
+            if stdin.as_mut().expect("open").write_all(&data).await.is_err() {
+                break;
             }
         }
         stdin.take();
