@@ -142,9 +142,9 @@ fn endpoint(config: &Config, server: &str, stream_window: u32, connection_window
 
 /// Does not connect yet. Begins at a random server.
 fn connect(endpoints: impl Iterator<Item = Endpoint>) -> Replicas {
-    let channels: Vec<Channel> = endpoints.map(|e| e.connect_lazy()).collect();
-    let first = rand::random_range(0..channels.len());
-    Replicas::new(channels, first)
+    let endpoints: Vec<Endpoint> = endpoints.collect();
+    let first = rand::random_range(0..endpoints.len());
+    Replicas::new(endpoints, first)
 }
 
 impl Client {

@@ -16,18 +16,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::{Either, poll_fn, select};
+use futures::future::poll_fn;
 use gantry_common::backoff::Backoff;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
-use tonic::{body::Body, transport::Channel};
-use tower::Service;
+use tonic::{
+    ConnectError,
+    body::Body,
+    transport::{Channel, Endpoint},
+};
+use tower::{BoxError, Service};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
-type Failure = tonic::transport::Error;
 
+/// How long a server may take until a call has begun: connection, TLS, a free stream. A server that is stopped in the
+/// middle of its work (or a machine that is gone) accepts connections for a while and says nothing.
+const BEGIN_LIMIT: Duration = Duration::from_secs(7);
 /// How long a server that could not be reached is left alone while there are others: doubles up to the maximum.
 const AVOID_MIN: Duration = Duration::from_secs(1);
 const AVOID_MAX: Duration = Duration::from_secs(10);
@@ -40,10 +46,12 @@ struct Shared {
     all: Vec<Replica>,
     /// The one that answered last.
     current: AtomicUsize,
+    begin_limit: Duration,
 }
 
 struct Replica {
-    channel: Channel,
+    endpoint: Endpoint,
+    channel: Mutex<Channel>,
     avoided: Mutex<Avoided>,
     /// Told when a call has found the server unreachable, for the calls that still wait for it.
     lost: Notify,
@@ -77,14 +85,20 @@ impl Replica {
 }
 
 impl Replicas {
-    /// Calls begin at the replica with the index `first`.
-    pub(crate) fn new(channels: Vec<Channel>, first: usize) -> Self {
-        let replica = |channel| Replica {
-            channel,
+    /// Calls begin at the replica with the index `first`. Connects when there is a call.
+    pub(crate) fn new(endpoints: Vec<Endpoint>, first: usize) -> Self {
+        Self::with_limit(endpoints, first, BEGIN_LIMIT)
+    }
+
+    fn with_limit(endpoints: Vec<Endpoint>, first: usize, begin_limit: Duration) -> Self {
+        let replica = |endpoint: Endpoint| Replica {
+            channel: Mutex::new(endpoint.connect_lazy()),
+            endpoint,
             avoided: Mutex::new(Avoided { until: None, backoff: Backoff::new(AVOID_MIN, AVOID_MAX) }),
             lost: Notify::new(),
         };
-        Self(Arc::new(Shared { all: channels.into_iter().map(replica).collect(), current: AtomicUsize::new(first) }))
+        let all = endpoints.into_iter().map(replica).collect();
+        Self(Arc::new(Shared { all, current: AtomicUsize::new(first), begin_limit }))
     }
 }
 
@@ -98,7 +112,7 @@ impl Shared {
         order
     }
 
-    async fn send(&self, request: Request) -> Result<Response, Failure> {
+    async fn send(&self, request: Request) -> Result<Response, BoxError> {
         let (head, mut body) = request.into_parts();
         let order = self.order();
         let mut rest = order.iter().peekable();
@@ -135,34 +149,49 @@ impl Shared {
         request: Request,
         slot: &Slot,
         others: bool,
-    ) -> Option<Result<Response, Failure>> {
+    ) -> Option<Result<Response, BoxError>> {
         let replica = &self.all[index];
         let mut lost = std::pin::pin!(replica.lost.notified());
         lost.as_mut().enable();
-        let call = std::pin::pin!(async {
-            let mut channel = replica.channel.clone();
+        let mut call = std::pin::pin!(async {
+            let mut channel = replica.channel.lock().clone();
             poll_fn(|cx| channel.poll_ready(cx)).await?;
             channel.call(request).await
         });
-        let result = match select(call, lost).await {
-            Either::Left((result, _)) => result,
-            Either::Right(((), _)) if others && slot.lock().is_some() => return None,
-            Either::Right(((), call)) => call.await,
+        let late = tokio::time::sleep(self.begin_limit);
+        let result = tokio::select! {
+            result = &mut call => result,
+            () = lost, if others => {
+                if slot.lock().is_some() {
+                    return None;
+                }
+                call.await
+            }
+            () = late => {
+                if slot.lock().is_some() {
+                    // What hangs there would hang the next call too.
+                    *replica.channel.lock() = replica.endpoint.connect_lazy();
+                    replica.failed();
+                    let why = format!("no connection within {} s", self.begin_limit.as_secs_f32());
+                    return Some(Err(Box::new(ConnectError(why.into()))));
+                }
+                call.await
+            }
         };
         match &result {
             Ok(_) => replica.answered(),
             Err(failure) if is_connect(failure) => replica.failed(),
             Err(_) => {}
         }
-        Some(result)
+        Some(result.map_err(BoxError::from))
     }
 }
 
 /// Whether the error is that no connection could be made.
-fn is_connect(failure: &Failure) -> bool {
+fn is_connect(failure: &tonic::transport::Error) -> bool {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(failure);
     while let Some(error) = source {
-        if error.is::<tonic::ConnectError>() {
+        if error.is::<ConnectError>() {
             return true;
         }
         source = error.source();
@@ -172,10 +201,10 @@ fn is_connect(failure: &Failure) -> bool {
 
 impl Service<Request> for Replicas {
     type Response = Response;
-    type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         // Each call waits for the channel that it goes to.
         Poll::Ready(Ok(()))
     }

@@ -28,7 +28,7 @@ const DEFAULT_CLUSTER: &str = "default";
 
 /// The kubeconfig that `gantryctl up` writes for the administrator of the default cluster.
 fn default_cluster_kubeconfig() -> PathBuf {
-    Layout::new(Path::new(DEFAULT_DATA_DIR), DEFAULT_CLUSTER).kubeconfig("admin")
+    Layout::new(Path::new(DEFAULT_DATA_DIR), DEFAULT_CLUSTER).own_kubeconfig()
 }
 
 fn kubeconfig_path(flag: Option<&Path>) -> Result<PathBuf> {

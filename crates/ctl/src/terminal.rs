@@ -59,7 +59,7 @@ impl Drop for Raw {
 pub(crate) fn restore() {
     if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // A terminal that went away needs nothing any more.
-        let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
+        let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &before);
     }
 }
 

@@ -252,6 +252,7 @@ async fn versions_and_kubeconfigs_are_printed() {
         name: "printed".to_owned(),
         data_dir: data_dir.clone(),
         nodes: 1,
+        control_planes: 1,
         secure_port: 6443,
         bridge: None,
         subnet: DEFAULT_SUBNET.parse().expect("a network"),

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code, Request as Call, Response as Answer, Status,
-    transport::{Endpoint, Server},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Server},
 };
 
 use super::*;
@@ -83,9 +83,12 @@ async fn dead() -> SocketAddr {
     TcpListener::bind(any_port()).await.expect("a port").local_addr().expect("an address")
 }
 
+fn endpoint(address: &SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}")).expect("an address")
+}
+
 fn client(addresses: &[SocketAddr], first: usize) -> ClusterClient<Replicas> {
-    let channel = |a: &SocketAddr| Endpoint::from_shared(format!("http://{a}")).expect("an address").connect_lazy();
-    ClusterClient::new(Replicas::new(addresses.iter().map(channel).collect(), first))
+    ClusterClient::new(Replicas::new(addresses.iter().map(endpoint).collect(), first))
 }
 
 async fn ask(client: &mut ClusterClient<Replicas>) -> Result<String, Status> {
@@ -160,6 +163,25 @@ async fn calls_that_wait_for_a_dead_server_move_on_together() {
     for result in futures::future::join_all(calls).await {
         assert_eq!(result.expect("the other one answers"), "alive");
     }
+}
+
+/// The kernel accepts connections for a process that is stopped; TLS never gets an answer.
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_skipped() {
+    gantry_common::tls::install_provider();
+    let silent = TcpListener::bind(any_port()).await.expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(crate::session::tests::any_ca()));
+    let silent_end = Endpoint::from_shared(format!("https://{address}")).expect("an address");
+    let silent_end = silent_end.tls_config(tls).expect("a CA");
+    let alive = Running::start("alive", any_port());
+    let limit = Duration::from_millis(300);
+    let ends = vec![silent_end.clone(), endpoint(&alive.address)];
+    let mut both = ClusterClient::new(Replicas::with_limit(ends, 0, limit));
+    assert_eq!(ask(&mut both).await.expect("the other one answers"), "alive");
+    let mut alone = ClusterClient::new(Replicas::with_limit(vec![silent_end], 0, limit));
+    let error = ask(&mut alone).await.expect_err("nobody answers");
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "no connection within 0.3 s"));
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn server() -> (SocketAddr, oneshot::Receiver<()>) {
 }
 
 /// The server speaks without TLS; the client wants a CA all the same.
-fn any_ca() -> Vec<u8> {
+pub(crate) fn any_ca() -> Vec<u8> {
     let key = rcgen::KeyPair::generate().expect("a key");
     rcgen::CertificateParams::default().self_signed(&key).expect("a certificate").pem().into_bytes()
 }

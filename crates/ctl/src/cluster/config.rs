@@ -59,6 +59,9 @@ pub struct Config {
     pub bridge: String,
     /// The bridge's network; its first address is the control plane's.
     pub subnet: Ipv4Net,
+    /// How many API servers there are.
+    #[serde(default = "one")]
+    pub control_planes: u16,
     /// Nodes.
     pub nodes: Vec<Node>,
     /// Ports.
@@ -74,6 +77,22 @@ pub struct Config {
     pub extra_args: Vec<(String, String)>,
 }
 
+const fn one() -> u16 {
+    1
+}
+
+/// The most API servers that a cluster on one machine can have.
+pub const MOST_CONTROL_PLANES: u16 = 3;
+
+/// One API server: an address on the bridge of its own, the port of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiServer {
+    /// Its service: `apiserver`, `apiserver-2` …
+    pub name: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
 /// The network between control plane and nodes, unless another one is chosen.
 pub const DEFAULT_SUBNET: &str = "10.200.0.0/24";
 
@@ -86,7 +105,9 @@ pub struct Choices {
     pub data_dir: PathBuf,
     /// Number of nodes.
     pub nodes: u16,
-    /// The API server's port.
+    /// Number of API servers.
+    pub control_planes: u16,
+    /// The API servers' port.
     pub secure_port: u16,
     /// The bridge's name.
     pub bridge: Option<String>,
@@ -137,6 +158,7 @@ impl Config {
             manager: choices.manager,
             bridge,
             subnet: choices.subnet.trunc(),
+            control_planes: control_planes(choices.control_planes)?,
             nodes: nodes(choices.subnet, choices.nodes)?,
             ports: Ports { secure: choices.secure_port, etcd: ports.next()?, etcd_peer: ports.next()?, registry: 5000 },
             pod_cidr: "10.244.0.0/16".parse().expect("a constant network"),
@@ -163,6 +185,24 @@ impl Config {
         Ok(self.nodes.len() != have)
     }
 
+    /// Adds API servers up to `count`; says whether there was anything to add.
+    ///
+    /// # Errors
+    /// When there are more already.
+    pub fn grow_control_planes(&mut self, count: u16) -> anyhow::Result<bool> {
+        let have = self.control_planes;
+        if count < have {
+            bail!(
+                "the cluster {:?} has {have} control planes, and clients that know all of them; to have {count}, run \
+                 `gantryctl down --name {}` first",
+                self.name,
+                self.name
+            );
+        }
+        self.control_planes = control_planes(count)?;
+        Ok(self.control_planes != have)
+    }
+
     /// The cluster's paths.
     #[must_use]
     pub fn layout(&self) -> Layout {
@@ -187,10 +227,23 @@ impl Config {
         nth(self.service_cidr, 1)
     }
 
-    /// Where clients reach the API server.
+    /// The API servers, from the first addresses of the bridge's network up.
+    #[must_use]
+    pub fn api_servers(&self) -> Vec<ApiServer> {
+        let name = |n| if n == 1 { "apiserver".to_owned() } else { format!("apiserver-{n}") };
+        (1..=self.control_planes).map(|n| ApiServer { name: name(n), address: nth(self.subnet, n.into()) }).collect()
+    }
+
+    /// Where clients that know one API server only reach it.
     #[must_use]
     pub fn server_url(&self) -> String {
-        format!("https://{}:{}", self.gateway(), self.ports.secure)
+        self.url_of(self.gateway())
+    }
+
+    /// Where clients reach the API server with this address.
+    #[must_use]
+    pub fn url_of(&self, address: Ipv4Addr) -> String {
+        format!("https://{address}:{}", self.ports.secure)
     }
 
     /// A node's network namespace.
@@ -243,6 +296,14 @@ fn nth(network: Ipv4Net, n: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(network.network()) + n)
 }
 
+fn control_planes(count: u16) -> anyhow::Result<u16> {
+    ensure!(
+        (1..=MOST_CONTROL_PLANES).contains(&count),
+        "a cluster on one machine has 1 to {MOST_CONTROL_PLANES} control planes, not {count}"
+    );
+    Ok(count)
+}
+
 fn nodes(subnet: Ipv4Net, count: u16) -> anyhow::Result<Vec<Node>> {
     ensure!(
         subnet.prefix_len() <= 27 && u32::from(count) + 11 < (1 << (32 - subnet.prefix_len())),
@@ -277,6 +338,7 @@ mod tests {
             name: name.to_owned(),
             data_dir: PathBuf::from("/var/lib/gantry"),
             nodes,
+            control_planes: 1,
             secure_port: 6443,
             bridge: None,
             subnet: "10.200.0.0/24".parse().expect("a network"),
@@ -303,6 +365,38 @@ mod tests {
             assert!(Config::plan(&choices(bad, 1)).is_err(), "{bad:?}");
         }
         assert_eq!(Config::plan(&choices("e2e", 1)).expect("it fits").bridge, "gt-e2e");
+    }
+
+    #[test]
+    fn every_api_server_has_an_address_that_no_node_has() {
+        let c = Config::plan(&Choices { control_planes: 3, ..choices("x", 16) }).expect("it can be planned");
+        let servers = c.api_servers();
+        let names: Vec<&str> = servers.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["apiserver", "apiserver-2", "apiserver-3"]);
+        assert_eq!(servers[0].address, c.gateway());
+        assert_eq!(servers[2].address.to_string(), "10.200.0.3");
+        assert!(servers.iter().all(|s| c.nodes.iter().all(|n| n.address != s.address)));
+        for bad in [0, 4] {
+            assert!(Config::plan(&Choices { control_planes: bad, ..choices("x", 1) }).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn control_planes_are_added_and_not_taken_away() {
+        let mut c = Config::plan(&choices("x", 1)).expect("it can be planned");
+        assert!(c.grow_control_planes(3).expect("it grows"));
+        assert!(!c.grow_control_planes(3).expect("it is that size"));
+        let said = c.grow_control_planes(1).expect_err("it does not shrink").to_string();
+        assert!(said.contains("has 3 control planes") && said.contains("gantryctl down --name x"), "{said}");
+        assert!(c.grow_control_planes(4).is_err());
+    }
+
+    #[test]
+    fn a_description_from_before_there_were_several_has_one() {
+        let c = Config::plan(&choices("x", 1)).expect("it can be planned");
+        let mut json = serde_json::to_value(&c).expect("it serialises");
+        json.as_object_mut().expect("an object").remove("control_planes");
+        assert_eq!(serde_json::from_value::<Config>(json).expect("it reads"), c);
     }
 
     #[test]

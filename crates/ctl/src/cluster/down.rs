@@ -132,6 +132,7 @@ pub fn find(data_dir: &Path, name: &str) -> anyhow::Result<Option<Config>> {
         name: name.to_owned(),
         data_dir: data_dir.to_owned(),
         nodes: 1,
+        control_planes: 1,
         secure_port: 0,
         bridge: None,
         subnet: DEFAULT_SUBNET.parse().context("a constant network")?,

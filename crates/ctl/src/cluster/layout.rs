@@ -57,6 +57,13 @@ impl Layout {
         self.root.join("kubeconfig").join(format!("{component}.conf"))
     }
 
+    /// The administrator's kubeconfig for Gantry's own clients: the one with all API servers, where there are several.
+    #[must_use]
+    pub fn own_kubeconfig(&self) -> PathBuf {
+        let all = self.kubeconfig(super::kubeconfigs::ADMIN_ALL);
+        if all.exists() { all } else { self.kubeconfig("admin") }
+    }
+
     /// etcd's data.
     #[must_use]
     pub fn etcd(&self) -> PathBuf {

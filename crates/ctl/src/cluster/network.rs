@@ -77,8 +77,10 @@ fn ensure_bridge(config: &Config) -> anyhow::Result<()> {
     } else if !owns_bridge(config) {
         bail!("an interface {bridge:?} exists that this cluster did not make; choose another name with --bridge");
     }
-    let address = format!("{}/{}", config.gateway(), config.subnet.prefix_len());
-    run("ip", &["addr", "replace", &address, "dev", bridge])?;
+    for server in config.api_servers() {
+        let address = format!("{}/{}", server.address, config.subnet.prefix_len());
+        run("ip", &["addr", "replace", &address, "dev", bridge])?;
+    }
     run("ip", &["link", "set", bridge, "up"])?;
     Ok(())
 }

@@ -76,7 +76,11 @@ pub fn requests(config: &Config) -> Vec<Request> {
                 .map(|suffix| format!("{api}{suffix}"))
                 .chain(["localhost".to_owned()])
                 .collect(),
-            addresses: vec![Ipv4Addr::LOCALHOST, config.gateway(), config.kubernetes_ip()],
+            // One for all API servers: a client may reach any of them under any name.
+            addresses: [Ipv4Addr::LOCALHOST, config.kubernetes_ip()]
+                .into_iter()
+                .chain(config.api_servers().iter().map(|s| s.address))
+                .collect(),
             client: false,
             ..client("apiserver", "kube-apiserver", &[])
         },

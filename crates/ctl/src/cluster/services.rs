@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    config::{Config, Node},
+    config::{ApiServer, Config, Node},
     layout::Layout,
     pki::{CLUSTER_CA, ETCD_CA, Pki},
     spec::{Ready, Spec},
@@ -38,15 +38,20 @@ struct Builder<'a> {
 pub fn all(config: &Config, programs: &Programs, resolvers: &[Ipv4Addr]) -> Vec<Spec> {
     let layout = config.layout();
     let b = Builder { config, pki: Pki::new(layout.pki()), layout, programs };
-    let mut all = vec![b.etcd(), b.registry(), b.apiserver()];
+    let mut all = vec![b.etcd(), b.registry()];
+    all.extend(config.api_servers().iter().map(|server| b.apiserver(server)));
     all.push(b.leader("scheduler"));
     all.push(b.controller_manager());
     for node in &config.nodes {
         all.extend([b.containerd(node), b.dockerd(node), b.kubelet(node), b.proxy(node), b.dns(node, resolvers)]);
     }
     for (component, flag) in &config.extra_args {
-        let is_it =
-            |s: &&mut Spec| s.name == *component || config.nodes.iter().any(|n| s.name == on_node(component, &n.name));
+        let names: Vec<String> = if component == "apiserver" {
+            config.api_servers().into_iter().map(|s| s.name).collect()
+        } else {
+            config.nodes.iter().map(|n| on_node(component, &n.name)).chain([component.clone()]).collect()
+        };
+        let is_it = |s: &&mut Spec| names.contains(&s.name);
         all.iter_mut().filter(is_it).for_each(|s| s.args.push(flag.clone()));
     }
     all
@@ -116,16 +121,18 @@ impl Builder<'_> {
         Spec { ready: Ready::Tcp(address), ..self.spec("registry", &self.programs.registry, args) }
     }
 
-    fn apiserver(&self) -> Spec {
+    fn apiserver(&self, server: &ApiServer) -> Spec {
         let (config, pki) = (self.config, &self.pki);
+        // The first is on loopback too, where there is one port for all.
+        let on_loopback = if server.address == config.gateway() { "127.0.0.1," } else { "" };
         let args = vec![
             flag("etcd-servers", format!("https://127.0.0.1:{}", config.ports.etcd)),
             flag("etcd-cafile", pki.cert(ETCD_CA).display()),
             flag("etcd-certfile", pki.cert("apiserver-etcd-client").display()),
             flag("etcd-keyfile", pki.key("apiserver-etcd-client").display()),
-            flag("bind-address", format!("127.0.0.1,{}", config.gateway())),
+            flag("bind-address", format!("{on_loopback}{}", server.address)),
             flag("secure-port", config.ports.secure),
-            flag("advertise-address", config.gateway()),
+            flag("advertise-address", server.address),
             flag("tls-cert-file", pki.cert("apiserver").display()),
             flag("tls-private-key-file", pki.key("apiserver").display()),
             flag("client-ca-file", pki.cert(CLUSTER_CA).display()),
@@ -134,7 +141,7 @@ impl Builder<'_> {
             flag("service-cluster-ip-range", config.service_cidr),
         ];
         let certs = ["apiserver", "apiserver-etcd-client", CLUSTER_CA, ETCD_CA].map(|c| pki.cert(c));
-        Spec { restart_on: certs.to_vec(), ..self.own("apiserver", "apiserver", args) }
+        Spec { restart_on: certs.to_vec(), ..self.own(&server.name, "apiserver", args) }
     }
 
     fn leader(&self, component: &str) -> Spec {
@@ -288,6 +295,7 @@ mod tests {
             name: "x".to_owned(),
             data_dir: PathBuf::from("/var/lib/gantry"),
             nodes,
+            control_planes: 1,
             secure_port: 6443,
             bridge: None,
             subnet: "10.200.0.0/24".parse().expect("a network"),
@@ -324,6 +332,25 @@ mod tests {
             let has_key = spec.args.iter().any(|a| a.contains("etcd-client"));
             assert_eq!(has_key, spec.name == "apiserver", "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn every_control_plane_is_an_api_server_with_its_own_address() {
+        let mut config = config(1);
+        config.grow_control_planes(3).expect("it grows");
+        config.extra_args = vec![("apiserver".to_owned(), "--v=1".to_owned())];
+        let all = all(&config, &programs(), &[]);
+        let servers: Vec<&Spec> = all.iter().filter(|s| s.name.starts_with("apiserver")).collect();
+        let names: Vec<&str> = servers.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["apiserver", "apiserver-2", "apiserver-3"]);
+        let has = |n: usize, flag: &str| {
+            assert!(servers[n].args.iter().any(|a| a == flag), "{flag} is not in {:?}", servers[n].args);
+        };
+        has(0, "--bind-address=127.0.0.1,10.200.0.1");
+        has(1, "--bind-address=10.200.0.2");
+        has(2, "--advertise-address=10.200.0.3");
+        (0..3).for_each(|n| has(n, "--v=1"));
+        assert!(servers.iter().all(|s| s.program.ends_with("gantry-apiserver")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, path::PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::{
-    config::Config,
+    config::{Config, MOST_CONTROL_PLANES},
     layout::DEFAULT_DATA_DIR,
     process::write_atomically,
     shell::{run, succeeds},
@@ -24,8 +24,8 @@ macro_rules! unit {
     };
 }
 
-/// The template units.
-pub const UNITS: &[(&str, &str)] = &[
+/// The template units in `systemd/`.
+const UNITS: &[(&str, &str)] = &[
     unit!("gantry-network@.service"),
     unit!("gantry-etcd@.service"),
     unit!("gantry-registry@.service"),
@@ -38,6 +38,19 @@ pub const UNITS: &[(&str, &str)] = &[
     unit!("gantry-proxy@.service"),
     unit!("gantry-dns@.service"),
 ];
+
+/// The template units, with those of further API servers: the first one's, but for its file of arguments.
+///
+/// They are units of their own and no instances: an instance is named after its cluster, and `NAME-2` may be one.
+#[must_use]
+pub fn unit_files() -> Vec<(String, String)> {
+    let (name, text) = UNITS.iter().find(|(name, _)| *name == "gantry-apiserver@.service").expect("it is one of them");
+    let others = (2..=MOST_CONTROL_PLANES).map(|n| {
+        let text = text.replace("/apiserver.env", &format!("/apiserver-{n}.env"));
+        (name.replace('@', &format!("-{n}@")), text.replace(": API server", &format!(": API server {n}")))
+    });
+    UNITS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).chain(others).collect()
+}
 
 /// A service's unit: the component, and the instance (the cluster, or the node's namespace without its prefix).
 fn component_and_instance(config: &Config, name: &str) -> (String, String) {
@@ -88,8 +101,8 @@ pub fn install(config: &Config, specs: &[Spec]) -> anyhow::Result<()> {
         "with systemd the state folder is {DEFAULT_DATA_DIR}; for another one use --service-manager builtin"
     );
     install_binaries(config)?;
-    for (name, text) in UNITS {
-        write_if_changed(&Path::new(UNIT_DIR).join(name), text)?;
+    for (name, text) in unit_files() {
+        write_if_changed(&Path::new(UNIT_DIR).join(name), &text)?;
     }
     for spec in specs {
         let path = args_file(config, &spec.name);
@@ -275,7 +288,7 @@ pub fn uninstall(config: &Config) -> anyhow::Result<()> {
     }
     if fs::read_dir(ARGS_DIR).is_ok_and(|mut d| d.next().is_none()) {
         drop(fs::remove_dir(ARGS_DIR));
-        for (name, _) in UNITS {
+        for (name, _) in unit_files() {
             drop(fs::remove_file(Path::new(UNIT_DIR).join(name)));
         }
         remove_dir(Path::new(BIN_DIR))?;

@@ -103,6 +103,9 @@ fn plan(choices: &Choices) -> anyhow::Result<(Config, bool)> {
     if !choices.extra_args.is_empty() {
         config.extra_args.clone_from(&choices.extra_args);
     }
+    if choices.control_planes != 0 {
+        config.grow_control_planes(choices.control_planes)?;
+    }
     if usize::from(choices.nodes) != config.nodes.len() && choices.nodes != 0 {
         config.grow(choices.nodes)?;
     }
@@ -174,7 +177,7 @@ fn start_services(config: &Config, specs: &[Spec], progress: &Progress) -> anyho
 
 fn wait_until_ready(config: &Config, progress: &Progress) -> anyhow::Result<()> {
     let names: Vec<String> = config.nodes.iter().map(|n| n.name.clone()).collect();
-    let kubeconfig = config.layout().kubeconfig("admin");
+    let kubeconfig = config.layout().own_kubeconfig();
     block_on(async {
         let client = bootstrap::client(&kubeconfig)?;
         let step = progress.step("cluster objects");

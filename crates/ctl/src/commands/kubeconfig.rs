@@ -12,6 +12,9 @@ use crate::output;
 pub struct Args {
     #[command(flatten)]
     which: Which,
+    /// The one that names all API servers, for gantryctl; kubectl reads one server and has a context for each
+    #[arg(long)]
+    all_servers: bool,
     /// Print the file's path instead of its content
     #[arg(long)]
     path: bool,
@@ -19,7 +22,8 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let path = self.which.config()?.layout().kubeconfig("admin");
+        let layout = self.which.config()?.layout();
+        let path = if self.all_servers { layout.own_kubeconfig() } else { layout.kubeconfig("admin") };
         if self.path {
             output::line(&path.display().to_string())?;
         } else {

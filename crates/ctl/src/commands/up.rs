@@ -6,7 +6,7 @@ use anyhow::Context;
 use ipnet::Ipv4Net;
 
 use crate::cluster::{
-    config::{Choices, DEFAULT_SUBNET, Manager},
+    config::{Choices, DEFAULT_SUBNET, MOST_CONTROL_PLANES, Manager},
     layout::DEFAULT_DATA_DIR,
     manager::systemd_is_running,
     progress::Progress,
@@ -25,7 +25,10 @@ pub struct Args {
     /// Number of nodes; each is a network namespace with a Docker daemon of its own [default: 1, or as many as there are]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub nodes: Option<u16>,
-    /// The API server's port
+    /// Number of API servers, each with an address of its own [default: 1, or as many as there are]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_CONTROL_PLANES)))]
+    pub control_planes: Option<u16>,
+    /// The API servers' port
     #[arg(long, default_value_t = 6443)]
     pub secure_port: u16,
     /// The network between control plane and nodes
@@ -60,6 +63,10 @@ impl Args {
             progress.note(&format!("The cluster {:?} is up: {}", self.name, outcome.config.server_url()));
         }
         progress.note(&format!("  export KUBECONFIG={}", outcome.kubeconfig.display()));
+        for (n, server) in (1..).zip(outcome.config.api_servers()).skip(1) {
+            let url = outcome.config.url_of(server.address);
+            progress.note(&format!("  kubectl --context gantry-{}-{n} reaches {url}", outcome.config.name));
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -77,6 +84,7 @@ impl Args {
                 name: self.name.clone(),
                 data_dir: self.data_dir.clone(),
                 nodes: self.nodes.unwrap_or_else(|| u16::from(!existing)),
+                control_planes: self.control_planes.unwrap_or_else(|| u16::from(!existing)),
                 secure_port: self.secure_port,
                 bridge: self.bridge.clone(),
                 subnet: self.subnet,

@@ -1,6 +1,7 @@
 //! End to end: a cluster of real etcd, Docker, nftables and kubectl. Tests take turns on it (`gantry_tests::cluster`).
 
 mod bad_input;
+mod control_planes;
 mod demo;
 mod healing;
 mod node_loss;

@@ -6,6 +6,7 @@ fn config(nodes: u16) -> Config {
         name: "x".to_owned(),
         data_dir: PathBuf::from("/var/lib/gantry"),
         nodes,
+        control_planes: 1,
         secure_port: 6443,
         bridge: None,
         subnet: "10.200.0.0/24".parse().expect("a network"),
@@ -68,4 +69,14 @@ fn users_and_groups_are_upstreams() {
 fn only_the_api_server_can_reach_etcd() {
     let with_etcd: Vec<_> = requests(&config(3)).into_iter().filter(|r| r.ca == ETCD_CA).map(|r| r.file).collect();
     assert_eq!(with_etcd, ["etcd-server", "etcd-peer", "apiserver-etcd-client"]);
+}
+
+#[test]
+fn another_api_server_needs_a_new_certificate_for_all_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::new(folder.path().to_owned());
+    let mut config = config(1);
+    pki.ensure(&requests(&config), now()).expect("keys are made");
+    config.grow_control_planes(2).expect("it grows");
+    assert_eq!(pki.ensure(&requests(&config), now()).expect("a key is made"), ["apiserver"]);
 }

@@ -9,6 +9,7 @@ fn config(name: &str) -> Config {
         name: name.to_owned(),
         data_dir: PathBuf::from(DEFAULT_DATA_DIR),
         nodes: 1,
+        control_planes: 3,
         secure_port: 6443,
         bridge: None,
         subnet: "10.200.0.0/24".parse().expect("a network"),
@@ -37,12 +38,14 @@ fn every_service_has_a_unit() {
         for spec in specs(&config) {
             let (component, _) = component_and_instance(&config, &spec.name);
             let file = format!("gantry-{component}@.service");
-            assert!(UNITS.iter().any(|(unit, _)| *unit == file), "{file}");
+            assert!(unit_files().iter().any(|(unit, _)| *unit == file), "{file}");
         }
     }
     assert_eq!(unit_of(&config("default"), "kubelet-node-1"), "gantry-kubelet@node-1.service");
     assert_eq!(unit_of(&config("other"), "kubelet-node-1"), "gantry-kubelet@other-node-1.service");
     assert_eq!(unit_of(&config("other"), "etcd"), "gantry-etcd@other.service");
+    assert_eq!(unit_of(&config("other"), "apiserver-2"), "gantry-apiserver-2@other.service");
+    assert_ne!(unit_of(&config("other"), "apiserver-2"), unit_of(&config("other-2"), "apiserver"));
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn a_key_in_the_arguments_is_a_credential_of_the_unit() {
     let config = config("other");
     for spec in specs(&config) {
         let (component, instance) = component_and_instance(&config, &spec.name);
-        let (_, unit) = UNITS.iter().find(|(u, _)| *u == format!("gantry-{component}@.service")).expect("a unit");
+        let name = format!("gantry-{component}@.service");
+        let (_, unit) = unit_files().into_iter().find(|(u, _)| *u == name).expect("a unit");
+        let arguments = args_file(&config, &spec.name).file_name().expect("a file").to_string_lossy().into_owned();
+        assert!(unit.contains(&format!("/{arguments}\n")), "{}: {arguments} is not read", spec.name);
         let prefix = format!("/run/credentials/gantry-{component}@{instance}.service/");
         for arg in args_text(&config, &spec).split_whitespace() {
             let Some((_, name)) = arg.split_once(&prefix) else { continue };
