@@ -20,6 +20,7 @@ use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::documents::Documents;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
+    pub(crate) documents: Documents,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.

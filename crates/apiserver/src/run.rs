@@ -28,6 +28,7 @@ use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
 use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::documents::Documents;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
@@ -234,6 +235,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
+        documents: Documents::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),

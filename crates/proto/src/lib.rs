@@ -5,3 +5,6 @@
 pub mod v1 {
     tonic::include_proto!("gantry.v1");
 }
+
+/// The encoded `google.protobuf.FileDescriptorSet` of package `gantry.v1`, with comments.
+pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("gantry.v1");

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bootstrap;
+mod contract;
 mod errors;
 mod fences;
 mod grpc;

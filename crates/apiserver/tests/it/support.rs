@@ -35,6 +35,11 @@ impl Cluster {
         Self { server, _folder: folder }
     }
 
+    /// The server, and the folder that must outlive it.
+    pub(crate) fn into_parts(self) -> (TestServer, tempfile::TempDir) {
+        (self.server, self._folder)
+    }
+
     pub(crate) fn client_config(&self, user: &str, groups: &[&str]) -> Config {
         let identity = self.server.identity(user, groups);
         Config {
