@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod cluster;
 pub(crate) mod convert;
 pub(crate) mod deadline;
+mod failure;
 mod health;
 pub(crate) mod nodes;
 pub(crate) mod objects;

@@ -1,5 +1,7 @@
 //! The generated messages, clients and servers of Gantry's gRPC API (`proto/gantry/v1/gantry.proto`).
 
+pub mod failure;
+
 /// Package `gantry.v1`.
 #[allow(missing_docs, clippy::all, reason = "generated; the documentation is in the .proto file")]
 pub mod v1 {

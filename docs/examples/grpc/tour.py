@@ -3,7 +3,7 @@
 
 Make the message classes once, beside this file or anywhere on PYTHONPATH:
 
-    pip install grpcio grpcio-tools
+    pip install grpcio grpcio-status grpcio-tools
     python -m grpc_tools.protoc -I crates/proto/proto --python_out=. --grpc_python_out=. gantry/v1/gantry.proto
 
 Then:
@@ -21,6 +21,7 @@ import threading
 import grpc
 from gantry.v1 import gantry_pb2 as pb
 from gantry.v1 import gantry_pb2_grpc as services
+from grpc_status import rpc_status
 
 CONFIG_MAPS = pb.Resource(group="", version="v1", resource="configmaps")
 # Every call has a deadline; the server cancels it then.
@@ -48,9 +49,11 @@ def connect(args):
 
 def status_of(error):
     """The Kubernetes Status behind a failed call; None when the call did not reach the server."""
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            return json.loads(value)
+    details = rpc_status.from_call(error)
+    for detail in details.details if details else ():
+        failure = pb.Failure()
+        if detail.Unpack(failure):
+            return json.loads(failure.status)
     return None
 
 

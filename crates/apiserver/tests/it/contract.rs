@@ -106,6 +106,11 @@ fn configmaps() -> Resource {
     Resource { group: String::new(), version: "v1".to_owned(), resource: "configmaps".to_owned() }
 }
 
+fn status_of(error: &tonic::Status) -> serde_json::Value {
+    let json = gantry_proto::failure::unpack(error.details()).expect("a failure in the details");
+    serde_json::from_slice(&json).expect("a Status")
+}
+
 #[tokio::test]
 async fn a_watch_ends_with_its_deadline() {
     let cluster = Cluster::start().await;
@@ -122,7 +127,7 @@ async fn a_watch_ends_with_its_deadline() {
         }
     };
     assert_eq!(ended.code(), Code::DeadlineExceeded);
-    let details: serde_json::Value = serde_json::from_slice(ended.details()).expect("a Status");
+    let details = status_of(&ended);
     assert_eq!((&details["kind"], &details["reason"]), (&"Status".into(), &"Timeout".into()));
 }
 
@@ -136,7 +141,7 @@ async fn errors_carry_the_kubernetes_status() {
         ..GetRequest::default()
     };
     let error = ObjectsClient::new(channel(&cluster, Some("admin"))).get(get).await.expect_err("none");
-    let details: serde_json::Value = serde_json::from_slice(error.details()).expect("a Status");
+    let details = status_of(&error);
     assert_eq!((error.code(), &details["code"], &details["reason"]), (Code::NotFound, &404.into(), &"NotFound".into()));
     assert_eq!(details["message"], error.message());
     assert_eq!(details["details"], serde_json::json!({"name": "none", "kind": "configmaps"}));

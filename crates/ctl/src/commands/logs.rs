@@ -107,8 +107,9 @@ impl Args {
 
 /// The server's message, without the transport around it.
 fn plain(status: tonic::Status) -> anyhow::Error {
-    match serde_json::from_slice::<gantry_api::status::Status>(status.details()) {
-        Ok(s) if !s.message.is_empty() => anyhow::anyhow!(s.message),
+    let details = gantry_proto::failure::unpack(status.details());
+    match details.and_then(|json| serde_json::from_slice::<gantry_api::status::Status>(&json).ok()) {
+        Some(s) if !s.message.is_empty() => anyhow::anyhow!(s.message),
         _ => anyhow::anyhow!("the log stream broke: {}", status.message()),
     }
 }
