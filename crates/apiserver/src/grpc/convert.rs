@@ -30,7 +30,7 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
         (409, _) => Code::Aborted,
         (413 | 429, _) => Code::ResourceExhausted,
         (503, _) => Code::Unavailable,
-        (504, _) => Code::DeadlineExceeded,
+        (408 | 504, _) => Code::DeadlineExceeded,
         _ => Code::Internal,
     };
     failure::failed(code, status)
