@@ -4,8 +4,6 @@
 //! Its source is read, not compiled: with its feature `schemars` the crate costs half a minute of compiler time, reading costs
 //! half a second. The text stays out of this repository, and follows the version in Cargo.lock.
 
-#![expect(clippy::print_stdout, reason = "cargo reads what a build script prints")]
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

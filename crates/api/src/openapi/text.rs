@@ -38,7 +38,7 @@ impl Members {
         self.out = inner.close();
     }
 
-    fn all<'a>(&mut self, members: &mut dyn Iterator<Item = (&'a str, Value)>) {
+    fn all(&mut self, members: &mut dyn Iterator<Item = (&str, Value)>) {
         for (name, value) in members {
             self.member(name, &value);
         }
