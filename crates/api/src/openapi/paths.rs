@@ -17,6 +17,9 @@ const PATCHES: &[&str] = &[
 /// What passes through to a container or a node.
 const ANYTHING: &[&str] = &["*/*"];
 
+/// What a proxy passes on. HEAD and OPTIONS have no verbs of their own in discovery.
+const PROXIED: &[&str] = &["get", "create", "update", "patch", "delete", "head", "options"];
+
 /// `api/v1` or `apis/apps/v1`.
 pub(super) fn root(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
@@ -80,11 +83,11 @@ pub(super) fn of_kind(kind: &KindInfo) -> Vec<Item> {
         let object = format!("{}{}", plain.object, capital(sub.name));
         let subject = Subject { sub: Some(sub), object, group_version: plain.group_version.clone(), ..plain };
         let path = format!("{base}{one}/{}", sub.name);
-        let verbs = ["get", "create", "update", "patch", "delete"];
         if sub.name == "proxy" {
-            items.push(subject.item(format!("{path}/{{path}}"), &verbs));
+            items.push(subject.item(format!("{path}/{{path}}"), PROXIED));
         }
-        items.push(subject.item(path, &verbs));
+        let verbs = if sub.name == "proxy" { PROXIED } else { &["get", "create", "update", "patch", "delete"] };
+        items.push(subject.item(path, verbs));
     }
     items.retain(|item| !item.operations.is_empty());
     items
@@ -110,7 +113,12 @@ impl Subject<'_> {
 
     fn serves(&self, verb: &str) -> bool {
         let verbs = self.sub.map_or(&self.kind.verbs, |sub| &sub.verbs);
-        verbs.contains(&if verb == "watchlist" { "watch" } else { verb })
+        let verb = match verb {
+            "watchlist" => "watch",
+            "head" | "options" => "get",
+            other => other,
+        };
+        verbs.contains(&verb)
     }
 
     /// Whether the request becomes a stream or passes through, instead of reading or writing an object.
@@ -231,6 +239,8 @@ fn method(verb: &str) -> &'static str {
         "update" => "put",
         "patch" => "patch",
         "delete" | "deletecollection" => "delete",
+        "head" => "head",
+        "options" => "options",
         _ => "get",
     }
 }

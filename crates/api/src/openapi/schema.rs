@@ -37,6 +37,7 @@ pub(super) fn schema_name(type_name: &str) -> String {
         ("intstr", _) => "io.k8s.apimachinery.pkg.util.intstr",
         ("runtime", _) => "io.k8s.apimachinery.pkg.runtime",
         ("version", _) => "io.k8s.apimachinery.pkg.version",
+        ("metrics", _) => "io.k8s.metrics.pkg.apis.metrics",
         (group, _) => return format!("io.k8s.api.{group}.{rest}"),
     };
     format!("{dotted}.{rest}")

@@ -156,6 +156,44 @@ fn operations_are_named_as_upstream_names_them() {
     assert_eq!(document("apis/apps/v1")["paths"][scale]["get"]["tags"], json!(["apps_v1"]));
 }
 
+#[test]
+fn streams_are_connections() {
+    let sub = |name, kind, verbs: &[&'static str]| kinds::Subresource {
+        name,
+        group: "",
+        version: "v1",
+        kind,
+        verbs: verbs.to_vec(),
+        foreign: false,
+    };
+    let mut pod = kinds::by_kind("", "v1", "Pod").expect("served").clone();
+    pod.subresources = vec![
+        sub("exec", "PodExecOptions", &["create", "get"]),
+        sub("log", "Pod", &["get"]),
+        sub("proxy", "PodProxyOptions", &["create", "delete", "get", "patch", "update"]),
+    ];
+    let items: HashMap<String, Value> =
+        paths::of_kind(&pod).iter().map(|item| (item.path.clone(), item.value(Style::V3))).collect();
+    let one = "/api/v1/namespaces/{namespace}/pods/{name}";
+    let exec = &items[&format!("{one}/exec")];
+    assert_eq!(exec["post"]["operationId"], "connectCoreV1PostNamespacedPodExec");
+    assert_eq!(exec["get"]["x-kubernetes-action"], "connect");
+    assert_eq!(
+        exec["get"]["x-kubernetes-group-version-kind"],
+        json!({"group": "", "version": "v1", "kind": "PodExecOptions"})
+    );
+    assert_eq!(
+        names(&exec["parameters"]),
+        ["command", "container", "name", "namespace", "stderr", "stdin", "stdout", "tty"]
+    );
+    assert_eq!(exec["post"].get("requestBody"), None);
+    assert!(names(&items[&format!("{one}/log")]["parameters"]).contains(&"tailLines"));
+    let below = &items[&format!("{one}/proxy/{{path}}")];
+    assert_eq!(below["head"]["operationId"], "connectCoreV1HeadNamespacedPodProxyWithPath");
+    assert_eq!(items[&format!("{one}/proxy")]["options"]["operationId"], "connectCoreV1OptionsNamespacedPodProxy");
+    assert_eq!(below["put"]["responses"]["200"]["content"]["*/*"]["schema"], json!({"type": "string"}));
+}
+
 /// Operation ids are names of functions in generated clients: no two of a document may be the same.
 #[test]
 fn operation_ids_are_unique() {

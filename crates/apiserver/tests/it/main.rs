@@ -9,7 +9,7 @@ mod fences;
 mod grpc;
 mod identity;
 mod kinds;
-mod kubectl;
+mod kubectl_documents;
 mod lists;
 mod rest;
 mod sessions;

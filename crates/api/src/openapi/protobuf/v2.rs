@@ -41,7 +41,8 @@ fn key_in_header(scheme: &Value) -> Message {
 
 fn path_item(item: &Value) -> Message {
     let mut out = Message::default();
-    for (field, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    let methods = [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
+    for (field, method) in methods {
         if let Some(Value::Object(found)) = item.get(method) {
             out.message(field, &operation(found));
         }

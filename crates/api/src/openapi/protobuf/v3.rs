@@ -42,7 +42,8 @@ fn key_in_header(scheme: &Value) -> Message {
 
 fn path_item(item: &Value) -> Message {
     let mut out = Message::default();
-    for (field, method) in [(4, "get"), (5, "put"), (6, "post"), (7, "delete"), (10, "patch")] {
+    let methods = [(4, "get"), (5, "put"), (6, "post"), (7, "delete"), (8, "options"), (9, "head"), (10, "patch")];
+    for (field, method) in methods {
         if let Some(Value::Object(found)) = item.get(method) {
             out.message(field, &operation(found));
         }
