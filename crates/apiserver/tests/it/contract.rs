@@ -16,6 +16,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+use tonic_reflection::pb::v1alpha;
 
 use crate::support::Cluster;
 
@@ -100,6 +101,18 @@ async fn reflection_knows_the_services_and_takes_a_caller() {
     assert!(file.file_descriptor_proto.iter().any(|f| f.windows(9).any(|w| w == b"gantry.v1")));
     let refused = reflected(channel(&cluster, None), list).await.expect_err("nobody");
     assert_eq!(refused.code(), Code::Unauthenticated);
+
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+    };
+    let mut older = v1alpha::server_reflection_client::ServerReflectionClient::new(admin());
+    let answers = older.server_reflection_info(tokio_stream::once(request)).await.expect("told");
+    let answer = answers.into_inner().message().await.expect("told").and_then(|a| a.message_response);
+    let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed)) = answer else {
+        panic!("a list was asked for");
+    };
+    assert!(listed.service.iter().any(|s| s.name == "gantry.v1.Objects"));
 }
 
 fn configmaps() -> Resource {
