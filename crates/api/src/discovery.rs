@@ -50,10 +50,7 @@ fn aggregated_group(group: &str, versions: &[&str]) -> Value {
         let resources: Vec<Value> = of(group, version).map(aggregated_resource).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
-    let mut metadata = json!({"creationTimestamp": null});
-    if !group.is_empty() {
-        metadata["name"] = Value::from(group);
-    }
+    let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
     json!({"metadata": metadata, "versions": versions.iter().map(version).collect::<Vec<_>>()})
 }
 
@@ -192,6 +189,76 @@ mod tests {
                 assert_eq!(old["resources"].as_array().map(Vec::len), Some(count), "{group}");
             }
         }
+    }
+
+    #[test]
+    fn groups_come_in_upstreams_order() {
+        let list = group_list();
+        let names: Vec<&str> =
+            list["groups"].as_array().into_iter().flatten().filter_map(|g| g["name"].as_str()).collect();
+        let upstream = [
+            "apiregistration.k8s.io",
+            "apps",
+            "events.k8s.io",
+            "authentication.k8s.io",
+            "authorization.k8s.io",
+            "autoscaling",
+            "batch",
+            "certificates.k8s.io",
+            "networking.k8s.io",
+            "policy",
+            "rbac.authorization.k8s.io",
+            "storage.k8s.io",
+            "admissionregistration.k8s.io",
+            "apiextensions.k8s.io",
+            "scheduling.k8s.io",
+            "coordination.k8s.io",
+            "node.k8s.io",
+            "discovery.k8s.io",
+            "resource.k8s.io",
+            "flowcontrol.apiserver.k8s.io",
+        ];
+        let served: Vec<&str> = upstream.into_iter().filter(|name| names.contains(name)).collect();
+        assert_eq!(names.into_iter().filter(|name| upstream.contains(name)).collect::<Vec<_>>(), served);
+    }
+
+    /// Clients compare these hashes with those of other servers of the same cluster, so they must be upstream's.
+    #[test]
+    fn storage_versions_hash_as_upstream() {
+        let check = |group: &str, resource: &str, hash: &str| {
+            let kind = kinds::by_resource(group, "v1", resource).expect("served");
+            assert_eq!(storage_version_hash(kind), hash, "{resource}");
+        };
+        check("", "configmaps", "qFsyl6wFWjQ=");
+        check("", "events", "r2yiGXH7wu8=");
+        check("", "nodes", "XwShjMxG9Fs=");
+        check("", "secrets", "S6u1pOWzb84=");
+        check("apps", "deployments", "8aSe+NMegvE=");
+        check("apps", "replicasets", "P1RzHs8/mWQ=");
+    }
+
+    #[test]
+    fn subresources_say_what_they_answer() {
+        let roots = [aggregated(Root::Api), aggregated(Root::Apis)];
+        let resources = || {
+            let groups = roots.iter().flat_map(|root| root["items"].as_array().expect("a list"));
+            let versions = groups.flat_map(|group| group["versions"].as_array().expect("a list"));
+            versions
+                .inspect(|v| assert_eq!(v["freshness"], "Current"))
+                .flat_map(|v| v["resources"].as_array().expect("a list"))
+        };
+        let check = |resource: &str, subresource: &str, group: &str, version: &str, kind: &str| {
+            let found = resources().find(|r| r["resource"] == resource).expect("served");
+            let subresources = found["subresources"].as_array().expect("a list");
+            let sub = subresources.iter().find(|s| s["subresource"] == subresource).expect("served");
+            assert_eq!(sub["responseKind"], json!({"group": group, "version": version, "kind": kind}));
+        };
+        check("deployments", "scale", "autoscaling", "v1", "Scale");
+        check("deployments", "status", "apps", "v1", "Deployment");
+        check("pods", "binding", "", "v1", "Binding");
+        check("pods", "log", "", "v1", "Pod");
+        check("serviceaccounts", "token", "authentication.k8s.io", "v1", "TokenRequest");
+        assert!(resources().all(|r| r["singularResource"].as_str().is_some_and(|s| !s.is_empty())));
     }
 
     #[test]

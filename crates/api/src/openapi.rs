@@ -1,148 +1,163 @@
-//! OpenAPI documents, made from the type table and the registry of kinds.
+//! OpenAPI documents, made from the type table, the registry of kinds and the descriptions of the fields.
 //!
-//! They carry what clients compute with: types, required fields, list types, patch strategies and merge keys, and which operations take
-//! `fieldValidation`. Descriptions are left out.
+//! A document is written piece by piece, so that its tree never stands in memory as a whole. Nothing is kept here: whoever serves
+//! documents keeps them as he likes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::OnceLock;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::kinds::{self, KindInfo, type_name};
-use crate::{Object, Value, canon};
+use crate::{Object, Value};
 
-mod connect;
+mod descriptions;
+mod gvk;
+mod operation;
+mod parameters;
 mod paths;
+mod plain;
 mod protobuf;
 mod schema;
+mod text;
 
-use schema::Style;
+use descriptions::Descriptions;
+use gvk::Gvks;
+use operation::{Content, Item};
+use schema::{Schemas, Style};
 
 /// The version that the documents state.
 const VERSION: &str = "v1.36.2";
 
-/// An encoded document.
-#[derive(Debug)]
-pub struct Document {
-    /// The path below `/openapi/v3/`: `api/v1`, `apis/apps/v1`; empty for version 2.
-    pub path: String,
-    /// JSON, or protobuf for [`v2_protobuf`].
-    pub bytes: Vec<u8>,
-    /// Changes when the content does.
-    pub hash: String,
+/// How a document is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// JSON.
+    Json,
+    /// The messages of gnostic, `openapi.v2.Document` and `openapi.v3.Document`.
+    Protobuf,
 }
 
-impl Document {
-    fn new(path: String, value: &Value) -> Self {
-        Self::of_bytes(path, canon::encode(value))
+/// Makes documents.
+pub struct Generator {
+    descriptions: Descriptions,
+}
+
+impl Generator {
+    /// Unpacks the descriptions: a megabyte, to be dropped once the documents are made.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { descriptions: Descriptions::unpack() }
     }
 
-    fn of_bytes(path: String, bytes: Vec<u8>) -> Self {
-        let mut hash = String::new();
-        for byte in Sha256::digest(&bytes) {
-            let _ = write!(hash, "{byte:02X}");
+    /// The version 3 document of one of [`v3_paths`].
+    #[must_use]
+    pub fn v3(&self, path: &str, form: Form) -> Option<Vec<u8>> {
+        let served = kinds::group_versions().into_iter().find(|(g, v)| paths::root(g, v) == path);
+        let (items, kinds): (Vec<Item>, Vec<&KindInfo>) = match served {
+            Some((group, version)) => {
+                let kinds: Vec<_> = kinds::all().iter().filter(|k| k.group == group && k.version == version).collect();
+                let own = kinds.iter().flat_map(|kind| paths::of_kind(kind));
+                (own.chain([plain::resources(group, version)]).collect(), kinds)
+            }
+            None => (vec![plain::documents().into_iter().find(|(name, _)| name == path)?.1], Vec::new()),
+        };
+        let gvks = Gvks::new(kinds.iter().copied());
+        Some(self.document(Style::V3, form, items, &kinds, &gvks))
+    }
+
+    /// The version 2 document of everything.
+    #[must_use]
+    pub fn v2(&self, form: Form) -> Vec<u8> {
+        let kinds: Vec<&KindInfo> = kinds::all().iter().collect();
+        let own = kinds.iter().flat_map(|kind| paths::of_kind(kind));
+        let listed = kinds::group_versions().into_iter().map(|(group, version)| plain::resources(group, version));
+        let items = own.chain(listed).chain(plain::documents().into_iter().map(|(_, item)| item)).collect();
+        let gvks = Gvks::new(kinds.iter().copied());
+        self.document(Style::V2, form, items, &kinds, &gvks)
+    }
+
+    fn document(&self, style: Style, form: Form, mut items: Vec<Item>, kinds: &[&KindInfo], gvks: &Gvks) -> Vec<u8> {
+        items.sort_by(|a, b| a.path.cmp(&b.path));
+        let named = items.iter().flat_map(types_of).chain(kinds.iter().flat_map(|kind| types_of_kind(kind)));
+        let types = schema::closure(named);
+        let schemas = Schemas { style, descriptions: &self.descriptions, gvks };
+        let mut paths = items.iter().map(|item| (item.path.as_str(), item.value(style)));
+        let mut types = types.iter().map(|(name, ty)| (name.as_str(), schemas.of(ty)));
+        let parts = Parts { paths: &mut paths, schemas: &mut types };
+        match (form, style) {
+            (Form::Json, Style::V2) => text::v2(parts),
+            (Form::Json, Style::V3) => text::v3(parts),
+            (Form::Protobuf, Style::V2) => protobuf::v2::document(parts),
+            (Form::Protobuf, Style::V3) => protobuf::v3::document(parts),
         }
-        Self { path, bytes, hash }
     }
 }
 
-fn documents() -> &'static [Document] {
-    static DOCUMENTS: OnceLock<Vec<Document>> = OnceLock::new();
-    DOCUMENTS.get_or_init(|| {
-        let document = |(group, version)| Document::new(paths::root(group, version), &value(group, version));
-        kinds::group_versions().into_iter().map(document).collect()
+impl Default for Generator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a document is written from, in the order of names.
+struct Parts<'a> {
+    paths: &'a mut dyn Iterator<Item = (&'a str, Value)>,
+    schemas: &'a mut dyn Iterator<Item = (&'a str, Value)>,
+}
+
+fn info() -> Value {
+    json!({"title": "Kubernetes", "version": VERSION})
+}
+
+/// How clients without a certificate say who they are; `definition` by the name that `security` refers to.
+fn security() -> (Value, Object) {
+    let definition = json!({"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"});
+    (json!([{"BearerToken": []}]), Object::from_iter([("BearerToken".to_owned(), definition)]))
+}
+
+/// The types that the operations of a path name.
+fn types_of(item: &Item) -> impl Iterator<Item = String> + '_ {
+    let contents = item.operations.iter().flat_map(|o| o.answers.iter().map(|(_, c)| c).chain([&o.body]));
+    contents.filter_map(|content| match content {
+        Content::Of(ty) => Some(ty.clone()),
+        Content::Text | Content::Nothing => None,
     })
 }
 
-/// The OpenAPI v3 document of a group and version, by its path (`api/v1`, `apis/apps/v1`).
+/// The types of a kind, whatever its operations are.
+fn types_of_kind(kind: &KindInfo) -> Vec<String> {
+    let subs = kind.subresources.iter().map(|s| type_name(s.group, s.version, s.kind));
+    subs.chain([kind.type_name.clone(), "meta/v1.Status".to_owned()]).collect()
+}
+
+/// The paths of the version 3 documents, below `/openapi/v3/`: `api/v1`, `apis/apps/v1`, `version`.
 #[must_use]
-pub fn v3(path: &str) -> Option<&'static Document> {
-    documents().iter().find(|d| d.path == path)
-}
-
-/// The answer to `/openapi/v3`: where the documents are.
-#[must_use]
-pub fn index() -> Value {
-    let entry = |d: &Document| {
-        (d.path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{}?hash={}", d.path, d.hash)}))
-    };
-    json!({"paths": documents().iter().map(entry).collect::<Object>()})
-}
-
-/// The OpenAPI v2 document of everything, as JSON.
-#[must_use]
-pub fn v2() -> &'static Document {
-    static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| Document::new(String::new(), &v2_value()))
-}
-
-/// The same as a protobuf message, `openapi.v2.Document`.
-#[must_use]
-pub fn v2_protobuf() -> &'static Document {
-    static DOCUMENT: OnceLock<Document> = OnceLock::new();
-    DOCUMENT.get_or_init(|| Document::of_bytes(String::new(), protobuf::document(&v2_value())))
-}
-
-fn v2_value() -> Value {
-    let mut all_paths = Object::new();
-    for kind in kinds::all() {
-        paths::add(&mut all_paths, kind, Style::V2);
-    }
-    let roots = kinds::all().iter().flat_map(root_types);
-    json!({
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": all_paths,
-        "definitions": schema::closure(roots, &gvks(kinds::all().iter()), Style::V2),
-    })
-}
-
-fn value(group: &str, version: &str) -> Value {
-    let of_this = || kinds::all().iter().filter(|k| k.group == group && k.version == version);
-    let mut all_paths = Object::new();
-    for kind in of_this() {
-        paths::add(&mut all_paths, kind, Style::V3);
-    }
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": all_paths,
-        "components": {"schemas": schema::closure(of_this().flat_map(root_types), &gvks(of_this()), Style::V3)},
-    })
-}
-
-/// The types that the operations of a kind name.
-fn root_types(kind: &KindInfo) -> Vec<String> {
-    let mut found = vec![kind.type_name.clone(), "meta/v1.DeleteOptions".to_owned(), "meta/v1.Status".to_owned()];
-    if kind.supports("list") {
-        found.push(format!("{}List", kind.type_name));
-    }
-    let of_objects = kind.subresources.iter().filter(|s| !s.connects());
-    found.extend(of_objects.map(|s| type_name(s.group, s.version, s.kind)));
+pub fn v3_paths() -> Vec<String> {
+    let mut found: Vec<String> = kinds::group_versions().into_iter().map(|(g, v)| paths::root(g, v)).collect();
+    found.extend(plain::documents().into_iter().map(|(name, _)| name));
+    found.sort();
     found
 }
 
-/// `(type, group, version, kind)` of what has a `kind` of its own.
-type Gvk = (String, String, String, String);
-
-fn gvks<'k>(all: impl Iterator<Item = &'k KindInfo>) -> BTreeSet<Gvk> {
-    let mut found = BTreeSet::new();
-    let mut add = |ty: String, group: &str, version: &str, kind: &str| {
-        found.insert((ty, group.to_owned(), version.to_owned(), kind.to_owned()));
-    };
-    for kind in all {
-        add(kind.type_name.clone(), kind.group, kind.version, kind.kind);
-        add(format!("{}List", kind.type_name), kind.group, kind.version, &kind.list_kind());
-        add("meta/v1.DeleteOptions".to_owned(), kind.group, kind.version, "DeleteOptions");
-        for sub in kind.subresources.iter().filter(|s| !s.connects()) {
-            add(type_name(sub.group, sub.version, sub.kind), sub.group, sub.version, sub.kind);
-        }
+/// The hash of a document, which links name.
+#[must_use]
+pub fn hash(document: &[u8]) -> String {
+    let mut hash = String::new();
+    for byte in Sha256::digest(document) {
+        let _ = write!(hash, "{byte:02X}");
     }
-    add("meta/v1.DeleteOptions".to_owned(), "", "v1", "DeleteOptions");
-    add("meta/v1.Status".to_owned(), "", "v1", "Status");
-    found
+    hash
+}
+
+/// The answer to `/openapi/v3`: where the documents are, by path and hash.
+#[must_use]
+pub fn index(hashes: &BTreeMap<String, String>) -> Value {
+    let entry = |(path, hash): (&String, &String)| {
+        (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}))
+    };
+    json!({"paths": hashes.iter().map(entry).collect::<Object>()})
 }
 
 #[cfg(test)]

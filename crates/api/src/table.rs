@@ -81,12 +81,16 @@ pub struct Field {
     pub name: &'static str,
     /// What it holds.
     pub ty: FieldType,
+    /// The same in the words of the facts, which keep the names of types that are scalars here (`runtime/RawExtension`).
+    pub declared: &'static str,
     /// Whether the OpenAPI lists it as required; a required zero is printed.
     pub required: bool,
     /// Whether an explicit zero differs from absence.
     pub pointer: bool,
     /// How a list merges; `Atomic` for what is not a list.
     pub list_type: ListType,
+    /// Whether the facts state the list type; where they do not, it is atomic.
+    pub list_type_stated: bool,
     /// The keys of a list of type map.
     pub map_keys: Vec<&'static str>,
     /// Whether a map or struct merges as a whole.
@@ -262,9 +266,11 @@ impl Builder {
         Field {
             name: row.field,
             ty: self.parse(row.json),
+            declared: row.json,
             required: row.required,
             pointer: self.pointers.get(row.ty).is_some_and(|fields| fields.contains(&row.field)),
             list_type,
+            list_type_stated: !row.list.is_empty(),
             map_keys,
             atomic: row.map == "atomic",
             patch_strategy: PatchStrategy {

@@ -22,6 +22,7 @@ use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::documents::Documents;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) places: Arc<Places>,
     pub(crate) audit: audit::Log,
     pub(crate) stats: Stats,
+    pub(crate) documents: Documents,
     pub(crate) turns: Turns,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.

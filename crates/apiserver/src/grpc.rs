@@ -3,8 +3,12 @@
 pub(crate) mod batch;
 pub(crate) mod cluster;
 pub(crate) mod convert;
+pub(crate) mod deadline;
+mod failure;
+mod health;
 pub(crate) mod nodes;
 pub(crate) mod objects;
+mod reflection;
 pub(crate) mod sessions;
 
 use std::sync::Arc;
@@ -36,5 +40,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
         .add_service(nodes)
         .add_service(sessions)
         .add_service(ClusterServer::new(cluster::Cluster(app.clone())))
+        .add_service(health::service(app))
+        .add_service(reflection::current(app))
+        .add_service(reflection::older(app))
         .prepare()
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod discovery;
+pub(crate) mod documents;
 pub(crate) mod handler;
 pub(crate) mod health;
 pub(crate) mod log;

@@ -29,6 +29,7 @@ use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
 use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::documents::Documents;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls};
 use crate::sessions::Sessions;
@@ -255,6 +256,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
         audit,
         stats: Stats::default(),
+        documents: Documents::default(),
         turns: Turns::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),

@@ -58,8 +58,9 @@ pub enum Error {
 impl Error {
     /// Takes a gRPC status apart: a Kubernetes Status in its details is the server's answer, anything else transport.
     pub(crate) fn from_grpc(call: &'static str, status: tonic::Status) -> Self {
-        match serde_json::from_slice::<Status>(status.details()) {
-            Ok(s) if s.kind == "Status" => Self::Api(Box::new(s)),
+        let details = gantry_proto::failure::unpack(status.details());
+        match details.and_then(|json| serde_json::from_slice::<Status>(&json).ok()) {
+            Some(s) if s.kind == "Status" => Self::Api(Box::new(s)),
             _ => Self::Transport { call, source: Box::new(status) },
         }
     }

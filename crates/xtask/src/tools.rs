@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 
 use crate::sh;
 
-/// The Python client, of the release that serves Kubernetes 1.36.
-const PYTHON_PACKAGES: &[&str] = &["kubernetes==36.0.3"];
+/// The Python client, of the release that serves Kubernetes 1.36, and what docs/examples/grpc/tour.py needs.
+const PYTHON_PACKAGES: &[&str] =
+    &["kubernetes==36.0.3", "grpcio==1.85.3", "grpcio-status==1.85.3", "grpcio-tools==1.85.1"];
 
 fn folder(name: &str) -> PathBuf {
     sh::target().join("tools").join(name)

@@ -1,213 +1,254 @@
-//! Operations of the served kinds as OpenAPI paths.
+//! The paths of the served kinds.
 
-use serde_json::json;
+use super::operation::{Content, Item, JSON, Operation, Place};
+use super::parameters::{self, PRETTY};
+use crate::kinds::{KindInfo, Subresource, type_name};
 
-use super::connect;
-use super::schema::Style;
-use crate::kinds::{KindInfo, type_name};
-use crate::{Object, Value};
-
-const JSON: &str = "application/json";
-const BODIES: [&str; 3] = [JSON, "application/yaml", "application/vnd.kubernetes.protobuf"];
-const PATCHES: [&str; 4] = [
+const YAML: &str = "application/yaml";
+const READ: &[&str] = &[JSON, YAML, "application/vnd.kubernetes.protobuf"];
+const WRITTEN: &[&str] = &[JSON, YAML];
+const LISTED: &[&str] = &[JSON, "application/json;stream=watch", YAML];
+const PATCHES: &[&str] = &[
+    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
 ];
+/// What passes through to a container or a node.
+const ANYTHING: &[&str] = &["*/*"];
+
+/// What a proxy passes on. HEAD and OPTIONS have no verbs of their own in discovery.
+const PROXIED: &[&str] = &["get", "create", "update", "patch", "delete", "head", "options"];
 
 /// `api/v1` or `apis/apps/v1`.
 pub(super) fn root(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// What an operation works on.
-pub(super) struct Target<'k> {
-    pub(super) kind: &'k KindInfo,
-    pub(super) style: Style,
-    /// `(group, version, kind)` of the object that it takes and returns.
-    pub(super) gvk: (&'k str, &'k str, &'k str),
-    /// The camel-case middle of operation ids: `NamespacedPodStatus`.
-    pub(super) id: String,
+/// `Apps`, `RbacAuthorization`, `Core`: a group in the ids of operations.
+pub(super) fn group_id(group: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    let group = group.strip_suffix(".k8s.io").unwrap_or(group);
+    group.split('.').map(capital).collect()
 }
 
-/// Adds the paths of a kind.
-pub(super) fn add(paths: &mut Object, kind: &KindInfo, style: Style) {
+/// `apps_v1`, `rbacAuthorization_v1`.
+pub(super) fn tag(group: &str, version: &str) -> String {
+    let mut id = group_id(group);
+    id[..1].make_ascii_lowercase();
+    if version.is_empty() { id } else { format!("{id}_{version}") }
+}
+
+fn capital(word: &str) -> String {
+    let mut word = word.to_owned();
+    if let Some(first) = word.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    word
+}
+
+/// What a family of operations is about.
+struct Subject<'k> {
+    kind: &'k KindInfo,
+    sub: Option<&'k Subresource>,
+    /// In the ids: `AppsV1`.
+    group_version: String,
+    /// In the ids, behind group and version: `NamespacedPodStatus`.
+    object: String,
+}
+
+/// The paths of a kind.
+pub(super) fn of_kind(kind: &KindInfo) -> Vec<Item> {
     let base = format!("/{}", root(kind.group, kind.version));
     let scope = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
-    let id = format!("{}{}", if kind.namespaced { "Namespaced" } else { "" }, kind.kind);
-    let target = Target { kind, style, gvk: (kind.group, kind.version, kind.kind), id: id.clone() };
-    let collection = [("post", "create"), ("get", "list"), ("delete", "deletecollection")];
-    insert(paths, format!("{base}{scope}/{}", kind.resource), &target, &collection, &kind.verbs, false);
-    if kind.namespaced && kind.supports("list") {
-        let everywhere = Target { id: format!("{}ForAllNamespaces", kind.kind), ..target };
-        insert(paths, format!("{base}/{}", kind.resource), &everywhere, &[("get", "list")], &kind.verbs, false);
-    }
-    let item = format!("{base}{scope}/{}/{{name}}", kind.resource);
-    let single = [("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")];
-    let target = Target { kind, style, gvk: (kind.group, kind.version, kind.kind), id: id.clone() };
-    insert(paths, item.clone(), &target, &single, &kind.verbs, true);
-    for sub in &kind.subresources {
-        if sub.connects() {
-            connect::add(paths, &item, &target, sub);
-            continue;
-        }
-        let mut title = sub.name.to_owned();
-        title[..1].make_ascii_uppercase();
-        let target = Target { kind, style, gvk: (sub.group, sub.version, sub.kind), id: format!("{id}{title}") };
-        let verbs = [("get", "get"), ("post", "create"), ("put", "update"), ("patch", "patch")];
-        insert(paths, format!("{item}/{}", sub.name), &target, &verbs, &sub.verbs, true);
-    }
-}
-
-fn insert(
-    paths: &mut Object,
-    path: String,
-    target: &Target<'_>,
-    methods: &[(&str, &str)],
-    verbs: &[&str],
-    named: bool,
-) {
-    let mut entry = Object::new();
-    for (method, verb) in methods.iter().filter(|(_, verb)| verbs.contains(verb)) {
-        entry.insert((*method).to_owned(), operation(target, verb));
-    }
-    if entry.is_empty() {
-        return;
-    }
-    let mut parameters = Vec::new();
-    if named {
-        parameters.push(parameter(target.style, "name", "path", "string"));
-    }
-    if path.contains("{namespace}") {
-        parameters.push(parameter(target.style, "namespace", "path", "string"));
-    }
-    if !parameters.is_empty() {
-        entry.insert("parameters".to_owned(), Value::from(parameters));
-    }
-    paths.insert(path, Value::Object(entry));
-}
-
-fn operation(target: &Target<'_>, verb: &str) -> Value {
-    let (group, version, kind) = target.gvk;
-    let reply_type = match verb {
-        "list" => format!("{}List", target.kind.type_name),
-        "deletecollection" | "delete" => "meta/v1.Status".to_owned(),
-        _ => type_name(group, version, kind),
+    let plain = Subject {
+        kind,
+        sub: None,
+        group_version: format!("{}{}", group_id(kind.group), capital(kind.version)),
+        object: format!("{}{}", if kind.namespaced { "Namespaced" } else { "" }, kind.kind),
     };
-    let action = match verb {
+    let things = format!("{scope}/{}", kind.resource);
+    let one = format!("{things}/{{name}}");
+    let mut items = vec![
+        plain.item(format!("{base}{things}"), &["list", "create", "deletecollection"]),
+        plain.item(format!("{base}{one}"), &["get", "update", "patch", "delete"]),
+        plain.item(format!("{base}/watch{things}"), &["watchlist"]),
+        plain.item(format!("{base}/watch{one}"), &["watch"]),
+    ];
+    if kind.namespaced {
+        items.push(plain.item(format!("{base}/{}", kind.resource), &["list"]));
+        items.push(plain.item(format!("{base}/watch/{}", kind.resource), &["watchlist"]));
+    }
+    for sub in &kind.subresources {
+        let object = format!("{}{}", plain.object, capital(sub.name));
+        let subject = Subject { sub: Some(sub), object, group_version: plain.group_version.clone(), ..plain };
+        let path = format!("{base}{one}/{}", sub.name);
+        if sub.name == "proxy" {
+            items.push(subject.item(format!("{path}/{{path}}"), PROXIED));
+        }
+        let verbs = if sub.name == "proxy" { PROXIED } else { &["get", "create", "update", "patch", "delete"] };
+        items.push(subject.item(path, verbs));
+    }
+    items.retain(|item| !item.operations.is_empty());
+    items
+}
+
+impl Subject<'_> {
+    fn item(&self, path: String, verbs: &[&'static str]) -> Item {
+        let mut places = Vec::new();
+        let mut place = |name: &'static str, text: String| {
+            if path.contains(&format!("{{{name}}}")) {
+                places.push(Place { name, text });
+            }
+        };
+        place("name", format!("The name of the {}.", self.kind.kind));
+        place("namespace", "The namespace of the objects.".to_owned());
+        place("path", "The path of the request that is passed on.".to_owned());
+        let everywhere = self.kind.namespaced && !path.contains("{namespace}");
+        let with_path = path.ends_with("{path}");
+        let operations = verbs.iter().copied().filter(|verb| self.serves(verb));
+        let operations = operations.map(|verb| self.operation(verb, everywhere, with_path)).collect();
+        Item { path, places, operations }
+    }
+
+    fn serves(&self, verb: &str) -> bool {
+        let verbs = self.sub.map_or(&self.kind.verbs, |sub| &sub.verbs);
+        let verb = match verb {
+            "watchlist" => "watch",
+            "head" | "options" => "get",
+            other => other,
+        };
+        verbs.contains(&verb)
+    }
+
+    /// Whether the request becomes a stream or passes through, instead of reading or writing an object.
+    fn connects(&self) -> bool {
+        self.sub.is_some_and(|sub| sub.kind.ends_with("Options"))
+    }
+
+    fn gvk(&self) -> (String, String, String) {
+        let (group, version, kind) = match self.sub {
+            Some(sub) => (sub.group, sub.version, sub.kind),
+            None => (self.kind.group, self.kind.version, self.kind.kind),
+        };
+        (group.to_owned(), version.to_owned(), kind.to_owned())
+    }
+
+    fn operation(&self, verb: &'static str, everywhere: bool, with_path: bool) -> Operation {
+        let (group, version, kind) = self.gvk();
+        let own = Content::Of(type_name(&group, &version, &kind));
+        let streams = self.connects() || self.sub.is_some_and(|sub| sub.name == "log");
+        let (takes, body): (&[&str], Content) = match verb {
+            _ if self.connects() => (&[], Content::Nothing),
+            "create" | "update" => (READ, own.clone()),
+            "patch" => (PATCHES, Content::Of("meta/v1.Patch".to_owned())),
+            "delete" | "deletecollection" => (READ, Content::Of("meta/v1.DeleteOptions".to_owned())),
+            _ => (&[], Content::Nothing),
+        };
+        let gives = match verb {
+            _ if self.connects() => ANYTHING,
+            "get" if streams => &["text/plain", JSON, YAML],
+            "list" | "watch" | "watchlist" => LISTED,
+            _ => WRITTEN,
+        };
+        let mut parameters = match self.sub {
+            Some(sub) if streams => parameters::of_stream(sub.name).to_vec(),
+            _ => parameters::of_verb(verb).to_vec(),
+        };
+        if !self.connects() {
+            parameters.push(PRETTY);
+        }
+        Operation {
+            method: method(verb),
+            id: self.id(verb, everywhere, with_path),
+            text: self.text(verb),
+            tag: tag(self.kind.group, self.kind.version),
+            parameters,
+            takes,
+            body,
+            body_required: matches!(verb, "create" | "update" | "patch") && !self.connects(),
+            gives,
+            answers: self.answers(verb, &own, streams),
+            action: Some(if self.connects() { "connect" } else { action(verb) }),
+            gvk: Some((group, version, kind)),
+            deprecated: matches!(verb, "watch" | "watchlist"),
+        }
+    }
+
+    fn answers(&self, verb: &str, own: &Content, streams: bool) -> Vec<(u16, Content)> {
+        let answer = match verb {
+            _ if streams => Content::Text,
+            "list" => Content::Of(format!("{}List", self.kind.type_name)),
+            "watch" | "watchlist" => Content::Of("meta/v1.WatchEvent".to_owned()),
+            "delete" | "deletecollection" => Content::Of("meta/v1.Status".to_owned()),
+            _ => own.clone(),
+        };
+        let codes: &[u16] = match verb {
+            _ if streams => &[200],
+            "create" => &[200, 201, 202],
+            "update" | "patch" => &[200, 201],
+            "delete" => &[200, 202],
+            _ => &[200],
+        };
+        codes.iter().map(|code| (*code, answer.clone())).collect()
+    }
+
+    /// As upstream forms them: client libraries name their functions after these.
+    fn id(&self, verb: &str, everywhere: bool, with_path: bool) -> String {
+        let Self { group_version, object, .. } = self;
+        if self.connects() {
+            let tail = if with_path { "WithPath" } else { "" };
+            return format!("connect{group_version}{}{object}{tail}", capital(method(verb)));
+        }
+        let kind = self.kind.kind;
+        match (verb, everywhere) {
+            ("list", true) => format!("list{group_version}{kind}ForAllNamespaces"),
+            ("watchlist", true) => format!("watch{group_version}{kind}ListForAllNamespaces"),
+            ("watchlist", false) => format!("watch{group_version}{object}List"),
+            ("deletecollection", _) => format!("delete{group_version}Collection{object}"),
+            ("get", _) => format!("read{group_version}{object}"),
+            ("update", _) => format!("replace{group_version}{object}"),
+            (other, _) => format!("{other}{group_version}{object}"),
+        }
+    }
+
+    fn text(&self, verb: &str) -> String {
+        let kind = self.kind.kind;
+        match (self.sub, verb) {
+            (Some(sub), _) if self.connects() => format!("Opens {} of a {kind}.", sub.name),
+            (Some(sub), "get") => format!("Reads {} of a {kind}.", sub.name),
+            (Some(sub), "create") => format!("Creates {} of a {kind}.", sub.name),
+            (Some(sub), "update") => format!("Replaces {} of a {kind}.", sub.name),
+            (Some(sub), _) => format!("Changes parts of {} of a {kind}.", sub.name),
+            (None, "get") => format!("Reads a {kind}."),
+            (None, "list") => format!("Lists or watches objects of kind {kind}."),
+            (None, "create") => format!("Creates a {kind}."),
+            (None, "update") => format!("Replaces a {kind}."),
+            (None, "patch") => format!("Changes parts of a {kind}."),
+            (None, "delete") => format!("Deletes a {kind}."),
+            (None, "deletecollection") => format!("Deletes the objects of kind {kind} that are selected."),
+            (None, "watch") => format!("Watches a {kind}. Deprecated: list with watch=true and a field selector."),
+            (None, _) => format!("Watches objects of kind {kind}. Deprecated: list with watch=true."),
+        }
+    }
+}
+
+fn method(verb: &str) -> &'static str {
+    match verb {
+        "create" => "post",
+        "update" => "put",
+        "patch" => "patch",
+        "delete" | "deletecollection" => "delete",
+        "head" => "head",
+        "options" => "options",
+        _ => "get",
+    }
+}
+
+fn action(verb: &'static str) -> &'static str {
+    match verb {
         "create" => "post",
         "update" => "put",
         other => other,
-    };
-    let parameters: Vec<Value> =
-        query(verb).iter().map(|(name, ty)| parameter(target.style, name, "query", ty)).collect();
-    let mut operation = json!({
-        "operationId": operation_id(target, verb),
-        "parameters": parameters,
-        "responses": {"200": response(target.style, &reply_type), "401": {"description": "Unauthorized"}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
-    });
-    if verb == "create" {
-        operation["responses"]["201"] = response(target.style, &reply_type);
-    }
-    body(&mut operation, target, verb, &type_name(group, version, kind));
-    operation
-}
-
-pub(super) fn operation_id(target: &Target<'_>, verb: &str) -> String {
-    let word = match verb {
-        "get" => "read",
-        "update" => "replace",
-        "deletecollection" => "deleteCollection",
-        other => other,
-    };
-    let mut group = target.kind.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core").to_owned();
-    group[..1].make_ascii_uppercase();
-    let mut version = target.kind.version.to_owned();
-    version[..1].make_ascii_uppercase();
-    format!("{word}{group}{version}{}", target.id)
-}
-
-/// The query parameters of a verb.
-fn query(verb: &str) -> &'static [(&'static str, &'static str)] {
-    match verb {
-        "create" | "update" => {
-            &[("pretty", "string"), ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")]
-        }
-        "patch" => &[
-            ("pretty", "string"),
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-            ("force", "boolean"),
-        ],
-        "delete" => &[
-            ("pretty", "string"),
-            ("dryRun", "string"),
-            ("gracePeriodSeconds", "integer"),
-            ("orphanDependents", "boolean"),
-            ("propagationPolicy", "string"),
-        ],
-        "list" | "deletecollection" => &[
-            ("pretty", "string"),
-            ("allowWatchBookmarks", "boolean"),
-            ("continue", "string"),
-            ("fieldSelector", "string"),
-            ("labelSelector", "string"),
-            ("limit", "integer"),
-            ("resourceVersion", "string"),
-            ("resourceVersionMatch", "string"),
-            ("sendInitialEvents", "boolean"),
-            ("timeoutSeconds", "integer"),
-            ("watch", "boolean"),
-        ],
-        _ => &[("pretty", "string")],
-    }
-}
-
-pub(super) fn parameter(style: Style, name: &str, place: &str, ty: &str) -> Value {
-    let mut parameter = json!({"name": name, "in": place, "uniqueItems": true});
-    match style {
-        Style::V2 => parameter["type"] = Value::from(ty),
-        Style::V3 => {
-            parameter.as_object_mut().map(|p| p.remove("uniqueItems"));
-            parameter["schema"] = json!({"type": ty, "uniqueItems": true});
-        }
-    }
-    if place == "path" {
-        parameter["required"] = Value::from(true);
-    }
-    parameter
-}
-
-fn response(style: Style, type_name: &str) -> Value {
-    let schema = style.reference(type_name);
-    match style {
-        Style::V2 => json!({"description": "OK", "schema": schema}),
-        Style::V3 => json!({"description": "OK", "content": {JSON: {"schema": schema}}}),
-    }
-}
-
-fn body(operation: &mut Value, target: &Target<'_>, verb: &str, own_type: &str) {
-    let (types, schema): (&[&str], Value) = match verb {
-        "create" | "update" => (&BODIES, target.style.reference(own_type)),
-        "patch" => (&PATCHES, json!({"type": "object"})),
-        "delete" | "deletecollection" => (&BODIES, target.style.reference("meta/v1.DeleteOptions")),
-        _ => return,
-    };
-    match target.style {
-        Style::V2 => {
-            operation["consumes"] = json!(types);
-            let body = json!({"name": "body", "in": "body", "schema": schema});
-            if let Some(list) = operation["parameters"].as_array_mut() {
-                list.push(body);
-            }
-        }
-        Style::V3 => {
-            let content: Object = types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect();
-            operation["requestBody"] = json!({"content": content});
-        }
     }
 }

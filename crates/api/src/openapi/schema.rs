@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::Gvk;
+use super::descriptions::{Described, Descriptions};
+use super::gvk::Gvks;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
 use crate::{Object, Value};
 
@@ -21,14 +22,6 @@ impl Style {
         match self {
             Self::V2 => json!({"$ref": format!("#/definitions/{name}")}),
             Self::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
-        }
-    }
-
-    /// A reference that stands where a schema may carry more than the reference.
-    fn held(self, type_name: &str) -> Value {
-        match self {
-            Self::V2 => self.reference(type_name),
-            Self::V3 => json!({"allOf": [self.reference(type_name)]}),
         }
     }
 }
@@ -50,34 +43,212 @@ pub(super) fn schema_name(type_name: &str) -> String {
     format!("{dotted}.{rest}")
 }
 
-/// The schemas of the given types and of all that they refer to.
-pub(super) fn closure(roots: impl Iterator<Item = String>, gvks: &BTreeSet<Gvk>, style: Style) -> Object {
-    let mut done: BTreeMap<String, Value> = BTreeMap::new();
+/// The given types and all that they refer to, by the names of their schemas. Types that nothing is known of are left out.
+pub(super) fn closure(roots: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
     let mut open: Vec<String> = roots.collect();
     while let Some(name) = open.pop() {
-        if done.contains_key(&name) {
+        let known = TypeTable::builtin().ty(&name);
+        if (known.is_none() && special(&name, Style::V3).is_none()) || found.contains_key(&schema_name(&name)) {
             continue;
         }
-        let mut schema = match TypeTable::builtin().ty(&name) {
-            Some(ty) => {
-                let mut refers = |to: &str| open.push(to.to_owned());
-                object(ty, style, &mut refers)
-            }
-            None => special(&name, style),
-        };
-        let of_this = gvks.iter().filter(|g| g.0 == name);
-        let named: Vec<Value> = of_this.map(|(_, g, v, k)| json!({"group": g, "version": v, "kind": k})).collect();
-        if !named.is_empty() {
-            schema["x-kubernetes-group-version-kind"] = Value::from(named);
-        }
-        done.insert(name, schema);
+        open.extend(known.iter().flat_map(|ty| ty.fields.values()).filter_map(refers_to).map(str::to_owned));
+        found.insert(schema_name(&name), name);
     }
-    done.into_iter().map(|(name, schema)| (schema_name(&name), schema)).collect()
+    found
 }
 
-/// The types that JSON prints as scalars.
-fn special(name: &str, style: Style) -> Value {
-    match (name, style) {
+/// The type that a field names, in the words of the facts, without list and map.
+fn named_type(mut declared: &str) -> &str {
+    while let Some(held) = declared.strip_prefix("[]").or_else(|| declared.strip_prefix("map:")) {
+        declared = held;
+    }
+    declared
+}
+
+fn refers_to(field: &Field) -> Option<&'static str> {
+    Some(named_type(field.declared)).filter(|name| name.contains('/'))
+}
+
+/// Writes schemas.
+pub(super) struct Schemas<'a> {
+    pub(super) style: Style,
+    pub(super) descriptions: &'a Descriptions,
+    pub(super) gvks: &'a Gvks,
+}
+
+impl Schemas<'_> {
+    /// The schema of a type that [`closure`] has found.
+    pub(super) fn of(&self, type_name: &str) -> Value {
+        let described = self.descriptions.of(&schema_name(type_name));
+        let mut schema = match TypeTable::builtin().ty(type_name) {
+            Some(ty) => self.object(ty, described),
+            None => special(type_name, self.style).unwrap_or_else(|| json!({"type": "object"})),
+        };
+        match (described.own(), item_kind(type_name)) {
+            (Some(text), _) => schema["description"] = Value::from(text),
+            (None, Some(kind)) => {
+                schema["description"] = Value::from(format!("{kind}List is a list of {kind} objects."))
+            }
+            (None, None) => {}
+        }
+        let kinds = self.gvks.of(type_name);
+        if !kinds.is_empty() {
+            schema["x-kubernetes-group-version-kind"] = Value::from(kinds);
+        }
+        schema
+    }
+
+    fn object(&self, ty: &Type, described: Described<'_>) -> Value {
+        let is_kind = ["apiVersion", "kind", "metadata"].iter().all(|name| ty.fields.contains_key(name));
+        let mut properties = Object::new();
+        for (name, field) in &ty.fields {
+            let mut property = self.property(field, is_kind);
+            if let Some(text) = described.field(name).or_else(|| self.of_every_list(ty, name)) {
+                property.insert("description".to_owned(), Value::from(text));
+            }
+            properties.insert((*name).to_owned(), self.finished(property));
+        }
+        let required: BTreeSet<&str> = ty.fields.values().filter(|f| f.required).map(|f| f.name).collect();
+        let mut schema = json!({"type": "object"});
+        if !properties.is_empty() {
+            schema["properties"] = Value::Object(properties);
+        }
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        if ty.atomic {
+            schema["x-kubernetes-map-type"] = Value::from("atomic");
+        }
+        if let Some(unions) = ty.unions.and_then(|u| serde_json::from_str::<Value>(u).ok()) {
+            schema["x-kubernetes-unions"] = unions;
+        }
+        schema
+    }
+
+    /// What the fields of list types mean is the same for all of them, and said with none of them.
+    fn of_every_list(&self, ty: &Type, field: &str) -> Option<&str> {
+        item_kind(ty.name)?;
+        match field {
+            "items" => Some("The objects of the list."),
+            "metadata" => Some("Metadata of the list: the version of the API's state that it shows, and how to go on."),
+            other => self.descriptions.of("io.k8s.api.core.v1.Pod").field(other),
+        }
+    }
+
+    fn property(&self, field: &Field, of_kind: bool) -> Object {
+        let mut schema = self.of_type(&field.ty, field.declared);
+        let mut add = |name: &str, value: Value| schema.insert(name.to_owned(), value);
+        if matches!(field.ty, FieldType::List(_)) && field.list_type_stated {
+            let list_type = match field.list_type {
+                ListType::Atomic => "atomic",
+                ListType::Set => "set",
+                ListType::Map => "map",
+            };
+            add("x-kubernetes-list-type", Value::from(list_type));
+            if !field.map_keys.is_empty() {
+                add("x-kubernetes-list-map-keys", json!(field.map_keys));
+            }
+        } else if field.atomic {
+            add("x-kubernetes-map-type", Value::from("atomic"));
+        }
+        let strategy = field.patch_strategy;
+        let words = [(strategy.merge, "merge"), (strategy.replace, "replace"), (strategy.retain_keys, "retainKeys")];
+        let words: Vec<&str> = words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
+        if !words.is_empty() {
+            add("x-kubernetes-patch-strategy", Value::from(words.join(",")));
+        }
+        if let Some(key) = field.patch_merge_key {
+            add("x-kubernetes-patch-merge-key", Value::from(key));
+        }
+        if let Some(default) = self.default_of(field, of_kind) {
+            add("default", default);
+        }
+        schema
+    }
+
+    /// The default that is stated. Version 3 also states the zero values that are written whether they are set or not: those of
+    /// required text and of the structs that every kind has.
+    fn default_of(&self, field: &Field, of_kind: bool) -> Option<Value> {
+        if field.default.is_some() || self.style == Style::V2 {
+            return field.default.clone();
+        }
+        match (&field.ty, field.declared) {
+            (FieldType::String, _) if field.required => Some(Value::from("")),
+            (_, "meta/v1.ObjectMeta" | "meta/v1.ListMeta") => Some(json!({})),
+            (FieldType::Struct(_), _) if of_kind && matches!(field.name, "spec" | "status") => Some(json!({})),
+            _ => None,
+        }
+    }
+
+    fn of_type(&self, ty: &FieldType, declared: &'static str) -> Object {
+        let plain = |ty: &str| json!({"type": ty});
+        let formatted = |ty: &str, format: &str| json!({"type": ty, "format": format});
+        let schema = match ty {
+            FieldType::String => plain("string"),
+            FieldType::Bytes => formatted("string", "byte"),
+            FieldType::Bool => plain("boolean"),
+            FieldType::Int32 => formatted("integer", "int32"),
+            FieldType::Int64 => formatted("integer", "int64"),
+            FieldType::Double => formatted("number", "double"),
+            FieldType::List(item) => {
+                let held = self.held(item, declared.strip_prefix("[]").unwrap_or_default());
+                json!({"type": "array", "items": held})
+            }
+            FieldType::Map(item) => {
+                let held = self.held(item, declared.strip_prefix("map:").unwrap_or_default());
+                json!({"type": "object", "additionalProperties": held})
+            }
+            FieldType::Raw if !declared.contains('/') => plain("object"),
+            FieldType::Any if !declared.contains('/') => json!({}),
+            _ => self.style.reference(declared),
+        };
+        match schema {
+            Value::Object(schema) => schema,
+            _ => Object::new(),
+        }
+    }
+
+    /// What a list or map holds. Version 3 states the zero values of items.
+    fn held(&self, item: &FieldType, declared: &'static str) -> Value {
+        let mut schema = self.of_type(item, declared);
+        let default = match item {
+            _ if self.style == Style::V2 => None,
+            FieldType::String => Some(Value::from("")),
+            FieldType::Bool => Some(Value::from(false)),
+            FieldType::Int32 | FieldType::Int64 => Some(Value::from(0)),
+            FieldType::Struct(_) => Some(json!({})),
+            _ => None,
+        };
+        if let Some(default) = default {
+            schema.insert("default".to_owned(), default);
+        }
+        self.finished(schema)
+    }
+
+    /// In version 3 a reference stands alone; what stands beside it makes it one of `allOf`.
+    fn finished(&self, mut schema: Object) -> Value {
+        if self.style == Style::V3
+            && schema.len() > 1
+            && let Some(reference) = schema.remove("$ref")
+        {
+            schema.insert("allOf".to_owned(), json!([{"$ref": reference}]));
+        }
+        Value::Object(schema)
+    }
+}
+
+/// `Pod` for `core/v1.PodList`.
+fn item_kind(type_name: &str) -> Option<&str> {
+    let ty = TypeTable::builtin().ty(type_name)?;
+    let items = ty.fields.get("items")?.declared.strip_prefix("[]")?;
+    let kind = type_name.strip_suffix("List").filter(|item| *item == items)?;
+    kind.rsplit_once('.').map(|(_, kind)| kind)
+}
+
+/// The types that JSON prints as scalars, or as anything.
+fn special(name: &str, style: Style) -> Option<Value> {
+    Some(match (name, style) {
         ("meta/v1.Time" | "meta/v1.MicroTime", _) => json!({"type": "string", "format": "date-time"}),
         ("resource/Quantity", Style::V2) => json!({"type": "string"}),
         ("resource/Quantity", Style::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
@@ -85,83 +256,14 @@ fn special(name: &str, style: Style) -> Value {
         ("intstr/IntOrString", Style::V3) => {
             json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
         }
-        _ => json!({"type": "object"}),
-    }
-}
-
-fn object(ty: &Type, style: Style, refers: &mut dyn FnMut(&str)) -> Value {
-    let mut properties = Object::new();
-    for (name, field) in &ty.fields {
-        properties.insert((*name).to_owned(), property(field, style, refers));
-    }
-    let required: Vec<&str> = ty.fields.values().filter(|f| f.required).map(|f| f.name).collect();
-    let mut schema = json!({"type": "object"});
-    if !properties.is_empty() {
-        schema["properties"] = Value::Object(properties);
-    }
-    if !required.is_empty() {
-        schema["required"] = json!(required);
-    }
-    if ty.atomic {
-        schema["x-kubernetes-map-type"] = Value::from("atomic");
-    }
-    if let Some(unions) = ty.unions.and_then(|u| serde_json::from_str::<Value>(u).ok()) {
-        schema["x-kubernetes-unions"] = unions;
-    }
-    schema
-}
-
-fn property(field: &Field, style: Style, refers: &mut dyn FnMut(&str)) -> Value {
-    let mut schema = of_type(&field.ty, style, refers);
-    if matches!(field.ty, FieldType::List(_)) {
-        let list_type = match field.list_type {
-            ListType::Atomic => "atomic",
-            ListType::Set => "set",
-            ListType::Map => "map",
-        };
-        // Upstream leaves the type out where it is the default and not stated; stating it means the same.
-        schema["x-kubernetes-list-type"] = Value::from(list_type);
-        if !field.map_keys.is_empty() {
-            schema["x-kubernetes-list-map-keys"] = json!(field.map_keys);
-        }
-    } else if field.atomic {
-        schema["x-kubernetes-map-type"] = Value::from("atomic");
-    }
-    let strategy = field.patch_strategy;
-    let words = [(strategy.merge, "merge"), (strategy.replace, "replace"), (strategy.retain_keys, "retainKeys")];
-    let words: Vec<&str> = words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
-    if !words.is_empty() {
-        schema["x-kubernetes-patch-strategy"] = Value::from(words.join(","));
-    }
-    if let Some(key) = field.patch_merge_key {
-        schema["x-kubernetes-patch-merge-key"] = Value::from(key);
-    }
-    if let Some(default) = &field.default {
-        schema["default"] = default.clone();
-    }
-    schema
-}
-
-fn of_type(ty: &FieldType, style: Style, refers: &mut dyn FnMut(&str)) -> Value {
-    let mut held = |name: &str| {
-        refers(name);
-        style.held(name)
-    };
-    match ty {
-        FieldType::String => json!({"type": "string"}),
-        FieldType::Bytes => json!({"type": "string", "format": "byte"}),
-        FieldType::Bool => json!({"type": "boolean"}),
-        FieldType::Int32 => json!({"type": "integer", "format": "int32"}),
-        FieldType::Int64 => json!({"type": "integer", "format": "int64"}),
-        FieldType::Double => json!({"type": "number", "format": "double"}),
-        FieldType::Time => held("meta/v1.Time"),
-        FieldType::MicroTime => held("meta/v1.MicroTime"),
-        FieldType::Quantity => held("resource/Quantity"),
-        FieldType::IntOrString => held("intstr/IntOrString"),
-        FieldType::Raw => json!({"type": "object"}),
-        FieldType::Any => json!({}),
-        FieldType::Struct(id) => held(TypeTable::builtin().get(*id).name),
-        FieldType::List(item) => json!({"type": "array", "items": of_type(item, style, refers)}),
-        FieldType::Map(item) => json!({"type": "object", "additionalProperties": of_type(item, style, refers)}),
-    }
+        ("runtime/RawExtension" | "meta/v1.FieldsV1" | "meta/v1.Patch", _) => json!({"type": "object"}),
+        (
+            "apiextensions/v1.JSON"
+            | "apiextensions/v1.JSONSchemaPropsOrArray"
+            | "apiextensions/v1.JSONSchemaPropsOrBool"
+            | "apiextensions/v1.JSONSchemaPropsOrStringArray",
+            _,
+        ) => json!({}),
+        _ => return None,
+    })
 }

@@ -1,43 +1,210 @@
-use super::*;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
-fn decoded(path: &str) -> Value {
-    serde_json::from_slice(&v3(path).expect("served").bytes).expect("JSON")
+use super::*;
+use crate::table::TypeTable;
+
+/// Every document, made once for all tests.
+fn documents() -> &'static HashMap<String, Value> {
+    static ALL: OnceLock<HashMap<String, Value>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let generator = Generator::new();
+        let decoded = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("JSON");
+        let third = v3_paths().into_iter().map(|path| {
+            let document = decoded(generator.v3(&path, Form::Json).expect("listed"));
+            (path, document)
+        });
+        third.chain([("v2".to_owned(), decoded(generator.v2(Form::Json)))]).collect()
+    })
+}
+
+fn document(path: &str) -> &'static Value {
+    documents().get(path).unwrap_or_else(|| panic!("{path} is not served"))
+}
+
+fn v3_schema(path: &str, name: &str) -> &'static Value {
+    &document(path)["components"]["schemas"][name]
+}
+
+/// A property without its description, which is asserted to be there.
+fn bare(property: &Value) -> Value {
+    let mut property = property.clone();
+    let text = property.as_object_mut().and_then(|p| p.remove("description"));
+    assert!(text.is_some_and(|t| t.as_str().is_some_and(|t| t.len() > 10)), "{property}");
+    property
 }
 
 #[test]
-fn schemas_carry_what_clients_compute_with() {
-    let apps = decoded("apis/apps/v1");
-    let schemas = &apps["components"]["schemas"];
-    let pod = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"];
+fn schemas_are_upstreams() {
+    let pod = &v3_schema("apis/apps/v1", "io.k8s.api.core.v1.PodSpec")["properties"];
     assert_eq!(
-        pod["containers"],
-        json!({"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}]},
+        bare(&pod["containers"]),
+        json!({"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}], "default": {}},
             "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
             "x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": "name"})
     );
     assert_eq!(pod["volumes"]["x-kubernetes-patch-strategy"], "merge,retainKeys");
-    assert_eq!(schemas["io.k8s.api.apps.v1.DeploymentSpec"]["required"], json!(["selector", "template"]));
     assert_eq!(
-        schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
-        json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
+        bare(&pod["nodeSelector"]),
+        json!({"type": "object", "additionalProperties": {"type": "string", "default": ""}, "x-kubernetes-map-type": "atomic"})
+    );
+    let container = v3_schema("api/v1", "io.k8s.api.core.v1.Container");
+    assert_eq!(bare(&container["properties"]["name"]), json!({"type": "string", "default": ""}));
+    assert_eq!(bare(&container["properties"]["image"]), json!({"type": "string"}));
+    assert_eq!(
+        bare(&v3_schema("api/v1", "io.k8s.api.core.v1.ResourceRequirements")["properties"]["limits"]),
+        json!({"type": "object", "additionalProperties": {"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.api.resource.Quantity"}})
     );
     assert_eq!(
-        schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"],
+        bare(v3_schema("api/v1", "io.k8s.apimachinery.pkg.api.resource.Quantity")),
         json!({"oneOf": [{"type": "string"}, {"type": "number"}]})
+    );
+    let deployment = v3_schema("apis/apps/v1", "io.k8s.api.apps.v1.Deployment");
+    assert_eq!(
+        bare(&deployment["properties"]["metadata"]),
+        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}], "default": {}})
+    );
+    assert_eq!(
+        deployment["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "version": "v1", "kind": "Deployment"}])
+    );
+    let spec = v3_schema("apis/apps/v1", "io.k8s.api.apps.v1.DeploymentSpec");
+    assert_eq!(spec["required"], json!(["selector", "template"]));
+    assert_eq!(
+        bare(&spec["properties"]["strategy"]),
+        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}], "x-kubernetes-patch-strategy": "retainKeys"})
+    );
+    assert_eq!(
+        v3_schema("api/v1", "io.k8s.api.core.v1.SeccompProfile")["x-kubernetes-unions"][0]["discriminator"],
+        "type"
     );
 }
 
 #[test]
-fn patch_operations_say_what_they_take() {
-    let core = decoded("api/v1");
-    let patch = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+fn version_2_has_its_own_forms() {
+    let definitions = &document("v2")["definitions"];
+    assert_eq!(
+        bare(&definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]),
+        json!({"type": "string", "format": "int-or-string"})
+    );
+    assert_eq!(
+        bare(&definitions["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"]),
+        json!({"$ref": "#/definitions/io.k8s.api.apps.v1.DeploymentStrategy", "x-kubernetes-patch-strategy": "retainKeys"})
+    );
+    assert_eq!(
+        bare(&definitions["io.k8s.api.core.v1.ServicePort"]["properties"]["port"]),
+        json!({"type": "integer", "format": "int32", "default": 0})
+    );
+    assert_eq!(bare(&definitions["io.k8s.api.core.v1.Container"]["properties"]["name"]), json!({"type": "string"}));
+    let patch = &document("v2")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(patch["parameters"][0]["name"], "body");
+    assert!(patch["consumes"].as_array().is_some_and(|c| c.contains(&json!("application/apply-patch+yaml"))));
+}
+
+fn names(parameters: &Value) -> Vec<&str> {
+    parameters.as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect()
+}
+
+#[test]
+fn operations_say_what_they_take_and_give() {
+    let paths = &document("api/v1")["paths"];
+    let pod = &paths["/api/v1/namespaces/{namespace}/pods/{name}"];
+    assert_eq!(names(&pod["parameters"]), ["name", "namespace", "pretty"]);
+    let patch = &pod["patch"];
+    assert_eq!(names(&patch["parameters"]), ["dryRun", "fieldManager", "fieldValidation", "force"]);
     assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "", "version": "v1", "kind": "Pod"}));
-    let names: Vec<&str> =
-        patch["parameters"].as_array().expect("a list").iter().filter_map(|p| p["name"].as_str()).collect();
-    assert!(["dryRun", "fieldManager", "fieldValidation"].iter().all(|n| names.contains(n)));
-    assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some());
-    assert!(core["paths"]["/api/v1/namespaces"].get("delete").is_none(), "namespaces have no deletecollection");
-    assert_eq!(core["paths"]["/api/v1/pods"]["get"]["operationId"], "listCoreV1PodForAllNamespaces");
+    let forms: Vec<&String> = patch["requestBody"]["content"].as_object().expect("a map").keys().collect();
+    assert_eq!(
+        forms,
+        [
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json"
+        ]
+    );
+    assert!(paths["/api/v1/namespaces"].get("delete").is_none(), "namespaces have no deletecollection");
+    let binding = &paths["/api/v1/namespaces/{namespace}/pods/{name}/binding"];
+    assert!(names(&binding["parameters"]).contains(&"fieldValidation"), "all of a lone operation stands at the path");
+    assert!(binding["post"]["responses"].get("201").is_some());
+}
+
+#[test]
+fn operations_are_named_as_upstream_names_them() {
+    let check = |document_path: &str, path: &str, method: &str, id: &str, action: &str| {
+        let operation = &document(document_path)["paths"][path][method];
+        assert_eq!(
+            (&operation["operationId"], &operation["x-kubernetes-action"]),
+            (&json!(id), &json!(action)),
+            "{path}"
+        );
+    };
+    let pods = "/api/v1/namespaces/{namespace}/pods";
+    check("api/v1", "/api/v1/pods", "get", "listCoreV1PodForAllNamespaces", "list");
+    check("api/v1", pods, "delete", "deleteCoreV1CollectionNamespacedPod", "deletecollection");
+    check("api/v1", pods, "post", "createCoreV1NamespacedPod", "post");
+    check("api/v1", &format!("{pods}/{{name}}/status"), "get", "readCoreV1NamespacedPodStatus", "get");
+    check("api/v1", &format!("{pods}/{{name}}/log"), "get", "readCoreV1NamespacedPodLog", "get");
+    check("api/v1", "/api/v1/watch/pods", "get", "watchCoreV1PodListForAllNamespaces", "watchlist");
+    check("api/v1", "/api/v1/watch/nodes/{name}", "get", "watchCoreV1Node", "watch");
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}";
+    check("apis/rbac.authorization.k8s.io/v1", roles, "put", "replaceRbacAuthorizationV1ClusterRole", "put");
+    let scale = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale";
+    check("apis/apps/v1", scale, "patch", "patchAppsV1NamespacedDeploymentScale", "patch");
+    assert_eq!(document("apis/apps/v1")["paths"][scale]["get"]["x-kubernetes-group-version-kind"]["kind"], "Scale");
+    assert_eq!(document("apis/apps/v1")["paths"]["/apis/apps/v1/"]["get"]["operationId"], "getAppsV1APIResources");
+    assert_eq!(document("apis/apps/v1")["paths"][scale]["get"]["tags"], json!(["apps_v1"]));
+}
+
+#[test]
+fn streams_are_connections() {
+    let sub = |name, kind, verbs: &[&'static str]| kinds::Subresource {
+        name,
+        group: "",
+        version: "v1",
+        kind,
+        verbs: verbs.to_vec(),
+        foreign: false,
+    };
+    let mut pod = kinds::by_kind("", "v1", "Pod").expect("served").clone();
+    pod.subresources = vec![
+        sub("exec", "PodExecOptions", &["create", "get"]),
+        sub("log", "Pod", &["get"]),
+        sub("proxy", "PodProxyOptions", &["create", "delete", "get", "patch", "update"]),
+    ];
+    let items: HashMap<String, Value> =
+        paths::of_kind(&pod).iter().map(|item| (item.path.clone(), item.value(Style::V3))).collect();
+    let one = "/api/v1/namespaces/{namespace}/pods/{name}";
+    let exec = &items[&format!("{one}/exec")];
+    assert_eq!(exec["post"]["operationId"], "connectCoreV1PostNamespacedPodExec");
+    assert_eq!(exec["get"]["x-kubernetes-action"], "connect");
+    assert_eq!(
+        exec["get"]["x-kubernetes-group-version-kind"],
+        json!({"group": "", "version": "v1", "kind": "PodExecOptions"})
+    );
+    assert_eq!(
+        names(&exec["parameters"]),
+        ["command", "container", "name", "namespace", "stderr", "stdin", "stdout", "tty"]
+    );
+    assert_eq!(exec["post"].get("requestBody"), None);
+    assert!(names(&items[&format!("{one}/log")]["parameters"]).contains(&"tailLines"));
+    let below = &items[&format!("{one}/proxy/{{path}}")];
+    assert_eq!(below["head"]["operationId"], "connectCoreV1HeadNamespacedPodProxyWithPath");
+    assert_eq!(items[&format!("{one}/proxy")]["options"]["operationId"], "connectCoreV1OptionsNamespacedPodProxy");
+    assert_eq!(below["put"]["responses"]["200"]["content"]["*/*"]["schema"], json!({"type": "string"}));
+}
+
+/// Operation ids are names of functions in generated clients: no two of a document may be the same.
+#[test]
+fn operation_ids_are_unique() {
+    for (path, document) in documents() {
+        let mut seen = BTreeSet::new();
+        let items = document["paths"].as_object().expect("a map").values().filter_map(Value::as_object);
+        let ids = items.flat_map(|item| item.values().filter_map(|o| o["operationId"].as_str()));
+        for id in ids {
+            assert!(seen.insert(id), "{path} has two operations {id}");
+        }
+    }
 }
 
 /// Every `$ref` in a document must lead somewhere.
@@ -57,17 +224,108 @@ fn check_references(at: &Value, prefix: &str, schemas: &Value) {
 
 #[test]
 fn references_resolve_and_hashes_differ() {
-    let mut hashes = BTreeSet::new();
-    for (path, entry) in index()["paths"].as_object().expect("a map") {
-        let document = decoded(path);
-        check_references(&document, "#/components/schemas/", &document["components"]["schemas"]);
-        let hash = &v3(path).expect("served").hash;
-        assert_eq!(entry["serverRelativeURL"], format!("/openapi/v3/{path}?hash={hash}"));
-        assert!(hashes.insert(hash.clone()));
+    let mut hashes = BTreeMap::new();
+    for path in v3_paths() {
+        let value = document(&path);
+        check_references(value, "#/components/schemas/", &value["components"]["schemas"]);
+        hashes.insert(path, hash(value.to_string().as_bytes()));
     }
-    let document: Value = serde_json::from_slice(&v2().bytes).expect("JSON");
-    check_references(&document, "#/definitions/", &document["definitions"]);
-    assert!(v3("apis/nope/v1").is_none());
+    let different: BTreeSet<&String> = hashes.values().collect();
+    assert_eq!(different.len(), hashes.len());
+    let link = index(&hashes)["paths"]["api/v1"]["serverRelativeURL"].clone();
+    assert_eq!(link, format!("/openapi/v3/api/v1?hash={}", hashes["api/v1"]));
+    check_references(document("v2"), "#/definitions/", &document("v2")["definitions"]);
+    assert!(Generator::new().v3("apis/nope/v1", Form::Json).is_none());
+}
+
+/// The types that upstream itself leaves without descriptions of some fields.
+const UNDESCRIBED: &[&str] = &[
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation",
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps",
+    "io.k8s.api.certificates.v1.CertificateSigningRequest",
+    "io.k8s.api.networking.v1.IngressRule",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
+    "io.k8s.apimachinery.pkg.version.Info",
+];
+
+#[test]
+fn every_field_of_the_type_table_is_there_and_described() {
+    let descriptions = Descriptions::unpack();
+    let gvks = Gvks::new(std::iter::empty());
+    for style in [Style::V2, Style::V3] {
+        let schemas = Schemas { style, descriptions: &descriptions, gvks: &gvks };
+        for ty in TypeTable::builtin().types() {
+            let name = schema::schema_name(ty.name);
+            let schema = schemas.of(ty.name);
+            assert!(schema.get("description").is_some(), "{name} has no description");
+            let properties = schema.get("properties").and_then(Value::as_object).map_or(0, Object::len);
+            assert_eq!(properties, ty.fields.len(), "{name}");
+            for field in ty.fields.keys() {
+                let text = schema["properties"][field].get("description").and_then(Value::as_str);
+                assert!(text.is_some() || UNDESCRIBED.contains(&name.as_str()), "{name} {field} has no description");
+            }
+        }
+    }
+}
+
+#[test]
+fn served_kinds_have_a_patch_that_checks_fields() {
+    for kind in kinds::all().iter().filter(|k| k.supports("patch")) {
+        let scope = if kind.namespaced { "namespaces/{namespace}/" } else { "" };
+        let root = paths::root(kind.group, kind.version);
+        let patch = &document(&root)["paths"][format!("/{root}/{scope}{}/{{name}}", kind.resource)]["patch"];
+        assert!(names(&patch["parameters"]).contains(&"fieldValidation"), "{}", kind.resource);
+        let schema = v3_schema(&root, &schema::schema_name(&kind.type_name));
+        let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
+        assert_eq!(patch["x-kubernetes-group-version-kind"], gvk);
+        assert!(schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|all| all.contains(&gvk)));
+    }
+}
+
+/// Length-delimited fields of a message, by number: enough to walk a document.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let mut found = Vec::new();
+    let varint = |bytes: &mut &[u8]| {
+        let (mut value, mut shift) = (0u64, 0);
+        loop {
+            let (byte, rest) = bytes.split_first().expect("a whole number");
+            *bytes = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+        }
+    };
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        assert_eq!(key & 7, 2, "only messages and texts are at this level");
+        let length = usize::try_from(varint(&mut bytes)).expect("small");
+        let (content, rest) = bytes.split_at(length);
+        found.push((key >> 3, content));
+        bytes = rest;
+    }
+    found
+}
+
+#[test]
+fn protobuf_holds_the_same_paths_and_schemas() {
+    let count = |bytes: &[u8], at: &[u64], field: u64| {
+        let mut inner = bytes;
+        for step in at {
+            inner = fields(inner).into_iter().find(|(n, _)| n == step).expect("there").1;
+        }
+        fields(inner).into_iter().filter(|(n, _)| *n == field).count()
+    };
+    let size = |value: &Value| value.as_object().map_or(0, Object::len);
+    let generator = Generator::new();
+    let second = generator.v2(Form::Protobuf);
+    assert_eq!(count(&second, &[8], 2), size(&document("v2")["paths"]));
+    assert_eq!(count(&second, &[9], 1), size(&document("v2")["definitions"]));
+    let third = generator.v3("api/v1", Form::Protobuf).expect("served");
+    assert_eq!(count(&third, &[4], 1), size(&document("api/v1")["paths"]));
+    assert_eq!(count(&third, &[5, 1], 1), size(&document("api/v1")["components"]["schemas"]));
 }
 
 #[test]

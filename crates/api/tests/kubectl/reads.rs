@@ -3,24 +3,56 @@
 use crate::present;
 use crate::server::{Form, Server};
 
+/// What `kubectl explain` must print, spaces and line breaks aside.
+fn explains(text: &str, parts: &[&str]) {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed = words(text);
+    for part in parts {
+        assert!(printed.contains(&words(part)), "{part} is not in\n{text}");
+    }
+}
+
 #[test]
-fn explain_prints_fields() {
+fn explain_prints_fields_and_what_they_mean() {
     if !present() {
         return;
     }
     let server = Server::start(Form::Aggregated);
-    let text = server.kubectl(&["explain", "deployment.spec"]);
-    for part in [
-        "KIND:       Deployment",
-        "FIELD: spec <DeploymentSpec>",
-        "replicas\t<integer>",
-        "selector\t<LabelSelector> -required-",
-        "template\t<PodTemplateSpec> -required-",
-    ] {
-        assert!(text.contains(part), "{part} is not in\n{text}");
+    explains(
+        &server.kubectl(&["explain", "deployment.spec"]),
+        &[
+            "KIND:       Deployment",
+            "FIELD: spec <DeploymentSpec>",
+            "DESCRIPTION: Specification of the desired behavior of the Deployment. DeploymentSpec is",
+            "replicas\t<integer> Number of desired pods.",
+            "selector\t<LabelSelector> -required-",
+            "template\t<PodTemplateSpec> -required- Template describes the pods",
+        ],
+    );
+    let limits = server.kubectl(&["explain", "pod.spec.containers.resources.limits"]);
+    explains(&limits, &["FIELD: limits <map[string]Quantity>", "Limits describes the maximum amount of compute"]);
+    explains(
+        &server.kubectl(&["explain", "pod", "--recursive"]),
+        &["metadata\t<ObjectMeta>", "containers\t<[]Container> -required-", "tcpSocket\t<TCPSocketAction>"],
+    );
+    assert!(!server.run(&["explain", "pod.spec.nothing"]).status.success());
+}
+
+#[test]
+fn explain_reads_version_2_as_well() {
+    if !present() {
+        return;
     }
-    let text = server.kubectl(&["explain", "pod.spec.containers.resources.limits", "--recursive"]);
-    assert!(text.contains("FIELD: limits <map[string]Quantity>"), "{text}");
+    let server = Server::start(Form::Legacy);
+    explains(
+        &server.kubectl(&["explain", "deployment.spec.strategy", "--output=plaintext-openapiv2"]),
+        &[
+            "RESOURCE: strategy <Object>",
+            "The deployment strategy to use to replace existing pods with new ones.",
+            "rollingUpdate\t<Object> Rolling update config params.",
+            "type\t<string>",
+        ],
+    );
 }
 
 #[test]

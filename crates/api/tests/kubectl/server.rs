@@ -6,9 +6,12 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
 use gantry_api::discovery::{self, AGGREGATED_CONTENT_TYPE, Root};
-use gantry_api::{canon, decode, openapi};
+use gantry_api::openapi::{self, Generator};
+use gantry_api::{canon, decode};
 
-/// Which form of discovery is offered.
+const V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Which form of discovery is offered; the older one comes without OpenAPI version 3.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
     Aggregated,
@@ -86,8 +89,14 @@ fn document(path: &str, form: Form) -> Option<(&'static str, Vec<u8>)> {
         (["api", version], _) => encoded(discovery::resource_list("", version)?),
         (["apis", group], _) => encoded(discovery::group(group)?),
         (["apis", group, version], _) => encoded(discovery::resource_list(group, version)?),
-        (["openapi", "v3"], _) => encoded(openapi::index()),
-        (["openapi", "v3", rest @ ..], _) => Some((JSON, openapi::v3(&rest.join("/"))?.bytes.clone())),
+        (["openapi", "v3"], Form::Aggregated) => {
+            let hashes = openapi::v3_paths().into_iter().map(|path| (path, "1".to_owned())).collect();
+            encoded(openapi::index(&hashes))
+        }
+        (["openapi", "v3", rest @ ..], Form::Aggregated) => {
+            Some((JSON, Generator::new().v3(&rest.join("/"), openapi::Form::Json)?))
+        }
+        (["openapi", "v2"], _) => Some((V2, Generator::new().v2(openapi::Form::Protobuf))),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use gantry_api::status::Status;
 use gantry_proto::v1;
 use tonic::Code;
 
+use super::failure;
 use crate::app::App;
 use crate::calls;
 use crate::pipeline::options::DeleteOptions;
@@ -17,7 +18,7 @@ use crate::rest::handler;
 use crate::server::connection::Origin;
 use crate::view::{Include, Shape, View};
 
-/// The gRPC code of a Status; the Status itself travels as JSON in the details.
+/// The gRPC code of a Status; the Status itself travels in the details.
 pub(crate) fn failed(status: Status) -> tonic::Status {
     let code = match (status.code, status.reason.as_str()) {
         (_, "AlreadyExists") => Code::AlreadyExists,
@@ -29,11 +30,10 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
         (409, _) => Code::Aborted,
         (413 | 429, _) => Code::ResourceExhausted,
         (503, _) => Code::Unavailable,
-        (504, _) => Code::DeadlineExceeded,
+        (408 | 504, _) => Code::DeadlineExceeded,
         _ => Code::Internal,
     };
-    let details = serde_json::to_vec(&status).expect("a Status is plain data");
-    tonic::Status::with_details(code, status.message, Bytes::from(details))
+    failure::failed(code, status)
 }
 
 /// Who calls.

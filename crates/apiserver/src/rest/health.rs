@@ -37,6 +37,11 @@ async fn checks(app: &App, probe: &str) -> Vec<Check> {
     checks
 }
 
+/// Whether all of `/readyz` is fine.
+pub(crate) async fn is_ready(app: &App) -> bool {
+    checks(app, "readyz").await.iter().all(|(_, result)| result.is_ok())
+}
+
 /// `/healthz`, `/livez`, `/readyz`, and one check below them.
 pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Response {
     let mut parts = path.trim_matches('/').splitn(2, '/');

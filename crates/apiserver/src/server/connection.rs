@@ -19,7 +19,7 @@ use super::heads::Timed;
 use super::{Body, Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;
-use crate::grpc::convert;
+use crate::grpc::{convert, deadline};
 use crate::rest;
 
 /// How long an HTTP/1.1 connection may wait for the end of its next head; [`super::heads`] gives a head that has begun less.
@@ -89,7 +89,10 @@ async fn answer(
     let known = is_probe(request.uri().path()) || app.authorizer.known(START_PATIENCE).await;
     request.extensions_mut().insert(origin);
     match (is_grpc(&request), known) {
-        (true, true) => grpc.call(request.map(Body::new)).await,
+        (true, true) => {
+            let headers = request.headers().clone();
+            deadline::within(&headers, || grpc.call(request.map(Body::new))).await
+        }
         (true, false) => Ok(convert::failed(starting()).into_http()),
         (false, true) => Ok(rest::handler::handle(app, request).await),
         (false, false) => Ok(rest::answer::status(&starting(), rest::answer::Style::default())),
@@ -102,7 +105,7 @@ fn starting() -> Status {
 }
 
 fn is_probe(path: &str) -> bool {
-    ["/healthz", "/livez", "/readyz"].iter().any(|probe| path.starts_with(probe))
+    ["/healthz", "/livez", "/readyz", "/grpc.health.v1.Health/"].iter().any(|probe| path.starts_with(probe))
 }
 
 fn is_grpc<B>(request: &http::Request<B>) -> bool {

@@ -32,15 +32,46 @@ async fn openapi_is_linked_by_hash() {
     let link = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("a link").to_owned();
     let document = cluster.rest("GET", &link, &[], "").await;
     assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert!(document.headers["expires"].to_str().is_ok_and(|date| date.ends_with(" GMT")));
     assert!(document.json()["components"]["schemas"].is_object());
+    let etag = document.headers["etag"].to_str().expect("text").to_owned();
+    let same = cluster.rest("GET", &link, &[("if-none-match", &etag)], "").await;
+    assert_eq!((same.code, same.text.as_str()), (304, ""));
+    let plain = cluster.rest("GET", "/openapi/v3/apis/apps/v1", &[], "").await;
+    assert_eq!((plain.code, plain.headers["cache-control"].to_str().ok()), (200, Some("no-cache, private")));
+    let old = cluster.rest("GET", "/openapi/v3/apis/apps/v1?hash=00", &[], "").await;
+    assert_eq!((old.code, old.headers["location"].to_str().ok()), (301, Some(link.as_str())));
+    assert_eq!(cluster.rest("GET", "/openapi/v3/apis/nope/v1", &[], "").await.code, 404);
+    assert_eq!(cluster.rest("POST", "/openapi/v3/api/v1", &[], "").await.code, 405);
+    assert_eq!(cluster.bare("GET", "/openapi/v3", &[], "").await.code, 401);
+}
+
+#[tokio::test]
+async fn openapi_comes_as_json_and_protobuf() {
+    let cluster = Cluster::start().await;
     assert_eq!(cluster.rest("GET", "/openapi/v2", &[], "").await.json()["swagger"], "2.0");
-    let only = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    let packed = cluster.rest("GET", "/openapi/v2", &[("accept", only)], "").await;
-    let content_type = packed.headers["content-type"].to_str().expect("text");
-    assert_eq!((packed.code, content_type), (200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
-    assert!(packed.text.starts_with("\n\u{3}2.0"), "the first field is the version");
-    let third = cluster.rest("GET", "/openapi/v3/api/v1", &[("accept", only)], "").await;
-    assert_eq!(third.code, 406);
+    let second = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let third = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    let check = async |path: &str, accept: &str, code: u16, content_type: &str, start: &str| {
+        let answer = cluster.rest("GET", path, &[("accept", accept)], "").await;
+        assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (code, Some(content_type)), "{path}");
+        assert!(answer.text.starts_with(start), "{path} begins with {:?}", answer.text.get(..8));
+    };
+    // The first field of both is the version of OpenAPI.
+    check("/openapi/v2", second, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", "\n\u{3}2.0").await;
+    check(
+        "/openapi/v3/api/v1",
+        third,
+        200,
+        "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+        "\n\u{5}3.0.0",
+    )
+    .await;
+    check("/openapi/v3/api/v1", second, 406, "application/json", "{").await;
+    let index = cluster.rest("GET", "/openapi/v3", &[], "").await.json();
+    let link = index["paths"]["api/v1"]["serverRelativeURL"].as_str().expect("a link").to_owned();
+    let packed = cluster.rest("GET", &link, &[("accept", third)], "").await;
+    assert_eq!((packed.code, packed.headers["cache-control"].to_str().ok()), (200, Some("public, immutable")));
 }
 
 #[tokio::test]

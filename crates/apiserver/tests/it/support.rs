@@ -37,6 +37,11 @@ impl Cluster {
         Self { server, _folder: folder }
     }
 
+    /// The server, and the folder that must outlive it.
+    pub(crate) fn into_parts(self) -> (TestServer, tempfile::TempDir) {
+        (self.server, self._folder)
+    }
+
     pub(crate) fn client_config(&self, user: &str, groups: &[&str]) -> Config {
         let identity = self.server.identity(user, groups);
         Config {
@@ -160,4 +165,14 @@ pub(crate) fn pod(name: &str) -> Value {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "x"}},
         "spec": {"containers": [{"name": "c", "image": "nginx:1"}]},
     })
+}
+
+/// Says why a test shows nothing here: `cargo xtask test` prints what is in the file named by `GANTRY_SKIPS`.
+pub(crate) fn skip(why: &str) {
+    let line = format!("{}: {why}", std::thread::current().name().unwrap_or("a test"));
+    eprintln!("skipped: {line}");
+    if let Some(path) = std::env::var_os("GANTRY_SKIPS") {
+        let mut file = std::fs::File::options().append(true).open(path).expect("the file of skips is there");
+        std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).expect("it can be written");
+    }
 }

@@ -1,0 +1,145 @@
+//! The descriptions of the built-in types and fields, as upstream words them.
+//!
+//! The build script packs them (see `build.rs`); they are unpacked while documents are made, and dropped afterwards.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::ops::Range;
+
+use flate2::read::DeflateDecoder;
+
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptions.deflate"));
+/// Between the cells of a type, and behind a type; as the build script writes them.
+const CELL: char = '\u{1f}';
+const END: char = '\u{1e}';
+
+/// A kind whose fields `apiVersion` and `kind` are described as those of every kind are.
+const ANY_KIND: &str = "io.k8s.api.core.v1.Pod";
+/// The types that crate k8s-openapi does not have: those of metrics.k8s.io.
+const METRICS: &str = "io.k8s.metrics.pkg.apis.metrics.v1beta1.";
+const USAGE: &str = "CPU (in cores) and memory (in bytes) that were used, by the name of the resource.";
+const METADATA: &str = "Standard object's metadata.";
+const TIMESTAMP: &str = "When the use was measured; with window, the time that it is about.";
+const WINDOW: &str = "How long the use of CPU was measured for, up to timestamp.";
+const OURS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "ContainerMetrics",
+        &[
+            ("", "ContainerMetrics is what one container uses."),
+            ("name", "The container's name in the pod."),
+            ("usage", USAGE),
+        ],
+    ),
+    (
+        "NodeMetrics",
+        &[
+            ("", "NodeMetrics is what a node uses."),
+            ("metadata", METADATA),
+            ("timestamp", TIMESTAMP),
+            ("usage", USAGE),
+            ("window", WINDOW),
+        ],
+    ),
+    (
+        "PodMetrics",
+        &[
+            ("", "PodMetrics is what the containers of a pod use."),
+            ("containers", "What each container uses; all are measured in the same window."),
+            ("metadata", METADATA),
+            ("timestamp", TIMESTAMP),
+            ("window", WINDOW),
+        ],
+    ),
+];
+
+/// All descriptions, by the names that schemas have in documents (`io.k8s.api.core.v1.Pod`).
+pub(super) struct Descriptions {
+    text: String,
+    types: HashMap<String, Range<usize>>,
+}
+
+impl Descriptions {
+    pub(super) fn unpack() -> Self {
+        let mut text = String::new();
+        DeflateDecoder::new(PACKED).read_to_string(&mut text).expect("the build script packed text");
+        let mut found = Self { types: index(&text), text };
+        found.add_ours();
+        found
+    }
+
+    fn add_ours(&mut self) {
+        let any = |field: &str| format!("{CELL}{field}{CELL}{}", self.of(ANY_KIND).field(field).unwrap_or_default());
+        let shared = any("apiVersion") + &any("kind");
+        for (name, cells) in OURS {
+            self.text.push_str(&format!("{METRICS}{name}{shared}"));
+            for (field, text) in *cells {
+                self.text.push_str(&format!("{CELL}{field}{CELL}{text}"));
+            }
+            self.text.push(END);
+        }
+        self.types = index(&self.text);
+    }
+
+    /// What is said of a type.
+    pub(super) fn of(&self, schema_name: &str) -> Described<'_> {
+        let record = self.types.get(schema_name).and_then(|range| self.text.get(range.clone()));
+        Described { cells: record.and_then(|r| r.split_once(CELL)).map_or("", |(_, cells)| cells) }
+    }
+}
+
+/// Where the record of each type is.
+fn index(text: &str) -> HashMap<String, Range<usize>> {
+    let mut types = HashMap::new();
+    let mut start = 0;
+    for record in text.split_terminator(END) {
+        let name = record.split(CELL).next().unwrap_or_default();
+        types.insert(name.to_owned(), start..start + record.len());
+        start += record.len() + END.len_utf8();
+    }
+    types
+}
+
+/// The descriptions of one type and its fields.
+#[derive(Clone, Copy)]
+pub(super) struct Described<'a> {
+    cells: &'a str,
+}
+
+impl<'a> Described<'a> {
+    /// The type's own, where it has one.
+    pub(super) fn own(self) -> Option<&'a str> {
+        self.field("")
+    }
+
+    /// That of a field, where it has one.
+    pub(super) fn field(self, name: &str) -> Option<&'a str> {
+        let mut cells = self.cells.split(CELL);
+        while let (Some(field), Some(text)) = (cells.next(), cells.next()) {
+            if field == name && !text.is_empty() {
+                return Some(text);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_and_fields_are_found() {
+        let all = Descriptions::unpack();
+        let check = |ty: &str, field: &str, start: &str| {
+            let text = all.of(ty).field(field).unwrap_or_default();
+            assert!(text.starts_with(start), "{ty} {field}: {text:?}");
+        };
+        check("io.k8s.api.core.v1.Container", "", "A single application container");
+        check("io.k8s.api.core.v1.Container", "image", "Container image name.");
+        check("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "uid", "UID is the unique in time");
+        check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "window", "How long");
+        check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "apiVersion", "APIVersion defines");
+        assert_eq!(all.of("io.k8s.api.core.v1.Container").field("nothing"), None);
+        assert_eq!(all.of("io.k8s.api.core.v1.Nothing").own(), None);
+    }
+}

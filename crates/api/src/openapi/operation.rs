@@ -1,0 +1,177 @@
+//! Paths and their operations, before they are written as version 2 or 3.
+
+use serde_json::json;
+
+use super::gvk;
+use super::parameters::Parameter;
+use super::schema::Style;
+use crate::{Object, Value};
+
+pub(super) const JSON: &str = "application/json";
+
+/// What is sent or answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    Nothing,
+    /// Text or bytes of any kind.
+    Text,
+    /// A type of the table.
+    Of(String),
+}
+
+impl Content {
+    fn schema(&self, style: Style) -> Option<Value> {
+        match self {
+            Self::Nothing => None,
+            Self::Text => Some(json!({"type": "string"})),
+            Self::Of(ty) => Some(style.reference(ty)),
+        }
+    }
+}
+
+/// A parameter in the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+}
+
+/// One method of a path.
+pub(super) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) id: String,
+    pub(super) text: String,
+    pub(super) tag: String,
+    pub(super) parameters: Vec<Parameter>,
+    /// Media types of the body, empty where none is sent.
+    pub(super) takes: &'static [&'static str],
+    pub(super) body: Content,
+    pub(super) body_required: bool,
+    /// Media types of the answer.
+    pub(super) gives: &'static [&'static str],
+    /// Codes of success and what is answered with each.
+    pub(super) answers: Vec<(u16, Content)>,
+    /// `x-kubernetes-action`.
+    pub(super) action: Option<&'static str>,
+    /// Group, version and kind of the object that it is about.
+    pub(super) gvk: Option<(String, String, String)>,
+    pub(super) deprecated: bool,
+}
+
+/// One path.
+pub(super) struct Item {
+    pub(super) path: String,
+    pub(super) places: Vec<Place>,
+    pub(super) operations: Vec<Operation>,
+}
+
+impl Item {
+    /// The path's value. What all operations take stands at the path itself, as upstream has it.
+    pub(super) fn value(&self, style: Style) -> Value {
+        let mut shared: Vec<Parameter> = self.operations.first().map_or_else(Vec::new, |o| o.parameters.clone());
+        shared.retain(|p| self.operations.iter().all(|o| o.parameters.contains(p)));
+        let mut parameters: Vec<(&str, Value)> = Vec::new();
+        parameters.extend(self.places.iter().map(|p| (p.name, in_path(p, style))));
+        parameters.extend(shared.iter().map(|p| (p.name, in_query(p, style))));
+        parameters.sort_by_key(|(name, _)| *name);
+        let mut item = Object::new();
+        for operation in &self.operations {
+            item.insert(operation.method.to_owned(), operation.value(style, &shared));
+        }
+        if !parameters.is_empty() {
+            item.insert("parameters".to_owned(), parameters.into_iter().map(|(_, value)| value).collect());
+        }
+        Value::Object(item)
+    }
+}
+
+impl Operation {
+    fn value(&self, style: Style, shared: &[Parameter]) -> Value {
+        let own = self.parameters.iter().filter(|p| !shared.contains(p));
+        let mut parameters: Vec<Value> = own.map(|p| in_query(p, style)).collect();
+        let mut answers: Object =
+            self.answers.iter().map(|(code, content)| (code.to_string(), self.answer(*code, content, style))).collect();
+        answers.insert("401".to_owned(), json!({"description": "Unauthorized"}));
+        let mut operation = json!({
+            "description": self.text,
+            "operationId": self.id,
+            "responses": answers,
+            "tags": [self.tag],
+        });
+        match (style, self.body.schema(style)) {
+            (Style::V2, schema) => {
+                operation["schemes"] = json!(["https"]);
+                operation["produces"] = json!(self.gives);
+                if let Some(schema) = schema {
+                    operation["consumes"] = json!(self.takes);
+                    let mut body = json!({"name": "body", "in": "body", "schema": schema});
+                    if self.body_required {
+                        body["required"] = Value::from(true);
+                    }
+                    parameters.insert(0, body);
+                }
+            }
+            (Style::V3, Some(schema)) => {
+                operation["requestBody"] = json!({"content": each(self.takes, &schema)});
+                if self.body_required {
+                    operation["requestBody"]["required"] = Value::from(true);
+                }
+            }
+            (Style::V3, None) => {}
+        }
+        if !parameters.is_empty() {
+            operation["parameters"] = Value::from(parameters);
+        }
+        if let Some(action) = self.action {
+            operation["x-kubernetes-action"] = Value::from(action);
+        }
+        if let Some((group, version, kind)) = &self.gvk {
+            operation["x-kubernetes-group-version-kind"] = gvk::value(group, version, kind);
+        }
+        if self.deprecated {
+            operation["deprecated"] = Value::from(true);
+        }
+        operation
+    }
+
+    fn answer(&self, code: u16, content: &Content, style: Style) -> Value {
+        let text = match code {
+            201 => "Created",
+            202 => "Accepted",
+            _ => "OK",
+        };
+        let mut answer = json!({"description": text});
+        match (style, content.schema(style)) {
+            (Style::V2, Some(schema)) => answer["schema"] = schema,
+            (Style::V3, Some(schema)) => answer["content"] = each(self.gives, &schema),
+            (_, None) => {}
+        }
+        answer
+    }
+}
+
+fn each(media_types: &[&str], schema: &Value) -> Value {
+    media_types.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect::<Object>().into()
+}
+
+fn in_query(parameter: &Parameter, style: Style) -> Value {
+    located(parameter.name, "query", parameter.ty, parameter.text, style)
+}
+
+fn in_path(place: &Place, style: Style) -> Value {
+    let mut value = located(place.name, "path", "string", &place.text, style);
+    value["required"] = Value::from(true);
+    value
+}
+
+fn located(name: &str, place: &str, ty: &str, text: &str, style: Style) -> Value {
+    let mut parameter = json!({"name": name, "in": place, "description": text});
+    match style {
+        Style::V2 => {
+            parameter["type"] = Value::from(ty);
+            parameter["uniqueItems"] = Value::from(true);
+        }
+        Style::V3 => parameter["schema"] = json!({"type": ty, "uniqueItems": true}),
+    }
+    parameter
+}
