@@ -45,6 +45,9 @@ pub(crate) fn command(args: &[String]) -> anyhow::Result<()> {
     let fuzzer = Fuzzer::build()?;
     match task {
         Task::Search { seconds, targets } => {
+            if targets.is_empty() {
+                fuzzer.find_planted_fault()?;
+            }
             let outcomes = fuzzer.search_all(fuzzer.named(targets)?, seconds);
             let failed: Vec<String> =
                 outcomes.into_iter().filter_map(|(_, outcome)| outcome.err()).map(|e| format!("{e:#}")).collect();
