@@ -14,4 +14,6 @@ targets! {
     spdy_headers,
     spdy_connection,
     spdy_session,
+    websocket_messages,
+    websocket_connection,
 }
