@@ -3,10 +3,12 @@
 //! Applied to every object that is written and to stored objects of foreign writers; idempotent. Values that need the
 //! cluster (addresses, priorities, the service account) are set by strategies and admission, not here.
 
+mod batch;
 mod container;
 mod pod;
 mod service;
 mod volume;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -25,8 +27,14 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
         ("", "Secret") => set_default_text(object, "type", "Opaque"),
-        ("apps", "Deployment") => deployment(object),
-        ("apps", "ReplicaSet") => replica_set(object),
+        ("", "PodTemplate") => workload::pod_template(object),
+        ("", "ReplicationController") => workload::replication_controller(object),
+        ("apps", "Deployment") => workload::deployment(object),
+        ("apps", "ReplicaSet") => workload::replica_set(object),
+        ("apps", "DaemonSet") => workload::daemon_set(object),
+        ("apps", "StatefulSet") => workload::stateful_set(object),
+        ("batch", "Job") => batch::job(object),
+        ("batch", "CronJob") => batch::cron_job(object),
         ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => role_binding(object),
         ("scheduling.k8s.io", "PriorityClass") => {
@@ -96,31 +104,6 @@ fn node(object: &mut Value) {
     {
         status.insert("allocatable".to_owned(), capacity);
     }
-}
-
-fn deployment(object: &mut Value) {
-    let Some(spec) = object_mut(object, "spec") else { return };
-    fill(spec, "replicas", 1);
-    fill_object(spec, "strategy");
-    if let Some(strategy) = object_in(spec, "strategy") {
-        fill_text(strategy, "type", "RollingUpdate");
-        if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
-            fill_object(strategy, "rollingUpdate");
-            if let Some(rolling) = object_in(strategy, "rollingUpdate") {
-                fill(rolling, "maxUnavailable", "25%");
-                fill(rolling, "maxSurge", "25%");
-            }
-        }
-    }
-    fill(spec, "revisionHistoryLimit", 10);
-    fill(spec, "progressDeadlineSeconds", 600);
-    pod::template(spec);
-}
-
-fn replica_set(object: &mut Value) {
-    let Some(spec) = object_mut(object, "spec") else { return };
-    fill(spec, "replicas", 1);
-    pod::template(spec);
 }
 
 fn endpoint_slice(object: &mut Value) {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
 pub mod canon;
+pub mod cron;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

@@ -4,7 +4,9 @@
 
 mod at;
 mod config;
+mod cron_job;
 mod formats;
+mod job;
 mod meta;
 mod node;
 mod pod;
@@ -13,6 +15,7 @@ mod read;
 mod review;
 mod selector;
 mod service;
+mod sets;
 mod small;
 mod workload;
 
@@ -31,6 +34,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 fn name_rule(kind: &KindInfo) -> NameRule {
     match (kind.group, kind.kind) {
         ("", "Namespace") => NameRule::Label,
+        ("apps", "StatefulSet") => NameRule::Label,
         ("", "Service") => NameRule::Label1035,
         (RBAC, _) => NameRule::Segment,
         _ => NameRule::Subdomain,
@@ -46,6 +50,11 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
     }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::create(&mut out, object),
+        ("batch", "Job") => {
+            job::own_labels(&mut out, object);
+            content(&mut out, kind, object);
+        }
+        ("batch", "CronJob") => cron_job::create(&mut out, object),
         ("", "Binding") => review::binding(&mut out, object),
         ("authorization.k8s.io", "SubjectAccessReview") => review::access(&mut out, object, About::User),
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
@@ -66,6 +75,12 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("", "Namespace") => node::namespace(out, object),
         ("", "Node") => node::node(out, object),
         ("", "Service") => service::service(out, object),
+        ("", "PodTemplate") => sets::pod_template(out, object),
+        ("", "ReplicationController") => sets::replication_controller(out, object),
+        ("apps", "ControllerRevision") => sets::controller_revision(out, object),
+        ("apps", "DaemonSet") => sets::daemon_set(out, object),
+        ("apps", "StatefulSet") => sets::stateful_set(out, object),
+        ("batch", "Job") => job::job(out, object),
         ("apps", "Deployment") => workload::deployment(out, object),
         ("apps", "ReplicaSet") => workload::replica_set(out, object),
         ("coordination.k8s.io", "Lease") => small::lease(out, object),
@@ -96,19 +111,28 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             content(&mut out, kind, new);
         }
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class_update(&mut out, new, old),
+        ("batch", "CronJob") => cron_job::update(&mut out, new, old),
         _ => {
             content(&mut out, kind, new);
-            match (kind.group, kind.kind) {
-                ("apps", _) => workload::selector_unchanged(&mut out, new, old),
-                (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(&mut out, new, old),
-                ("discovery.k8s.io", _) => {
-                    out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
-                }
-                _ => {}
-            }
+            unchanged(&mut out, kind, new, old);
         }
     }
     out.errors
+}
+
+/// What an update leaves alone, besides being right in itself.
+fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
+    match (kind.group, kind.kind) {
+        ("apps", "ControllerRevision") => out.immutable(At::Root("data"), new.get("data"), old.get("data")),
+        ("apps", "StatefulSet") => sets::stateful_set_update(out, new, old),
+        ("apps", _) => workload::selector_unchanged(out, new, old),
+        ("batch", "Job") => job::update(out, new, old),
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(out, new, old),
+        ("discovery.k8s.io", _) => {
+            out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
+        }
+        _ => {}
+    }
 }
 
 /// The errors of an update of `/status`.
@@ -121,7 +145,10 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("", "Service") => service::status_update(&mut out, new),
         ("", "Node") => node::node_update(&mut out, new, old),
         ("", "Namespace") => node::namespace_status(&mut out, new),
-        ("apps", _) => workload::status(&mut out, new, old),
+        ("apps", "DaemonSet") => sets::daemon_set_status(&mut out, new, old),
+        ("apps", "StatefulSet") => sets::stateful_set_status(&mut out, new, old),
+        ("apps", _) | ("", "ReplicationController") => workload::status(&mut out, new, old),
+        ("batch", "Job") => job::status::update(&mut out, new, old),
         _ => {}
     }
     out.errors

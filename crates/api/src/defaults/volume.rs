@@ -68,3 +68,15 @@ fn projection(source: &mut Object) {
         objects_in(downward, "items").for_each(field_ref);
     }
 }
+
+/// Defaults of a claim, or of a template of one.
+pub(super) fn claim(claim: &mut Object) {
+    fill_object(claim, "status");
+    if let Some(status) = object_in(claim, "status") {
+        fill_text(status, "phase", "Pending");
+    }
+    fill_object(claim, "spec");
+    if let Some(spec) = object_in(claim, "spec") {
+        fill(spec, "volumeMode", "Filesystem");
+    }
+}

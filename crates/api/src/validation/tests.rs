@@ -1,6 +1,7 @@
 //! Refused objects and the exact words; each case changes one thing of a valid object.
 
 mod pods;
+mod workloads;
 
 use serde_json::json;
 

@@ -11,6 +11,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 use jiff::Timestamp;
 
+mod batch;
 pub mod columns;
 mod config;
 mod event;
@@ -19,6 +20,7 @@ mod node;
 pub mod pod;
 mod rbac;
 pub mod service;
+mod sets;
 mod small;
 pub mod workload;
 
@@ -198,6 +200,13 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("", "Secret") => &config::Secret,
         ("", "Service") => &service::Service,
         ("", "ServiceAccount") => &config::ServiceAccount,
+        ("", "PodTemplate") => &sets::PodTemplate,
+        ("", "ReplicationController") => &sets::ReplicationController,
+        ("apps", "ControllerRevision") => &sets::ControllerRevision,
+        ("apps", "DaemonSet") => &sets::DaemonSet,
+        ("apps", "StatefulSet") => &sets::StatefulSet,
+        ("batch", "CronJob") => &batch::CronJob,
+        ("batch", "Job") => &batch::Job,
         ("apps", "Deployment") => &workload::Deployment,
         ("apps", "ReplicaSet") => &workload::ReplicaSet,
         ("coordination.k8s.io", "Lease") => &small::Lease,

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
 
-pub(crate) use warnings::template as template_warnings;
+pub(crate) use warnings::{template as template_warnings, template_at as template_warnings_at};
 
 /// The strategy of pods.
 pub(super) struct Pod;

@@ -6,63 +6,8 @@ use std::collections::BTreeSet;
 use gantry_api::kinds::{self, Generation, KindInfo};
 use serde_json::{Value, json};
 
+use crate::samples::{Sample, samples};
 use crate::support::{Answer, Cluster};
-
-/// One kind's smallest useful object and what is written to its status.
-struct Sample {
-    kind: &'static KindInfo,
-    body: Value,
-    status: Value,
-}
-
-fn sample(group: &str, kind: &str, rest: Value, status: Value) -> Sample {
-    let kind = kinds::by_kind(group, "v1", kind).expect("a served kind");
-    let mut body = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
-    for (key, value) in rest.as_object().into_iter().flatten() {
-        body[key] = value.clone();
-    }
-    Sample { kind, body, status }
-}
-
-fn samples() -> Vec<Sample> {
-    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
-    let workload = json!({"spec": {"selector": {"matchLabels": {"a": "b"}},
-        "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}}});
-    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-    let role = json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
-    let binding = json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "u"}]});
-    let rbac = "rbac.authorization.k8s.io";
-    let load_balancer = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
-    let service = json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"a": "b"}}});
-    let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.244.0.2"]}], "ports": [{"port": 80}]});
-    let event = json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "R", "type": "Normal"});
-    let none = Value::Null;
-    vec![
-        sample(
-            "",
-            "Namespace",
-            json!({}),
-            json!({"conditions": [{"type": "NamespaceContentRemaining", "status": "False"}]}),
-        ),
-        sample("", "Node", json!({}), ready.clone()),
-        sample("", "Pod", json!({"spec": spec}), json!({"phase": "Running"})),
-        sample("", "Service", service, load_balancer),
-        sample("", "ConfigMap", json!({"data": {"k": "v"}}), none.clone()),
-        sample("", "Secret", json!({"data": {"k": "AA=="}}), none.clone()),
-        sample("", "ServiceAccount", json!({}), none.clone()),
-        sample("", "Event", event, none.clone()),
-        sample("discovery.k8s.io", "EndpointSlice", slice, none.clone()),
-        sample("coordination.k8s.io", "Lease", json!({"spec": {"holderIdentity": "h"}}), none.clone()),
-        sample("apps", "Deployment", workload.clone(), json!({"replicas": 1, "updatedReplicas": 1})),
-        sample("apps", "ReplicaSet", workload, json!({"replicas": 1})),
-        sample(rbac, "Role", role.clone(), none.clone()),
-        sample(rbac, "ClusterRole", role, none.clone()),
-        sample(rbac, "RoleBinding", binding.clone(), none.clone()),
-        sample(rbac, "ClusterRoleBinding", binding, none.clone()),
-        sample("scheduling.k8s.io", "PriorityClass", json!({"value": 5}), none),
-    ]
-}
 
 /// A sample's requests.
 struct Life<'a> {
@@ -74,7 +19,7 @@ struct Life<'a> {
 impl<'a> Life<'a> {
     fn new(cluster: &'a Cluster, sample: &'a Sample) -> Self {
         let kind = sample.kind;
-        let group = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/v1", kind.group) };
+        let group = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version) };
         let namespace = if kind.namespaced { "/namespaces/default" } else { "" };
         Self { cluster, sample, list: format!("{group}{namespace}/{}", kind.resource) }
     }
@@ -239,9 +184,10 @@ fn protobuf(api_version: &str, kind: &str) -> String {
 #[tokio::test]
 async fn every_kind_lives_alike() {
     let samples = samples();
-    let covered: BTreeSet<&str> = samples.iter().map(|s| s.kind.kind).collect();
+    let name = |k: &KindInfo| format!("{}.{}", k.kind, k.api_version);
+    let covered: BTreeSet<String> = samples.iter().map(|s| name(s.kind)).collect();
     let served = kinds::all().iter().filter(|k| k.supports("list"));
-    assert_eq!(covered, served.map(|k| k.kind).collect(), "a sample of every kind that is stored");
+    assert_eq!(covered, served.map(name).collect(), "a sample of every kind that is stored");
     let cluster = Cluster::start().await;
     cluster.default_account().await;
     let lives: Vec<Life<'_>> = samples.iter().map(|s| Life::new(&cluster, s)).collect();

@@ -9,6 +9,7 @@ mod identity;
 mod kinds;
 mod lists;
 mod rest;
+mod samples;
 mod sessions;
 mod start;
 mod support;
