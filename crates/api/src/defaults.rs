@@ -5,8 +5,10 @@
 
 mod batch;
 mod container;
+mod other;
 mod pod;
 mod service;
+mod storage;
 mod volume;
 mod workload;
 
@@ -27,6 +29,19 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
         ("", "Secret") => set_default_text(object, "type", "Opaque"),
+        ("", "Endpoints") => other::endpoints(object),
+        ("", "LimitRange") => other::limit_range(object),
+        ("", "PersistentVolume") => storage::persistent_volume(object),
+        ("", "PersistentVolumeClaim") => storage::persistent_volume_claim(object),
+        ("autoscaling", _) => other::autoscaler(object),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => other::flow_schema(object),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => other::priority_level(object),
+        ("networking.k8s.io", "IngressClass") => other::ingress_class(object),
+        ("networking.k8s.io", "NetworkPolicy") => other::network_policy(object),
+        ("resource.k8s.io", "ResourceClaim") => other::resource_claim(object),
+        ("resource.k8s.io", "ResourceClaimTemplate") => other::resource_claim_template(object),
+        ("storage.k8s.io", "CSIDriver") => storage::csi_driver(object),
+        ("storage.k8s.io", "StorageClass") => storage::storage_class(object),
         ("", "PodTemplate") => workload::pod_template(object),
         ("", "ReplicationController") => workload::replication_controller(object),
         ("apps", "Deployment") => workload::deployment(object),

@@ -80,6 +80,8 @@ pub struct KindInfo {
     pub subresources: Vec<Subresource>,
     /// The field selectors that the kind supports, `metadata.name` first.
     pub selectable_fields: Vec<&'static str>,
+    /// What clients are warned of, whatever they ask.
+    pub deprecation: Option<&'static str>,
     /// Group and version of the kind in whose form its objects are stored, where that is not its own; see [`KindInfo::hub`].
     hub: Option<(&'static str, &'static str)>,
 }
@@ -154,6 +156,7 @@ struct Served {
     version: &'static str,
     /// As [`KindInfo::hub`].
     hub: Option<(&'static str, &'static str)>,
+    deprecation: Option<&'static str>,
 }
 
 const fn plain(group: &'static str, resource: &'static str) -> Served {
@@ -166,6 +169,7 @@ const fn plain(group: &'static str, resource: &'static str) -> Served {
         fields: &[],
         version: "",
         hub: None,
+        deprecation: None,
     }
 }
 
@@ -203,7 +207,7 @@ const SERVED: &[Served] = &[
     Served { storage: "minions", subresources: &["status"], fields: &["spec.unschedulable"], ..plain("", "nodes") },
     Served {
         generation: Generation::Spec,
-        subresources: &["binding", "log", "status"],
+        subresources: &["binding", "eviction", "log", "status"],
         fields: &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -345,6 +349,7 @@ fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
         generation: served.generation,
         subresources,
         selectable_fields,
+        deprecation: served.deprecation,
         hub: served.hub,
     }
 }

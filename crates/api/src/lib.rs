@@ -3,12 +3,14 @@
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
 pub mod canon;
+pub mod convert;
 pub mod cron;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
 pub mod duration;
 pub mod field;
+pub mod flow;
 pub mod kinds;
 pub mod managed;
 pub mod meta;

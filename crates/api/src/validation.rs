@@ -3,13 +3,20 @@
 //! It runs on every write, so it looks at borrowed values, uses no regular expressions and builds a path only for an error.
 
 mod at;
+mod autoscaler;
+mod certificate;
+mod claims;
 mod config;
 mod cron_job;
+mod devices;
+mod flow;
 mod formats;
 mod job;
 mod meta;
+mod network;
 mod node;
 mod pod;
+mod quotas;
 mod rbac;
 mod read;
 mod review;
@@ -17,6 +24,7 @@ mod selector;
 mod service;
 mod sets;
 mod small;
+mod storage;
 mod workload;
 
 #[cfg(test)]
@@ -26,17 +34,25 @@ use crate::Value;
 use crate::field::Errors;
 use crate::kinds::KindInfo;
 use at::{At, Out};
+use certificate::Through;
 use meta::NameRule;
 use review::About;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const CERTIFICATES: &str = "certificates.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+const EVENTS: &str = "events.k8s.io";
 
 fn name_rule(kind: &KindInfo) -> NameRule {
     match (kind.group, kind.kind) {
         ("", "Namespace") => NameRule::Label,
         ("apps", "StatefulSet") => NameRule::Label,
         ("", "Service") => NameRule::Label1035,
-        (RBAC, _) => NameRule::Segment,
+        // An address has its own form, which is checked with the rest.
+        (RBAC, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
         _ => NameRule::Subdomain,
     }
 }
@@ -55,6 +71,14 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
             content(&mut out, kind, object);
         }
         ("batch", "CronJob") => cron_job::create(&mut out, object),
+        (NETWORKING, "Ingress") => {
+            network::ingress_create(&mut out, object);
+            content(&mut out, kind, object);
+        }
+        (EVENTS, _) => {
+            content(&mut out, kind, object);
+            small::new_event(&mut out, object, None);
+        }
         ("", "Binding") => review::binding(&mut out, object),
         ("authorization.k8s.io", "SubjectAccessReview") => review::access(&mut out, object, About::User),
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
@@ -71,7 +95,8 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
     match (kind.group, kind.kind) {
         ("", "ConfigMap") => config::config_map(out, object),
         ("", "Secret") => config::secret(out, object),
-        ("", "Event") => small::event(out, object),
+        ("", "Event") => small::event(out, object, false),
+        (EVENTS, _) => small::event(out, object, true),
         ("", "Namespace") => node::namespace(out, object),
         ("", "Node") => node::node(out, object),
         ("", "Service") => service::service(out, object),
@@ -88,6 +113,53 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class(out, object),
         (RBAC, "Role" | "ClusterRole") => rbac::role(out, object, kind.namespaced),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(out, object, kind.namespaced),
+        ("", "Endpoints") => network::endpoints(out, object),
+        ("", "LimitRange") => quotas::limit_range(out, object),
+        ("", "ResourceQuota") => quotas::resource_quota(out, object),
+        ("", "PersistentVolume") => claims::volume(out, object),
+        ("", "PersistentVolumeClaim") => claims::claim(out, object),
+        ("autoscaling", _) => autoscaler::autoscaler(out, object),
+        ("policy", "PodDisruptionBudget") => autoscaler::budget(out, object),
+        ("node.k8s.io", "RuntimeClass") => small::runtime_class(out, object),
+        (CERTIFICATES, _) => certificate::request(out, object),
+        (FLOW, "FlowSchema") => flow::schema(out, object),
+        (FLOW, _) => flow::level(out, object),
+        (NETWORKING, _) => networking(out, kind.kind, object),
+        (STORAGE, _) => storage(out, kind.kind, object),
+        (DEVICES, _) => devices(out, kind.kind, object),
+        _ => {}
+    }
+}
+
+fn networking(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "Ingress" => network::ingress(out, object),
+        "IngressClass" => network::ingress_class(out, object),
+        "NetworkPolicy" => network::network_policy(out, object),
+        "IPAddress" => network::ip_address(out, object),
+        "ServiceCIDR" => network::service_cidr(out, object),
+        _ => {}
+    }
+}
+
+fn storage(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "StorageClass" => storage::storage_class(out, object),
+        "VolumeAttributesClass" => storage::attributes_class(out, object),
+        "VolumeAttachment" => storage::attachment(out, object),
+        "CSIDriver" => storage::csi_driver(out, object),
+        "CSINode" => storage::csi_node(out, object),
+        "CSIStorageCapacity" => storage::storage_capacity(out, object),
+        _ => {}
+    }
+}
+
+fn devices(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "DeviceClass" => devices::class(out, object),
+        "ResourceClaim" => devices::claim(out, object),
+        "ResourceClaimTemplate" => devices::claim_template(out, object),
+        "ResourceSlice" => devices::slice(out, object),
         _ => {}
     }
 }
@@ -128,6 +200,22 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
         ("apps", _) => workload::selector_unchanged(out, new, old),
         ("batch", "Job") => job::update(out, new, old),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(out, new, old),
+        ("", "PersistentVolume") => claims::volume_update(out, new, old),
+        ("", "PersistentVolumeClaim") => claims::claim_update(out, new, old),
+        ("", "ResourceQuota") => quotas::resource_quota_update(out, new, old),
+        (EVENTS, _) => small::new_event(out, new, Some(old)),
+        (NETWORKING, "IPAddress") => network::ip_address_update(out, new, old),
+        (NETWORKING, "ServiceCIDR") => network::service_cidr_update(out, new, old),
+        (NETWORKING, "IngressClass") => network::ingress_class_update(out, new, old),
+        ("node.k8s.io", _) => out.immutable(At::Root("handler"), new.get("handler"), old.get("handler")),
+        (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(out, new, old),
+        (DEVICES, "ResourceSlice") => devices::slice_update(out, new, old),
+        (STORAGE, "StorageClass") => storage::storage_class_update(out, new, old),
+        (STORAGE, "VolumeAttributesClass") => storage::attributes_class_update(out, new, old),
+        (STORAGE, "VolumeAttachment") => storage::attachment_update(out, new, old),
+        (STORAGE, "CSIDriver") => storage::csi_driver_update(out, new, old),
+        (STORAGE, "CSINode") => storage::csi_node_update(out, new, old),
+        (STORAGE, "CSIStorageCapacity") => storage::storage_capacity_update(out, new, old),
         ("discovery.k8s.io", _) => {
             out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
         }
@@ -149,8 +237,24 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("apps", "StatefulSet") => sets::stateful_set_status(&mut out, new, old),
         ("apps", _) | ("", "ReplicationController") => workload::status(&mut out, new, old),
         ("batch", "Job") => job::status::update(&mut out, new, old),
+        ("", "ResourceQuota") => quotas::resource_quota_status(&mut out, new),
+        ("autoscaling", _) => autoscaler::autoscaler_status(&mut out, new),
+        ("policy", _) => autoscaler::budget_status(&mut out, new),
+        (CERTIFICATES, _) => certificate::update(&mut out, new, old, Through::Status),
+        (FLOW, _) => flow::status(&mut out, new),
+        (NETWORKING, "Ingress") => network::ingress_status(&mut out, new),
+        (DEVICES, "ResourceClaim") => devices::claim_status(&mut out, new, old),
         _ => {}
     }
+    out.errors
+}
+
+/// The errors of an update of a signing request's `/approval`.
+#[must_use]
+pub fn approval_update(new: &Value, old: &Value) -> Errors {
+    let mut out = Out::default();
+    meta::object_meta_update(&mut out, new, old);
+    certificate::update(&mut out, new, old, Through::Approval);
     out.errors
 }
 

@@ -15,7 +15,7 @@ use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
-    Written, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
+    Written, binding, create, delete, delete_collection, eviction, patch, read, review, scale, token, update, watch,
 };
 use crate::rbac::authorizer;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -106,7 +106,7 @@ impl Call<'_> {
     pub(crate) async fn get(&self, target: &Target, resource_version: &str) -> Result<Found, Status> {
         let _slot = self.enter("get", target).await?;
         match target.subresource {
-            "" | "status" => read::get(self.app, target, resource_version).await.map(Found::Object),
+            "" | "status" | "approval" => read::get(self.app, target, resource_version).await.map(Found::Object),
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
             _ => Err(Status::method_not_allowed()),
         }
@@ -158,6 +158,7 @@ impl Call<'_> {
         }
         match (target.subresource, target.kind.resource) {
             ("binding", _) | ("", "bindings") => binding::bind(self.app, self.caller, target, payload, options).await,
+            ("eviction", _) => eviction::evict(self.app, self.caller, target, payload, options).await,
             ("token", _) => token::create(self.app, self.caller, target, payload, options).await,
             ("", _) if target.kind.create_only() => {
                 review::create(self.app, self.caller, target, payload, options).await
@@ -179,7 +180,9 @@ impl Call<'_> {
     ) -> Result<Written, Status> {
         let _slot = self.enter("update", target).await?;
         match target.subresource {
-            "" | "status" | "finalize" => update::update(self.app, self.caller, target, payload, options).await,
+            "" | "status" | "finalize" | "approval" => {
+                update::update(self.app, self.caller, target, payload, options).await
+            }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
             _ => Err(Status::method_not_allowed()),
         }
@@ -199,7 +202,7 @@ impl Call<'_> {
         let _slot = self.enter("patch", target).await?;
         let parsed = Patch::parse(kind, body)?;
         match target.subresource {
-            "" | "status" => patch::patch(self.app, self.caller, target, &parsed, options).await,
+            "" | "status" | "approval" => patch::patch(self.app, self.caller, target, &parsed, options).await,
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Patch(&parsed), options).await,
             _ => Err(Status::method_not_allowed()),
         }

@@ -1,6 +1,6 @@
 //! Defaults of what keeps pods running.
 
-use super::{fill, fill_object, fill_text, object_in, objects_in, pod, volume};
+use super::{fill, fill_object, fill_text, object_in, objects_in, pod, storage};
 use crate::value::{map_at, object_mut, set};
 use crate::{Object, Value};
 
@@ -63,7 +63,7 @@ pub(super) fn stateful_set(object: &mut Value) {
     for template in objects_in(spec, "volumeClaimTemplates") {
         template.insert("apiVersion".to_owned(), "v1".into());
         template.insert("kind".to_owned(), "PersistentVolumeClaim".into());
-        volume::claim(template);
+        storage::claim(template);
     }
     pod::template(spec);
 }

@@ -4,7 +4,7 @@
 //! state that it looked at is known to be the present one; a stored change proves that by itself.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, defaults, managed, value};
+use gantry_api::{Value, canon, defaults, managed, validation, value};
 
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
@@ -25,7 +25,7 @@ const TRIES: usize = 64;
 pub(crate) enum Part {
     /// Everything but status.
     Main,
-    /// Status alone.
+    /// Status alone, or the part of it that `/approval` writes.
     Status,
     /// What the server itself changes (bindings, finalize): stored as made.
     System,
@@ -171,6 +171,7 @@ impl Change<'_> {
         }
         let errors = match self.part {
             Part::Main => strategy.validate_update(kind, &object, old),
+            Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
             Part::Status => strategy.validate_status_update(kind, &object, old),
             Part::System => Vec::new(),
         };
@@ -181,7 +182,7 @@ impl Change<'_> {
         if self.part == Part::Main {
             warnings.extend(strategy.warnings(&object, Some(old)));
         }
-        canon::canonical(&mut object, &kind.type_name)?;
+        canon::canonical(&mut object, &kind.hub().type_name)?;
         self.stamp(app, &mut object, old);
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
@@ -189,10 +190,11 @@ impl Change<'_> {
     }
 
     fn stamp(&self, app: &App, object: &mut Value, old: &Value) {
+        let hub = self.target.kind.hub();
         let write = managed::Write {
             manager: self.options.manager(self.caller),
-            api_version: &self.target.kind.api_version,
-            type_name: &self.target.kind.type_name,
+            api_version: &hub.api_version,
+            type_name: &hub.type_name,
             subresource: self.target.subresource,
             now: app.clock.now(),
         };

@@ -1,7 +1,7 @@
 //! Creating objects.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, defaults, managed, value};
+use gantry_api::{Value, canon, convert, defaults, managed, value};
 
 use super::commit::{self, Commit, Effects, Write};
 use super::decode::{self, Expected};
@@ -10,7 +10,7 @@ use super::{Outcome, Written, current, metadata};
 use crate::admission::{Operation, Request};
 use crate::allocate;
 use crate::app::App;
-use crate::registry::{self, Ctx};
+use crate::registry::{self, Ctx, certificate};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
 /// Generated names that are tried before giving up.
@@ -32,12 +32,13 @@ pub(crate) async fn create(
     options.check("CreateOptions")?;
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
     decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+    convert::to_hub(target.kind, &mut decoded.object);
     let mut written = create_object(app, caller, target, decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);
     Ok(written)
 }
 
-/// As [`create`], for a decoded object.
+/// As [`create`], for a decoded object in the form in which it is stored.
 ///
 /// # Errors
 /// A Status in upstream's words.
@@ -74,14 +75,15 @@ async fn create_named(
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let target = Target { name, ..target.clone() };
     let warnings = admitted(app, caller, &target, &mut object, options).await?;
+    let hub = kind.hub();
     let write = managed::Write {
         manager: options.manager(caller),
-        api_version: &kind.api_version,
-        type_name: &kind.type_name,
+        api_version: &hub.api_version,
+        type_name: &hub.type_name,
         subresource: "",
         now: app.clock.now(),
     };
-    canon::canonical(&mut object, &kind.type_name)?;
+    canon::canonical(&mut object, &hub.type_name)?;
     managed::stamp(None, &mut object, &write);
     if options.dry_run {
         return dry(app, &target, object, warnings).await;
@@ -126,6 +128,9 @@ async fn admitted(
     defaults::apply(kind, object);
     let request = Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run };
     app.admission.mutate(&request, object).await?;
+    if kind.kind == "CertificateSigningRequest" {
+        certificate::identify(object, &caller.user);
+    }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
     strategy.prepare_create(&ctx, object);
     defaults::apply(kind, object);

@@ -49,25 +49,40 @@ pub(crate) async fn handle(
     let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
     (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
     let is_watch = path.watch || request.query.flag("watch");
+    let mut response = dispatch(app, request, body, &target, is_watch, labels).await?;
+    if let Some(deprecation) = target.kind.deprecation {
+        answer::warn(&mut response, &[deprecation.to_owned()]);
+    }
+    Ok(response)
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    request: &Incoming,
+    body: HttpBody,
+    target: &Target,
+    is_watch: bool,
+    labels: &mut Labels,
+) -> Result<Response, Status> {
     match (request.method.clone(), target.name.is_empty()) {
-        (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,
-        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, &target).await,
+        (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, target).await,
+        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, target).await,
         (Method::GET, _) if is_watch => {
             "watch".clone_into(&mut labels.verb);
-            watch::start(app, request, &target).await
+            watch::start(app, request, target).await
         }
         (Method::GET | Method::HEAD, _) => {
             "list".clone_into(&mut labels.verb);
-            list(app, request, &target).await
+            list(app, request, target).await
         }
-        (Method::POST, _) => create(app, request, body, &target).await,
-        (Method::PUT, false) => update(app, request, body, &target).await,
-        (Method::PATCH, false) => patch(app, request, body, &target).await,
+        (Method::POST, _) => create(app, request, body, target).await,
+        (Method::PUT, false) => update(app, request, body, target).await,
+        (Method::PATCH, false) => patch(app, request, body, target).await,
         (Method::DELETE, unnamed) => {
             if unnamed {
                 "deletecollection".clone_into(&mut labels.verb);
             }
-            delete(app, request, body, &target).await
+            delete(app, request, body, target).await
         }
         _ => Err(Status::method_not_allowed()),
     }

@@ -24,30 +24,37 @@ impl<'a> Life<'a> {
         Self { cluster, sample, list: format!("{group}{namespace}/{}", kind.resource) }
     }
 
+    fn body(&self) -> Value {
+        let mut body = self.sample.body.clone();
+        body["metadata"]["name"] = self.sample.name.into();
+        body
+    }
+
     fn says(&self) -> &str {
         self.sample.kind.kind
     }
 
     async fn ask(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let rest = rest.replace("{name}", self.sample.name);
         self.cluster.rest(method, &format!("{}{rest}", self.list), headers, body).await
     }
 
     async fn object(&self) -> Value {
-        self.ask("GET", "/x", &[], "").await.json()
+        self.ask("GET", "/{name}", &[], "").await.json()
     }
 
     async fn create(&self) {
         let unknown = {
-            let mut body = self.sample.body.clone();
+            let mut body = self.body();
             body["nonsense"] = 1.into();
             self.ask("POST", "?fieldValidation=Strict", &[], &body.to_string()).await
         };
         assert_eq!(unknown.code, 400, "{}: {}", self.says(), unknown.text);
         assert!(unknown.text.contains("unknown field \\\"nonsense\\\""), "{}: {}", self.says(), unknown.text);
-        let body = self.sample.body.to_string();
+        let body = self.body().to_string();
         let dry = self.ask("POST", "?dryRun=All", &[], &body).await;
         assert_eq!(dry.code, 201, "{}: {}", self.says(), dry.text);
-        assert_eq!(self.ask("GET", "/x", &[], "").await.code, 404, "{}: a dry run is not stored", self.says());
+        assert_eq!(self.ask("GET", "/{name}", &[], "").await.code, 404, "{}: a dry run is not stored", self.says());
         let made = self.ask("POST", "", &[("user-agent", "maker/1")], &body).await;
         assert_eq!(made.code, 201, "{}: {}", self.says(), made.text);
         let made = made.json();
@@ -65,13 +72,13 @@ impl<'a> Life<'a> {
             assert_eq!(list["kind"], format!("{}List", self.says()));
             list["items"].as_array().map_or(0, Vec::len)
         };
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx").await, 1, "{}", self.says());
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx&labelSelector=a%3Db").await, 1, "{}", self.says());
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx&labelSelector=a%3Dc").await, 0, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}").await, 1, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}&labelSelector=a%3Db").await, 1, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}&labelSelector=a%3Dc").await, 0, "{}", self.says());
         assert_eq!(count("?limit=1").await, 1, "{}", self.says());
         let form = async |form: &str| {
             let accept = format!("application/json;as={form};g=meta.k8s.io;v=v1");
-            self.ask("GET", "/x", &[("accept", &accept)], "").await.json()
+            self.ask("GET", "/{name}", &[("accept", &accept)], "").await.json()
         };
         let table = form("Table").await;
         let columns = table["columnDefinitions"].as_array().map_or(0, Vec::len);
@@ -80,11 +87,19 @@ impl<'a> Life<'a> {
         let partial = form("PartialObjectMetadata").await;
         assert_eq!((partial["kind"].as_str(), partial.get("spec")), (Some("PartialObjectMetadata"), None));
         assert_eq!(partial["metadata"], self.object().await["metadata"], "{}", self.says());
-        let initial = "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1&fieldSelector=metadata.name%3Dx";
+        let initial = "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1&fieldSelector=metadata.name%3D{name}";
         let events: Vec<Value> = self.ask("GET", initial, &[], "").await.text.lines().map(parsed).collect();
         let types: Vec<&str> = events.iter().filter_map(|e| e["type"].as_str()).collect();
         assert_eq!(types, ["ADDED", "BOOKMARK"], "{}", self.says());
         assert_eq!(events[0]["object"], self.object().await, "{}", self.says());
+    }
+
+    /// Writing back what was read changes nothing.
+    async fn write_back(&self) {
+        let before = self.object().await;
+        let put = self.ask("PUT", "/{name}?fieldManager=other&fieldValidation=Strict", &[], &before.to_string()).await;
+        assert_eq!(put.code, 200, "{}: {}", self.says(), put.text);
+        assert_eq!(put.json(), before, "{}", self.says());
     }
 
     async fn patch(&self) {
@@ -92,7 +107,7 @@ impl<'a> Life<'a> {
         let patch = async |form: &str, query: &str, body: Value| {
             let content = format!("application/{form}");
             let answer =
-                self.ask("PATCH", &format!("/x{query}"), &[("content-type", &content)], &body.to_string()).await;
+                self.ask("PATCH", &format!("/{{name}}{query}"), &[("content-type", &content)], &body.to_string()).await;
             assert_eq!(answer.code, 200, "{} {form}: {}", self.says(), answer.text);
         };
         patch("merge-patch+json", "", json!({"metadata": {"labels": {"merge": "1"}}})).await;
@@ -106,7 +121,7 @@ impl<'a> Life<'a> {
         if self.sample.kind.generation != Generation::ContentAndLabels {
             assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"], "{}", self.says());
         }
-        let stale = self.ask("PUT", "/x", &[], &before.to_string()).await;
+        let stale = self.ask("PUT", "/{name}", &[], &before.to_string()).await;
         assert_eq!((stale.code, stale.json()["reason"].as_str()), (409, Some("Conflict")), "{}", self.says());
     }
 
@@ -122,9 +137,9 @@ impl<'a> Life<'a> {
             wanted.map(|(key, _)| object["status"][key].clone()).collect::<Vec<_>>()
         };
         let before = self.object().await;
-        let ignored = self.ask("PATCH", "/x", &[merge], &body).await.json();
+        let ignored = self.ask("PATCH", "/{name}", &[merge], &body).await.json();
         assert_eq!(over(&ignored), over(&before), "{}: the status is not written with the rest", self.says());
-        let written = self.ask("PATCH", "/x/status", &[merge], &body).await;
+        let written = self.ask("PATCH", "/{name}/status", &[merge], &body).await;
         assert_eq!(written.code, 200, "{}: {}", self.says(), written.text);
         let stored = self.object().await;
         assert_ne!(over(&stored), over(&before), "{}", self.says());
@@ -147,18 +162,19 @@ impl<'a> Life<'a> {
     }
 
     async fn delete(&self) {
-        let gone = self.ask("DELETE", "/x", &[], "").await;
+        let gone = self.ask("DELETE", "/{name}", &[], "").await;
         assert_eq!(gone.code, 200, "{}: {}", self.says(), gone.text);
         if self.says() == "Namespace" {
             assert_eq!(self.object().await["status"]["phase"], "Terminating");
         } else {
-            assert_eq!(self.ask("GET", "/x", &[], "").await.code, 404, "{}", self.says());
+            assert_eq!(self.ask("GET", "/{name}", &[], "").await.code, 404, "{}", self.says());
         }
     }
 
     async fn live(&self) {
         self.create().await;
         self.read().await;
+        self.write_back().await;
         self.patch().await;
         self.status().await;
         self.protobuf().await;
