@@ -126,7 +126,8 @@ impl Strategy for CertificateSigningRequest {
     }
 
     fn row(&self, request: &Value, now: jiff::Timestamp) -> Row {
-        let life = value::i64_at(request, "spec.expirationSeconds").map_or("<none>".to_owned(), duration::human);
+        let life =
+            value::i64_at(request, "spec.expirationSeconds").map_or_else(|| "<none>".to_owned(), duration::human);
         cells(vec![
             name(request),
             age(request, now),

@@ -35,7 +35,7 @@ impl Strategy for HorizontalPodAutoscaler {
     }
 
     fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
-        let least = value::i64_at(object, "spec.minReplicas").map_or("<unset>".to_owned(), |n| n.to_string());
+        let least = value::i64_at(object, "spec.minReplicas").map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
         let reference =
             format!("{}/{}", text(object, "spec.scaleTargetRef.kind"), text(object, "spec.scaleTargetRef.name"));
         cells(vec![

@@ -1,5 +1,6 @@
 //! Golden headers and cells of every kind, over several states, and what strategies prepare.
 
+mod objects;
 mod workloads;
 
 use gantry_api::{Value, kinds};
