@@ -106,7 +106,11 @@ impl Change<'_> {
                 warnings: warnings.clone(),
             })))
         };
-        let effects = allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?;
+        let mut effects = match self.part {
+            Part::Main if !remove => app.admission.effects(&self.request(app, old), &object).await?,
+            _ => commit::Effects::default(),
+        };
+        effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
         let bytes = commit::canonical(&object);
         if !remove && canon::unchanged(old, &object) {
             if !state.fresh
@@ -151,14 +155,7 @@ impl Change<'_> {
             keep_status(&mut object, old);
         }
         defaults::apply(kind, &mut object);
-        let request = Request {
-            app,
-            caller: self.caller,
-            target: self.target,
-            operation: Operation::Update,
-            old: Some(old),
-            dry_run: self.options.dry_run,
-        };
+        let request = self.request(app, old);
         match self.part {
             Part::Main => {
                 app.admission.mutate(&request, &mut object).await?;
@@ -181,12 +178,25 @@ impl Change<'_> {
         app.admission.validate(&request, &object).await?;
         if self.part == Part::Main {
             warnings.extend(strategy.warnings(&object, Some(old)));
+            warnings.extend(app.admission.warnings(&request, &object).await);
         }
         canon::canonical(&mut object, &kind.hub().type_name)?;
         self.stamp(app, &mut object, old);
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
+    }
+
+    /// What admission is asked.
+    fn request<'b>(&'b self, app: &'b App, old: &'b Value) -> Request<'b> {
+        Request {
+            app,
+            caller: self.caller,
+            target: self.target,
+            operation: Operation::Update,
+            old: Some(old),
+            dry_run: self.options.dry_run,
+        }
     }
 
     fn stamp(&self, app: &App, object: &mut Value, old: &Value) {

@@ -86,14 +86,17 @@ async fn create_named(
     canon::canonical(&mut object, &hub.type_name)?;
     managed::stamp(None, &mut object, &write);
     if options.dry_run {
-        return dry(app, &target, object, warnings).await;
+        return dry(app, caller, &target, options, object, warnings).await;
     }
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
+    let request = creation(app, caller, &target, options);
     for _ in 0..ALLOCATIONS_TRIED {
-        // Only what is allocated for may have to start again.
-        let mut object = if allocate::concerns(kind) { object.clone() } else { std::mem::take(&mut object) };
-        let effects = allocate::plan(app, &target, None, Some(&mut object)).await?;
+        let mut effects = app.admission.effects(&request, &object).await?;
+        // Only what changes something beside itself may have to start again.
+        let again = allocate::concerns(kind) || !effects.is_empty();
+        let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
+        effects.merge(allocate::plan(app, &target, None, Some(&mut object)).await?);
         let bytes = commit::canonical(&object);
         let write = Write {
             target: &target,
@@ -126,7 +129,7 @@ async fn admitted(
     let kind = target.kind;
     let strategy = registry::strategy(kind);
     defaults::apply(kind, object);
-    let request = Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run };
+    let request = creation(app, caller, target, options);
     app.admission.mutate(&request, object).await?;
     if kind.kind == "CertificateSigningRequest" {
         certificate::identify(object, &caller.user);
@@ -139,14 +142,29 @@ async fn admitted(
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
     }
     app.admission.validate(&request, object).await?;
-    Ok(strategy.warnings(object, None))
+    let mut warnings = strategy.warnings(object, None);
+    warnings.extend(app.admission.warnings(&request, object).await);
+    Ok(warnings)
+}
+
+/// What admission is asked.
+fn creation<'a>(app: &'a App, caller: &'a Caller, target: &'a Target, options: &WriteOptions) -> Request<'a> {
+    Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run }
 }
 
 /// The answer to a dry run: all but the transaction.
-async fn dry(app: &App, target: &Target, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+async fn dry(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    options: &WriteOptions,
+    mut object: Value,
+    warnings: Vec<String>,
+) -> Result<Written, Status> {
     if let Some(existing) = current::load(app, target).await? {
         return Err(exists(target, Some(&existing.value)));
     }
+    let _: Effects = app.admission.effects(&creation(app, caller, target, options), &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
     let encoded = current::encoded(&commit::canonical(&object), 0)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })

@@ -1,5 +1,6 @@
 //! The API server in process, over its real port, with an in-memory store.
 
+mod admission;
 mod allocation;
 mod bootstrap;
 mod errors;
