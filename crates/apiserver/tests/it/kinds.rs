@@ -3,25 +3,33 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use gantry_api::kinds::{self, Generation, KindInfo};
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::samples::{Sample, samples};
-use crate::support::{Answer, Cluster};
+use crate::support::{self, Answer, Cluster};
 
 /// A sample's requests.
 struct Life<'a> {
-    cluster: &'a Cluster,
+    connection: Mutex<SendRequest<Full<Bytes>>>,
     sample: &'a Sample,
     list: String,
 }
 
 impl<'a> Life<'a> {
-    fn new(cluster: &'a Cluster, sample: &'a Sample) -> Self {
+    async fn new(cluster: &'a Cluster, sample: &'a Sample) -> Self {
         let kind = sample.kind;
         let group = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version) };
         let namespace = if kind.namespaced { "/namespaces/default" } else { "" };
-        Self { cluster, sample, list: format!("{group}{namespace}/{}", kind.resource) }
+        Self {
+            connection: Mutex::new(cluster.connection().await),
+            sample,
+            list: format!("{group}{namespace}/{}", kind.resource),
+        }
     }
 
     fn body(&self) -> Value {
@@ -36,7 +44,9 @@ impl<'a> Life<'a> {
 
     async fn ask(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let rest = rest.replace("{name}", self.sample.name);
-        self.cluster.rest(method, &format!("{}{rest}", self.list), headers, body).await
+        let mut connection = self.connection.lock().await;
+        let path = format!("{}{rest}", self.list);
+        support::answer(support::send_on(&mut connection, method, &path, headers, body).await).await
     }
 
     async fn object(&self) -> Value {
@@ -206,6 +216,6 @@ async fn every_kind_lives_alike() {
     assert_eq!(covered, served.map(name).collect(), "a sample of every kind that is stored");
     let cluster = Cluster::start().await;
     cluster.default_account().await;
-    let lives: Vec<Life<'_>> = samples.iter().map(|s| Life::new(&cluster, s)).collect();
+    let lives: Vec<Life<'_>> = futures::future::join_all(samples.iter().map(|s| Life::new(&cluster, s))).await;
     futures::future::join_all(lives.iter().map(Life::live)).await;
 }

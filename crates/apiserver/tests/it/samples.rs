@@ -38,7 +38,12 @@ fn limits_and_storage() -> Vec<Sample> {
     let none = Value::Null;
     let quantity = json!({"requests": {"storage": "1Gi"}});
     vec![
-        sample("", "LimitRange", json!({"spec": {"limits": [{"type": "Pod", "max": {"cpu": "64"}}]}}), none.clone()),
+        sample(
+            "",
+            "LimitRange",
+            json!({"spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "100Ti"}}]}}),
+            none.clone(),
+        ),
         sample("", "ResourceQuota", json!({"spec": {"hard": {"secrets": "1000"}}}), json!({"used": {"secrets": "1"}})),
         sample(
             "",

@@ -8,6 +8,7 @@ use gantry_client::{Client, Config, ResourceId};
 use gantry_common::tls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
@@ -67,6 +68,14 @@ impl Cluster {
             .expect("created");
     }
 
+    /// A connection with an administrator's certificate.
+    pub(crate) async fn connection(&self) -> SendRequest<Full<Bytes>> {
+        let identity = self.server.identity("admin", &["system:masters"]);
+        let identity =
+            tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+        connect(&self.server, Some(&identity)).await
+    }
+
     /// A REST request with an administrator's certificate.
     pub(crate) async fn rest(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let identity = self.server.identity("admin", &["system:masters"]);
@@ -104,19 +113,35 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> http::Response<Incoming> {
+    send_on(&mut connect(server, identity).await, method, path, headers, body).await
+}
+
+/// A connection that requests can follow each other on.
+pub(crate) async fn connect(server: &TestServer, identity: Option<&tls::Identity>) -> SendRequest<Full<Bytes>> {
     let address = server.url().trim_start_matches("https://").to_owned();
     let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
     let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
     let name = "localhost".try_into().expect("a name");
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands");
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
     drop(gantry_common::task::spawn("client", connection));
+    sender
+}
+
+/// Sends a request on a connection; the answer's body is not read yet.
+pub(crate) async fn send_on(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> http::Response<Incoming> {
     let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+    sender.ready().await.expect("the server keeps the connection");
     sender.send_request(request).await.expect("answers")
 }
 
@@ -128,7 +153,12 @@ async fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let (parts, body) = send(server, identity, method, path, headers, body).await.into_parts();
+    answer(send(server, identity, method, path, headers, body).await).await
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn answer(response: http::Response<Incoming>) -> Answer {
+    let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     Answer {
         code: parts.status.as_u16(),
