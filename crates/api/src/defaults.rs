@@ -3,10 +3,14 @@
 //! Applied to every object that is written and to stored objects of foreign writers; idempotent. Values that need the
 //! cluster (addresses, priorities, the service account) are set by strategies and admission, not here.
 
+mod batch;
 mod container;
+mod other;
 mod pod;
 mod service;
+mod storage;
 mod volume;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +32,27 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
         ("", "Secret") => secret(object),
-        ("apps", "Deployment") => deployment(object),
-        ("apps", "ReplicaSet") => replica_set(object),
+        ("", "Endpoints") => other::endpoints(object),
+        ("", "LimitRange") => other::limit_range(object),
+        ("", "PersistentVolume") => storage::persistent_volume(object),
+        ("", "PersistentVolumeClaim") => storage::persistent_volume_claim(object),
+        ("autoscaling", _) => other::autoscaler(object),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => other::flow_schema(object),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => other::priority_level(object),
+        ("networking.k8s.io", "IngressClass") => other::ingress_class(object),
+        ("networking.k8s.io", "NetworkPolicy") => other::network_policy(object),
+        ("resource.k8s.io", "ResourceClaim") => other::resource_claim(object),
+        ("resource.k8s.io", "ResourceClaimTemplate") => other::resource_claim_template(object),
+        ("storage.k8s.io", "CSIDriver") => storage::csi_driver(object),
+        ("storage.k8s.io", "StorageClass") => storage::storage_class(object),
+        ("", "PodTemplate") => workload::pod_template(object),
+        ("", "ReplicationController") => workload::replication_controller(object),
+        ("apps", "Deployment") => workload::deployment(object),
+        ("apps", "ReplicaSet") => workload::replica_set(object),
+        ("apps", "DaemonSet") => workload::daemon_set(object),
+        ("apps", "StatefulSet") => workload::stateful_set(object),
+        ("batch", "Job") => batch::job(object),
+        ("batch", "CronJob") => batch::cron_job(object),
         ("discovery.k8s.io", "EndpointSlice") => endpoint_slice(object),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => role_binding(object),
         ("scheduling.k8s.io", "PriorityClass") => {
@@ -112,31 +135,6 @@ fn node(object: &mut Value) {
     {
         status.insert("allocatable".to_owned(), capacity);
     }
-}
-
-fn deployment(object: &mut Value) {
-    let Some(spec) = object_mut(object, "spec") else { return };
-    fill(spec, "replicas", 1);
-    fill_object(spec, "strategy");
-    if let Some(strategy) = object_in(spec, "strategy") {
-        fill_text(strategy, "type", "RollingUpdate");
-        if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate") {
-            fill_object(strategy, "rollingUpdate");
-            if let Some(rolling) = object_in(strategy, "rollingUpdate") {
-                fill(rolling, "maxUnavailable", "25%");
-                fill(rolling, "maxSurge", "25%");
-            }
-        }
-    }
-    fill(spec, "revisionHistoryLimit", 10);
-    fill(spec, "progressDeadlineSeconds", 600);
-    pod::template(spec);
-}
-
-fn replica_set(object: &mut Value) {
-    let Some(spec) = object_mut(object, "spec") else { return };
-    fill(spec, "replicas", 1);
-    pod::template(spec);
 }
 
 fn endpoint_slice(object: &mut Value) {

@@ -132,7 +132,7 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     }))
 }
 
-fn resource(kind: &KindInfo) -> Value {
+fn resource(kind: &'static KindInfo) -> Value {
     let mut resource = json!({
         "name": kind.resource,
         "singularName": kind.singular,
@@ -163,8 +163,9 @@ fn subresource(kind: &KindInfo, sub: &Subresource) -> Value {
 }
 
 /// Says which form is stored: eight bytes of the hash of group, version and kind, as upstream.
-fn storage_version_hash(kind: &KindInfo) -> String {
-    let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+fn storage_version_hash(kind: &'static KindInfo) -> String {
+    let stored = kind.hub();
+    let hash = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
     STANDARD.encode(&hash[..8])
 }
 

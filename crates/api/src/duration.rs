@@ -57,6 +57,53 @@ pub fn go(nanoseconds: i64) -> String {
     format!("{sign}{body}")
 }
 
+/// Reads Go's notation into nanoseconds.
+///
+/// # Errors
+/// What is wrong, in Go's words.
+pub fn parse_go(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration {text:?}");
+    let (negative, mut rest) = match text.strip_prefix(['+', '-']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(invalid());
+        }
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (name, tail) = tail.split_at(end);
+        let unit: i128 = match name {
+            "" => return Err(format!("time: missing unit in duration {text:?}")),
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(format!("time: unknown unit {name:?} in duration {text:?}")),
+        };
+        // Digits beyond these are below a nanosecond, or above all that fits.
+        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        let digits = &fraction[..fraction.len().min(15)];
+        let part: i128 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| invalid())? };
+        let scale = 10i128.pow(u32::try_from(digits.len()).unwrap_or(0));
+        total = whole.checked_mul(unit).and_then(|n| total.checked_add(n + part * unit / scale)).ok_or_else(invalid)?;
+        rest = tail;
+    }
+    i64::try_from(if negative { -total } else { total }).map_err(|_| invalid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +142,24 @@ mod tests {
         check(1_500_000_000, "1.5s");
         check(90_000_000_000, "1m30s");
         check(-5_400_000_000_000, "-1h30m0s");
+    }
+
+    #[test]
+    fn go_durations_are_read() {
+        for n in [0, 1, 1_500, 300_000_000, 1_500_000_000, 90_000_000_000, -5_400_000_000_000] {
+            assert_eq!(parse_go(&go(n)), Ok(n));
+        }
+        assert_eq!(parse_go("1.5h"), Ok(5_400_000_000_000));
+        assert_eq!(parse_go(".5s"), Ok(500_000_000));
+        for (text, why) in [
+            ("", "time: invalid duration \"\""),
+            ("x", "time: invalid duration \"x\""),
+            ("3", "time: missing unit in duration \"3\""),
+            ("3d", "time: unknown unit \"d\" in duration \"3d\""),
+            ("1.2.3s", "time: invalid duration \"1.2.3s\""),
+            ("9999999999h", "time: invalid duration \"9999999999h\""),
+        ] {
+            assert_eq!(parse_go(text), Err(why.to_owned()));
+        }
     }
 }

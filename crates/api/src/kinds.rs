@@ -3,6 +3,8 @@
 //! Names, verbs and short names are facts (`facts/kinds.tsv`); what a table of the API cannot say (storage prefix, generation
 //! rule, selectable fields, which subresources are served) stands in [`SERVED`]. A new kind is one more entry there.
 
+mod served;
+
 use std::sync::OnceLock;
 
 const FACTS: &str = include_str!("../facts/kinds.tsv");
@@ -18,6 +20,8 @@ pub enum Generation {
     Spec,
     /// Raised when `spec` or `metadata.annotations` changes.
     SpecAndAnnotations,
+    /// Raised when anything but metadata and status changes.
+    Content,
     /// Raised when anything but metadata and status changes, or the labels do.
     ContentAndLabels,
 }
@@ -84,9 +88,27 @@ pub struct KindInfo {
     pub subresources: Vec<Subresource>,
     /// The field selectors that the kind supports, `metadata.name` first.
     pub selectable_fields: Vec<&'static str>,
+    /// What clients are warned of, whatever they ask.
+    pub deprecation: Option<&'static str>,
+    /// Group and version of the kind in whose form its objects are stored, where that is not its own; see [`KindInfo::hub`].
+    hub: Option<(&'static str, &'static str)>,
 }
 
 impl KindInfo {
+    /// The kind in whose form objects are stored, defaulted, admitted and validated: mostly itself.
+    /// Another version of a resource, and `events.k8s.io`, are forms of one store: [`crate::convert`] goes between them.
+    #[must_use]
+    pub fn hub(&'static self) -> &'static Self {
+        let hub = self.hub.and_then(|(group, version)| by_kind(group, version, self.kind));
+        hub.unwrap_or(self)
+    }
+
+    /// Whether its objects are stored in the form of another kind.
+    #[must_use]
+    pub fn is_converted(&self) -> bool {
+        self.hub.is_some()
+    }
+
     /// `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
@@ -150,15 +172,38 @@ struct Served {
     subresources: &'static [&'static str],
     /// Beyond `metadata.name` and `metadata.namespace`.
     fields: &'static [&'static str],
+    /// The version; empty: the only one in the facts.
+    version: &'static str,
+    /// As [`KindInfo::hub`].
+    hub: Option<(&'static str, &'static str)>,
+    deprecation: Option<&'static str>,
 }
 
 const fn plain(group: &'static str, resource: &'static str) -> Served {
-    Served { group, resource, storage: "", generation: Generation::Untracked, subresources: &[], fields: &[] }
+    Served {
+        group,
+        resource,
+        storage: "",
+        generation: Generation::Untracked,
+        subresources: &[],
+        fields: &[],
+        version: "",
+        hub: None,
+        deprecation: None,
+    }
+}
+
+impl Served {
+    fn is(&self, row: &Row) -> bool {
+        self.group == row.group
+            && self.resource == row.resource
+            && (self.version.is_empty() || self.version == row.version)
+    }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The served kinds; discovery's order is that of the facts.
+/// The kinds that a cluster cannot do without, and those of [`served::SERVED`]; discovery's order is that of the facts.
 const SERVED: &[Served] = &[
     plain("", "bindings"),
     plain("", "configmaps"),
@@ -187,7 +232,17 @@ const SERVED: &[Served] = &[
     },
     Served {
         generation: Generation::Spec,
-        subresources: &["attach", "binding", "ephemeralcontainers", "exec", "log", "portforward", "proxy", "status"],
+        subresources: &[
+            "attach",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
+            "status",
+        ],
         fields: &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -331,7 +386,13 @@ fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
         generation: served.generation,
         subresources,
         selectable_fields,
+        deprecation: served.deprecation,
+        hub: served.hub,
     }
+}
+
+fn served() -> impl Iterator<Item = &'static Served> {
+    SERVED.iter().chain(served::SERVED)
 }
 
 /// Every served kind, groups in discovery's order (core first), resources by name.
@@ -340,8 +401,7 @@ pub fn all() -> &'static [KindInfo] {
     static ALL: OnceLock<Vec<KindInfo>> = OnceLock::new();
     ALL.get_or_init(|| {
         let rows = rows();
-        let served = |row: &Row| SERVED.iter().find(|s| s.group == row.group && s.resource == row.resource);
-        rows.iter().filter_map(|row| Some(info(row, served(row)?, &rows))).collect()
+        rows.iter().filter_map(|row| Some(info(row, served().find(|s| s.is(row))?, &rows))).collect()
     })
 }
 
@@ -364,10 +424,10 @@ pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static KindInfo
     by_kind(group, version, kind)
 }
 
-/// The kind whose etcd keys start with the longest prefix of `key`.
+/// The kind in whose form the object under this etcd key is stored.
 #[must_use]
 pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
-    all().iter().find(|k| k.stored() && key.starts_with(&k.storage_prefix))
+    all().iter().find(|k| k.stored() && !k.is_converted() && key.starts_with(&k.storage_prefix))
 }
 
 /// The served group-versions (`("", "v1")`, `("apps", "v1")`), in discovery's order, each once.
@@ -388,9 +448,10 @@ mod tests {
 
     #[test]
     fn every_served_kind_is_in_the_facts() {
-        assert_eq!(all().len(), SERVED.len());
-        for served in SERVED {
-            let kind = all().iter().find(|k| k.group == served.group && k.resource == served.resource);
+        assert_eq!(all().len(), served().count());
+        for served in served() {
+            let version = |k: &KindInfo| served.version.is_empty() || k.version == served.version;
+            let kind = all().iter().find(|k| k.group == served.group && k.resource == served.resource && version(k));
             let kind = kind.unwrap_or_else(|| panic!("{} is not in the facts", served.resource));
             assert_eq!(kind.subresources.len(), served.subresources.len(), "{}", kind.resource);
         }

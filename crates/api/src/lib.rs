@@ -4,18 +4,23 @@
 
 pub mod canon;
 pub mod containers;
+pub mod convert;
+pub mod cron;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
 pub mod duration;
 pub mod field;
+pub mod flow;
 pub mod kinds;
 pub mod managed;
 pub mod meta;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod quantity;
+pub mod quota;
 pub mod selector;
 pub mod stats;
 pub mod status;

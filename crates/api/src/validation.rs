@@ -3,17 +3,28 @@
 //! It runs on every write, so it looks at borrowed values, uses no regular expressions and builds a path only for an error.
 
 mod at;
+mod autoscaler;
+mod certificate;
+mod claims;
 mod config;
+mod cron_job;
+mod devices;
+mod flow;
 mod formats;
+mod job;
 mod meta;
+mod network;
 mod node;
 mod pod;
+mod quotas;
 mod rbac;
 mod read;
 mod review;
 mod selector;
 mod service;
+mod sets;
 mod small;
+mod storage;
 mod workload;
 
 #[cfg(test)]
@@ -23,16 +34,25 @@ use crate::Value;
 use crate::field::Errors;
 use crate::kinds::KindInfo;
 use at::{At, Out};
+use certificate::Through;
 use meta::NameRule;
 use review::About;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const CERTIFICATES: &str = "certificates.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+const EVENTS: &str = "events.k8s.io";
 
 fn name_rule(kind: &KindInfo) -> NameRule {
     match (kind.group, kind.kind) {
         ("", "Namespace") => NameRule::Label,
+        ("apps", "StatefulSet") => NameRule::Label,
         ("", "Service") => NameRule::Label1035,
-        (RBAC, _) => NameRule::Segment,
+        // An address has its own form, which is checked with the rest.
+        (RBAC, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
         _ => NameRule::Subdomain,
     }
 }
@@ -46,6 +66,19 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
     }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::create(&mut out, object),
+        ("batch", "Job") => {
+            job::own_labels(&mut out, object);
+            content(&mut out, kind, object);
+        }
+        ("batch", "CronJob") => cron_job::create(&mut out, object),
+        (NETWORKING, "Ingress") => {
+            network::ingress_create(&mut out, object);
+            content(&mut out, kind, object);
+        }
+        (EVENTS, _) => {
+            content(&mut out, kind, object);
+            small::new_event(&mut out, object, None);
+        }
         ("", "Binding") => review::binding(&mut out, object),
         ("authorization.k8s.io", "SubjectAccessReview") => review::access(&mut out, object, About::User),
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
@@ -62,10 +95,17 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
     match (kind.group, kind.kind) {
         ("", "ConfigMap") => config::config_map(out, object),
         ("", "Secret") => config::secret(out, object),
-        ("", "Event") => small::event(out, object),
+        ("", "Event") => small::event(out, object, false),
+        (EVENTS, _) => small::event(out, object, true),
         ("", "Namespace") => node::namespace(out, object),
         ("", "Node") => node::node(out, object),
         ("", "Service") => service::service(out, object),
+        ("", "PodTemplate") => sets::pod_template(out, object),
+        ("", "ReplicationController") => sets::replication_controller(out, object),
+        ("apps", "ControllerRevision") => sets::controller_revision(out, object),
+        ("apps", "DaemonSet") => sets::daemon_set(out, object),
+        ("apps", "StatefulSet") => sets::stateful_set(out, object),
+        ("batch", "Job") => job::job(out, object),
         ("apps", "Deployment") => workload::deployment(out, object),
         ("apps", "ReplicaSet") => workload::replica_set(out, object),
         ("coordination.k8s.io", "Lease") => small::lease(out, object),
@@ -73,6 +113,53 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class(out, object),
         (RBAC, "Role" | "ClusterRole") => rbac::role(out, object, kind.namespaced),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(out, object, kind.namespaced),
+        ("", "Endpoints") => network::endpoints(out, object),
+        ("", "LimitRange") => quotas::limit_range(out, object),
+        ("", "ResourceQuota") => quotas::resource_quota(out, object),
+        ("", "PersistentVolume") => claims::volume(out, object),
+        ("", "PersistentVolumeClaim") => claims::claim(out, object),
+        ("autoscaling", _) => autoscaler::autoscaler(out, object),
+        ("policy", "PodDisruptionBudget") => autoscaler::budget(out, object),
+        ("node.k8s.io", "RuntimeClass") => small::runtime_class(out, object),
+        (CERTIFICATES, _) => certificate::request(out, object),
+        (FLOW, "FlowSchema") => flow::schema(out, object),
+        (FLOW, _) => flow::level(out, object),
+        (NETWORKING, _) => networking(out, kind.kind, object),
+        (STORAGE, _) => storage(out, kind.kind, object),
+        (DEVICES, _) => devices(out, kind.kind, object),
+        _ => {}
+    }
+}
+
+fn networking(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "Ingress" => network::ingress(out, object),
+        "IngressClass" => network::ingress_class(out, object),
+        "NetworkPolicy" => network::network_policy(out, object),
+        "IPAddress" => network::ip_address(out, object),
+        "ServiceCIDR" => network::service_cidr(out, object),
+        _ => {}
+    }
+}
+
+fn storage(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "StorageClass" => storage::storage_class(out, object),
+        "VolumeAttributesClass" => storage::attributes_class(out, object),
+        "VolumeAttachment" => storage::attachment(out, object),
+        "CSIDriver" => storage::csi_driver(out, object),
+        "CSINode" => storage::csi_node(out, object),
+        "CSIStorageCapacity" => storage::storage_capacity(out, object),
+        _ => {}
+    }
+}
+
+fn devices(out: &mut Out, kind: &str, object: &Value) {
+    match kind {
+        "DeviceClass" => devices::class(out, object),
+        "ResourceClaim" => devices::claim(out, object),
+        "ResourceClaimTemplate" => devices::claim_template(out, object),
+        "ResourceSlice" => devices::slice(out, object),
         _ => {}
     }
 }
@@ -96,19 +183,44 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             content(&mut out, kind, new);
         }
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class_update(&mut out, new, old),
+        ("batch", "CronJob") => cron_job::update(&mut out, new, old),
         _ => {
             content(&mut out, kind, new);
-            match (kind.group, kind.kind) {
-                ("apps", _) => workload::selector_unchanged(&mut out, new, old),
-                (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(&mut out, new, old),
-                ("discovery.k8s.io", _) => {
-                    out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
-                }
-                _ => {}
-            }
+            unchanged(&mut out, kind, new, old);
         }
     }
     out.errors
+}
+
+/// What an update leaves alone, besides being right in itself.
+fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
+    match (kind.group, kind.kind) {
+        ("apps", "ControllerRevision") => out.immutable(At::Root("data"), new.get("data"), old.get("data")),
+        ("apps", "StatefulSet") => sets::stateful_set_update(out, new, old),
+        ("apps", _) => workload::selector_unchanged(out, new, old),
+        ("batch", "Job") => job::update(out, new, old),
+        (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(out, new, old),
+        ("", "PersistentVolume") => claims::volume_update(out, new, old),
+        ("", "PersistentVolumeClaim") => claims::claim_update(out, new, old),
+        ("", "ResourceQuota") => quotas::resource_quota_update(out, new, old),
+        (EVENTS, _) => small::new_event(out, new, Some(old)),
+        (NETWORKING, "IPAddress") => network::ip_address_update(out, new, old),
+        (NETWORKING, "ServiceCIDR") => network::service_cidr_update(out, new, old),
+        (NETWORKING, "IngressClass") => network::ingress_class_update(out, new, old),
+        ("node.k8s.io", _) => out.immutable(At::Root("handler"), new.get("handler"), old.get("handler")),
+        (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(out, new, old),
+        (DEVICES, "ResourceSlice") => devices::slice_update(out, new, old),
+        (STORAGE, "StorageClass") => storage::storage_class_update(out, new, old),
+        (STORAGE, "VolumeAttributesClass") => storage::attributes_class_update(out, new, old),
+        (STORAGE, "VolumeAttachment") => storage::attachment_update(out, new, old),
+        (STORAGE, "CSIDriver") => storage::csi_driver_update(out, new, old),
+        (STORAGE, "CSINode") => storage::csi_node_update(out, new, old),
+        (STORAGE, "CSIStorageCapacity") => storage::storage_capacity_update(out, new, old),
+        ("discovery.k8s.io", _) => {
+            out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
+        }
+        _ => {}
+    }
 }
 
 /// The errors of an update of `/status`.
@@ -121,7 +233,17 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("", "Service") => service::status_update(&mut out, new),
         ("", "Node") => node::node_update(&mut out, new, old),
         ("", "Namespace") => node::namespace_status(&mut out, new),
-        ("apps", _) => workload::status(&mut out, new, old),
+        ("apps", "DaemonSet") => sets::daemon_set_status(&mut out, new, old),
+        ("apps", "StatefulSet") => sets::stateful_set_status(&mut out, new, old),
+        ("apps", _) | ("", "ReplicationController") => workload::status(&mut out, new, old),
+        ("batch", "Job") => job::status::update(&mut out, new, old),
+        ("", "ResourceQuota") => quotas::resource_quota_status(&mut out, new),
+        ("autoscaling", _) => autoscaler::autoscaler_status(&mut out, new),
+        ("policy", _) => autoscaler::budget_status(&mut out, new),
+        (CERTIFICATES, _) => certificate::update(&mut out, new, old, Through::Status),
+        (FLOW, _) => flow::status(&mut out, new),
+        (NETWORKING, "Ingress") => network::ingress_status(&mut out, new),
+        (DEVICES, "ResourceClaim") => devices::claim_status(&mut out, new, old),
         _ => {}
     }
     out.errors
@@ -133,6 +255,15 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     pod::ephemeral::changed(&mut out, new, old);
+    out.errors
+}
+
+/// The errors of an update of a signing request's `/approval`.
+#[must_use]
+pub fn approval_update(new: &Value, old: &Value) -> Errors {
+    let mut out = Out::default();
+    meta::object_meta_update(&mut out, new, old);
+    certificate::update(&mut out, new, old, Through::Approval);
     out.errors
 }
 

@@ -18,8 +18,6 @@ use crate::request::Target;
 mod address;
 mod ports;
 
-pub(crate) use address::PREFIX as ADDRESSES;
-
 fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     value::str_at(object, path).unwrap_or_default()
 }

@@ -12,7 +12,6 @@ use rand::Rng;
 use tokio::sync::watch;
 
 use crate::admission::Chain;
-use crate::allocate;
 use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
@@ -68,7 +67,7 @@ impl App {
     }
 }
 
-/// The views of the cache: one per stored kind, and the allocated addresses.
+/// The views of the cache: one per stored kind.
 pub(crate) fn views() -> Vec<ViewSpec> {
     let stored = kinds::all().iter().filter(|kind| kind.stored());
     let mut views: Vec<ViewSpec> = Vec::new();
@@ -84,6 +83,5 @@ pub(crate) fn views() -> Vec<ViewSpec> {
             views.push(view);
         }
     }
-    views.push(ViewSpec::new(allocate::ADDRESSES));
     views
 }

@@ -18,6 +18,7 @@ use crate::rbac;
 use crate::request::{Caller, Target, WriteOptions};
 
 pub(crate) mod kubernetes;
+mod ranges;
 
 /// The namespaces.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -67,6 +68,30 @@ async fn reconcile_rbac(app: &App, wanted: Value) -> Result<(), Status> {
     change.run(app).await.map(drop)
 }
 
+/// Creates the object, or gives it back the spec that it must have.
+async fn restore(app: &App, wanted: Value) -> Result<(), Status> {
+    let target = target_of(&wanted)?;
+    let spec = value::get(&wanted, "spec").cloned().unwrap_or_default();
+    if current::load(app, &target).await?.is_none() {
+        return ensure(app, wanted).await;
+    }
+    let make = |state: &Current| {
+        let mut object = state.value.clone();
+        value::set(&mut object, "spec", spec.clone());
+        Ok(Made { object, warnings: Vec::new() })
+    };
+    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
+    let change = Change {
+        caller: &caller,
+        target: &target,
+        options: &options,
+        part: Part::Main,
+        version_required: false,
+        make: &make,
+    };
+    change.run(app).await.map(drop)
+}
+
 fn priority_class(name: &str, value: i64, description: &str) -> Value {
     json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
@@ -101,6 +126,13 @@ async fn all(app: &App) -> Result<(), Status> {
     let node = "Used for system critical pods that must not be moved from their current node.";
     ensure(app, priority_class("system-cluster-critical", 2_000_000_000, cluster)).await?;
     ensure(app, priority_class("system-node-critical", 2_000_001_000, node)).await?;
+    for object in gantry_api::flow::suggested() {
+        ensure(app, object).await?;
+    }
+    for object in gantry_api::flow::mandatory() {
+        restore(app, object).await?;
+    }
+    ranges::ensure(app).await?;
     kubernetes::ensure_service(app).await
 }
 

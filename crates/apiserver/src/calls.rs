@@ -16,7 +16,8 @@ use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
-    Written, apply, binding, create, delete, delete_collection, patch, read, review, scale, token, update, watch,
+    Written, apply, binding, create, delete, delete_collection, eviction, patch, read, review, scale, token, update,
+    watch,
 };
 use crate::rbac::authorizer;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -108,7 +109,7 @@ impl Call<'_> {
         let _slot = self.enter("get", target).await?;
         match target.subresource {
             "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
-            "" | "status" | "ephemeralcontainers" => {
+            "" | "status" | "approval" | "ephemeralcontainers" => {
                 read::get(self.app, target, resource_version).await.map(Found::Object)
             }
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
@@ -165,6 +166,7 @@ impl Call<'_> {
         }
         match (target.subresource, target.kind.resource) {
             ("binding", _) | ("", "bindings") => binding::bind(self.app, self.caller, target, payload, options).await,
+            ("eviction", _) => eviction::evict(self.app, self.caller, target, payload, options).await,
             ("token", _) => token::create(self.app, self.caller, target, payload, options).await,
             ("", _) if target.kind.create_only() => {
                 review::create(self.app, self.caller, target, payload, options).await
@@ -186,7 +188,7 @@ impl Call<'_> {
     ) -> Result<Written, Status> {
         let _slot = self.enter("update", target).await?;
         match target.subresource {
-            "" | "status" | "finalize" | "ephemeralcontainers" => {
+            "" | "status" | "finalize" | "approval" | "ephemeralcontainers" => {
                 update::update(self.app, self.caller, target, payload, options).await
             }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
@@ -209,10 +211,10 @@ impl Call<'_> {
         let asked = Asked::parse(kind, body)?;
         let (app, caller) = (self.app, self.caller);
         match (target.subresource, &asked) {
-            ("" | "status" | "ephemeralcontainers", Asked::Patch(patch)) => {
+            ("" | "status" | "approval" | "ephemeralcontainers", Asked::Patch(patch)) => {
                 patch::patch(app, caller, target, patch, options).await
             }
-            ("" | "status" | "ephemeralcontainers", Asked::Apply(config)) => {
+            ("" | "status" | "approval" | "ephemeralcontainers", Asked::Apply(config)) => {
                 apply::apply(app, caller, target, config, options).await
             }
             ("scale", Asked::Patch(patch)) => {

@@ -167,6 +167,9 @@ pub struct Config {
     /// How long open requests may take to end once the server stops.
     #[arg(long = "shutdown-grace", default_value = "10s", value_parser = seconds_or_unit, hide = true)]
     pub shutdown_grace: Duration,
+    /// Admission plugins to use besides those that are always on, by name: StorageObjectInUseProtection.
+    #[arg(long = "enable-admission-plugins", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
     /// Admission plugins to leave out, by name.
     #[arg(long = "disable-admission-plugins", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,

@@ -26,9 +26,9 @@ struct Shared {
 #[derive(Default)]
 pub(crate) struct EventLeases(Mutex<Option<Shared>>);
 
-/// Whether objects of this kind expire.
+/// Whether objects of this kind expire: events, in both of their forms.
 pub(crate) fn expires(kind: &KindInfo) -> bool {
-    kind.group.is_empty() && kind.kind == "Event"
+    kind.kind == "Event"
 }
 
 impl EventLeases {

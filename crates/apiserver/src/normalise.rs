@@ -1,7 +1,8 @@
 //! The served form of a stored value. Ours are served as they are; a foreign writer's protobuf is decoded once.
 
 use bytes::Bytes;
-use gantry_api::{canon, decode, defaults, kinds};
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, canon, convert, decode, defaults, kinds, value};
 use gantry_store::cache::Normalise;
 use gantry_store::encoded::Encoded;
 
@@ -12,13 +13,59 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Normalise for Stored {
     fn normalise(&self, key: &str, value: &Bytes, mod_revision: u64) -> Result<Encoded, Error> {
-        if !value.starts_with(&decode::PROTOBUF_MAGIC) {
+        let kind = kinds::by_storage_key(key);
+        let mut object = if value.starts_with(&decode::PROTOBUF_MAGIC) {
+            decode::protobuf(value)?
+        } else if kind.is_some_and(|kind| may_be_another_version(kind, value)) {
+            serde_json::from_slice(value)?
+        } else {
             return Ok(Encoded::from_json(value, mod_revision)?);
-        }
-        let mut object = decode::protobuf(value)?;
-        if let Some(kind) = kinds::by_storage_key(key) {
+        };
+        if let Some(kind) = kind {
+            to_stored_form(&mut object);
             defaults::apply(kind, &mut object);
         }
         Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?)
+    }
+}
+
+/// Whether a foreign writer may have stored the object in another of its versions. Ours write the hub's only.
+fn may_be_another_version(hub: &KindInfo, json: &[u8]) -> bool {
+    let others = kinds::all().iter().filter(|k| k.is_converted() && k.storage_prefix == hub.storage_prefix);
+    others.into_iter().any(|other| {
+        let wanted = format!("\"apiVersion\":\"{}\"", other.api_version);
+        json.windows(wanted.len()).any(|w| w == wanted.as_bytes())
+    })
+}
+
+fn to_stored_form(object: &mut Value) {
+    let at = |path| value::str_at(object, path).unwrap_or_default();
+    if let Some(kind) = kinds::by_api_version(at("apiVersion"), at("kind")) {
+        convert::to_hub(kind, object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn other_versions_are_served_in_the_stored_form() {
+        let normal = |key: &str, object: Value| {
+            let encoded = Stored.normalise(key, &Bytes::from(object.to_string()), 7).expect("valid");
+            serde_json::from_slice::<Value>(encoded.json()).expect("JSON")
+        };
+        let metadata = json!({"name": "e", "namespace": "n"});
+        let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": metadata, "note": "text"});
+        let stored = normal("/registry/events/n/e", event);
+        assert_eq!((&stored["apiVersion"], &stored["message"]), (&json!("v1"), &json!("text")));
+        let scaler = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": metadata,
+            "spec": {"maxReplicas": 2, "targetCPUUtilizationPercentage": 5}});
+        let stored = normal("/registry/horizontalpodautoscalers/n/e", scaler);
+        assert_eq!(stored["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 5);
+        let plain = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        assert_eq!(normal("/registry/configmaps/n/e", plain)["kind"], "ConfigMap");
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod current;
 pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod delete_collection;
+pub(crate) mod eviction;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod patch;

@@ -162,8 +162,13 @@ fn check(config: &Config) -> Result<(), Error> {
             "the range must have between 4 and 2^24 addresses",
         );
     }
-    if let Some(unknown) = Chain::unknown(&config.disable_admission_plugins).into_iter().next() {
-        return refuse("--disable-admission-plugins", unknown, "there is no such plugin");
+    for (flag, names) in [
+        ("--enable-admission-plugins", &config.enable_admission_plugins),
+        ("--disable-admission-plugins", &config.disable_admission_plugins),
+    ] {
+        if let Some(unknown) = Chain::unknown(names).into_iter().next() {
+            return refuse(flag, unknown, "there is no such plugin");
+        }
     }
     Ok(())
 }
@@ -245,7 +250,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let app = Arc::new(App {
         authenticator: Authenticator::new(tokens, keys.clone(), identity, clock.clone(), lookup.clone()),
         authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
-        admission: Chain::without(&config.disable_admission_plugins),
+        admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins),
         limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
         keys,
         clock,

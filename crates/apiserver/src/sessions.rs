@@ -145,12 +145,13 @@ impl Sessions {
         let waiting = Waiting { sessions: self, id: &id };
         let open = OpenSession { session: id.clone(), kind: Some(kind) };
         let command = ControlCommand { command: Some(Command::Open(open)) };
-        commands.try_send(command).map_err(|_| unavailable(node, "its control stream is full or gone"))?;
-        let answer = tokio::time::timeout(OPEN_TIMEOUT, answer).await;
+        // A burst waits for the node to take its commands: how many may wait is bounded above.
+        let asked = async { commands.send(command).await.ok().and(answer.await.ok()) };
+        let answer = tokio::time::timeout(OPEN_TIMEOUT, asked).await;
         drop(waiting);
         match answer {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(_)) => Err(unavailable(node, "its control stream ended")),
+            Ok(Some(opened)) => opened,
+            Ok(None) => Err(unavailable(node, "its control stream ended")),
             Err(_) => Err(unavailable(node, &format!("it did not open the session within {OPEN_TIMEOUT:?}"))),
         }
     }
@@ -264,6 +265,26 @@ mod tests {
     async fn a_node_without_a_stream_is_unavailable() {
         let status = Sessions::default().open("n9", log()).await.expect_err("no stream");
         assert_eq!((status.code, status.details.map(|d| d.retry_after_seconds)), (503, Some(1)));
+    }
+
+    #[tokio::test]
+    async fn a_burst_waits_for_the_node() {
+        let sessions = Arc::new(Sessions::default());
+        let (_, mut commands) = sessions.register("n1");
+        let opens: Vec<_> = (0..3 * COMMANDS)
+            .map(|_| {
+                let sessions = sessions.clone();
+                gantry_common::task::spawn("open", async move { sessions.open("n1", log()).await })
+            })
+            .collect();
+        for _ in 0..3 * COMMANDS {
+            let command = commands.recv().await.expect("a command");
+            let Some(Command::Open(open)) = command.command else { panic!("an open command") };
+            sessions.accept(&open.session, "n1").expect("the node");
+        }
+        for open in opens {
+            open.await.expect("no panic").expect("opened");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! The forms in which objects are shown: as they are, their metadata alone, or rows of a Table.
 
 use bytes::{BufMut, Bytes};
-use gantry_api::Value;
 use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, convert};
 use gantry_store::encoded::Encoded;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -86,15 +86,32 @@ fn partial(object: &Encoded, revision: u64, out: &mut Vec<u8>) {
     out.put_slice(b"}");
 }
 
+/// The object as a client of this kind knows it.
+fn full(kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    if !kind.is_converted() {
+        object.write(revision, out);
+        return;
+    }
+    // The cache holds objects that were decoded once already.
+    let mut value: Value = serde_json::from_slice(&object.to_bytes(revision)).unwrap_or_default();
+    convert::from_hub(kind, &mut value);
+    out.put_slice(value.to_string().as_bytes());
+}
+
 impl Shape {
     /// One object, as a GET answers it.
-    pub(crate) fn one(&self, kind: &KindInfo, object: &Encoded, revision: u64) -> Bytes {
+    pub(crate) fn one(&self, kind: &'static KindInfo, object: &Encoded, revision: u64) -> Bytes {
         match self.view {
             View::Table => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
                 let mut out = self.table_head(kind, &meta, true);
                 self.item(kind, object, revision, &mut out);
                 out.put_slice(b"]}");
+                Bytes::from(out)
+            }
+            View::Full if kind.is_converted() => {
+                let mut out = Vec::with_capacity(1024);
+                full(kind, object, revision, &mut out);
                 Bytes::from(out)
             }
             View::Full => object.to_bytes(revision),
@@ -107,9 +124,16 @@ impl Shape {
     }
 
     /// The object of a watch event. In a Table only the first event has columns.
-    pub(crate) fn event(&self, kind: &KindInfo, object: &Encoded, revision: u64, first: bool, out: &mut Vec<u8>) {
+    pub(crate) fn event(
+        &self,
+        kind: &'static KindInfo,
+        object: &Encoded,
+        revision: u64,
+        first: bool,
+        out: &mut Vec<u8>,
+    ) {
         match self.view {
-            View::Full => object.write(revision, out),
+            View::Full => full(kind, object, revision, out),
             View::Metadata => partial(object, revision, out),
             View::Table => {
                 out.extend(self.table_head(kind, &ListMeta { revision, ..ListMeta::default() }, first));
@@ -163,15 +187,15 @@ impl Shape {
     }
 
     /// One item of a list.
-    pub(crate) fn item(&self, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    pub(crate) fn item(&self, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         match self.view {
-            View::Full => object.write(revision, out),
+            View::Full => full(kind, object, revision, out),
             View::Metadata => partial(object, revision, out),
             View::Table => self.row(kind, object, revision, out),
         }
     }
 
-    fn row(&self, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    fn row(&self, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         let value: Value = serde_json::from_slice(object.json()).unwrap_or_default();
         let row = registry::strategy(kind).row(&value, self.now);
         out.put_slice(b"{\"cells\":");
@@ -188,7 +212,7 @@ impl Shape {
             }
             Include::Object => {
                 out.put_slice(b",\"object\":");
-                object.write(revision, out);
+                full(kind, object, revision, out);
             }
         }
         out.put_slice(b"}");

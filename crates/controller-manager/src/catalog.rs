@@ -91,7 +91,9 @@ pub struct Catalog {
 #[must_use]
 pub fn watched_kinds() -> Vec<&'static KindInfo> {
     let verbs = ["list", "watch", "delete"];
-    kinds::all().iter().filter(|k| verbs.iter().all(|v| k.supports(v)) && k.kind != "Event").collect()
+    // Other forms of a kind show the same objects again.
+    let once = |k: &&KindInfo| k.kind != "Event" && !k.is_converted();
+    kinds::all().iter().filter(|k| verbs.iter().all(|v| k.supports(v))).filter(once).collect()
 }
 
 impl Catalog {

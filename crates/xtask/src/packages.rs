@@ -48,6 +48,7 @@ const TEST: &[Need] = &[
     need("systemd-analyze", "systemd", "checks the units"),
     need("curl", "curl", "asks as a stranger would"),
     need("git", "git", "lists the files of the repository"),
+    need("busybox", "busybox-static", "the programs in the containers of the kubelet's tests"),
     need("script", "bsdutils", "gives clients a terminal"),
     need("python3", "python3", "runs the Python client"),
     need("/usr/share/doc/python3-venv", "python3-venv", "a place for the Python client's packages"),

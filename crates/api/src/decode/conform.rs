@@ -190,7 +190,8 @@ fn zero(ty: &FieldType) -> Value {
 
 /// Whether upstream leaves the field out of what it prints.
 fn omitted(field: &Field, value: &Value) -> bool {
-    if field.required {
+    // A zero that the API states as the default is printed too.
+    if field.required || field.default.as_ref() == Some(value) {
         return false;
     }
     match (&field.ty, value) {

@@ -1,3 +1,5 @@
+mod every_kind;
+
 use serde_json::json;
 
 use super::*;

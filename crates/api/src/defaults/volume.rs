@@ -37,9 +37,7 @@ pub(super) fn volume(volume: &mut Object) {
     if let Some(source) = object_in(volume, "projected") {
         objects_in(source, "sources").for_each(projection);
     }
-    if let Some(path) = object_in(volume, "hostPath") {
-        fill(path, "type", "");
-    }
+    sources(volume);
     if let Some(claim) = object_in(volume, "ephemeral")
         .and_then(|e| object_in(e, "volumeClaimTemplate"))
         .and_then(|t| object_in(t, "spec"))
@@ -49,6 +47,13 @@ pub(super) fn volume(volume: &mut Object) {
     if let Some(image) = object_in(volume, "image") {
         let policy = pull_policy(image.get("reference").and_then(Value::as_str).unwrap_or_default());
         fill_text(image, "pullPolicy", policy);
+    }
+}
+
+/// Defaults of the sources that persistent volumes have too.
+pub(super) fn sources(volume: &mut Object) {
+    if let Some(path) = object_in(volume, "hostPath") {
+        fill(path, "type", "");
     }
     for (source, key, text) in TEXTS {
         if let Some(source) = object_in(volume, source) {

@@ -327,16 +327,3 @@ fn protobuf_holds_the_same_paths_and_schemas() {
     assert_eq!(count(&third, &[4], 1), size(&document("api/v1")["paths"]));
     assert_eq!(count(&third, &[5, 1], 1), size(&document("api/v1")["components"]["schemas"]));
 }
-
-#[test]
-fn proxies_are_connections() {
-    let core = decoded("api/v1");
-    let bare = &core["paths"]["/api/v1/namespaces/{namespace}/services/{name}/proxy"];
-    assert_eq!(bare["get"]["operationId"], "connectCoreV1GetNamespacedServiceProxy");
-    assert_eq!(bare["options"]["x-kubernetes-action"], "connect");
-    let below = &core["paths"]["/api/v1/nodes/{name}/proxy/{path}"]["post"];
-    assert_eq!(below["operationId"], "connectCoreV1PostNodeProxyWithPath");
-    assert!(core["components"]["schemas"].get("io.k8s.api.core.v1.NodeProxyOptions").is_none());
-    let metrics = decoded("apis/metrics.k8s.io/v1beta1");
-    assert!(metrics["components"]["schemas"].get("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics").is_some());
-}

@@ -1,5 +1,6 @@
 //! Field selectors: `metadata.name=a,status.phase!=Failed`.
 
+use crate::convert;
 use crate::kinds::KindInfo;
 
 /// One condition of a field selector.
@@ -35,7 +36,7 @@ impl FieldSelector {
         Ok(Self { terms })
     }
 
-    /// Refuses fields that the kind cannot select by.
+    /// Refuses fields that the kind cannot select by; the others are named as in the stored form from now on.
     ///
     /// # Errors
     /// `field label not supported: spec.foo`; the caller makes a 400 of it.
@@ -56,6 +57,7 @@ impl FieldSelector {
                     )
                 });
             }
+            term.path = convert::hub_field(kind, &term.path);
         }
         Ok(())
     }

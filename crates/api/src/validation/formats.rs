@@ -44,3 +44,34 @@ pub(crate) fn percent(text: &str) -> Option<i64> {
     let digits = text.strip_suffix('%')?;
     (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
+
+fn network(text: &str) -> Option<(u128, u32, u32)> {
+    let (address, bits) = text.split_once('/')?;
+    let bits: u32 = bits.parse().ok()?;
+    Some(match address.parse().ok()? {
+        std::net::IpAddr::V4(v4) => (u128::from(u32::from(v4)), bits, 32),
+        std::net::IpAddr::V6(v6) => (u128::from(v6), bits, 128),
+    })
+}
+
+/// The `CIDR` with the bits beyond its prefix cleared, in canonical form.
+pub(crate) fn masked(text: &str) -> Option<String> {
+    let (address, bits, width) = network(text)?;
+    let host = width.checked_sub(bits)?;
+    let cleared = if host >= 128 { 0 } else { address >> host << host };
+    let ip: std::net::IpAddr = if width == 32 {
+        std::net::Ipv4Addr::from(u32::try_from(cleared).ok()?).into()
+    } else {
+        std::net::Ipv6Addr::from(cleared).into()
+    };
+    Some(format!("{ip}/{bits}"))
+}
+
+/// Whether all addresses of `inner` are in `outer`, which has more.
+pub(crate) fn strictly_within(inner: &str, outer: &str) -> bool {
+    let (Some((a, a_bits, a_width)), Some((b, b_bits, b_width))) = (network(inner), network(outer)) else {
+        return false;
+    };
+    let host = b_width.saturating_sub(b_bits);
+    a_width == b_width && a_bits > b_bits && (host >= 128 || a >> host == b >> host)
+}

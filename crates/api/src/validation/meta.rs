@@ -105,6 +105,17 @@ pub(crate) fn annotations(out: &mut Out, at: At<'_>, map: &Object) {
     }
 }
 
+/// The metadata of a template: labels and annotations count, the rest is the server's.
+pub(crate) fn of_template(out: &mut Out, at: At<'_>, metadata: Option<&Value>) {
+    let Some(metadata) = metadata else { return };
+    if let Some(map) = metadata.get("labels").and_then(Value::as_object) {
+        labels(out, at.child("labels"), map);
+    }
+    if let Some(map) = metadata.get("annotations").and_then(Value::as_object) {
+        annotations(out, at.child("annotations"), map);
+    }
+}
+
 fn owners(out: &mut Out, at: At<'_>, list: &[Value]) {
     let mut controller: Option<String> = None;
     for (index, owner) in list.iter().enumerate() {

@@ -21,7 +21,9 @@ use crate::names;
 use crate::{Object, Value};
 
 pub(super) use handlers::port;
-pub(super) use resources::resource_list;
+pub(super) use resources::{overcommits, resource_list};
+pub(super) use scheduling::tolerations;
+pub(super) use volumes::source as volume_source;
 
 /// A pod that is created.
 pub(super) fn create(out: &mut Out, pod: &Value) {

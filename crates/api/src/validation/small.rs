@@ -100,8 +100,8 @@ pub(super) fn lease(out: &mut Out, lease: &Value) {
     out.non_negative(at.child("leaseTransitions"), number(spec, "leaseTransitions"));
 }
 
-/// A core/v1 event.
-pub(super) fn event(out: &mut Out, event: &Value) {
+/// An event in its stored form; `newer`: it came in as one of `events.k8s.io`.
+pub(super) fn event(out: &mut Out, event: &Value, newer: bool) {
     let own = some(event, "metadata").map_or("", |m| text(m, "namespace"));
     let involved = some(event, "involvedObject").map_or("", |o| text(o, "namespace"));
     let at = At::Root("involvedObject.namespace");
@@ -114,10 +114,11 @@ pub(super) fn event(out: &mut Out, event: &Value) {
         return;
     }
     let controller = text(event, "reportingComponent");
+    let at = At::Root(if newer { "reportingController" } else { "reportingComponent" });
     if controller.is_empty() {
-        out.required(At::Root("reportingComponent"), "");
+        out.required(at, "");
     } else {
-        out.invalid_each(At::Root("reportingComponent"), controller, names::qualified_name(controller));
+        out.invalid_each(at, controller, names::qualified_name(controller));
     }
     for key in ["reportingInstance", "action", "reason"] {
         let value = text(event, key);
@@ -167,4 +168,71 @@ pub(super) fn priority_class_update(out: &mut Out, new: &Value, old: &Value) {
         out.forbidden(At::Root("value"), "may not be changed in an update.");
     }
     out.immutable(At::Root("preemptionPolicy"), new.get("preemptionPolicy"), old.get("preemptionPolicy"));
+}
+
+/// A runtime class.
+pub(super) fn runtime_class(out: &mut Out, class: &Value) {
+    let handler = text(class, "handler");
+    out.invalid_each(At::Root("handler"), handler, names::dns_label(handler));
+    if let Some(fixed) = some(class, "overhead").and_then(|o| super::read::map(o, "podFixed")) {
+        super::pod::resource_list(out, At::Root("overhead"), fixed, "");
+    }
+    let Some(scheduling) = some(class, "scheduling") else { return };
+    let at = At::Root("scheduling");
+    if let Some(selector) = super::read::map(scheduling, "nodeSelector") {
+        super::meta::labels(out, at.child("nodeSelector"), selector);
+    }
+    super::pod::tolerations(out, at.child("tolerations"), list(scheduling, "tolerations"));
+}
+
+/// An event of `events.k8s.io`: what the core form lets pass for old clients' sake is refused.
+pub(super) fn new_event(out: &mut Out, event: &Value, old: Option<&Value>) {
+    let changed = |key: &str| old.is_some_and(|old| !super::at::same(event.get(key), old.get(key)));
+    if old.is_none() || changed("series") {
+        series(out, event);
+    }
+    if old.is_some() {
+        for key in [
+            "involvedObject",
+            "reason",
+            "message",
+            "source",
+            "firstTimestamp",
+            "lastTimestamp",
+            "count",
+            "reportingComponent",
+            "reportingInstance",
+            "type",
+            "eventTime",
+            "action",
+            "related",
+        ] {
+            let shown = if key == "reportingComponent" { "reportingController" } else { key };
+            out.immutable(At::Root(shown), event.get(key), old.and_then(|o| o.get(key)));
+        }
+        return;
+    }
+    if text(event, "eventTime").is_empty() {
+        out.required(At::Root("eventTime"), "");
+    }
+    let kind = text(event, "type");
+    if !matches!(kind, "Normal" | "Warning") {
+        out.invalid(At::Root("type"), "", &format!("has invalid value: {kind}"));
+    }
+    for key in ["firstTimestamp", "lastTimestamp", "count", "source"] {
+        if some(event, key).is_some_and(|v| !super::at::empty(v) && v != 0) {
+            out.invalid(At::Root(key), "", "needs to be unset");
+        }
+    }
+}
+
+fn series(out: &mut Out, event: &Value) {
+    let Some(series) = some(event, "series") else { return };
+    let at = At::Root("series");
+    if number(series, "count").unwrap_or(0) < 2 {
+        out.invalid(at.child("count"), "", "should be at least 2");
+    }
+    if text(series, "lastObservedTime").is_empty() {
+        out.required(at.child("lastObservedTime"), "");
+    }
 }

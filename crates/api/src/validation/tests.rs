@@ -1,7 +1,9 @@
 //! Refused objects and the exact words; each case changes one thing of a valid object.
 
 mod ephemeral;
+mod objects;
 mod pods;
+mod workloads;
 
 use serde_json::json;
 

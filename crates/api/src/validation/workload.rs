@@ -51,20 +51,34 @@ fn common(out: &mut Out, at: At<'_>, spec: &Value) {
         out.required(at, "");
         return;
     };
-    let labels = some(template, "metadata").and_then(|m| map(m, "labels"));
-    if found.is_some_and(|s| !selector::is_empty(s) && !selector::matches(s, labels)) {
-        let shown = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
-        out.invalid(at.child("metadata.labels"), shown, "`selector` does not match template `labels`");
+    if found.is_some_and(|s| !selector::is_empty(s) && !selector::matches(s, labels_of(template))) {
+        no_match(out, at, template);
     }
     pod::template(out, at, template);
+    lasting(out, at, template, "ReplicaSet");
+}
+
+/// The labels of a template.
+pub(super) fn labels_of(template: &Value) -> Option<&crate::Object> {
+    some(template, "metadata").and_then(|m| map(m, "labels"))
+}
+
+/// The template's pods would not be the workload's own.
+pub(super) fn no_match(out: &mut Out, at: At<'_>, template: &Value) {
+    let shown = labels_of(template).map_or(Value::Null, |l| Value::Object(l.clone()));
+    out.invalid(at.child("metadata.labels"), shown, "`selector` does not match template `labels`");
+}
+
+/// Pods of a workload that never ends do not end either.
+pub(super) fn lasting(out: &mut Out, at: At<'_>, template: &Value, kind: &str) {
     let spec = some(template, "spec").unwrap_or(&UNSET);
     let policy = text(spec, "restartPolicy");
     if matches!(policy, "OnFailure" | "Never") {
         out.not_supported(at.child("spec.restartPolicy"), policy, &["Always"]);
     }
     if number(spec, "activeDeadlineSeconds").is_some() {
-        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        out.forbidden(at.child("spec.activeDeadlineSeconds"), detail);
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        out.forbidden(at.child("spec.activeDeadlineSeconds"), &detail);
     }
 }
 
@@ -83,8 +97,8 @@ fn strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
             let unavailable = amount(out, at.child("maxUnavailable"), rolling.get("maxUnavailable"));
             let surge = amount(out, at.child("maxSurge"), rolling.get("maxSurge"));
             let shown = || rolling.get("maxUnavailable").cloned().unwrap_or_default();
-            if unavailable == Some(Amount::Number(0)) || unavailable == Some(Amount::Percent(0)) {
-                if matches!(surge, Some(Amount::Number(0) | Amount::Percent(0))) {
+            if unavailable.as_ref().is_some_and(Amount::is_zero) {
+                if surge.is_some_and(|s| s.is_zero()) {
                     out.invalid(at.child("maxUnavailable"), shown(), "may not be 0 when `maxSurge` is 0");
                 }
             } else if matches!(unavailable, Some(Amount::Percent(n)) if n > 100) {
@@ -100,6 +114,12 @@ fn strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
 enum Amount {
     Number(i64),
     Percent(i64),
+}
+
+impl Amount {
+    fn is_zero(&self) -> bool {
+        matches!(self, Self::Number(0) | Self::Percent(0))
+    }
 }
 
 fn amount(out: &mut Out, at: At<'_>, value: Option<&Value>) -> Option<Amount> {
@@ -119,6 +139,15 @@ fn amount(out: &mut Out, at: At<'_>, value: Option<&Value>) -> Option<Amount> {
             Some(Amount::Number(number))
         }
     }
+}
+
+/// A count, or a share of at most 100%; says whether it is none.
+pub(super) fn amount_or_share(out: &mut Out, at: At<'_>, value: Option<&Value>) -> bool {
+    let found = amount(out, at, value);
+    if matches!(found, Some(Amount::Percent(n)) if n > 100) {
+        out.invalid(at, value.cloned().unwrap_or_default(), "must not be greater than 100%");
+    }
+    found.is_none_or(|a| a.is_zero())
 }
 
 /// The selector says which pods are the workload's own: it stays.
@@ -153,8 +182,13 @@ pub(super) fn status(out: &mut Out, new: &Value, old: &Value) {
     if count("availableReplicas") > count("readyReplicas") {
         out.invalid(at.child("availableReplicas"), count("availableReplicas"), "cannot be greater than readyReplicas");
     }
-    let before = some(old, "status").and_then(|s| number(s, "collisionCount")).unwrap_or(0);
-    if count("collisionCount") < before {
-        out.invalid(at.child("collisionCount"), count("collisionCount"), "cannot be decremented");
+    collisions(out, new, old);
+}
+
+/// A name that collided once is never tried again.
+pub(super) fn collisions(out: &mut Out, new: &Value, old: &Value) {
+    let count = |object| some(object, "status").and_then(|s| number(s, "collisionCount")).unwrap_or(0);
+    if count(new) < count(old) {
+        out.invalid(At::Root("status.collisionCount"), count(new), "cannot be decremented");
     }
 }

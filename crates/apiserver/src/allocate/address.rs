@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
+use gantry_api::{Value, value};
+use ipnet::Ipv4Net;
 use rand::Rng;
 use serde_json::json;
 
@@ -12,7 +14,9 @@ use crate::pipeline::metadata;
 use crate::request::Target;
 
 /// Where the `IPAddress` objects are.
-pub(crate) const PREFIX: &str = "/registry/ipaddresses/";
+const PREFIX: &str = "/registry/ipaddresses/";
+/// Where the `ServiceCIDR` objects are.
+const RANGES: &str = "/registry/servicecidrs/";
 /// Random tries before the range is searched from a random start.
 const RANDOM_TRIES: usize = 16;
 
@@ -21,11 +25,33 @@ pub(super) fn key(ip: Ipv4Addr) -> String {
     format!("{PREFIX}{ip}")
 }
 
-/// First and number of assignable addresses: all but network, broadcast, and the first, which is default/kubernetes.
-fn assignable(app: &App) -> (u32, u32) {
-    let range = app.config.service_cluster_ip_range;
+/// The ranges that addresses are taken from: the server's own first, then those of `ServiceCIDR` objects.
+fn ranges(app: &App) -> Vec<Ipv4Net> {
+    let own = app.config.service_cluster_ip_range;
+    let mut all = vec![own];
+    let Some(view) = app.cache.view(RANGES) else { return all };
+    for object in view.snapshot().list(None, None) {
+        let object: Value = serde_json::from_slice(object.json()).unwrap_or_default();
+        all.extend(ranges_of(&object).into_iter().filter(|range| *range != own));
+    }
+    all
+}
+
+/// The IPv4 ranges of a `ServiceCIDR` that is not on its way out.
+fn ranges_of(object: &Value) -> Vec<Ipv4Net> {
+    let off = |c: &Value| c["type"] == "Ready" && c["status"] == "False";
+    let unusable = value::str_at(object, "metadata.deletionTimestamp").is_some()
+        || value::list_at(object, "status.conditions").iter().any(off);
+    let cidrs = value::list_at(object, "spec.cidrs").iter().filter_map(Value::as_str);
+    if unusable { Vec::new() } else { cidrs.filter_map(|c| c.parse().ok()).collect() }
+}
+
+/// First and number of assignable addresses of a range: all but network and broadcast, and of the server's own also the
+/// first, which is default/kubernetes.
+fn assignable(range: Ipv4Net, own: bool) -> (u32, u32) {
     let (first, last) = (u32::from(range.network()), u32::from(range.broadcast()));
-    (first + 2, last.saturating_sub(first).saturating_sub(2))
+    let reserved = if own { 2 } else { 1 };
+    (first.saturating_add(reserved), last.saturating_sub(first).saturating_sub(reserved))
 }
 
 fn is_free(app: &App, ip: Ipv4Addr) -> bool {
@@ -34,7 +60,10 @@ fn is_free(app: &App, ip: Ipv4Addr) -> bool {
 
 /// A free address; the transaction proves that it still is.
 pub(super) fn random_free(app: &App) -> Option<Ipv4Addr> {
-    let (first, count) = assignable(app);
+    ranges(app).into_iter().enumerate().find_map(|(at, range)| random_free_in(app, assignable(range, at == 0)))
+}
+
+fn random_free_in(app: &App, (first, count): (u32, u32)) -> Option<Ipv4Addr> {
     if count == 0 {
         return None;
     }
@@ -52,9 +81,9 @@ pub(super) fn random_free(app: &App) -> Option<Ipv4Addr> {
 
 /// Whether a chosen address can be had.
 pub(super) async fn check(app: &App, ip: Ipv4Addr) -> Result<(), String> {
-    let range = app.config.service_cluster_ip_range;
-    let edges = [range.network(), range.broadcast()];
-    if !range.contains(&ip) || edges.contains(&ip) {
+    let usable = |range: &Ipv4Net| range.contains(&ip) && ip != range.network() && ip != range.broadcast();
+    if !ranges(app).iter().any(usable) {
+        let range = app.config.service_cluster_ip_range;
         return Err(format!("the provided network does not match the current range: {ip} is not in {range}"));
     }
     match app.store.get(&key(ip)).await {
@@ -82,4 +111,26 @@ pub(super) fn take(app: &App, target: &Target, ip: Ipv4Addr, effects: &mut Effec
     });
     effects.conditions.push((key(ip), 0));
     effects.puts.push((key(ip), Bytes::from(object.to_string())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_objects_that_stay() {
+        let range = |rest: Value| {
+            let mut object = json!({"metadata": {"name": "r"}, "spec": {"cidrs": ["10.1.0.0/28", "2001:db8::/64"]}});
+            for (key, value) in rest.as_object().into_iter().flatten() {
+                object[key] = value.clone();
+            }
+            ranges_of(&object)
+        };
+        let one: Ipv4Net = "10.1.0.0/28".parse().expect("a range");
+        assert_eq!(range(json!({})), [one]);
+        assert_eq!(range(json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}})), []);
+        assert_eq!(range(json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})), []);
+        assert_eq!(assignable(one, false), (u32::from(Ipv4Addr::new(10, 1, 0, 1)), 14));
+        assert_eq!(assignable(one, true), (u32::from(Ipv4Addr::new(10, 1, 0, 2)), 13));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_proto::v1;
 use tonic::Code;
@@ -120,9 +121,9 @@ pub(crate) fn patch_type(kind: i32, force: bool) -> Result<PatchType, Status> {
 }
 
 /// The answer to a write.
-pub(crate) fn reply(written: Written) -> v1::ObjectReply {
+pub(crate) fn reply(app: &App, kind: &'static KindInfo, written: Written) -> v1::ObjectReply {
     let object = match written.outcome {
-        Outcome::Object { encoded, revision } => encoded.to_bytes(revision),
+        Outcome::Object { encoded, revision } => shape(app, v1::View::Full.into()).one(kind, &encoded, revision),
         Outcome::Plain(bytes) => bytes,
         Outcome::Status(status) => Bytes::from(serde_json::to_vec(&status).expect("a Status is plain data")),
     };

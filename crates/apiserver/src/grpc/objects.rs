@@ -87,7 +87,7 @@ impl Write {
             }
         };
         observe(app, verb, &target, result.as_ref().map(drop), started);
-        result.map(convert::reply)
+        result.map(|written| convert::reply(app, target.kind, written))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gantry_api::status::Status;
-use gantry_api::{Value, decode as api_decode, field, managed, value};
+use gantry_api::{Value, convert, decode as api_decode, field, managed, value};
 
 use super::change::{Change, Made, Part, managed_write};
 use super::current::Current;
@@ -99,20 +99,23 @@ impl Request<'_> {
     async fn change(&self) -> Result<Written, Status> {
         let Self { app, caller, target, options, .. } = *self;
         let make = |state: &Current| self.made(state);
-        let part = if target.subresource == "status" { Part::Status } else { Part::Main };
+        let part = Part::of(target.subresource);
         Change { caller, target, options, part, version_required: false, make: &make }.run(app).await
     }
 
+    /// Merged in the form in which the object is stored: that is what owners own fields of.
     fn merged(&self, live: Option<&Value>) -> Result<Value, Status> {
         let write = managed_write(self.app, self.caller, self.target, self.options);
-        managed::apply(live, &self.config.body, &write, self.config.force)
+        let mut body = self.config.body.clone();
+        convert::to_hub(self.target.kind, &mut body);
+        managed::apply(live, &body, &write, self.config.force)
     }
 
     fn made(&self, state: &Current) -> Result<Made, Status> {
         let mut object = self.merged(Some(&state.value))?;
         let warnings = self.config.judge(self.options.field_validation)?;
         patch::check_same_object(self.target, &mut object, &state.value)?;
-        api_decode::conform(&mut object, &self.target.kind.type_name)?;
+        api_decode::conform(&mut object, &self.target.kind.hub().type_name)?;
         Ok(Made { object, warnings })
     }
 
@@ -149,9 +152,9 @@ impl Request<'_> {
                 target.name
             )));
         }
-        decode::place(object, kind, &target.namespace, &target.name)?;
+        decode::place(object, kind.hub(), &target.namespace, &target.name)?;
         // Upstream does not compare a version with that of an object which is not there.
         value::remove(object, "metadata.resourceVersion");
-        api_decode::conform(object, &kind.type_name).map(drop)
+        api_decode::conform(object, &kind.hub().type_name).map(drop)
     }
 }

@@ -25,7 +25,7 @@ const TRIES: usize = 64;
 pub(crate) enum Part {
     /// Everything but status.
     Main,
-    /// Status alone.
+    /// Status alone, or the part of it that `/approval` writes.
     Status,
     /// The ephemeral containers of a pod alone.
     Ephemeral,
@@ -120,7 +120,11 @@ impl Change<'_> {
                 warnings: warnings.clone(),
             })))
         };
-        let effects = allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?;
+        let mut effects = match self.part {
+            Part::Main if !remove => app.admission.effects(&self.request(app, old), &object).await?,
+            _ => commit::Effects::default(),
+        };
+        effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
         let bytes = commit::canonical(&object);
         if !remove && canon::unchanged(old, &object) {
             if !state.fresh
@@ -167,14 +171,7 @@ impl Change<'_> {
             keep_status(&mut object, old);
         }
         defaults::apply(kind, &mut object);
-        let request = Request {
-            app,
-            caller: self.caller,
-            target: self.target,
-            operation: Operation::Update,
-            old: Some(old),
-            dry_run: self.options.dry_run,
-        };
+        let request = self.request(app, old);
         match self.part {
             Part::Main | Part::Ephemeral => {
                 app.admission.mutate(&request, &mut object).await?;
@@ -187,6 +184,7 @@ impl Change<'_> {
         }
         let errors = match self.part {
             Part::Main => strategy.validate_update(kind, &object, old),
+            Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
             Part::Status => strategy.validate_status_update(kind, &object, old),
             Part::Ephemeral => validation::ephemeral_containers(&object, old),
             Part::System => Vec::new(),
@@ -197,14 +195,27 @@ impl Change<'_> {
         app.admission.validate(&request, &object).await?;
         if self.part == Part::Main {
             warnings.extend(strategy.warnings(&object, Some(old)));
+            warnings.extend(app.admission.warnings(&request, &object).await);
         }
-        canon::canonical(&mut object, &kind.type_name)?;
+        canon::canonical(&mut object, &kind.hub().type_name)?;
         if !self.options.applies {
             managed::stamp(Some(old), &mut object, &managed_write(app, self.caller, self.target, self.options));
         }
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
+    }
+
+    /// What admission is asked.
+    fn request<'b>(&'b self, app: &'b App, old: &'b Value) -> Request<'b> {
+        Request {
+            app,
+            caller: self.caller,
+            target: self.target,
+            operation: Operation::Update,
+            old: Some(old),
+            dry_run: self.options.dry_run,
+        }
     }
 
     /// The version and the uid that the client meant.
@@ -238,10 +249,11 @@ pub(crate) fn managed_write<'a>(
     target: &'a Target,
     options: &'a WriteOptions,
 ) -> managed::Write<'a> {
+    let hub = target.kind.hub();
     managed::Write {
         manager: options.manager(caller),
-        api_version: &target.kind.api_version,
-        type_name: &target.kind.type_name,
+        api_version: &hub.api_version,
+        type_name: &hub.type_name,
         subresource: target.subresource,
         reset: registry::strategy(target.kind).reset_fields(target.kind, target.subresource),
         now: app.clock.now(),

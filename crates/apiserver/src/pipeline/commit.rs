@@ -37,6 +37,18 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.conditions.is_empty() && self.puts.is_empty() && self.deletes.is_empty()
+    }
+
+    /// Adds others.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.conditions.extend(other.conditions);
+        self.puts.extend(other.puts);
+        self.deletes.extend(other.deletes);
+    }
+
     /// Adds them to a transaction.
     fn apply(self, mut txn: Txn) -> Txn {
         for (key, revision) in self.conditions {

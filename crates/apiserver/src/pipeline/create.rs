@@ -1,7 +1,7 @@
 //! Creating objects.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, defaults, managed, value};
+use gantry_api::{Value, canon, convert, defaults, managed, value};
 
 use super::change::managed_write;
 use super::commit::{self, Commit, Effects, Write};
@@ -11,7 +11,7 @@ use super::{Outcome, Written, current, metadata};
 use crate::admission::{Operation, Request};
 use crate::allocate;
 use crate::app::App;
-use crate::registry::{self, Ctx};
+use crate::registry::{self, Ctx, certificate};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
 /// Generated names that are tried before giving up.
@@ -33,12 +33,13 @@ pub(crate) async fn create(
     options.check("CreateOptions")?;
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
     decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+    convert::to_hub(target.kind, &mut decoded.object);
     let mut written = create_object(app, caller, target, decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);
     Ok(written)
 }
 
-/// As [`create`], for a decoded object.
+/// As [`create`], for a decoded object in the form in which it is stored.
 ///
 /// # Errors
 /// A Status in upstream's words.
@@ -80,16 +81,19 @@ async fn create_named(
         managed::stamp(None, &mut object, &managed_write(app, caller, &target, options));
     }
     let warnings = admitted(app, caller, &target, &mut object, options).await?;
-    canon::canonical(&mut object, &kind.type_name)?;
+    canon::canonical(&mut object, &kind.hub().type_name)?;
     if options.dry_run {
-        return dry(app, &target, object, warnings).await;
+        return dry(app, caller, &target, options, object, warnings).await;
     }
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
+    let request = creation(app, caller, &target, options);
     for _ in 0..ALLOCATIONS_TRIED {
-        // Only what is allocated for may have to start again.
-        let mut object = if allocate::concerns(kind) { object.clone() } else { std::mem::take(&mut object) };
-        let effects = allocate::plan(app, &target, None, Some(&mut object)).await?;
+        let mut effects = app.admission.effects(&request, &object).await?;
+        // Only what changes something beside itself may have to start again.
+        let again = allocate::concerns(kind) || !effects.is_empty();
+        let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
+        effects.merge(allocate::plan(app, &target, None, Some(&mut object)).await?);
         let bytes = commit::canonical(&object);
         let write = Write {
             target: &target,
@@ -121,8 +125,11 @@ async fn admitted(
 ) -> Result<Vec<String>, Status> {
     let kind = target.kind;
     let strategy = registry::strategy(kind);
-    let request = Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run };
+    let request = creation(app, caller, target, options);
     app.admission.mutate(&request, object).await?;
+    if kind.kind == "CertificateSigningRequest" {
+        certificate::identify(object, &caller.user);
+    }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
     strategy.prepare_create(&ctx, object);
     defaults::apply(kind, object);
@@ -131,14 +138,29 @@ async fn admitted(
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
     }
     app.admission.validate(&request, object).await?;
-    Ok(strategy.warnings(object, None))
+    let mut warnings = strategy.warnings(object, None);
+    warnings.extend(app.admission.warnings(&request, object).await);
+    Ok(warnings)
+}
+
+/// What admission is asked.
+fn creation<'a>(app: &'a App, caller: &'a Caller, target: &'a Target, options: &WriteOptions) -> Request<'a> {
+    Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run }
 }
 
 /// The answer to a dry run: all but the transaction.
-async fn dry(app: &App, target: &Target, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+async fn dry(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    options: &WriteOptions,
+    mut object: Value,
+    warnings: Vec<String>,
+) -> Result<Written, Status> {
     if let Some(existing) = current::load(app, target).await? {
         return Err(exists(target, Some(&existing.value)));
     }
+    let _: Effects = app.admission.effects(&creation(app, caller, target, options), &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
     let encoded = current::encoded(&commit::canonical(&object), 0)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })

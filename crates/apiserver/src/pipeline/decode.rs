@@ -72,8 +72,21 @@ pub(crate) fn object(
     expected: Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
+    object_or(payload, expected, "", validation)
+}
+
+/// As [`object`], where old clients may send an earlier `apiVersion` of the same shape.
+pub(crate) fn object_or(
+    payload: &Payload,
+    expected: Expected<'_>,
+    earlier: &str,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
     let (mut object, mut problems) =
         parse(payload).map_err(|status| unrecognized(expected, &payload.bytes, &status))?;
+    if !earlier.is_empty() && value::str_at(&object, "apiVersion") == Some(earlier) {
+        value::set(&mut object, "apiVersion", expected.api_version());
+    }
     if !object.is_object() {
         return Err(cannot_be_handled(
             (expected.kind, expected.version),

@@ -79,14 +79,15 @@ fn raises(kind: &KindInfo, new: &Value, old: &Value) -> bool {
         Generation::Untracked | Generation::Fixed => false,
         Generation::Spec => differs(new, old, "spec"),
         Generation::SpecAndAnnotations => differs(new, old, "spec") || differs(new, old, "metadata.annotations"),
-        Generation::ContentAndLabels => {
+        Generation::Content | Generation::ContentAndLabels => {
             let content = |v: &Value| {
                 let mut v = v.clone();
                 value::remove(&mut v, "metadata");
                 value::remove(&mut v, "status");
                 v
             };
-            content(new) != content(old) || differs(new, old, "metadata.labels")
+            let with_labels = kind.generation == Generation::ContentAndLabels;
+            content(new) != content(old) || (with_labels && differs(new, old, "metadata.labels"))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gantry_api::status::Status;
-use gantry_api::{Value, decode as api_decode, field, managed, patch, value};
+use gantry_api::{Value, convert, decode as api_decode, field, managed, patch, value};
 
 use super::apply::Configuration;
 use super::change::{Change, Made, Part};
@@ -125,6 +125,7 @@ pub(crate) async fn patch(
 
 fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions) -> Result<Made, Status> {
     let mut old = state.value.clone();
+    convert::from_hub(target.kind, &mut old);
     // Patches may test or replace the version.
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
@@ -137,6 +138,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     let problems =
         api_decode::conform(&mut object, &target.kind.type_name).map_err(|status| unusable(&status.message))?;
     let warnings = decode::judge(problems, options.field_validation).map_err(|why| unusable(&why))?;
+    convert::to_hub(target.kind, &mut object);
     Ok(Made { object, warnings })
 }
 

@@ -1,7 +1,7 @@
 //! PUT: replacing an object, its status, or a namespace's finalizers.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, value};
+use gantry_api::{Value, convert, value};
 
 use super::change::{Change, Made, Part};
 use super::decode::{self, Expected};
@@ -27,6 +27,7 @@ pub(crate) async fn update(
     if value::str_at(&decoded.object, "metadata.name").unwrap_or_default().is_empty() {
         return Err(Status::bad_request("name must be provided"));
     }
+    convert::to_hub(target.kind, &mut decoded.object);
     let mut written = replace(app, caller, target, &decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);
     Ok(written)

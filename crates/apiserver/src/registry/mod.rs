@@ -11,15 +11,23 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 use jiff::Timestamp;
 
+mod batch;
+pub(crate) mod certificate;
 pub mod columns;
 mod config;
+mod devices;
 mod event;
+mod flow;
 mod namespace;
+mod network;
 mod node;
 pub mod pod;
 mod rbac;
+mod scaling;
 pub mod service;
+mod sets;
 mod small;
+pub(crate) mod storage;
 mod usage;
 pub mod workload;
 
@@ -202,13 +210,20 @@ impl Strategy for Plain {}
 pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
     match (kind.group, kind.kind) {
         ("", "ConfigMap") => &config::ConfigMap,
-        ("", "Event") => &event::Event,
+        ("" | "events.k8s.io", "Event") => &event::Event,
         ("", "Namespace") => &namespace::Namespace,
         ("", "Node") => &node::Node,
         ("", "Pod") => &pod::Pod,
         ("", "Secret") => &config::Secret,
         ("", "Service") => &service::Service,
         ("", "ServiceAccount") => &config::ServiceAccount,
+        ("", "PodTemplate") => &sets::PodTemplate,
+        ("", "ReplicationController") => &sets::ReplicationController,
+        ("apps", "ControllerRevision") => &sets::ControllerRevision,
+        ("apps", "DaemonSet") => &sets::DaemonSet,
+        ("apps", "StatefulSet") => &sets::StatefulSet,
+        ("batch", "CronJob") => &batch::CronJob,
+        ("batch", "Job") => &batch::Job,
         ("apps", "Deployment") => &workload::Deployment,
         ("apps", "ReplicaSet") => &workload::ReplicaSet,
         ("coordination.k8s.io", "Lease") => &small::Lease,
@@ -218,6 +233,38 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
         ("scheduling.k8s.io", "PriorityClass") => &small::PriorityClass,
+        ("", "Endpoints") => &network::Endpoints,
+        ("", "LimitRange") => &scaling::LimitRange,
+        ("", "PersistentVolume") => &storage::PersistentVolume,
+        ("", "PersistentVolumeClaim") => &storage::PersistentVolumeClaim,
+        ("", "ResourceQuota") => &scaling::ResourceQuota,
+        ("autoscaling", _) => &scaling::HorizontalPodAutoscaler,
+        ("certificates.k8s.io", _) => &certificate::CertificateSigningRequest,
+        ("node.k8s.io", _) => &scaling::RuntimeClass,
+        ("policy", _) => &scaling::PodDisruptionBudget,
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &flow::FlowSchema,
+        ("flowcontrol.apiserver.k8s.io", _) => &flow::PriorityLevelConfiguration,
+        ("networking.k8s.io" | "resource.k8s.io" | "storage.k8s.io", name) => of_group(kind.group, name),
+        _ => &Plain,
+    }
+}
+
+fn of_group(group: &str, kind: &str) -> &'static dyn Strategy {
+    match (group, kind) {
+        ("networking.k8s.io", "Ingress") => &network::Ingress,
+        ("networking.k8s.io", "IngressClass") => &network::IngressClass,
+        ("networking.k8s.io", "IPAddress") => &network::IpAddress,
+        ("networking.k8s.io", "NetworkPolicy") => &network::NetworkPolicy,
+        ("networking.k8s.io", "ServiceCIDR") => &network::ServiceCidr,
+        ("resource.k8s.io", "DeviceClass" | "ResourceClaimTemplate") => &devices::NameAndAge,
+        ("resource.k8s.io", "ResourceClaim") => &devices::ResourceClaim,
+        ("resource.k8s.io", "ResourceSlice") => &devices::ResourceSlice,
+        ("storage.k8s.io", "CSIDriver") => &storage::CsiDriver,
+        ("storage.k8s.io", "CSINode") => &storage::CsiNode,
+        ("storage.k8s.io", "CSIStorageCapacity") => &storage::CsiStorageCapacity,
+        ("storage.k8s.io", "StorageClass") => &storage::StorageClass,
+        ("storage.k8s.io", "VolumeAttachment") => &storage::VolumeAttachment,
+        ("storage.k8s.io", "VolumeAttributesClass") => &storage::VolumeAttributesClass,
         _ => &Plain,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
 
-pub(crate) use warnings::template as template_warnings;
+pub(crate) use warnings::{template as template_warnings, template_at as template_warnings_at};
 
 /// The strategy of pods.
 pub(super) struct Pod;
@@ -156,6 +156,31 @@ pub fn bind(pod: &mut Value, binding: &Value, now: jiff::Timestamp) -> Result<()
     }
     mark_scheduled(pod, now);
     Ok(())
+}
+
+/// Whether the pod is ready to serve.
+pub(crate) fn is_ready(pod: &Value) -> bool {
+    value::list_at(pod, "status.conditions")
+        .iter()
+        .any(|c| c.get("type") == Some(&"Ready".into()) && c.get("status") == Some(&"True".into()))
+}
+
+/// Sets a condition to true, for this reason; one that is so already stays.
+pub(crate) fn set_condition(pod: &mut Value, kind: &str, reason: &str, message: &str, now: &str) {
+    let generation = value::i64_at(pod, "metadata.generation").filter(|g| *g > 0);
+    let Some(status) = value::object_mut(pod, "status") else { return };
+    let conditions = status.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
+    let Some(list) = conditions.as_array_mut() else { return };
+    let mut condition = json!({"type": kind, "status": "True", "reason": reason, "message": message,
+        "lastProbeTime": null, "lastTransitionTime": now});
+    if let Some(generation) = generation {
+        condition["observedGeneration"] = generation.into();
+    }
+    match list.iter_mut().find(|c| c.get("type").and_then(Value::as_str) == Some(kind)) {
+        Some(known) if known["status"] == "True" && known["reason"] == reason => {}
+        Some(known) => *known = condition,
+        None => list.push(condition),
+    }
 }
 
 /// Sets the condition `PodScheduled` to true.

@@ -8,8 +8,8 @@ use gantry_api::{Value, value};
 use serde_json::json;
 
 use super::columns::{
-    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, name, number, selector, selector_or_none,
-    text,
+    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector,
+    selector_or_none, text,
 };
 use super::pod::template_warnings;
 use super::{Column, Ctx, Row, Strategy, metadata_field};
@@ -19,7 +19,7 @@ pub(super) struct Deployment;
 /// The strategy of replica sets.
 pub(super) struct ReplicaSet;
 
-const TEMPLATE_CONTAINERS: &str = "spec.template.spec.containers";
+pub(super) const TEMPLATE_CONTAINERS: &str = "spec.template.spec.containers";
 
 impl Strategy for Deployment {
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
@@ -77,36 +77,42 @@ impl Strategy for ReplicaSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                column("Desired", "integer", "Pods that are wanted"),
-                column("Current", "integer", "Pods that exist"),
-                column("Ready", "integer", "Pods that are ready"),
-                AGE,
-                CONTAINERS,
-                IMAGES,
-                SELECTOR,
-            ]
-        }
+        REPLICA_COLUMNS
     }
 
     fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
-        let (names, images) = containers(object, TEMPLATE_CONTAINERS);
-        cells(vec![
-            name(object),
-            number(object, "spec.replicas").into(),
-            number(object, "status.replicas").into(),
-            number(object, "status.readyReplicas").into(),
-            age(object, now),
-            names.into(),
-            images.into(),
-            selector_or_none(object, "spec.selector").into(),
-        ])
+        replica_cells(object, selector_or_none(object, "spec.selector"), now)
     }
 }
 
-fn changed_template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+/// The columns of what keeps a number of pods.
+pub(super) const REPLICA_COLUMNS: &[Column] = &[
+    NAME,
+    column("Desired", "integer", "Pods that are wanted"),
+    column("Current", "integer", "Pods that exist"),
+    column("Ready", "integer", "Pods that are ready"),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+];
+
+/// The row of [`REPLICA_COLUMNS`].
+pub(super) fn replica_cells(object: &Value, selector: String, now: jiff::Timestamp) -> Row {
+    let (names, images) = containers(object, TEMPLATE_CONTAINERS);
+    cells(vec![
+        name(object),
+        number(object, "spec.replicas").into(),
+        number(object, "status.replicas").into(),
+        number(object, "status.readyReplicas").into(),
+        age(object, now),
+        names.into(),
+        images.into(),
+        selector.into(),
+    ])
+}
+
+pub(super) fn changed_template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
     let template = |o| value::get(o, "spec.template");
     if old.is_some_and(|old| template(old) == template(object)) { Vec::new() } else { template_warnings(object) }
 }
@@ -121,7 +127,11 @@ pub fn scale(workload: &Value) -> Value {
         }
     }
     let mut status = json!({"replicas": number(workload, "status.replicas")});
-    let selector = selector(workload, "spec.selector");
+    // A replication controller's selector is a plain map.
+    let selector = match text(workload, "kind") {
+        "ReplicationController" => labels(workload, "spec.selector"),
+        _ => selector(workload, "spec.selector"),
+    };
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }

@@ -57,29 +57,44 @@ pub(crate) async fn handle(
         "connect".clone_into(&mut labels.verb);
         return stream::start(app, request, &body, &target).await;
     }
+    if target.subresource == "proxy" {
+        "connect".clone_into(&mut labels.verb);
+        return proxy::handle(app, request, body, &target, &path.rest).await;
+    }
+    let mut response = dispatch(app, request, body, &target, is_watch, labels).await?;
+    if let Some(deprecation) = target.kind.deprecation {
+        answer::warn(&mut response, &[deprecation.to_owned()]);
+    }
+    Ok(response)
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    request: &Incoming,
+    body: HttpBody,
+    target: &Target,
+    is_watch: bool,
+    labels: &mut Labels,
+) -> Result<Response, Status> {
     match (request.method.clone(), target.name.is_empty()) {
-        _ if target.subresource == "proxy" => {
-            "connect".clone_into(&mut labels.verb);
-            proxy::handle(app, request, body, &target, &path.rest).await
-        }
-        (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, &target).await,
-        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, &target).await,
+        (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, target).await,
+        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, target).await,
         (Method::GET, _) if is_watch => {
             "watch".clone_into(&mut labels.verb);
-            watch::start(app, request, &target).await
+            watch::start(app, request, target).await
         }
         (Method::GET | Method::HEAD, _) => {
             "list".clone_into(&mut labels.verb);
-            list(app, request, &target).await
+            list(app, request, target).await
         }
-        (Method::POST, _) => create(app, request, body, &target).await,
-        (Method::PUT, false) => update(app, request, body, &target).await,
-        (Method::PATCH, false) => patch(app, request, body, &target).await,
+        (Method::POST, _) => create(app, request, body, target).await,
+        (Method::PUT, false) => update(app, request, body, target).await,
+        (Method::PATCH, false) => patch(app, request, body, target).await,
         (Method::DELETE, unnamed) => {
             if unnamed {
                 "deletecollection".clone_into(&mut labels.verb);
             }
-            delete(app, request, body, &target).await
+            delete(app, request, body, target).await
         }
         _ => Err(Status::method_not_allowed()),
     }

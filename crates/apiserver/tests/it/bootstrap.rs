@@ -24,6 +24,32 @@ async fn four_namespaces_and_two_priority_classes() {
 }
 
 #[tokio::test]
+async fn every_cluster_starts_with_its_flow_control() {
+    let cluster = Cluster::start().await;
+    let group = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let levels = cluster.rest("GET", &format!("{group}/prioritylevelconfigurations"), &[], "").await.json();
+    let all = [
+        "catch-all",
+        "exempt",
+        "global-default",
+        "leader-election",
+        "node-high",
+        "system",
+        "workload-high",
+        "workload-low",
+    ];
+    assert_eq!(names(&levels), all);
+    let schemas = cluster.rest("GET", &format!("{group}/flowschemas"), &[], "").await.json();
+    assert_eq!(names(&schemas).len(), 13);
+    let merge = ("content-type", "application/merge-patch+json");
+    let changed = json!({"spec": {"matchingPrecedence": 5}}).to_string();
+    let refused = cluster.rest("PATCH", &format!("{group}/flowschemas/catch-all"), &[merge], &changed).await;
+    assert!(refused.code == 422 && refused.text.contains("must equal the fixed value"), "{}", refused.text);
+    let suggested = cluster.rest("PATCH", &format!("{group}/flowschemas/service-accounts"), &[merge], &changed).await;
+    assert_eq!(suggested.code, 200, "{}", suggested.text);
+}
+
+#[tokio::test]
 async fn the_kubernetes_service_is_repaired() {
     let builder = Builder::default().configure(|config| config.advertise_address = Some([10, 9, 9, 9].into()));
     let cluster = Cluster::with(builder).await;

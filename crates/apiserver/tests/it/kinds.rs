@@ -3,80 +3,39 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use gantry_api::kinds::{self, Generation, KindInfo};
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
-use crate::support::{Answer, Cluster};
-
-/// One kind's smallest useful object and what is written to its status.
-struct Sample {
-    kind: &'static KindInfo,
-    body: Value,
-    status: Value,
-}
-
-fn sample(group: &str, kind: &str, rest: Value, status: Value) -> Sample {
-    let kind = kinds::by_kind(group, "v1", kind).expect("a served kind");
-    let mut body = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
-    for (key, value) in rest.as_object().into_iter().flatten() {
-        body[key] = value.clone();
-    }
-    Sample { kind, body, status }
-}
-
-fn samples() -> Vec<Sample> {
-    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
-    let workload = json!({"spec": {"selector": {"matchLabels": {"a": "b"}},
-        "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}}});
-    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-    let role = json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
-    let binding = json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "u"}]});
-    let rbac = "rbac.authorization.k8s.io";
-    let load_balancer = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}});
-    let service = json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"a": "b"}}});
-    let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.244.0.2"]}], "ports": [{"port": 80}]});
-    let event = json!({"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}, "reason": "R", "type": "Normal"});
-    let none = Value::Null;
-    vec![
-        sample(
-            "",
-            "Namespace",
-            json!({}),
-            json!({"conditions": [{"type": "NamespaceContentRemaining", "status": "False"}]}),
-        ),
-        sample("", "Node", json!({}), ready.clone()),
-        sample("", "Pod", json!({"spec": spec}), json!({"phase": "Running"})),
-        sample("", "Service", service, load_balancer),
-        sample("", "ConfigMap", json!({"data": {"k": "v"}}), none.clone()),
-        sample("", "Secret", json!({"data": {"k": "AA=="}}), none.clone()),
-        sample("", "ServiceAccount", json!({}), none.clone()),
-        sample("", "Event", event, none.clone()),
-        sample("discovery.k8s.io", "EndpointSlice", slice, none.clone()),
-        sample("coordination.k8s.io", "Lease", json!({"spec": {"holderIdentity": "h"}}), none.clone()),
-        sample("apps", "Deployment", workload.clone(), json!({"replicas": 1, "updatedReplicas": 1})),
-        sample("apps", "ReplicaSet", workload, json!({"replicas": 1})),
-        sample(rbac, "Role", role.clone(), none.clone()),
-        sample(rbac, "ClusterRole", role, none.clone()),
-        sample(rbac, "RoleBinding", binding.clone(), none.clone()),
-        sample(rbac, "ClusterRoleBinding", binding, none.clone()),
-        sample("scheduling.k8s.io", "PriorityClass", json!({"value": 5}), none),
-    ]
-}
+use crate::samples::{Sample, samples};
+use crate::support::{self, Answer, Cluster};
 
 /// A sample's requests.
 struct Life<'a> {
-    cluster: &'a Cluster,
+    connection: Mutex<SendRequest<Full<Bytes>>>,
     sample: &'a Sample,
     list: String,
 }
 
 impl<'a> Life<'a> {
-    fn new(cluster: &'a Cluster, sample: &'a Sample) -> Self {
+    async fn new(cluster: &'a Cluster, sample: &'a Sample) -> Self {
         let kind = sample.kind;
-        let group = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/v1", kind.group) };
+        let group = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version) };
         let namespace = if kind.namespaced { "/namespaces/default" } else { "" };
-        Self { cluster, sample, list: format!("{group}{namespace}/{}", kind.resource) }
+        Self {
+            connection: Mutex::new(cluster.connection().await),
+            sample,
+            list: format!("{group}{namespace}/{}", kind.resource),
+        }
+    }
+
+    fn body(&self) -> Value {
+        let mut body = self.sample.body.clone();
+        body["metadata"]["name"] = self.sample.name.into();
+        body
     }
 
     fn says(&self) -> &str {
@@ -84,25 +43,28 @@ impl<'a> Life<'a> {
     }
 
     async fn ask(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        self.cluster.rest(method, &format!("{}{rest}", self.list), headers, body).await
+        let rest = rest.replace("{name}", self.sample.name);
+        let mut connection = self.connection.lock().await;
+        let path = format!("{}{rest}", self.list);
+        support::answer(support::send_on(&mut connection, method, &path, headers, body).await).await
     }
 
     async fn object(&self) -> Value {
-        self.ask("GET", "/x", &[], "").await.json()
+        self.ask("GET", "/{name}", &[], "").await.json()
     }
 
     async fn create(&self) {
         let unknown = {
-            let mut body = self.sample.body.clone();
+            let mut body = self.body();
             body["nonsense"] = 1.into();
             self.ask("POST", "?fieldValidation=Strict", &[], &body.to_string()).await
         };
         assert_eq!(unknown.code, 400, "{}: {}", self.says(), unknown.text);
         assert!(unknown.text.contains("unknown field \\\"nonsense\\\""), "{}: {}", self.says(), unknown.text);
-        let body = self.sample.body.to_string();
+        let body = self.body().to_string();
         let dry = self.ask("POST", "?dryRun=All", &[], &body).await;
         assert_eq!(dry.code, 201, "{}: {}", self.says(), dry.text);
-        assert_eq!(self.ask("GET", "/x", &[], "").await.code, 404, "{}: a dry run is not stored", self.says());
+        assert_eq!(self.ask("GET", "/{name}", &[], "").await.code, 404, "{}: a dry run is not stored", self.says());
         let made = self.ask("POST", "", &[("user-agent", "maker/1")], &body).await;
         assert_eq!(made.code, 201, "{}: {}", self.says(), made.text);
         let made = made.json();
@@ -120,13 +82,13 @@ impl<'a> Life<'a> {
             assert_eq!(list["kind"], format!("{}List", self.says()));
             list["items"].as_array().map_or(0, Vec::len)
         };
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx").await, 1, "{}", self.says());
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx&labelSelector=a%3Db").await, 1, "{}", self.says());
-        assert_eq!(count("?fieldSelector=metadata.name%3Dx&labelSelector=a%3Dc").await, 0, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}").await, 1, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}&labelSelector=a%3Db").await, 1, "{}", self.says());
+        assert_eq!(count("?fieldSelector=metadata.name%3D{name}&labelSelector=a%3Dc").await, 0, "{}", self.says());
         assert_eq!(count("?limit=1").await, 1, "{}", self.says());
         let form = async |form: &str| {
             let accept = format!("application/json;as={form};g=meta.k8s.io;v=v1");
-            self.ask("GET", "/x", &[("accept", &accept)], "").await.json()
+            self.ask("GET", "/{name}", &[("accept", &accept)], "").await.json()
         };
         let table = form("Table").await;
         let columns = table["columnDefinitions"].as_array().map_or(0, Vec::len);
@@ -135,11 +97,19 @@ impl<'a> Life<'a> {
         let partial = form("PartialObjectMetadata").await;
         assert_eq!((partial["kind"].as_str(), partial.get("spec")), (Some("PartialObjectMetadata"), None));
         assert_eq!(partial["metadata"], self.object().await["metadata"], "{}", self.says());
-        let initial = "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1&fieldSelector=metadata.name%3Dx";
+        let initial = "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1&fieldSelector=metadata.name%3D{name}";
         let events: Vec<Value> = self.ask("GET", initial, &[], "").await.text.lines().map(parsed).collect();
         let types: Vec<&str> = events.iter().filter_map(|e| e["type"].as_str()).collect();
         assert_eq!(types, ["ADDED", "BOOKMARK"], "{}", self.says());
         assert_eq!(events[0]["object"], self.object().await, "{}", self.says());
+    }
+
+    /// Writing back what was read changes nothing.
+    async fn write_back(&self) {
+        let before = self.object().await;
+        let put = self.ask("PUT", "/{name}?fieldManager=other&fieldValidation=Strict", &[], &before.to_string()).await;
+        assert_eq!(put.code, 200, "{}: {}", self.says(), put.text);
+        assert_eq!(put.json(), before, "{}", self.says());
     }
 
     async fn patch(&self) {
@@ -147,7 +117,7 @@ impl<'a> Life<'a> {
         let patch = async |form: &str, query: &str, body: Value| {
             let content = format!("application/{form}");
             let answer =
-                self.ask("PATCH", &format!("/x{query}"), &[("content-type", &content)], &body.to_string()).await;
+                self.ask("PATCH", &format!("/{{name}}{query}"), &[("content-type", &content)], &body.to_string()).await;
             assert_eq!(answer.code, 200, "{} {form}: {}", self.says(), answer.text);
         };
         patch("merge-patch+json", "", json!({"metadata": {"labels": {"merge": "1"}}})).await;
@@ -161,7 +131,7 @@ impl<'a> Life<'a> {
         if self.sample.kind.generation != Generation::ContentAndLabels {
             assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"], "{}", self.says());
         }
-        let stale = self.ask("PUT", "/x", &[], &before.to_string()).await;
+        let stale = self.ask("PUT", "/{name}", &[], &before.to_string()).await;
         assert_eq!((stale.code, stale.json()["reason"].as_str()), (409, Some("Conflict")), "{}", self.says());
     }
 
@@ -177,9 +147,9 @@ impl<'a> Life<'a> {
             wanted.map(|(key, _)| object["status"][key].clone()).collect::<Vec<_>>()
         };
         let before = self.object().await;
-        let ignored = self.ask("PATCH", "/x", &[merge], &body).await.json();
+        let ignored = self.ask("PATCH", "/{name}", &[merge], &body).await.json();
         assert_eq!(over(&ignored), over(&before), "{}: the status is not written with the rest", self.says());
-        let written = self.ask("PATCH", "/x/status", &[merge], &body).await;
+        let written = self.ask("PATCH", "/{name}/status", &[merge], &body).await;
         assert_eq!(written.code, 200, "{}: {}", self.says(), written.text);
         let stored = self.object().await;
         assert_ne!(over(&stored), over(&before), "{}", self.says());
@@ -202,18 +172,19 @@ impl<'a> Life<'a> {
     }
 
     async fn delete(&self) {
-        let gone = self.ask("DELETE", "/x", &[], "").await;
+        let gone = self.ask("DELETE", "/{name}", &[], "").await;
         assert_eq!(gone.code, 200, "{}: {}", self.says(), gone.text);
         if self.says() == "Namespace" {
             assert_eq!(self.object().await["status"]["phase"], "Terminating");
         } else {
-            assert_eq!(self.ask("GET", "/x", &[], "").await.code, 404, "{}", self.says());
+            assert_eq!(self.ask("GET", "/{name}", &[], "").await.code, 404, "{}", self.says());
         }
     }
 
     async fn live(&self) {
         self.create().await;
         self.read().await;
+        self.write_back().await;
         self.patch().await;
         self.status().await;
         self.protobuf().await;
@@ -239,11 +210,12 @@ fn protobuf(api_version: &str, kind: &str) -> String {
 #[tokio::test]
 async fn every_kind_lives_alike() {
     let samples = samples();
-    let covered: BTreeSet<&str> = samples.iter().map(|s| s.kind.kind).collect();
+    let name = |k: &KindInfo| format!("{}.{}", k.kind, k.api_version);
+    let covered: BTreeSet<String> = samples.iter().map(|s| name(s.kind)).collect();
     let served = kinds::all().iter().filter(|k| k.stored());
-    assert_eq!(covered, served.map(|k| k.kind).collect(), "a sample of every kind that is stored");
+    assert_eq!(covered, served.map(name).collect(), "a sample of every kind that is stored");
     let cluster = Cluster::start().await;
     cluster.default_account().await;
-    let lives: Vec<Life<'_>> = samples.iter().map(|s| Life::new(&cluster, s)).collect();
+    let lives: Vec<Life<'_>> = futures::future::join_all(samples.iter().map(|s| Life::new(&cluster, s))).await;
     futures::future::join_all(lives.iter().map(Life::live)).await;
 }

@@ -1,5 +1,6 @@
 //! The API server in process, over its real port, with an in-memory store.
 
+mod admission;
 mod allocation;
 mod apply;
 mod backends;
@@ -10,6 +11,7 @@ mod errors;
 mod examples;
 mod exec;
 mod fences;
+mod forms;
 mod forward;
 mod grpc;
 mod identity;
@@ -26,9 +28,11 @@ mod proxy_attacks;
 mod proxy_upgrades;
 mod races;
 mod rest;
+mod samples;
 mod sessions;
 mod spdy;
 mod start;
+mod subresources;
 mod support;
 mod upgrades;
 mod watches;

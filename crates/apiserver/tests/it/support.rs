@@ -8,6 +8,7 @@ use gantry_client::{Client, Config, ResourceId};
 use gantry_common::tls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -80,6 +81,14 @@ impl Cluster {
             .expect("created");
     }
 
+    /// A connection with an administrator's certificate.
+    pub(crate) async fn connection(&self) -> SendRequest<Full<Bytes>> {
+        let identity = self.server.identity("admin", &["system:masters"]);
+        let identity =
+            tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+        http(connect(&self.server, Some(&identity)).await).await
+    }
+
     /// A REST request with an administrator's certificate.
     pub(crate) async fn rest(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let identity = self.server.identity("admin", &["system:masters"]);
@@ -126,15 +135,30 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> http::Response<Incoming> {
-    let stream = connect(server, identity).await;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
+    send_on(&mut http(connect(server, identity).await).await, method, path, headers, body).await
+}
+
+/// HTTP/1.1 on a connection: requests can follow each other.
+async fn http(stream: TlsStream<TcpStream>) -> SendRequest<Full<Bytes>> {
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
     drop(gantry_common::task::spawn("client", connection));
+    sender
+}
+
+/// Sends a request on a connection; the answer's body is not read yet.
+pub(crate) async fn send_on(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> http::Response<Incoming> {
     let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+    sender.ready().await.expect("the server keeps the connection");
     sender.send_request(request).await.expect("answers")
 }
 
@@ -146,7 +170,12 @@ async fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let (parts, body) = send(server, identity, method, path, headers, body).await.into_parts();
+    answer(send(server, identity, method, path, headers, body).await).await
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn answer(response: http::Response<Incoming>) -> Answer {
+    let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     Answer {
         code: parts.status.as_u16(),

@@ -108,7 +108,8 @@ impl Controller {
     /// A kind of which the namespace still holds something, by the API server's word. Events are deleted here: they are in no
     /// catalog.
     async fn remainder(&self, namespace: &str) -> Result<Option<&'static KindInfo>, Error> {
-        let stored = |k: &&KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection");
+        let stored =
+            |k: &&KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection") && !k.is_converted();
         let kinds: Vec<&'static KindInfo> = kinds::all().iter().filter(stored).collect();
         for kind in kinds.iter().filter(|k| k.kind == "Event") {
             self.delete_all(namespace, kind).await?;

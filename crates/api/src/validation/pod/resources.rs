@@ -53,7 +53,7 @@ pub(crate) fn resource_list(out: &mut Out, at: At<'_>, amounts: &Object, also: &
 }
 
 /// Whether a node may promise more of it than it has.
-fn overcommits(name: &str) -> bool {
+pub(crate) fn overcommits(name: &str) -> bool {
     is_native(name) && !name.starts_with("hugepages-")
 }
 

@@ -23,8 +23,12 @@ pub(super) fn all(out: &mut Out, at: At<'_>, spec: &Value) {
         }
     }
     spread(out, at.child("topologySpreadConstraints"), list(spec, "topologySpreadConstraints"));
-    let at = at.child("tolerations");
-    for (index, item) in list(spec, "tolerations").iter().enumerate() {
+    tolerations(out, at.child("tolerations"), list(spec, "tolerations"));
+}
+
+/// Tolerations of a pod, or of the pods of a runtime class.
+pub(in super::super) fn tolerations(out: &mut Out, at: At<'_>, tolerations: &[Value]) {
+    for (index, item) in tolerations.iter().enumerate() {
         toleration(out, at.index(index), item);
     }
 }

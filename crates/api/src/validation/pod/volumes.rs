@@ -47,14 +47,14 @@ pub(super) fn volumes(out: &mut Out, at: At<'_>, volumes: &[Value]) {
                 out.duplicate(at.child("name"), name);
             }
         }
-        source(out, at, volume);
+        sources(out, at, volume);
     }
 }
 
-fn source(out: &mut Out, at: At<'_>, volume: &Value) {
+fn sources(out: &mut Out, at: At<'_>, volume: &Value) {
     let mut count = 0;
-    for (kind, source) in volume.as_object().into_iter().flatten() {
-        if kind == "name" || source.is_null() {
+    for (kind, source_value) in volume.as_object().into_iter().flatten() {
+        if kind == "name" || source_value.is_null() {
             continue;
         }
         count += 1;
@@ -63,35 +63,40 @@ fn source(out: &mut Out, at: At<'_>, volume: &Value) {
             out.forbidden(at, "may not specify more than 1 volume type");
             continue;
         }
-        match kind.as_str() {
-            "emptyDir" => empty_dir(out, at, source),
-            "hostPath" => host_path(out, at, source),
-            "secret" => {
-                require(out, at, source, "secretName");
-                mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-                items(out, at.child("items"), list(source, "items"));
-            }
-            "configMap" => {
-                require(out, at, source, "name");
-                mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-                items(out, at.child("items"), list(source, "items"));
-            }
-            "downwardAPI" => {
-                mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-                downward(out, at, list(source, "items"));
-            }
-            "projected" => projected(out, at, source),
-            "ephemeral" if some(source, "volumeClaimTemplate").is_none() => {
-                out.required(at.child("volumeClaimTemplate"), "");
-            }
-            _ => {
-                let fields = REQUIRED.iter().find(|(k, _)| k == kind).map_or(&[][..], |(_, fields)| fields);
-                fields.iter().for_each(|field| require(out, at, source, field));
-            }
-        }
+        source(out, at, kind, source_value);
     }
     if count == 0 {
         out.required(at, "must specify a volume type");
+    }
+}
+
+/// One source of a volume.
+pub(in super::super) fn source(out: &mut Out, at: At<'_>, kind: &str, source: &Value) {
+    match kind {
+        "emptyDir" => empty_dir(out, at, source),
+        "hostPath" => host_path(out, at, source),
+        "secret" => {
+            require(out, at, source, "secretName");
+            mode(out, at.child("defaultMode"), number(source, "defaultMode"));
+            items(out, at.child("items"), list(source, "items"));
+        }
+        "configMap" => {
+            require(out, at, source, "name");
+            mode(out, at.child("defaultMode"), number(source, "defaultMode"));
+            items(out, at.child("items"), list(source, "items"));
+        }
+        "downwardAPI" => {
+            mode(out, at.child("defaultMode"), number(source, "defaultMode"));
+            downward(out, at, list(source, "items"));
+        }
+        "projected" => projected(out, at, source),
+        "ephemeral" if some(source, "volumeClaimTemplate").is_none() => {
+            out.required(at.child("volumeClaimTemplate"), "");
+        }
+        _ => {
+            let fields = REQUIRED.iter().find(|(k, _)| *k == kind).map_or(&[][..], |(_, fields)| fields);
+            fields.iter().for_each(|field| require(out, at, source, field));
+        }
     }
 }
 

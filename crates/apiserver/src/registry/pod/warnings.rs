@@ -32,8 +32,13 @@ pub(super) fn pod(pod: &Value) -> Vec<String> {
 
 /// The warnings about the pod template of a workload.
 pub(crate) fn template(workload: &Value) -> Vec<String> {
+    template_at("spec.template.spec", workload)
+}
+
+/// As [`template`], where the pod spec is at `path`.
+pub(crate) fn template_at(path: &str, object: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    spec(&mut out, "spec.template.spec", value::get(workload, "spec.template.spec").unwrap_or(&Value::Null));
+    spec(&mut out, path, value::get(object, path).unwrap_or(&Value::Null));
     out
 }
 

@@ -242,14 +242,15 @@ struct Connected {
 impl Connected {
     /// Says how it ended: an error as text, in upstream's words.
     async fn tell(&mut self, status: &Status) {
+        if self.finished {
+            return;
+        }
         if !is_success(status) {
             let text = format!("error forwarding port {} to pod {}: {}", self.port, self.pod, status.message);
             drop(self.error.write(Bytes::from(text)).await);
         }
         drop(self.error.finish().await);
-        if !self.finished {
-            drop(self.data.finish().await);
-        }
+        drop(self.data.finish().await);
     }
 }
 
@@ -259,6 +260,8 @@ impl Sink for Connected {
             Output::Data(bytes) => self.data.write(bytes).await.map_err(|_| Gone::Left),
             Output::End if !self.finished => {
                 self.finished = true;
+                // kubectl lets go of a connection only once both streams have ended: nothing more can go wrong on this one.
+                drop(self.error.finish().await);
                 self.data.finish().await.map_err(|_| Gone::Left)
             }
             Output::End | Output::Stderr(_) => Ok(()),

@@ -71,7 +71,7 @@ impl Live {
         // Whatever version the reference names, the object is the same.
         let kind = kinds::by_api_version(&reference.api_version, &reference.kind)
             .or_else(|| kinds::all().iter().find(|k| k.group == group && k.kind == reference.kind));
-        let Some(kind) = kind else {
+        let Some(kind) = kind.map(KindInfo::hub) else {
             let (api_version, kind, name) = (&reference.api_version, &reference.kind, &reference.name);
             return Err(Error::Refused(format!("the kind of the owner {api_version} {kind} {name} is not known")));
         };

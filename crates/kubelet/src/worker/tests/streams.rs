@@ -99,7 +99,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_do_not_read_hold_up_nobody() {
-    const READERS: usize = 3;
+    const READERS: usize = 60;
     let cluster = Cluster::start().await;
     let mut idle = Vec::new();
     for _ in 0..READERS {

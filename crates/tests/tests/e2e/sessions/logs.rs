@@ -11,7 +11,7 @@ fn e2e_session_logs_take_every_parameter() {
     let Some(c) = cluster() else { return };
     fixture(&c);
     let name = "counter";
-    let script = "for i in 1 2 3 4 5; do echo line $i; done; echo problem >&2; exec sleep 36000";
+    let script = "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.3; echo problem >&2; exec sleep 36000";
     let container = serde_json::json!({"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]});
     let pod = super::pod(name, "node-2", &container);
     c.line_with(&format!("kubectl apply -n {NS} -f -"), pod.to_string()).expect_ok("apply").clear();

@@ -8,7 +8,7 @@ use super::{NS, fixture};
 fn ask(c: &Cluster, args: &[&str], path: &str) -> String {
     let pki = c.state().join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
-    let (cert, key, ca) = (file("admin.crt"), file("admin.key"), file("cluster-ca.crt"));
+    let (cert, key, ca) = (file("admin.crt"), file("admin.key"), file("ca.crt"));
     let url = format!("{}{path}", c.server());
     let all = ["--silent", "--show-error", "--include", "--max-time", "20", "--http1.1", "--path-as-is"];
     let mut command = std::process::Command::new("curl");

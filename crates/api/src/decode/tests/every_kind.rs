@@ -1,0 +1,245 @@
+//! An object of every kind with every field set, made from the type table: canonical form, protobuf, merges, managed fields.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::decode::{conform, protobuf};
+use crate::kinds::{self, KindInfo};
+use crate::table::messages::{Message, Messages, Wire};
+use crate::table::{FieldType, Type, TypeTable};
+use crate::{Object, Value, canon, managed, patch};
+
+/// Types contain themselves (schemas, for one): below this nothing is set.
+const DEPTH: usize = 14;
+
+/// A canonical value that is not its type's zero.
+fn some(ty: &FieldType, depth: usize) -> Value {
+    match ty {
+        FieldType::String => "text".into(),
+        FieldType::Bytes => "AQI=".into(),
+        FieldType::Bool => true.into(),
+        FieldType::Int32 => 7.into(),
+        FieldType::Int64 => 77.into(),
+        FieldType::Double => 1.5.into(),
+        FieldType::Time => "2026-01-02T03:04:05Z".into(),
+        FieldType::MicroTime => "2026-01-02T03:04:05.000006Z".into(),
+        FieldType::Quantity => "5Gi".into(),
+        FieldType::IntOrString => "50%".into(),
+        FieldType::Raw | FieldType::Any => json!({"a": [1]}),
+        FieldType::Struct(id) => full(TypeTable::builtin().get(*id), depth),
+        FieldType::List(item) => json!([some(item, depth)]),
+        FieldType::Map(item) => json!({"key": some(item, depth)}),
+    }
+}
+
+/// An object with every field set.
+fn full(ty: &Type, depth: usize) -> Value {
+    if depth == 0 {
+        return json!({});
+    }
+    let of = |(name, field): (&&str, &crate::table::Field)| ((*name).to_owned(), some(&field.ty, depth - 1));
+    Value::Object(ty.fields.iter().map(of).collect())
+}
+
+/// The canonical form of [`full`] for a kind.
+fn maximal(kind: &KindInfo) -> Value {
+    let ty = TypeTable::builtin().ty(&kind.type_name).expect("a type for every kind");
+    let mut object = full(ty, DEPTH);
+    object["apiVersion"] = kind.api_version.as_str().into();
+    object["kind"] = kind.kind.into();
+    object
+}
+
+fn tag(out: &mut Vec<u8>, number: u32, wire: u32) {
+    varint(out, u64::from(number << 3 | wire));
+}
+
+fn varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(u8::try_from(n & 0x7f | 0x80).expect("seven bits and a flag"));
+        n >>= 7;
+    }
+    out.push(u8::try_from(n).expect("seven bits"));
+}
+
+fn bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
+    tag(out, number, 2);
+    varint(out, content.len() as u64);
+    out.extend_from_slice(content);
+}
+
+fn number(out: &mut Vec<u8>, at: u32, n: i64) {
+    tag(out, at, 0);
+    varint(out, n.cast_unsigned());
+}
+
+fn moment(value: &Value) -> Vec<u8> {
+    let at: jiff::Timestamp = value.as_str().and_then(|t| t.parse().ok()).expect("a time");
+    let mut out = Vec::new();
+    number(&mut out, 1, at.as_second());
+    number(&mut out, 2, i64::from(at.subsec_nanosecond()));
+    out
+}
+
+fn message(message: &Message, object: &Object) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in &message.fields {
+        if let (true, Wire::Message(id)) = (field.inline, &field.wire) {
+            bytes(&mut out, field.number, &self::message(Messages::builtin().get(*id), object));
+            continue;
+        }
+        match (object.get(field.json), &field.wire) {
+            (None, _) => {}
+            (Some(Value::Object(map)), Wire::Map(item)) => {
+                for (key, entry) in map {
+                    let mut inner = Vec::new();
+                    bytes(&mut inner, 1, key.as_bytes());
+                    value(&mut inner, 2, item, entry);
+                    bytes(&mut out, field.number, &inner);
+                }
+            }
+            (Some(Value::Array(list)), wire) if field.repeated => {
+                list.iter().for_each(|item| value(&mut out, field.number, wire, item));
+            }
+            (Some(found), wire) => value(&mut out, field.number, wire, found),
+        }
+    }
+    out
+}
+
+fn value(out: &mut Vec<u8>, at: u32, wire: &Wire, found: &Value) {
+    let mut inner = Vec::new();
+    match wire {
+        Wire::String => inner = found.as_str().expect("text").as_bytes().to_vec(),
+        Wire::Bytes => inner = STANDARD.decode(found.as_str().expect("text")).expect("base64"),
+        Wire::Bool => return number(out, at, i64::from(found == true)),
+        Wire::Int32 | Wire::Int64 => return number(out, at, found.as_i64().expect("a number")),
+        Wire::Double => {
+            tag(out, at, 1);
+            out.extend_from_slice(&found.as_f64().expect("a number").to_le_bytes());
+            return;
+        }
+        Wire::Time | Wire::MicroTime => inner = moment(found),
+        Wire::Duration => {
+            number(&mut inner, 1, crate::duration::parse_go(found.as_str().expect("text")).expect("valid"))
+        }
+        Wire::Quantity => bytes(&mut inner, 1, found.as_str().expect("text").as_bytes()),
+        Wire::IntOrString => {
+            number(&mut inner, 1, 1);
+            bytes(&mut inner, 3, found.as_str().expect("text").as_bytes());
+        }
+        Wire::Raw => bytes(&mut inner, 1, found.to_string().as_bytes()),
+        Wire::Strings => {
+            for item in found.as_array().expect("a list") {
+                bytes(&mut inner, 1, item.as_str().expect("text").as_bytes());
+            }
+        }
+        Wire::SchemaOr(_) | Wire::Map(_) => panic!("no kind that is served has such a field"),
+        Wire::Message(id) => inner = message(Messages::builtin().get(*id), found.as_object().expect("an object")),
+    }
+    bytes(out, at, &inner);
+}
+
+/// The object as `k8s\0` and an envelope.
+fn encoded(kind: &KindInfo, object: &Value) -> Vec<u8> {
+    let whole = Messages::builtin().by_name(&kind.type_name).expect("a message for every kind");
+    let mut meta = Vec::new();
+    bytes(&mut meta, 1, kind.api_version.as_bytes());
+    bytes(&mut meta, 2, kind.kind.as_bytes());
+    let mut out = b"k8s\0".to_vec();
+    bytes(&mut out, 1, &meta);
+    bytes(&mut out, 2, &message(whole, object.as_object().expect("an object")));
+    out
+}
+
+/// Where two trees differ first, for a message that fits a screen.
+fn difference(a: &Value, b: &Value, path: &str) -> Option<String> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            let null = Value::Null;
+            keys.into_iter()
+                .find_map(|k| difference(a.get(k).unwrap_or(&null), b.get(k).unwrap_or(&null), &format!("{path}.{k}")))
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(a, b, &format!("{path}[{i}]")))
+        }
+        _ => (a != b).then(|| format!("{path}: {a} != {b}")),
+    }
+}
+
+fn assert_same(kind: &KindInfo, a: &Value, b: &Value, what: &str) {
+    assert_eq!(difference(a, b, ""), None, "{} {}: {what}", kind.api_version, kind.kind);
+}
+
+#[test]
+fn every_field_of_every_kind_is_canonical() {
+    for kind in kinds::all() {
+        let object = maximal(kind);
+        let mut conformed = object.clone();
+        let unknown = conform(&mut conformed, &kind.type_name).expect("of the type");
+        assert_eq!(unknown, Vec::<String>::new(), "{}", kind.kind);
+        assert_same(kind, &object, &conformed, "no field is dropped or changed");
+        let bytes = canon::encode(&conformed);
+        let again: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_same(kind, &conformed, &again, "its bytes say the same");
+    }
+}
+
+#[test]
+fn every_field_of_every_kind_is_read_from_protobuf() {
+    for kind in kinds::all() {
+        let mut object = maximal(kind);
+        // Templates of claims say what they are in JSON only; defaulting puts it back.
+        if let Some(Value::Array(claims)) = crate::value::get_mut(&mut object, "spec.volumeClaimTemplates") {
+            for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
+                claim.remove("apiVersion");
+                claim.remove("kind");
+            }
+        }
+        let read = protobuf(&encoded(kind, &object)).expect("readable");
+        assert_same(kind, &object, &read, "protobuf and JSON mean the same");
+    }
+}
+
+#[test]
+fn patches_of_every_kind_that_change_nothing_change_nothing() {
+    for kind in kinds::all() {
+        let object = maximal(kind);
+        let merged = patch::merge(&object, &object).expect("a patch");
+        assert_same(kind, &object, &merged, "merge patch with itself");
+        let merged = patch::strategic(&object, &object, &kind.type_name).expect("a patch");
+        assert_same(kind, &object, &merged, "strategic merge patch with itself");
+        let merged =
+            patch::json(&object, &json!([{"op": "test", "path": "/kind", "value": kind.kind}])).expect("a patch");
+        assert_same(kind, &object, &merged, "JSON patch that only tests");
+    }
+}
+
+#[test]
+fn the_writer_of_every_field_of_every_kind_is_known() {
+    let write = |kind: &'static KindInfo, manager| managed::Write {
+        manager,
+        api_version: &kind.api_version,
+        type_name: &kind.type_name,
+        subresource: "",
+        reset: &[],
+        now: jiff::Timestamp::UNIX_EPOCH,
+    };
+    for kind in kinds::all().iter().filter(|k| !k.create_only()) {
+        let mut object = maximal(kind);
+        crate::value::remove(&mut object, "metadata.managedFields");
+        managed::stamp(None, &mut object, &write(kind, "maker"));
+        let entries = crate::value::list_at(&object, "metadata.managedFields");
+        assert_eq!(entries.len(), 1, "{}", kind.kind);
+        let fields = entries[0]["fieldsV1"].as_object().expect("a set");
+        for key in object.as_object().expect("an object").keys() {
+            let system = ["apiVersion", "kind", "metadata"].contains(&key.as_str());
+            assert!(system || fields.contains_key(&format!("f:{key}")), "{} {key}", kind.kind);
+        }
+        let old = object.clone();
+        managed::stamp(Some(&old), &mut object, &write(kind, "other"));
+        assert_same(kind, &old, &object, "a write that changes nothing owns nothing");
+    }
+}

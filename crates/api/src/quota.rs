@@ -1,0 +1,250 @@
+//! What objects use up of a resource quota: pure sums over object values, for the API server that reserves and for a
+//! controller that recalculates.
+
+mod pods;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::kinds::KindInfo;
+use crate::quantity::{Format, Quantity};
+use crate::value::{get, i64_at, list_at, map_at, str_at};
+use crate::{Object, Value};
+
+/// Amounts by the names that quotas give them.
+pub type Usage = BTreeMap<String, Quantity>;
+
+/// Core kinds that quotas also count by their bare name.
+const BARE: &[&str] = &["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
+const BY_CLASS: &str = ".storageclass.storage.k8s.io/";
+const BY_DEVICE: &str = ".deviceclass.resource.k8s.io/devices";
+/// Devices of a request for all that there are.
+const ALL_DEVICES: i64 = 32;
+
+fn count(n: i64) -> Quantity {
+    Quantity::from_value(n, Format::DecimalSi)
+}
+
+/// A map of quantities, as usage.
+#[must_use]
+pub fn amounts(map: Option<&Object>) -> Usage {
+    let parse = |(name, amount): (&String, &Value)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?));
+    map.into_iter().flatten().filter_map(parse).collect()
+}
+
+/// Usage as a map of quantities.
+#[must_use]
+pub fn object(usage: &Usage) -> Object {
+    usage.iter().map(|(name, amount)| (name.clone(), amount.to_string().into())).collect()
+}
+
+/// Adds `other`.
+pub fn add(usage: &mut Usage, other: &Usage) {
+    for (name, amount) in other {
+        let sum = usage.get(name).map_or(*amount, |known| known.plus(*amount));
+        usage.insert(name.clone(), sum);
+    }
+}
+
+/// `new` without `old`; what is equal is left out.
+#[must_use]
+pub fn difference(new: &Usage, old: &Usage) -> Usage {
+    let mut all = new.clone();
+    for (name, amount) in old {
+        let rest = all.get(name).copied().unwrap_or(Quantity::ZERO).minus(*amount);
+        all.insert(name.clone(), rest);
+    }
+    all.retain(|_, amount| amount.signum() != 0);
+    all
+}
+
+/// `count/deployments.apps`
+fn counted(kind: &KindInfo) -> String {
+    format!("count/{}", kind.qualified_resource())
+}
+
+/// Whether objects of `kind` can use up `resource`.
+#[must_use]
+pub fn concerns(kind: &KindInfo, resource: &str) -> bool {
+    if !kind.namespaced || kind.create_only() || kind.is_converted() {
+        return false;
+    }
+    if resource == counted(kind) {
+        return true;
+    }
+    match (kind.group, kind.resource) {
+        ("", "pods") => pods::concerns(resource),
+        ("", "persistentvolumeclaims") => {
+            matches!(resource, "persistentvolumeclaims" | "requests.storage") || resource.contains(BY_CLASS)
+        }
+        ("", "services") => matches!(resource, "services" | "services.nodeports" | "services.loadbalancers"),
+        ("", bare) => BARE.contains(&bare) && resource == bare,
+        ("resource.k8s.io", "resourceclaims") => resource.ends_with(BY_DEVICE),
+        _ => false,
+    }
+}
+
+/// Whether an update of `kind` may change what its object uses.
+#[must_use]
+pub fn changes_with_updates(kind: &KindInfo) -> bool {
+    kind.group.is_empty() && matches!(kind.resource, "persistentvolumeclaims" | "services")
+}
+
+/// What the object uses, its own count included. `now` is in seconds of Unix time.
+#[must_use]
+pub fn usage(kind: &KindInfo, object: &Value, now: i64) -> Usage {
+    let mut usage = Usage::from([(counted(kind), count(1))]);
+    match (kind.group, kind.resource) {
+        ("", "pods") => add(&mut usage, &pods::usage(object, now)),
+        ("", "persistentvolumeclaims") => claim(&mut usage, object),
+        ("", "services") => service(&mut usage, object),
+        ("", bare) if BARE.contains(&bare) => drop(usage.insert(bare.to_owned(), count(1))),
+        ("resource.k8s.io", "resourceclaims") => devices(&mut usage, object),
+        _ => {}
+    }
+    usage
+}
+
+fn claim(usage: &mut Usage, claim: &Value) {
+    let amount = |path: &str| str_at(claim, path).and_then(|text| Quantity::parse(text).ok());
+    usage.insert("persistentvolumeclaims".to_owned(), count(1));
+    let wanted = amount("spec.resources.requests.storage");
+    let storage = wanted.into_iter().chain(amount("status.allocatedResources.storage")).max();
+    if let Some(storage) = storage {
+        usage.insert("requests.storage".to_owned(), storage);
+    }
+    let class = str_at(claim, "spec.storageClassName").unwrap_or_default();
+    if !class.is_empty() {
+        usage.insert(format!("{class}{BY_CLASS}persistentvolumeclaims"), count(1));
+        if let Some(storage) = storage {
+            usage.insert(format!("{class}{BY_CLASS}requests.storage"), storage);
+        }
+    }
+}
+
+fn service(usage: &mut Usage, service: &Value) {
+    let ports = i64::try_from(list_at(service, "spec.ports").len()).unwrap_or(i64::MAX);
+    let kind = str_at(service, "spec.type").unwrap_or_default();
+    let with_ports = get(service, "spec.allocateLoadBalancerNodePorts") != Some(&Value::Bool(false));
+    usage.insert("services".to_owned(), count(1));
+    usage.insert("services.loadbalancers".to_owned(), count(i64::from(kind == "LoadBalancer")));
+    let node_ports = kind == "NodePort" || (kind == "LoadBalancer" && with_ports);
+    usage.insert("services.nodeports".to_owned(), count(if node_ports { ports } else { 0 }));
+}
+
+fn devices(usage: &mut Usage, claim: &Value) {
+    let wanted = |request: &Value| match str_at(request, "allocationMode") {
+        Some("All") => ALL_DEVICES,
+        _ => i64_at(request, "count").unwrap_or(1),
+    };
+    for request in list_at(claim, "spec.devices.requests") {
+        let mut by_class: BTreeMap<String, i64> = BTreeMap::new();
+        let alternatives = list_at(request, "firstAvailable");
+        for one in get(request, "exactly").into_iter().chain(alternatives) {
+            let class = str_at(one, "deviceClassName").unwrap_or_default();
+            // Of alternatives one is taken: the largest of each class is held back.
+            let most = by_class.entry(format!("{class}{BY_DEVICE}")).or_default();
+            *most = (*most).max(wanted(one));
+        }
+        add(usage, &by_class.into_iter().map(|(name, n)| (name, count(n))).collect());
+    }
+}
+
+/// `requests` or `limits` of a whole pod, as a scheduler counts them: the most of starting and running, and its overhead.
+#[must_use]
+pub fn pod_total(pod: &Value, part: &str) -> Usage {
+    pods::total(pod, part)
+}
+
+/// Whether a quota with this spec is about the object.
+#[must_use]
+pub fn matches(spec: &Value, kind: &KindInfo, object: &Value) -> bool {
+    let hard = map_at(spec, "hard");
+    let about = hard.into_iter().flatten().any(|(name, _)| concerns(kind, name));
+    let plain = list_at(spec, "scopes").iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[][..]));
+    let selected = list_at(spec, "scopeSelector.matchExpressions").iter().map(|e| {
+        let text = |key| str_at(e, key).unwrap_or_default();
+        (text("scopeName"), text("operator"), list_at(e, "values"))
+    });
+    about && plain.chain(selected).all(|(scope, operator, values)| in_scope(kind, object, scope, operator, values))
+}
+
+fn in_scope(kind: &KindInfo, object: &Value, scope: &str, operator: &str, values: &[Value]) -> bool {
+    match (kind.group, kind.resource) {
+        ("", "pods") => pods::in_scope(object, scope, operator, values),
+        ("", "persistentvolumeclaims") if scope == "VolumeAttributesClass" => {
+            let class = str_at(object, "spec.volumeAttributesClassName").unwrap_or_default();
+            named(class, operator, values)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a name is what a scope's selector asks for.
+fn named(name: &str, operator: &str, values: &[Value]) -> bool {
+    let listed = values.iter().any(|v| v == name);
+    match operator {
+        "Exists" => !name.is_empty(),
+        "DoesNotExist" => name.is_empty(),
+        "In" => listed,
+        "NotIn" => !listed,
+        _ => false,
+    }
+}
+
+/// What an object must say so that a quota can count it: `must specify limits.cpu for: a,b; requests.memory for: a`.
+///
+/// # Errors
+/// That text.
+pub fn constraints(kind: &KindInfo, object: &Value, hard: &Usage) -> Result<(), String> {
+    if (kind.group, kind.resource) == ("", "pods") { pods::constraints(object, hard) } else { Ok(()) }
+}
+
+/// `pods=1,requests.cpu=500m`
+#[must_use]
+pub fn shown(usage: &Usage) -> String {
+    usage.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+}
+
+/// The usage of the quota `name` after `delta`, of which only what the quota limits counts.
+///
+/// # Errors
+/// Upstream's text when it would be more than `hard` allows.
+pub fn charge(name: &str, hard: &Usage, used: &Usage, delta: &Usage) -> Result<Usage, String> {
+    let requested: Usage = delta.iter().filter(|(n, _)| hard.contains_key(*n)).map(|(n, a)| (n.clone(), *a)).collect();
+    let mut next = used.clone();
+    next.retain(|name, _| hard.contains_key(name));
+    add(&mut next, &requested);
+    let beyond = |name: &String| requested[name].signum() > 0 && next[name] > hard[name];
+    let exceeded: Vec<&String> = requested.keys().filter(|name| beyond(name)).collect();
+    if exceeded.is_empty() {
+        return Ok(next);
+    }
+    let of = |usage: &Usage| {
+        let zero = |name: &&String| (**name).clone();
+        shown(&exceeded.iter().map(|n| (zero(n), usage.get(*n).copied().unwrap_or(Quantity::ZERO))).collect())
+    };
+    Err(format!("exceeded quota: {name}, requested: {}, used: {}, limited: {}", of(&requested), of(used), of(hard)))
+}
+
+/// Whether the pod's kind of service asks for nothing.
+#[must_use]
+pub fn is_best_effort(pod: &Value) -> bool {
+    let asks = |container: &Value| {
+        ["resources.requests", "resources.limits"].iter().any(|path| {
+            let named = map_at(container, path).into_iter().flatten();
+            named.into_iter().any(|(name, amount)| {
+                matches!(name.as_str(), "cpu" | "memory") && amount.as_str().is_some_and(|a| a != "0")
+            })
+        })
+    };
+    let containers = ["spec.containers", "spec.initContainers"].into_iter().flat_map(|path| list_at(pod, path));
+    !containers.into_iter().any(asks) && !get(pod, "spec").is_some_and(asks)
+}
+
+/// Whether something is said at `path`.
+fn is_set(object: &Value, path: &str) -> bool {
+    get(object, path).is_some_and(|v| !v.is_null())
+}

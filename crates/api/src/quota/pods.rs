@@ -1,0 +1,135 @@
+//! What pods use up, by requests and limits of all their containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Usage, add, amounts, count, is_best_effort, is_set, named};
+use crate::Value;
+use crate::quantity::Quantity;
+use crate::value::{get, i64_at, list_at, map_at, str_at};
+
+/// What a quota can force containers to state.
+const STATED: &[&str] = &["cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"];
+
+pub(super) fn concerns(resource: &str) -> bool {
+    let plain = matches!(resource, "pods" | "cpu" | "memory" | "ephemeral-storage");
+    let requested = resource.strip_prefix("requests.").is_some_and(|rest| rest != "storage");
+    plain || requested || resource.starts_with("limits.") || resource.starts_with("hugepages-")
+}
+
+/// The larger of each amount.
+fn largest(a: &mut Usage, b: &Usage) {
+    for (name, amount) in b {
+        if a.get(name).is_none_or(|known| known < amount) {
+            a.insert(name.clone(), *amount);
+        }
+    }
+}
+
+/// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
+pub(super) fn total(pod: &Value, part: &str) -> Usage {
+    let of = |container: &Value| amounts(map_at(container, &format!("resources.{part}")));
+    let mut running = Usage::new();
+    list_at(pod, "spec.containers").iter().for_each(|c| add(&mut running, &of(c)));
+    let (mut sidecars, mut starting) = (Usage::new(), Usage::new());
+    for container in list_at(pod, "spec.initContainers") {
+        let mut own = of(container);
+        if str_at(container, "restartPolicy") == Some("Always") {
+            add(&mut running, &own);
+            add(&mut sidecars, &own);
+            own = sidecars.clone();
+        } else {
+            add(&mut own, &sidecars);
+        }
+        largest(&mut starting, &own);
+    }
+    largest(&mut running, &starting);
+    // What is stated for the whole pod stands above its containers.
+    running.extend(amounts(map_at(pod, &format!("spec.resources.{part}"))));
+    for (name, amount) in amounts(map_at(pod, "spec.overhead")) {
+        let known = running.get(&name).copied();
+        if part == "requests" || known.is_some_and(|k| k.signum() > 0) {
+            running.insert(name, known.unwrap_or(Quantity::ZERO).plus(amount));
+        }
+    }
+    running
+}
+
+/// Names of quotas for requests and limits.
+fn by_quota(requests: &Usage, limits: &Usage) -> Usage {
+    let mut usage = Usage::new();
+    for (name, amount) in requests {
+        let plain = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+        if plain {
+            usage.insert(name.clone(), *amount);
+        }
+        if plain || name.contains('/') {
+            usage.insert(format!("requests.{name}"), *amount);
+        }
+    }
+    for (name, amount) in limits.iter().filter(|(n, _)| matches!(n.as_str(), "cpu" | "memory" | "ephemeral-storage")) {
+        usage.insert(format!("limits.{name}"), *amount);
+    }
+    usage
+}
+
+/// Whether the pod still holds anything.
+fn lives(pod: &Value, now: i64) -> bool {
+    let deadline = str_at(pod, "metadata.deletionTimestamp").and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    let grace = i64_at(pod, "metadata.deletionGracePeriodSeconds");
+    let gone = deadline.zip(grace).is_some_and(|(at, grace)| now > at.as_second() + grace);
+    !gone && !matches!(str_at(pod, "status.phase"), Some("Failed" | "Succeeded"))
+}
+
+pub(super) fn usage(pod: &Value, now: i64) -> Usage {
+    if !lives(pod, now) {
+        return Usage::new();
+    }
+    let mut usage = by_quota(&total(pod, "requests"), &total(pod, "limits"));
+    usage.insert("pods".to_owned(), count(1));
+    usage
+}
+
+pub(super) fn constraints(pod: &Value, hard: &Usage) -> Result<(), String> {
+    let required: Vec<&str> = STATED.iter().copied().filter(|name| hard.contains_key(*name)).collect();
+    let whole = |part: &str| amounts(map_at(pod, &format!("spec.resources.{part}")));
+    let of_pod = by_quota(&whole("requests"), &whole("limits"));
+    let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for container in list_at(pod, "spec.containers").iter().chain(list_at(pod, "spec.initContainers")) {
+        let part = |part: &str| amounts(map_at(container, &format!("resources.{part}")));
+        let stated = by_quota(&part("requests"), &part("limits"));
+        for name in required.iter().filter(|n| !stated.contains_key(**n) && !of_pod.contains_key(**n)) {
+            missing.entry(name).or_default().insert(str_at(container, "name").unwrap_or_default());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let one = |(name, containers): (&&str, &BTreeSet<&str>)| {
+        format!("{name} for: {}", containers.iter().copied().collect::<Vec<_>>().join(","))
+    };
+    Err(format!("must specify {}", missing.iter().map(one).collect::<Vec<_>>().join("; ")))
+}
+
+pub(super) fn in_scope(pod: &Value, scope: &str, operator: &str, values: &[Value]) -> bool {
+    match scope {
+        "Terminating" => is_set(pod, "spec.activeDeadlineSeconds"),
+        "NotTerminating" => !is_set(pod, "spec.activeDeadlineSeconds"),
+        "BestEffort" => is_best_effort(pod),
+        "NotBestEffort" => !is_best_effort(pod),
+        "PriorityClass" => named(str_at(pod, "spec.priorityClassName").unwrap_or_default(), operator, values),
+        "CrossNamespacePodAffinity" => reaches_other_namespaces(pod),
+        _ => false,
+    }
+}
+
+/// Whether an affinity of the pod looks at pods of other namespaces.
+fn reaches_other_namespaces(pod: &Value) -> bool {
+    let term = |term: &Value| !list_at(term, "namespaces").is_empty() || is_set(term, "namespaceSelector");
+    ["podAffinity", "podAntiAffinity"].iter().any(|kind| {
+        let Some(affinity) = get(pod, "spec.affinity").and_then(|a| a.get(kind)) else { return false };
+        list_at(affinity, "requiredDuringSchedulingIgnoredDuringExecution").iter().any(term)
+            || list_at(affinity, "preferredDuringSchedulingIgnoredDuringExecution")
+                .iter()
+                .any(|p| p.get("podAffinityTerm").is_some_and(term))
+    })
+}

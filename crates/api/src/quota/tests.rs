@@ -1,0 +1,135 @@
+//! Sums, scopes and refusals.
+
+use serde_json::json;
+
+use super::{amounts, charge, concerns, constraints, difference, matches, shown, usage};
+use crate::{Value, kinds};
+
+fn kind(group: &str, name: &str) -> &'static kinds::KindInfo {
+    kinds::by_kind(group, "v1", name).expect("a served kind")
+}
+
+/// The usage of an object as text.
+fn check(group: &str, name: &str, object: &Value, expected: &str) {
+    assert_eq!(shown(&usage(kind(group, name), object, 1000)), expected, "{object}");
+}
+
+fn container(name: &str, requests: Value, limits: Value) -> Value {
+    json!({"name": name, "resources": {"requests": requests, "limits": limits}})
+}
+
+#[test]
+fn objects_use_what_they_say() {
+    check("", "Secret", &json!({}), "count/secrets=1,secrets=1");
+    check("apps", "Deployment", &json!({}), "count/deployments.apps=1");
+    check(
+        "",
+        "PersistentVolumeClaim",
+        &json!({"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}}),
+        "count/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,\
+         fast.storageclass.storage.k8s.io/requests.storage=5Gi,persistentvolumeclaims=1,requests.storage=5Gi",
+    );
+    let service = |kind: &str| json!({"spec": {"type": kind, "ports": [{}, {}]}});
+    check(
+        "",
+        "Service",
+        &service("ClusterIP"),
+        "count/services=1,services=1,services.loadbalancers=0,services.nodeports=0",
+    );
+    check(
+        "",
+        "Service",
+        &service("LoadBalancer"),
+        "count/services=1,services=1,services.loadbalancers=1,services.nodeports=2",
+    );
+    let request = json!({"spec": {"devices": {"requests": [{"exactly": {"deviceClassName": "gpu", "count": 2}},
+        {"firstAvailable": [{"deviceClassName": "gpu", "count": 1}, {"deviceClassName": "gpu", "count": 4}]}]}}});
+    check(
+        "resource.k8s.io",
+        "ResourceClaim",
+        &request,
+        "count/resourceclaims.resource.k8s.io=1,gpu.deviceclass.resource.k8s.io/devices=6",
+    );
+}
+
+#[test]
+fn pods_use_the_most_of_starting_and_running() {
+    let mut pod = json!({"spec": {
+        "initContainers": [container("i", json!({"cpu": "3"}), json!({})),
+            {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "250m"}}}],
+        "containers": [container("a", json!({"cpu": "1", "example.com/gpu": "2"}), json!({"memory": "1Gi"})),
+            container("b", json!({"cpu": "500m"}), json!({}))]}});
+    check("", "Pod", &pod, "count/pods=1,cpu=3,limits.memory=1Gi,pods=1,requests.cpu=3,requests.example.com/gpu=2");
+    pod["spec"]["initContainers"][0]["resources"] = json!({});
+    pod["spec"]["overhead"] = json!({"cpu": "50m"});
+    check(
+        "",
+        "Pod",
+        &pod,
+        "count/pods=1,cpu=1800m,limits.memory=1Gi,pods=1,requests.cpu=1800m,requests.example.com/gpu=2",
+    );
+    pod["status"] = json!({"phase": "Succeeded"});
+    check("", "Pod", &pod, "count/pods=1");
+    pod["status"] = json!({});
+    pod["metadata"] = json!({"deletionTimestamp": "1970-01-01T00:10:00Z", "deletionGracePeriodSeconds": 30});
+    check("", "Pod", &pod, "count/pods=1");
+}
+
+#[test]
+fn quotas_are_about_what_they_limit_and_select() {
+    let pod = json!({"spec": {"priorityClassName": "high", "containers": [{"name": "a"}]}});
+    let about = |spec: Value| matches(&spec, kind("", "Pod"), &pod);
+    let hard = || json!({"pods": "1"});
+    assert!(about(json!({"hard": hard()})));
+    assert!(!about(json!({"hard": {"secrets": "1"}})));
+    assert!(about(json!({"hard": hard(), "scopes": ["BestEffort", "NotTerminating"]})));
+    assert!(!about(json!({"hard": hard(), "scopes": ["Terminating"]})));
+    let selected = |operator: &str, values: Value| {
+        about(json!({"hard": hard(), "scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": operator, "values": values}]}}))
+    };
+    assert!(selected("In", json!(["high"])) && !selected("In", json!(["low"])));
+    assert!(selected("Exists", json!([])) && !selected("NotIn", json!(["high"])));
+    assert!(!matches(
+        &json!({"hard": {"configmaps": "1"}, "scopes": ["BestEffort"]}),
+        kind("", "ConfigMap"),
+        &json!({})
+    ));
+    assert!(concerns(kind("", "Pod"), "requests.example.com/gpu") && !concerns(kind("", "Pod"), "requests.storage"));
+    assert!(concerns(kind("batch", "Job"), "count/jobs.batch") && !concerns(kind("batch", "Job"), "jobs"));
+}
+
+#[test]
+fn containers_state_what_is_limited() {
+    let pod = json!({"spec": {"containers": [container("a", json!({"cpu": "1"}), json!({})), container("b", json!({}), json!({}))]}});
+    let hard = |hard: Value| amounts(hard.as_object());
+    let check = |wanted: Value, expected: Result<(), &str>| {
+        assert_eq!(constraints(kind("", "Pod"), &pod, &hard(wanted)), expected.map_err(str::to_owned));
+    };
+    check(json!({"pods": "1"}), Ok(()));
+    check(
+        json!({"requests.cpu": "1", "limits.memory": "1Gi"}),
+        Err("must specify limits.memory for: a,b; requests.cpu for: b"),
+    );
+}
+
+#[test]
+fn what_is_too_much_is_named() {
+    let of = |map: Value| amounts(map.as_object());
+    let hard = of(json!({"pods": "2", "requests.cpu": "1"}));
+    let charged = charge("q", &hard, &of(json!({"pods": "1"})), &of(json!({"pods": "1", "secrets": "1"})));
+    assert_eq!(charged.map(|u| shown(&u)), Ok("pods=2".to_owned()));
+    let refused = charge(
+        "q",
+        &hard,
+        &of(json!({"pods": "2", "requests.cpu": "500m"})),
+        &of(json!({"pods": "1", "requests.cpu": "500m"})),
+    );
+    assert_eq!(refused, Err("exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2".to_owned()));
+    let back = charge("q", &hard, &of(json!({"pods": "9"})), &of(json!({"pods": "-1"})));
+    assert_eq!(back.map(|u| shown(&u)), Ok("pods=8".to_owned()), "giving back is never too much");
+    assert_eq!(
+        shown(&difference(&of(json!({"a": "3", "b": "1"})), &of(json!({"a": "1", "b": "1", "c": "2"})))),
+        "a=2,c=-2"
+    );
+}

@@ -1,0 +1,237 @@
+//! Jobs: counts that fit their completion mode, policies, labels of their own, and what may change while they run.
+
+mod policy;
+pub(super) mod status;
+
+use super::at::{At, Out, same};
+use super::read::{map, number, some, text, truth};
+use super::workload::{labels_of, no_match};
+use super::{pod, selector};
+use crate::Value;
+use crate::names;
+
+const UNSET: Value = Value::Null;
+/// The most pods at a time of a job that counts indexes.
+const PARALLELISM: i64 = 100_000;
+/// The most indexes that may fail, and the number of completions above which that must be said.
+const FAILED_INDEXES: i64 = 100_000;
+/// The most pods at a time and failed indexes above that number.
+const MANY: i64 = 10_000;
+
+/// What labels of a job's pods must say: the old names and the new.
+const LABELS: [(&str, &str); 4] = [
+    ("batch.kubernetes.io/controller-uid", "uid"),
+    ("batch.kubernetes.io/job-name", "name"),
+    ("controller-uid", "uid"),
+    ("job-name", "name"),
+];
+
+fn spec_of(object: &Value) -> &Value {
+    some(object, "spec").unwrap_or(&UNSET)
+}
+
+fn is_indexed(spec: &Value) -> bool {
+    text(spec, "completionMode") == "Indexed"
+}
+
+/// A selector that was generated selects the job's own pods.
+pub(super) fn own_labels(out: &mut Out, job: &Value) {
+    let spec = spec_of(job);
+    let Some(found) = some(spec, "selector").filter(|_| !truth(spec, "manualSelector")) else { return };
+    let metadata = some(job, "metadata").unwrap_or(&UNSET);
+    let labels = some(spec, "template").and_then(labels_of);
+    let at = At::Root("spec.template.metadata.labels");
+    let mut expected = crate::Object::new();
+    for (label, of) in LABELS {
+        let wanted = text(metadata, of);
+        let detail = format!("must be '{wanted}'");
+        let actual = labels.and_then(|l| l.get(label));
+        if actual.is_none() {
+            out.required(at.key(label), &detail);
+        }
+        if actual.is_none_or(|a| a != wanted) {
+            let shown = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
+            out.invalid(at.key(label), shown, &detail);
+        }
+        expected.insert(label.to_owned(), wanted.into());
+    }
+    if !selector::matches(found, Some(&expected)) {
+        out.invalid(At::Root("spec.selector"), found.clone(), "`selector` not auto-generated");
+    }
+}
+
+/// A job.
+pub(super) fn job(out: &mut Out, job: &Value) {
+    let at = At::Root("spec");
+    let content = spec_of(job);
+    spec(out, at, content);
+    let selector_at = at.child("selector");
+    let template = some(content, "template").unwrap_or(&UNSET);
+    match some(content, "selector") {
+        None => out.required(selector_at, ""),
+        Some(found) => {
+            selector::label_selector(out, selector_at, found);
+            if !selector::matches(found, labels_of(template)) {
+                no_match(out, at.child("template"), template);
+            }
+        }
+    }
+    let name = some(job, "metadata").map_or("", |m| text(m, "name"));
+    if let Some(completions) = number(content, "completions").filter(|c| *c > 0 && is_indexed(content)) {
+        // Pods of a job with indexes have host names: the job's name and their index.
+        let longest = format!("{name}-{}", completions - 1);
+        if !names::dns_label(&longest).is_empty() {
+            let detail = format!("will not able to create pod with invalid DNS label: {longest}");
+            out.invalid(At::Root("metadata.name"), name, &detail);
+        }
+    }
+}
+
+/// A job's spec, or that of a cron job's template: all but the selector.
+pub(super) fn spec(out: &mut Out, at: At<'_>, spec: &Value) {
+    for key in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
+        out.non_negative(at.child(key), number(spec, key));
+    }
+    let failed_indexes = number(spec, "maxFailedIndexes");
+    if failed_indexes.is_some() && number(spec, "backoffLimitPerIndex").is_none() {
+        out.required(at.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+    }
+    managed_by(out, at.child("managedBy"), text(spec, "managedBy"));
+    let mode = text(spec, "completionMode");
+    if !matches!(mode, "" | "NonIndexed" | "Indexed") {
+        out.not_supported(at.child("completionMode"), mode, &["Indexed", "NonIndexed"]);
+    }
+    if is_indexed(spec) {
+        indexed(out, at, spec);
+    } else {
+        for key in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if let Some(count) = number(spec, key) {
+                out.invalid(at.child(key), count, "requires indexed completion mode");
+            }
+        }
+    }
+    policy::all(out, at, spec);
+    let template = some(spec, "template").unwrap_or(&UNSET);
+    pod::template(out, at.child("template"), template);
+    let restart_at = at.child("template.spec.restartPolicy");
+    match some(template, "spec").map_or("", |s| text(s, "restartPolicy")) {
+        "" | "Always" => out.required(restart_at, "valid values: \"OnFailure\", \"Never\""),
+        "Never" => {}
+        policy @ "OnFailure" => {
+            if some(spec, "podFailurePolicy").is_some() {
+                out.invalid(restart_at, policy, "only \"Never\" is supported when podFailurePolicy is specified");
+            }
+        }
+        other => out.not_supported(restart_at, other, &["Never", "OnFailure"]),
+    }
+}
+
+fn managed_by(out: &mut Out, at: At<'_>, manager: &str) {
+    if manager.is_empty() {
+        return;
+    }
+    match manager.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            out.invalid_each(at, manager, names::dns_subdomain(domain));
+        }
+        _ => out.invalid(at, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+    if manager.len() > 63 {
+        out.too_long(at, 63);
+    }
+}
+
+fn indexed(out: &mut Out, at: At<'_>, spec: &Value) {
+    let (completions, parallelism) = (number(spec, "completions"), number(spec, "parallelism"));
+    let failed = number(spec, "maxFailedIndexes");
+    if completions.is_none() {
+        out.required(at.child("completions"), "when completion mode is Indexed");
+    }
+    if let Some(count) = parallelism.filter(|p| *p > PARALLELISM) {
+        let detail = format!("must be less than or equal to {PARALLELISM} when completion mode is Indexed");
+        out.invalid(at.child("parallelism"), count, &detail);
+    }
+    if let (Some(failed), Some(completions)) = (failed, completions)
+        && failed > completions
+    {
+        out.invalid(at.child("maxFailedIndexes"), failed, "must be less than or equal to completions");
+    }
+    if let Some(failed) = failed.filter(|f| *f > FAILED_INDEXES) {
+        out.invalid(at.child("maxFailedIndexes"), failed, "must be less than or equal to 100000");
+    }
+    if number(spec, "backoffLimitPerIndex").is_none() || completions.is_none_or(|c| c <= FAILED_INDEXES) {
+        return;
+    }
+    if failed.is_none() {
+        out.required(at.child("maxFailedIndexes"), "must be specified when completions is above 100000");
+    }
+    let detail =
+        "must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index";
+    for (key, count) in [("parallelism", parallelism), ("maxFailedIndexes", failed)] {
+        if let Some(count) = count.filter(|c| *c > MANY) {
+            out.invalid(at.child(key), count, detail);
+        }
+    }
+}
+
+/// What an update of a job may not do.
+pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
+    let at = At::Root("spec");
+    let (spec, before) = (spec_of(new), spec_of(old));
+    completions(out, at.child("completions"), spec, before);
+    out.immutable(at.child("selector"), spec.get("selector"), before.get("selector"));
+    let mut template = before.get("template").cloned().unwrap_or_default();
+    let started = some(old, "status").is_some_and(|s| some(s, "startTime").is_some());
+    if truth(before, "suspend") && !started {
+        take_scheduling(&mut template, spec.get("template").unwrap_or(&UNSET));
+    }
+    if !same(spec.get("template"), Some(&template)) {
+        out.invalid(at.child("template"), spec.get("template").cloned().unwrap_or_default(), "field is immutable");
+    }
+    for key in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+        out.immutable(at.child(key), spec.get(key), before.get(key));
+    }
+}
+
+/// The number of indexes may follow the number of pods.
+fn completions(out: &mut Out, at: At<'_>, spec: &Value, before: &Value) {
+    if !is_indexed(spec) {
+        out.immutable(at, spec.get("completions"), before.get("completions"));
+        return;
+    }
+    let count = number(spec, "completions");
+    if count.is_some() && count != number(before, "completions") && count != number(spec, "parallelism") {
+        out.invalid(at, count, "can only be modified in tandem with spec.parallelism");
+    }
+}
+
+/// Where the pods of a job that has not begun will run may still be decided.
+fn take_scheduling(template: &mut Value, new: &Value) {
+    let copy = |to: &mut Value, from: &Value, part: &str, keys: &[&str]| {
+        let from = from.get(part).unwrap_or(&UNSET);
+        let Some(to) = crate::value::object_mut(to, part) else { return };
+        for key in keys {
+            match some(from, key) {
+                Some(value) => drop(to.insert((*key).to_owned(), value.clone())),
+                None => drop(to.remove(*key)),
+            }
+        }
+    };
+    copy(template, new, "metadata", &["annotations", "labels"]);
+    copy(template, new, "spec", &["nodeSelector", "tolerations", "schedulingGates"]);
+    let (Some(old_spec), Some(new_spec)) = (template.get_mut("spec"), new.get("spec")) else { return };
+    let affinity = some(new_spec, "affinity").unwrap_or(&UNSET);
+    copy(old_spec, new_spec, "affinity", &["nodeAffinity"]);
+    let empty = map(old_spec, "affinity").is_none_or(serde_json::Map::is_empty);
+    if affinity.is_null() && empty {
+        crate::value::remove(old_spec, "affinity");
+    }
+}

@@ -1,0 +1,118 @@
+//! Network policies.
+
+use super::super::at::{At, Out};
+use super::super::read::{list, number, some, text};
+use super::super::{formats, selector};
+use super::UNSET;
+use crate::Value;
+use crate::names;
+
+/// A network policy.
+pub(in super::super) fn network_policy(out: &mut Out, object: &Value) {
+    let (at, spec) = (At::Root("spec"), some(object, "spec").unwrap_or(&UNSET));
+    if let Some(pods) = some(spec, "podSelector") {
+        selector::label_selector(out, at.child("podSelector"), pods);
+    }
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        let at = at.child(direction);
+        for (index, rule) in list(spec, direction).iter().enumerate() {
+            let at = at.index(index);
+            let ports_at = at.child("ports");
+            for (index, found) in list(rule, "ports").iter().enumerate() {
+                port(out, ports_at.index(index), found);
+            }
+            let peers_at = at.child(peers);
+            for (index, found) in list(rule, peers).iter().enumerate() {
+                peer(out, peers_at.index(index), found);
+            }
+        }
+    }
+    let types = list(spec, "policyTypes");
+    let types_at = at.child("policyTypes");
+    if types.len() > 2 {
+        out.invalid(types_at, types.to_vec(), "may not specify more than two policyTypes");
+        return;
+    }
+    for (index, kind) in types.iter().enumerate() {
+        let kind = kind.as_str().unwrap_or_default();
+        if !["Egress", "Ingress"].contains(&kind) {
+            out.not_supported(types_at.index(index), kind, &["Egress", "Ingress"]);
+        }
+    }
+}
+
+fn port(out: &mut Out, at: At<'_>, port: &Value) {
+    let protocol = text(port, "protocol");
+    if !protocol.is_empty() && !["SCTP", "TCP", "UDP"].contains(&protocol) {
+        out.not_supported(at.child("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
+    }
+    let end = number(port, "endPort");
+    match some(port, "port") {
+        None => {
+            if end.is_some() {
+                out.required(at.child("port"), "must be specified when `endPort` is also specified");
+            }
+        }
+        Some(Value::String(name)) => {
+            if let Some(end) = end {
+                out.invalid(at.child("endPort"), end, "must not be specified when `port` is non-numeric");
+            }
+            out.invalid_each(at.child("port"), name, names::port_name(name));
+        }
+        Some(first) => {
+            let first = first.as_i64().unwrap_or(0);
+            if let Some(detail) = formats::port_number(first) {
+                out.invalid(at.child("port"), first, &detail);
+            }
+            let Some(end) = end else { return };
+            if end < first {
+                out.invalid(at.child("endPort"), end, "must be greater than or equal to `port`");
+            }
+            if let Some(detail) = formats::port_number(end) {
+                out.invalid(at.child("endPort"), end, &detail);
+            }
+        }
+    }
+}
+
+fn peer(out: &mut Out, at: At<'_>, peer: &Value) {
+    let mut count = 0;
+    for key in ["podSelector", "namespaceSelector"] {
+        if let Some(found) = some(peer, key) {
+            count += 1;
+            selector::label_selector(out, at.child(key), found);
+        }
+    }
+    if let Some(block) = some(peer, "ipBlock") {
+        count += 1;
+        ip_block(out, at.child("ipBlock"), block);
+        if count > 1 {
+            out.forbidden(at, "may not specify both ipBlock and another peer");
+        }
+    }
+    if count == 0 {
+        out.required(at, "must specify a peer");
+    }
+}
+
+fn ip_block(out: &mut Out, at: At<'_>, block: &Value) {
+    let cidr = text(block, "cidr");
+    if cidr.is_empty() {
+        out.required(at.child("cidr"), "");
+        return;
+    }
+    if let Some(detail) = formats::cidr(cidr) {
+        out.invalid(at.child("cidr"), cidr, &detail);
+        return;
+    }
+    let except_at = at.child("except");
+    for (index, except) in list(block, "except").iter().enumerate() {
+        let except = except.as_str().unwrap_or_default();
+        let at = except_at.index(index);
+        if let Some(detail) = formats::cidr(except) {
+            out.invalid(at, except, &detail);
+        } else if !formats::strictly_within(except, cidr) {
+            out.invalid(at, except, "must be a strict subset of `cidr`");
+        }
+    }
+}

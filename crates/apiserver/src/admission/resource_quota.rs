@@ -1,0 +1,204 @@
+//! Resource quotas: what an object uses is reserved in the transaction that stores the object.
+//!
+//! A reservation compares the quota's revision, so that of racing writers none is counted twice and none gets past the limit.
+//! A transaction never writes two objects of one kind: where several quotas are about an object, all but the last are
+//! written before it; what a failed write leaves reserved is found when the quota would refuse, as is what was deleted
+//! since a controller last counted.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use gantry_api::kinds::{self, KindInfo};
+use gantry_api::quota::{self, Usage};
+use gantry_api::status::Status;
+use gantry_api::{Value, canon, managed, value};
+use gantry_store::{Txn, TxnOutcome};
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+
+use super::{Operation, Plugin, Request};
+use crate::app::App;
+use crate::pipeline::commit::{self, Effects};
+use crate::pipeline::current::{self, Current, store_failed};
+use crate::pipeline::read;
+use crate::registry;
+use crate::request::Target;
+
+/// Tries against other writers of a quota.
+const TRIES: usize = 32;
+/// A quota that was counted and found full is not counted again for so long, while nobody writes it.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+/// Quotas that are remembered so.
+const COUNTED_LEN: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct ResourceQuota {
+    /// Key, revision and time of quotas that were counted and found full.
+    counted: Mutex<BTreeMap<String, (u64, Instant)>>,
+}
+
+/// What the request changes.
+struct Delta {
+    usage: Usage,
+    /// Whether it asks for more of anything.
+    grows: bool,
+}
+
+fn delta(request: &Request<'_>, object: &Value) -> Option<Delta> {
+    let (kind, now) = (request.target.kind.hub(), request.app.clock.now().as_second());
+    if !kind.namespaced || !request.target.subresource.is_empty() {
+        return None;
+    }
+    let usage = match (request.operation, request.old) {
+        (Operation::Create, _) => quota::usage(kind, object, now),
+        (Operation::Update, Some(old)) if quota::changes_with_updates(kind) => {
+            quota::difference(&quota::usage(kind, object, now), &quota::usage(kind, old, now))
+        }
+        _ => return None,
+    };
+    let grows = usage.values().any(|amount| amount.signum() > 0);
+    (!usage.is_empty()).then_some(Delta { usage, grows })
+}
+
+#[async_trait]
+impl Plugin for ResourceQuota {
+    fn name(&self) -> &'static str {
+        "ResourceQuota"
+    }
+
+    async fn effects(&self, request: &Request<'_>, object: &Value) -> Result<Effects, Status> {
+        let mut effects = Effects::default();
+        let Some(delta) = delta(request, object) else { return Ok(effects) };
+        let quotas = kinds::by_resource("", "v1", "resourcequotas").ok_or_else(Status::no_such_resource)?;
+        let kind = request.target.kind.hub();
+        let about = |q: &Value| value::get(q, "spec").is_some_and(|spec| quota::matches(spec, kind, object));
+        let found = request.in_namespace("", "resourcequotas")?;
+        let names: Vec<&str> =
+            found.iter().filter(|q| about(q)).filter_map(|q| value::str_at(q, "metadata.name")).collect();
+        for (at, name) in names.iter().enumerate() {
+            let target = Target::new(quotas, &request.target.namespace, name);
+            // A quota and the quota that counts it are of one kind.
+            if at + 1 == names.len() && kind.resource != "resourcequotas" {
+                if let Some((_, next)) = self.charge(request, object, &target, &delta).await? {
+                    effects.conditions.push((target.key(), next.revision));
+                    effects.puts.push((target.key(), commit::canonical(&next.value)));
+                }
+            } else if request.dry_run {
+                self.charge(request, object, &target, &delta).await?;
+            } else {
+                self.reserve(request, object, &target, &delta).await?;
+            }
+        }
+        Ok(effects)
+    }
+}
+
+impl ResourceQuota {
+    /// Reserves in a transaction of its own.
+    async fn reserve(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        target: &Target,
+        delta: &Delta,
+    ) -> Result<(), Status> {
+        for _ in 0..TRIES {
+            let Some((_, next)) = self.charge(request, object, target, delta).await? else { return Ok(()) };
+            let key = target.key();
+            let txn = Txn::new().if_unchanged(key.clone(), next.revision).put(key, commit::canonical(&next.value));
+            if let TxnOutcome::Committed { .. } = request.app.store.txn(txn).await.map_err(store_failed)? {
+                return Ok(());
+            }
+        }
+        Err(target.stale())
+    }
+
+    /// The quota as it is, and as it is to be after the request; nothing where it is gone or does not change.
+    async fn charge(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        target: &Target,
+        delta: &Delta,
+    ) -> Result<Option<(Current, Current)>, Status> {
+        let app = request.app;
+        let Some(present) = current::reload(app, target).await? else { return Ok(None) };
+        let spec = value::get(&present.value, "spec").cloned().unwrap_or_default();
+        let hard = quota::amounts(value::map_at(&spec, "hard"));
+        if delta.grows {
+            quota::constraints(request.target.kind.hub(), object, &hard)
+                .map_err(|why| request.forbidden(&format!("failed quota: {}: {why}", target.name)))?;
+        }
+        let stated = quota::amounts(value::map_at(&present.value, "status.hard"));
+        let mut used = quota::amounts(value::map_at(&present.value, "status.used"));
+        let mut fresh = stated != hard || !hard.keys().all(|name| used.contains_key(name));
+        if fresh {
+            used = count(app, &present, &spec, target).await?;
+        }
+        let mut result = quota::charge(&target.name, &hard, &used, &delta.usage);
+        if result.is_err() && !fresh && self.may_count(target, present.revision) {
+            // What is stored may be too much: objects were deleted, writes failed.
+            used = count(app, &present, &spec, target).await?;
+            result = quota::charge(&target.name, &hard, &used, &delta.usage);
+            fresh = true;
+            if result.is_err() {
+                self.remember(target, present.revision);
+            }
+        }
+        let next_used = result.map_err(|why| request.forbidden(&why))?;
+        let mut next = present.clone();
+        value::set(&mut next.value, "status.hard", quota::object(&hard));
+        value::set(&mut next.value, "status.used", quota::object(&next_used));
+        stamp(app, &mut next.value, &present.value, target.kind)?;
+        let changes = fresh || !canon::unchanged(&present.value, &next.value);
+        Ok(changes.then_some((present, next)))
+    }
+
+    /// Whether a full quota is counted now: not for a while after it was and was full indeed. Nobody makes the server
+    /// count all the time.
+    fn may_count(&self, target: &Target, revision: u64) -> bool {
+        let mut counted = self.counted.lock();
+        counted.retain(|_, (_, at)| at.elapsed() < COUNTED_FOR);
+        counted.get(&target.key()).is_none_or(|(known, _)| *known != revision)
+    }
+
+    fn remember(&self, target: &Target, revision: u64) {
+        let mut counted = self.counted.lock();
+        if counted.len() < COUNTED_LEN {
+            counted.insert(target.key(), (revision, Instant::now()));
+        }
+    }
+}
+
+fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) -> Result<(), Status> {
+    canon::canonical(object, &kind.type_name)?;
+    let write = managed::Write {
+        manager: "gantry-apiserver",
+        api_version: &kind.api_version,
+        type_name: &kind.type_name,
+        subresource: "status",
+        reset: registry::strategy(kind).reset_fields(kind, "status"),
+        now: app.clock.now(),
+    };
+    managed::stamp(Some(old), object, &write);
+    Ok(())
+}
+
+/// Counts what the objects of the namespace use, as of the quota's revision or later: whoever reserves after that changes
+/// the revision.
+async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Result<Usage, Status> {
+    app.cache.wait_for(quota.revision).await.map_err(read::cache_failed)?;
+    let now = app.clock.now().as_second();
+    let hard = quota::amounts(value::map_at(spec, "hard"));
+    let mut used: Usage = hard.keys().map(|name| (name.clone(), gantry_api::quantity::Quantity::ZERO)).collect();
+    for kind in kinds::all().iter().filter(|k| hard.keys().any(|name| quota::concerns(k, name))) {
+        for stored in app.view(kind).snapshot().list(Some(&target.namespace), None) {
+            let object = Current::from_object(stored)?.value;
+            if quota::matches(spec, kind, &object) {
+                quota::add(&mut used, &quota::usage(kind, &object, now));
+            }
+        }
+    }
+    used.retain(|name, _| hard.contains_key(name));
+    Ok(used)
+}

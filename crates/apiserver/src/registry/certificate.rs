@@ -1,0 +1,157 @@
+//! Certificate signing requests: who asks is the server's to say, who may write what depends on the subresource.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_api::field::{Error, Errors, Path};
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, duration, validation, value};
+use serde_json::json;
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
+
+use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
+use super::{Column, Ctx, Row, Strategy, metadata_field};
+use crate::auth::User;
+use crate::pipeline::metadata::time;
+
+/// The strategy of signing requests.
+pub(super) struct CertificateSigningRequest;
+
+/// The requester is who sent the request, whatever it says.
+pub(crate) fn identify(request: &mut Value, user: &User) {
+    value::set(request, "spec.username", user.name.as_str());
+    value::set(request, "spec.uid", user.uid.as_str());
+    value::set(request, "spec.groups", json!(user.groups));
+    value::set(request, "spec.extra", json!(user.extra));
+}
+
+/// Upstream notes when a condition was last written, and when its status last changed.
+pub(crate) fn note_times(new: &mut Value, old: &Value, now: jiff::Timestamp) {
+    let now = time(now);
+    let before = value::list_at(old, "status.conditions").to_vec();
+    let Some(Value::Array(conditions)) = value::get_mut(new, "status.conditions") else { return };
+    for condition in conditions.iter_mut().filter(|c| c.is_object()) {
+        value::set_default(condition, "lastUpdateTime", now.as_str());
+        if value::get(condition, "lastTransitionTime").is_none_or(Value::is_null) {
+            let key = |c: &Value| (text(c, "type").to_owned(), text(c, "status").to_owned());
+            let same = before.iter().find(|b| key(b) == key(condition));
+            let at = same.and_then(|b| value::str_at(b, "lastTransitionTime")).unwrap_or(&now).to_owned();
+            value::set(condition, "lastTransitionTime", at);
+        }
+    }
+}
+
+/// Why `spec.request` is no PEM of a PKCS#10 request.
+fn unreadable(request: &Value) -> Option<String> {
+    let bytes = match STANDARD.decode(text(request, "spec.request")) {
+        Ok(bytes) => bytes,
+        Err(error) => return Some(error.to_string()),
+    };
+    let wrong = || Some("PEM block type must be CERTIFICATE REQUEST".to_owned());
+    let Ok((_, pem)) = parse_x509_pem(&bytes) else { return wrong() };
+    if pem.label != "CERTIFICATE REQUEST" {
+        return wrong();
+    }
+    X509CertificationRequest::from_der(&pem.contents).err().map(|e| format!("asn1: {e}"))
+}
+
+/// Why `status.certificate` is not a list of PEM certificates.
+fn bad_certificate(request: &Value) -> Option<String> {
+    let encoded = text(request, "status.certificate");
+    if encoded.is_empty() {
+        return None;
+    }
+    let Ok(bytes) = STANDARD.decode(encoded) else { return Some("it is not base64".to_owned()) };
+    let mut found = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(&bytes) {
+        let Ok(block) = block else { return Some("unable to parse PEM block".to_owned()) };
+        if block.label != "CERTIFICATE" {
+            return Some(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        if let Err(error) = block.parse_x509() {
+            return Some(error.to_string());
+        }
+        found += 1;
+    }
+    (found == 0).then(|| "must contain at least one CERTIFICATE PEM block".to_owned())
+}
+
+impl Strategy for CertificateSigningRequest {
+    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        super::keep(new, old, "spec");
+    }
+
+    fn prepare_status_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        note_times(new, old, ctx.now);
+    }
+
+    fn validate_create(&self, kind: &'static KindInfo, request: &Value) -> Errors {
+        let mut errors = validation::create(kind, request);
+        if let Some(why) = unreadable(request) {
+            let path = Path::new("spec").child("request");
+            errors.push(Error::invalid(&path, text(request, "spec.request"), &why));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        let mut errors = validation::status_update(kind, new, old);
+        if let Some(why) = bad_certificate(new) {
+            let path = Path::new("status").child("certificate");
+            errors.push(Error::invalid(&path, "<certificate data>", &why));
+        }
+        errors
+    }
+
+    fn field_value<'a>(&self, request: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "spec.signerName" => Some(text(request, path).into()),
+            _ => metadata_field(request, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                AGE,
+                column("SignerName", "string", "Who is to sign"),
+                column("Requestor", "string", "Who asks"),
+                column("RequestedDuration", "string", "How long the certificate is to live"),
+                column("Condition", "string", "What was decided"),
+            ]
+        }
+    }
+
+    fn row(&self, request: &Value, now: jiff::Timestamp) -> Row {
+        let life =
+            value::i64_at(request, "spec.expirationSeconds").map_or_else(|| "<none>".to_owned(), duration::human);
+        cells(vec![
+            name(request),
+            age(request, now),
+            text_or(request, "spec.signerName", "<none>").into(),
+            text(request, "spec.username").into(),
+            life.into(),
+            decided(request).into(),
+        ])
+    }
+}
+
+fn decided(request: &Value) -> String {
+    let has = |kind: &str| value::list_at(request, "status.conditions").iter().any(|c| text(c, "type") == kind);
+    let mut out = match () {
+        () if has("Denied") => "Denied",
+        () if has("Approved") => "Approved",
+        () => "Pending",
+    }
+    .to_owned();
+    if has("Failed") {
+        out.push_str(",Failed");
+    }
+    if !text(request, "status.certificate").is_empty() {
+        out.push_str(",Issued");
+    }
+    out
+}

@@ -1,0 +1,107 @@
+//! Device classes, claims to devices, and what drivers offer.
+
+use std::borrow::Cow;
+
+use gantry_api::{Value, value};
+
+use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
+use super::{Column, Ctx, Row, Strategy, metadata_field};
+use crate::pipeline::metadata::time;
+
+/// The strategy of device classes and of templates of claims.
+pub(super) struct NameAndAge;
+/// The strategy of claims.
+pub(super) struct ResourceClaim;
+/// The strategy of what drivers offer.
+pub(super) struct ResourceSlice;
+
+impl Strategy for NameAndAge {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, AGE] }
+    }
+
+    fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![name(object), age(object, now)])
+    }
+}
+
+impl Strategy for ResourceClaim {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("State", "string", "Whether devices are allocated and used"), AGE] }
+    }
+
+    fn row(&self, claim: &Value, now: jiff::Timestamp) -> Row {
+        let mut states = Vec::new();
+        let deleted = value::str_at(claim, "metadata.deletionTimestamp").is_some();
+        if deleted {
+            states.push("deleted");
+        }
+        if value::get(claim, "status.allocation").is_some_and(|a| !a.is_null()) {
+            states.push("allocated");
+            if !value::list_at(claim, "status.reservedFor").is_empty() {
+                states.push("reserved");
+            }
+        } else if !deleted {
+            states.push("pending");
+        }
+        cells(vec![name(claim), states.join(",").into(), age(claim, now)])
+    }
+}
+
+impl Strategy for ResourceSlice {
+    fn prepare_create(&self, ctx: &Ctx<'_>, slice: &mut Value) {
+        time_taints(slice, None, ctx.now);
+    }
+
+    fn prepare_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        time_taints(new, Some(old), ctx.now);
+    }
+
+    fn field_value<'a>(&self, slice: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "spec.nodeName" | "spec.driver" => Some(text(slice, path).into()),
+            _ => metadata_field(slice, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Node", "string", "The node that has the devices"),
+                column("Driver", "string", "Who offers them"),
+                column("Pool", "string", "The pool that they belong to"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, slice: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![
+            name(slice),
+            text_or(slice, "spec.nodeName", "<unset>").into(),
+            text(slice, "spec.driver").into(),
+            text(slice, "spec.pool.name").into(),
+            age(slice, now),
+        ])
+    }
+}
+
+/// A taint without a time is new, unless it was there.
+fn time_taints(slice: &mut Value, old: Option<&Value>, now: jiff::Timestamp) {
+    let known = |device: &str, taint: &Value| {
+        let before = value::list_at(old?, "spec.devices").iter().find(|d| text(d, "name") == device)?;
+        let key = |t: &Value| ["key", "value", "effect"].map(|k| text(t, k).to_owned());
+        let same = value::list_at(before, "taints").iter().find(|t| key(t) == key(taint))?;
+        value::get(same, "timeAdded").cloned()
+    };
+    let Some(Value::Array(devices)) = value::get_mut(slice, "spec.devices") else { return };
+    for device in devices {
+        let device_name = text(device, "name").to_owned();
+        let Some(Value::Array(taints)) = value::get_mut(device, "taints") else { continue };
+        for taint in taints.iter_mut().filter(|t| t.is_object() && t.get("timeAdded").is_none_or(Value::is_null)) {
+            let at = known(&device_name, taint).unwrap_or_else(|| time(now).into());
+            value::set(taint, "timeAdded", at);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Endpoints, ingresses and their classes, network policies, addresses and ranges of them.
+
+use gantry_api::{Value, value};
+
+use super::columns::{AGE, NAME, age, cells, column, name, number, selector_or_none, text, text_or};
+use super::{Column, Row, Strategy};
+
+/// The strategy of endpoints.
+pub(super) struct Endpoints;
+/// The strategy of ingresses.
+pub(super) struct Ingress;
+/// The strategy of ingress classes.
+pub(super) struct IngressClass;
+/// The strategy of network policies.
+pub(super) struct NetworkPolicy;
+/// The strategy of addresses.
+pub(super) struct IpAddress;
+/// The strategy of ranges of addresses.
+pub(super) struct ServiceCidr;
+
+const SHOWN: usize = 3;
+
+/// The first three, and how many more; `none` for none.
+fn some_of(items: &[String], none: &str) -> String {
+    match items {
+        [] => none.to_owned(),
+        few if few.len() <= SHOWN => few.join(","),
+        many => format!("{} + {} more...", many[..SHOWN].join(","), many.len() - SHOWN),
+    }
+}
+
+impl Strategy for Endpoints {
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Endpoints", "string", "Ready addresses"), AGE] }
+    }
+
+    fn row(&self, endpoints: &Value, now: jiff::Timestamp) -> Row {
+        let mut all = Vec::new();
+        for subset in value::list_at(endpoints, "subsets") {
+            let addresses = || value::list_at(subset, "addresses").iter().map(|a| text(a, "ip"));
+            let ports = value::list_at(subset, "ports");
+            if ports.is_empty() {
+                all.extend(addresses().map(str::to_owned));
+            }
+            for port in ports {
+                let port = number(port, "port");
+                all.extend(
+                    addresses()
+                        .map(|ip| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }),
+                );
+            }
+        }
+        cells(vec![name(endpoints), some_of(&all, "<none>").into(), age(endpoints, now)])
+    }
+}
+
+impl Strategy for Ingress {
+    fn warnings(&self, ingress: &Value, old: Option<&Value>) -> Vec<String> {
+        let annotated = value::map_at(ingress, "metadata.annotations")
+            .is_some_and(|a| a.contains_key("kubernetes.io/ingress.class"));
+        if old.is_none() && annotated {
+            return vec![
+                "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+                    .to_owned(),
+            ];
+        }
+        Vec::new()
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Class", "string", "The class that serves it"),
+                column("Hosts", "string", "Hosts of its rules"),
+                column("Address", "string", "Where it is reached"),
+                column("Ports", "string", "Ports of TLS and plain HTTP"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, ingress: &Value, now: jiff::Timestamp) -> Row {
+        let rules = value::list_at(ingress, "spec.rules").iter();
+        let hosts: Vec<String> = rules.map(|r| text(r, "host").to_owned()).filter(|h| !h.is_empty()).collect();
+        let published = value::list_at(ingress, "status.loadBalancer.ingress").iter();
+        let addresses: Vec<&str> =
+            published.map(|i| text_or(i, "ip", text(i, "hostname"))).filter(|a| !a.is_empty()).collect();
+        let ports = if value::list_at(ingress, "spec.tls").is_empty() { "80" } else { "80, 443" };
+        cells(vec![
+            name(ingress),
+            text_or(ingress, "spec.ingressClassName", "<none>").into(),
+            some_of(&hosts, "*").into(),
+            addresses.join(",").into(),
+            ports.into(),
+            age(ingress, now),
+        ])
+    }
+}
+
+impl Strategy for IngressClass {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Controller", "string", "Who serves it"),
+                column("Parameters", "string", "What configures it"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {
+        let parameters = match value::get(class, "spec.parameters").filter(|p| !p.is_null()) {
+            None => "<none>".to_owned(),
+            Some(p) => match text(p, "apiGroup") {
+                "" => format!("{}/{}", text(p, "kind"), text(p, "name")),
+                group => format!("{}.{group}/{}", text(p, "kind"), text(p, "name")),
+            },
+        };
+        cells(vec![name(class), text(class, "spec.controller").into(), parameters.into(), age(class, now)])
+    }
+}
+
+impl Strategy for NetworkPolicy {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Pod-Selector", "string", "Pods that it is about"), AGE] }
+    }
+
+    fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![name(policy), selector_or_none(policy, "spec.podSelector").into(), age(policy, now)])
+    }
+}
+
+impl Strategy for IpAddress {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("ParentRef", "string", "Whose address it is")] }
+    }
+
+    fn row(&self, address: &Value, _now: jiff::Timestamp) -> Row {
+        let parent = match value::get(address, "spec.parentRef").filter(|p| !p.is_null()) {
+            None => "<none>".to_owned(),
+            Some(parent) => {
+                let resource = match text(parent, "group") {
+                    "" => text(parent, "resource").to_owned(),
+                    group => format!("{}.{group}", text(parent, "resource")),
+                };
+                match text(parent, "namespace") {
+                    "" => format!("{resource}/{}", text(parent, "name")),
+                    namespace => format!("{resource}/{namespace}/{}", text(parent, "name")),
+                }
+            }
+        };
+        cells(vec![name(address), parent.into()])
+    }
+}
+
+impl Strategy for ServiceCidr {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("CIDRs", "string", "The ranges"), AGE] }
+    }
+
+    fn row(&self, range: &Value, now: jiff::Timestamp) -> Row {
+        let ranges: Vec<&str> = value::list_at(range, "spec.cidrs").iter().filter_map(Value::as_str).collect();
+        cells(vec![name(range), ranges.join(",").into(), age(range, now)])
+    }
+}

@@ -1,0 +1,170 @@
+//! Autoscalers, disruption budgets, limits and quotas, runtime classes.
+
+use gantry_api::{Value, value};
+
+use super::columns::{AGE, NAME, age, cells, column, name, number, text, text_or};
+use super::{Column, Row, Strategy};
+
+/// The strategy of horizontal pod autoscalers.
+pub(super) struct HorizontalPodAutoscaler;
+/// The strategy of disruption budgets.
+pub(super) struct PodDisruptionBudget;
+/// The strategy of limit ranges.
+pub(super) struct LimitRange;
+/// The strategy of resource quotas.
+pub(super) struct ResourceQuota;
+/// The strategy of runtime classes.
+pub(super) struct RuntimeClass;
+
+/// Metrics shown.
+const SHOWN: usize = 2;
+
+impl Strategy for HorizontalPodAutoscaler {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Reference", "string", "What is scaled"),
+                column("Targets", "string", "What is measured, and what is wanted"),
+                column("MinPods", "string", "The fewest replicas"),
+                column("MaxPods", "integer", "The most replicas"),
+                column("Replicas", "integer", "The present replicas"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
+        let least = value::i64_at(object, "spec.minReplicas").map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
+        let reference =
+            format!("{}/{}", text(object, "spec.scaleTargetRef.kind"), text(object, "spec.scaleTargetRef.name"));
+        cells(vec![
+            name(object),
+            reference.into(),
+            targets(object).into(),
+            least.into(),
+            number(object, "spec.maxReplicas").into(),
+            number(object, "status.currentReplicas").into(),
+            age(object, now),
+        ])
+    }
+}
+
+fn targets(object: &Value) -> String {
+    let (wanted, now) = (value::list_at(object, "spec.metrics"), value::list_at(object, "status.currentMetrics"));
+    let all: Vec<String> = wanted.iter().enumerate().map(|(i, metric)| target(metric, now.get(i))).collect();
+    match all.len() {
+        0 => "<none>".to_owned(),
+        few if few <= SHOWN => all.join(", "),
+        many => format!("{} + {} more...", all[..SHOWN].join(", "), many - SHOWN),
+    }
+}
+
+fn target(metric: &Value, now: Option<&Value>) -> String {
+    let field = match text(metric, "type") {
+        "External" => "external",
+        "Pods" => "pods",
+        "Object" => "object",
+        "Resource" => "resource",
+        "ContainerResource" => "containerResource",
+        _ => return "<unknown type>".to_owned(),
+    };
+    let wanted = |part: &str| value::get(metric, &format!("{field}.target.{part}"));
+    let measured = |part: &str| now.and_then(|now| value::get(now, &format!("{field}.current.{part}")));
+    let shown = |amount: Option<&Value>, none: &str| match amount {
+        Some(Value::String(amount)) => amount.clone(),
+        Some(Value::Number(share)) => format!("{share}%"),
+        _ => none.to_owned(),
+    };
+    let pair = |part: &str, none: &str| format!("{}/{}", shown(measured(part), "<unknown>"), shown(wanted(part), none));
+    match field {
+        "pods" => pair("averageValue", ""),
+        "external" | "object" if wanted("averageValue").is_some() => format!("{} (avg)", pair("averageValue", "")),
+        "external" | "object" => pair("value", ""),
+        _ => {
+            let resource = text(metric, &format!("{field}.name")).to_owned();
+            let part = if wanted("averageValue").is_some() { "averageValue" } else { "averageUtilization" };
+            format!("{resource}: {}", pair(part, "<auto>"))
+        }
+    }
+}
+
+impl Strategy for PodDisruptionBudget {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Min Available", "string", "The fewest pods that must be there"),
+                column("Max Unavailable", "string", "The most pods that may be missing"),
+                column("Allowed Disruptions", "integer", "Pods that may go now"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, budget: &Value, now: jiff::Timestamp) -> Row {
+        let amount = |path: &str| match value::get(budget, path) {
+            Some(Value::String(share)) => share.clone(),
+            Some(Value::Number(count)) => count.to_string(),
+            _ => "N/A".to_owned(),
+        };
+        cells(vec![
+            name(budget),
+            amount("spec.minAvailable").into(),
+            amount("spec.maxUnavailable").into(),
+            number(budget, "status.disruptionsAllowed").into(),
+            age(budget, now),
+        ])
+    }
+}
+
+impl Strategy for LimitRange {
+    fn create_on_update(&self) -> bool {
+        true
+    }
+}
+
+impl Strategy for ResourceQuota {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Request", "string", "What is used and what may be"),
+                column("Limit", "string", "The same of limits"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, quota: &Value, now: jiff::Timestamp) -> Row {
+        let (mut requests, mut limits) = (Vec::new(), Vec::new());
+        for (resource, hard) in value::map_at(quota, "status.hard").into_iter().flatten() {
+            let used = value::map_at(quota, "status.used").and_then(|u| u.get(resource)?.as_str()).unwrap_or("0");
+            let shown = format!("{resource}: {used}/{}", hard.as_str().unwrap_or_default());
+            if resource.starts_with("limits.") { &mut limits } else { &mut requests }.push(shown);
+        }
+        cells(vec![name(quota), requests.join(", ").into(), limits.join(", ").into(), age(quota, now)])
+    }
+}
+
+impl Strategy for RuntimeClass {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Handler", "string", "How the runtime is asked for it"), AGE] }
+    }
+
+    fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![name(class), text_or(class, "handler", "").into(), age(class, now)])
+    }
+}

@@ -1,0 +1,182 @@
+//! DaemonSets, StatefulSets, ReplicationControllers, pod templates and controller revisions.
+
+use std::borrow::Cow;
+
+use gantry_api::{Value, kinds, value};
+
+use super::columns::{
+    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector_or_none,
+    text,
+};
+use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, replica_cells};
+use super::{Column, Ctx, Row, Strategy, metadata_field};
+
+/// The strategy of daemon sets.
+pub(super) struct DaemonSet;
+/// The strategy of stateful sets.
+pub(super) struct StatefulSet;
+/// The strategy of replication controllers.
+pub(super) struct ReplicationController;
+/// The strategy of pod templates.
+pub(super) struct PodTemplate;
+/// The strategy of controller revisions.
+pub(super) struct ControllerRevision;
+
+/// Counts the templates of a daemon set.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(set: &Value) -> i64 {
+    let annotation = value::map_at(set, "metadata.annotations").and_then(|a| a.get(TEMPLATE_GENERATION)?.as_str());
+    annotation.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn set_template_generation(set: &mut Value, generation: i64) {
+    if let Some(annotations) = value::object_mut(set, "metadata.annotations") {
+        annotations.insert(TEMPLATE_GENERATION.to_owned(), generation.to_string().into());
+    }
+}
+
+impl Strategy for DaemonSet {
+    fn prepare_create(&self, _ctx: &Ctx<'_>, set: &mut Value) {
+        let generation = template_generation(set).max(1);
+        set_template_generation(set, generation);
+    }
+
+    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        let changed = value::get(new, "spec.template") != value::get(old, "spec.template");
+        set_template_generation(new, template_generation(old) + i64::from(changed));
+    }
+
+    fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
+        changed_template_warnings(set, old)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Desired", "integer", "Nodes that should run a pod"),
+                column("Current", "integer", "Nodes that run at least one"),
+                column("Ready", "integer", "Nodes whose pod is ready"),
+                column("Up-to-date", "integer", "Nodes whose pod is of the newest template"),
+                column("Available", "integer", "Nodes whose pod has been ready long enough"),
+                column("Node Selector", "string", "Labels of the nodes that are meant"),
+                AGE,
+                CONTAINERS,
+                IMAGES,
+                SELECTOR,
+            ]
+        }
+    }
+
+    fn row(&self, set: &Value, now: jiff::Timestamp) -> Row {
+        let (names, images) = containers(set, TEMPLATE_CONTAINERS);
+        let count = |key: &str| Value::from(number(set, &format!("status.{key}")));
+        cells(vec![
+            name(set),
+            count("desiredNumberScheduled"),
+            count("currentNumberScheduled"),
+            count("numberReady"),
+            count("updatedNumberScheduled"),
+            count("numberAvailable"),
+            labels(set, "spec.template.spec.nodeSelector").into(),
+            age(set, now),
+            names.into(),
+            images.into(),
+            selector_or_none(set, "spec.selector").into(),
+        ])
+    }
+}
+
+impl Strategy for StatefulSet {
+    fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
+        changed_template_warnings(set, old)
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Ready", "string", "Ready pods of the wanted ones"), AGE, CONTAINERS, IMAGES] }
+    }
+
+    fn row(&self, set: &Value, now: jiff::Timestamp) -> Row {
+        let (names, images) = containers(set, TEMPLATE_CONTAINERS);
+        cells(vec![
+            name(set),
+            format!("{}/{}", number(set, "status.readyReplicas"), number(set, "spec.replicas")).into(),
+            age(set, now),
+            names.into(),
+            images.into(),
+        ])
+    }
+}
+
+impl Strategy for ReplicationController {
+    fn warnings(&self, controller: &Value, old: Option<&Value>) -> Vec<String> {
+        changed_template_warnings(controller, old)
+    }
+
+    fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        match path {
+            "status.replicas" => Some(number(object, path).to_string().into()),
+            _ => metadata_field(object, path),
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        REPLICA_COLUMNS
+    }
+
+    fn row(&self, controller: &Value, now: jiff::Timestamp) -> Row {
+        replica_cells(controller, labels(controller, "spec.selector"), now)
+    }
+}
+
+impl Strategy for PodTemplate {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Containers", "string", "Names of the containers in the template"),
+                column("Images", "string", "Images of the containers in the template"),
+                column("Pod Labels", "string", "Labels of its pods"),
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, _now: jiff::Timestamp) -> Row {
+        let (names, images) = containers(object, "template.spec.containers");
+        cells(vec![name(object), names.into(), images.into(), labels(object, "template.metadata.labels").into()])
+    }
+}
+
+impl Strategy for ControllerRevision {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Controller", "string", "The set that it is a revision of"),
+                column("Revision", "integer", "Its place in the set's history"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, revision: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![
+            name(revision),
+            controller(revision).into(),
+            number(revision, "revision").into(),
+            age(revision, now),
+        ])
+    }
+}
+
+/// `statefulset.apps/web`: the owner that controls an object.
+fn controller(object: &Value) -> String {
+    let owners = value::list_at(object, "metadata.ownerReferences");
+    let Some(owner) = owners.iter().find(|o| value::bool_at(o, "controller")) else { return "<none>".to_owned() };
+    let kind = text(owner, "kind").to_lowercase();
+    match kinds::split_api_version(text(owner, "apiVersion")).0 {
+        "" => format!("{kind}/{}", text(owner, "name")),
+        group => format!("{kind}.{group}/{}", text(owner, "name")),
+    }
+}

@@ -1,0 +1,321 @@
+//! Volumes, claims, classes, attachments and what drivers report.
+
+use std::collections::BTreeSet;
+
+use gantry_api::{Value, value};
+use serde_json::json;
+
+use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
+use super::{Column, Ctx, Row, Strategy};
+use crate::pipeline::metadata::time;
+
+/// The strategy of persistent volumes.
+pub(super) struct PersistentVolume;
+/// The strategy of claims.
+pub(super) struct PersistentVolumeClaim;
+/// The strategy of storage classes.
+pub(super) struct StorageClass;
+/// The strategy of volume attributes classes.
+pub(super) struct VolumeAttributesClass;
+/// The strategy of attachments.
+pub(super) struct VolumeAttachment;
+/// The strategy of CSI drivers.
+pub(super) struct CsiDriver;
+/// The strategy of what CSI drivers run on a node.
+pub(super) struct CsiNode;
+/// The strategy of what CSI drivers can still make.
+pub(super) struct CsiStorageCapacity;
+
+/// Where old objects name their class.
+const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Marks the class of claims that name none.
+pub(crate) const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    value::map_at(object, "metadata.annotations")?.get(name)?.as_str()
+}
+
+fn class(object: &Value) -> &str {
+    annotation(object, BETA_CLASS).unwrap_or_else(|| text(object, "spec.storageClassName"))
+}
+
+fn phase(object: &Value) -> &str {
+    match value::str_at(object, "metadata.deletionTimestamp") {
+        Some(_) => "Terminating",
+        None => text(object, "status.phase"),
+    }
+}
+
+/// `RWO,ROX`, each once.
+fn access_modes(object: &Value, path: &str) -> String {
+    const SHORT: [(&str, &str); 4] =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let modes: BTreeSet<&str> = value::list_at(object, path).iter().filter_map(Value::as_str).collect();
+    SHORT.iter().filter(|(mode, _)| modes.contains(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
+impl Strategy for PersistentVolume {
+    fn prepare_create(&self, ctx: &Ctx<'_>, volume: &mut Value) {
+        value::set(volume, "status", json!({"phase": "Pending", "lastPhaseTransitionTime": time(ctx.now)}));
+    }
+
+    fn prepare_status_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        let at = "status.lastPhaseTransitionTime";
+        let moved = text(new, "status.phase") != text(old, "status.phase");
+        // A controller that knows when says so itself.
+        if moved && (value::get(new, at).is_none() || value::get(new, at) == value::get(old, at)) {
+            value::set(new, at, time(ctx.now));
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Capacity", "string", "How much it holds"),
+                column("Access Modes", "string", "How it can be mounted"),
+                column("Reclaim Policy", "string", "What becomes of it after its claim"),
+                column("Status", "string", "Whether it is bound"),
+                column("Claim", "string", "The claim that it is bound to"),
+                column("StorageClass", "string", "The class that it belongs to"),
+                column("VolumeAttributesClass", "string", "The class of its attributes"),
+                column("Reason", "string", "Why it is in its state"),
+                AGE,
+                wide("VolumeMode", "string", "Whether it is a file system or a raw device"),
+            ]
+        }
+    }
+
+    fn row(&self, volume: &Value, now: jiff::Timestamp) -> Row {
+        let claim = match value::get(volume, "spec.claimRef").filter(|c| !c.is_null()) {
+            Some(claim) => format!("{}/{}", text(claim, "namespace"), text(claim, "name")),
+            None => String::new(),
+        };
+        cells(vec![
+            name(volume),
+            text(volume, "spec.capacity.storage").into(),
+            access_modes(volume, "spec.accessModes").into(),
+            text(volume, "spec.persistentVolumeReclaimPolicy").into(),
+            phase(volume).into(),
+            claim.into(),
+            class(volume).into(),
+            text_or(volume, "spec.volumeAttributesClassName", "<unset>").into(),
+            text(volume, "status.reason").into(),
+            age(volume, now),
+            text_or(volume, "spec.volumeMode", "<unset>").into(),
+        ])
+    }
+}
+
+impl Strategy for PersistentVolumeClaim {
+    fn prepare_create(&self, _ctx: &Ctx<'_>, claim: &mut Value) {
+        value::set(claim, "status", json!({"phase": "Pending"}));
+        one_source(claim);
+    }
+
+    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, _old: &Value) {
+        one_source(new);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Status", "string", "Whether it is bound"),
+                column("Volume", "string", "The volume that it is bound to"),
+                column("Capacity", "string", "How much the volume holds"),
+                column("Access Modes", "string", "How the volume can be mounted"),
+                column("StorageClass", "string", "The class of volume that is asked for"),
+                column("VolumeAttributesClass", "string", "The class of attributes that is asked for"),
+                AGE,
+                wide("VolumeMode", "string", "Whether it is a file system or a raw device"),
+            ]
+        }
+    }
+
+    fn row(&self, claim: &Value, now: jiff::Timestamp) -> Row {
+        let bound = !text(claim, "spec.volumeName").is_empty();
+        let (capacity, modes) = if bound {
+            (text_or(claim, "status.capacity.storage", "0"), access_modes(claim, "status.accessModes"))
+        } else {
+            ("", String::new())
+        };
+        cells(vec![
+            name(claim),
+            phase(claim).into(),
+            text(claim, "spec.volumeName").into(),
+            capacity.into(),
+            modes.into(),
+            class(claim).into(),
+            text_or(claim, "spec.volumeAttributesClassName", "<unset>").into(),
+            age(claim, now),
+            text_or(claim, "spec.volumeMode", "<unset>").into(),
+        ])
+    }
+}
+
+/// `dataSource` is the older name of `dataSourceRef`: what one says, the other says too. The older may name only claims
+/// and snapshots.
+fn one_source(claim: &mut Value) {
+    let some = |claim: &Value, path| value::get(claim, path).filter(|v| !v.is_null()).cloned();
+    let (old, new) = (some(claim, "spec.dataSource"), some(claim, "spec.dataSourceRef"));
+    let known = |source: &Value| {
+        let group = text(source, "apiGroup");
+        matches!(
+            (group, text(source, "kind")),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        )
+    };
+    match (old, new) {
+        (Some(old), None) if known(&old) => value::set(claim, "spec.dataSourceRef", old),
+        (Some(_), None) => drop(value::remove(claim, "spec.dataSource")),
+        (None, Some(new)) if text(&new, "namespace").is_empty() => value::set(claim, "spec.dataSource", new),
+        _ => {}
+    }
+}
+
+impl Strategy for StorageClass {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Provisioner", "string", "Who makes its volumes"),
+                column("ReclaimPolicy", "string", "What becomes of its volumes"),
+                column("VolumeBindingMode", "string", "When its volumes are made"),
+                column("AllowVolumeExpansion", "boolean", "Whether its volumes can grow"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {
+        let default = DEFAULT_CLASS.iter().any(|a| annotation(class, a) == Some("true"));
+        let shown = format!("{}{}", text(class, "metadata.name"), if default { " (default)" } else { "" });
+        cells(vec![
+            shown.into(),
+            text(class, "provisioner").into(),
+            text_or(class, "reclaimPolicy", "Delete").into(),
+            text_or(class, "volumeBindingMode", "Immediate").into(),
+            value::bool_at(class, "allowVolumeExpansion").into(),
+            age(class, now),
+        ])
+    }
+}
+
+impl Strategy for VolumeAttributesClass {
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("DriverName", "string", "The driver that knows the attributes"), AGE] }
+    }
+
+    fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![name(class), text(class, "driverName").into(), age(class, now)])
+    }
+}
+
+impl Strategy for VolumeAttachment {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Attacher", "string", "The driver that attaches"),
+                column("PV", "string", "The volume"),
+                column("Node", "string", "Where it is attached"),
+                column("Attached", "boolean", "Whether it is attached"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, attachment: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![
+            name(attachment),
+            text(attachment, "spec.attacher").into(),
+            text(attachment, "spec.source.persistentVolumeName").into(),
+            text(attachment, "spec.nodeName").into(),
+            value::bool_at(attachment, "status.attached").into(),
+            age(attachment, now),
+        ])
+    }
+}
+
+impl Strategy for CsiDriver {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("AttachRequired", "boolean", "Whether its volumes are attached to nodes"),
+                column("PodInfoOnMount", "boolean", "Whether it is told of the pod"),
+                column("StorageCapacity", "boolean", "Whether it reports what it can make"),
+                column("TokenRequests", "string", "Audiences of the tokens that it gets"),
+                column("RequiresRepublish", "boolean", "Whether it is asked again and again"),
+                column("Modes", "string", "What its volumes outlive"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, driver: &Value, now: jiff::Timestamp) -> Row {
+        let tokens: Vec<&str> =
+            value::list_at(driver, "spec.tokenRequests").iter().map(|t| text(t, "audience")).collect();
+        let modes: Vec<&str> =
+            value::list_at(driver, "spec.volumeLifecycleModes").iter().filter_map(Value::as_str).collect();
+        let or = |list: Vec<&str>, none: &str| if list.is_empty() { none.to_owned() } else { list.join(",") };
+        cells(vec![
+            name(driver),
+            value::get(driver, "spec.attachRequired").and_then(Value::as_bool).unwrap_or(true).into(),
+            value::bool_at(driver, "spec.podInfoOnMount").into(),
+            value::bool_at(driver, "spec.storageCapacity").into(),
+            or(tokens, "<unset>").into(),
+            value::bool_at(driver, "spec.requiresRepublish").into(),
+            or(modes, "<none>").into(),
+            age(driver, now),
+        ])
+    }
+}
+
+impl Strategy for CsiNode {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Drivers", "integer", "Drivers on the node"), AGE] }
+    }
+
+    fn row(&self, node: &Value, now: jiff::Timestamp) -> Row {
+        cells(vec![name(node), value::list_at(node, "spec.drivers").len().into(), age(node, now)])
+    }
+}
+
+impl Strategy for CsiStorageCapacity {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("StorageClassName", "string", "The class that it is about"),
+                column("Capacity", "string", "How much can still be made"),
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, _now: jiff::Timestamp) -> Row {
+        cells(vec![
+            name(object),
+            text(object, "storageClassName").into(),
+            text_or(object, "capacity", "<unset>").into(),
+        ])
+    }
+}

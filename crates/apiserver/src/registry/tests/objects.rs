@@ -1,0 +1,298 @@
+//! Golden cells of storage, networking, scaling, certificates, flow control and devices, and what their strategies prepare.
+
+use gantry_api::Value;
+use serde_json::json;
+
+use super::{check, ctx, headers, kind, meta};
+use crate::auth::User;
+use crate::registry::{certificate, strategy};
+
+#[test]
+fn golden_object_headers() {
+    for (group, kind, expected) in [
+        ("", "Endpoints", "Name|Endpoints|Age"),
+        ("", "LimitRange", "Name|Created At"),
+        ("", "ResourceQuota", "Name|Request|Limit|Age"),
+        (
+            "",
+            "PersistentVolume",
+            "Name|Capacity|Access Modes|Reclaim Policy|Status|Claim|StorageClass|VolumeAttributesClass|Reason|Age|VolumeMode*",
+        ),
+        (
+            "",
+            "PersistentVolumeClaim",
+            "Name|Status|Volume|Capacity|Access Modes|StorageClass|VolumeAttributesClass|Age|VolumeMode*",
+        ),
+        ("autoscaling", "HorizontalPodAutoscaler", "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age"),
+        ("policy", "PodDisruptionBudget", "Name|Min Available|Max Unavailable|Allowed Disruptions|Age"),
+        ("networking.k8s.io", "NetworkPolicy", "Name|Pod-Selector|Age"),
+        ("networking.k8s.io", "Ingress", "Name|Class|Hosts|Address|Ports|Age"),
+        ("networking.k8s.io", "IngressClass", "Name|Controller|Parameters|Age"),
+        ("networking.k8s.io", "IPAddress", "Name|ParentRef"),
+        ("networking.k8s.io", "ServiceCIDR", "Name|CIDRs|Age"),
+        (
+            "certificates.k8s.io",
+            "CertificateSigningRequest",
+            "Name|Age|SignerName|Requestor|RequestedDuration|Condition",
+        ),
+        ("storage.k8s.io", "StorageClass", "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age"),
+        ("storage.k8s.io", "VolumeAttachment", "Name|Attacher|PV|Node|Attached|Age"),
+        (
+            "storage.k8s.io",
+            "CSIDriver",
+            "Name|AttachRequired|PodInfoOnMount|StorageCapacity|TokenRequests|RequiresRepublish|Modes|Age",
+        ),
+        ("storage.k8s.io", "CSINode", "Name|Drivers|Age"),
+        ("storage.k8s.io", "CSIStorageCapacity", "Name|StorageClassName|Capacity"),
+        ("storage.k8s.io", "VolumeAttributesClass", "Name|DriverName|Age"),
+        ("node.k8s.io", "RuntimeClass", "Name|Handler|Age"),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            "FlowSchema",
+            "Name|PriorityLevel|MatchingPrecedence|DistinguisherMethod|Age|MissingPL",
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            "PriorityLevelConfiguration",
+            "Name|Type|NominalConcurrencyShares|Queues|HandSize|QueueLengthLimit|Age",
+        ),
+        ("resource.k8s.io", "DeviceClass", "Name|Age"),
+        ("resource.k8s.io", "ResourceClaim", "Name|State|Age"),
+        ("resource.k8s.io", "ResourceSlice", "Name|Node|Driver|Pool|Age"),
+        ("events.k8s.io", "Event", "Last Seen|Type|Reason|Object|Subobject*|Source*|Message|First Seen*|Count*|Name*"),
+    ] {
+        assert_eq!(headers(group, kind), expected, "{kind}");
+    }
+}
+
+#[test]
+fn storage() {
+    check(
+        "",
+        "PersistentVolume",
+        &json!({"metadata": meta("v"), "spec": {"capacity": {"storage": "5Gi"}, "storageClassName": "fast",
+            "accessModes": ["ReadWriteMany", "ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"namespace": "n", "name": "c"}, "volumeMode": "Block"}, "status": {"phase": "Bound"}}),
+        &json!(["v", "5Gi", "RWO,RWX", "Retain", "Bound", "n/c", "fast", "<unset>", "", "4m5s", "Block"]),
+    );
+    let mut claim = json!({"metadata": meta("c"), "spec": {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem",
+        "storageClassName": "fast"}, "status": {"phase": "Pending"}});
+    check(
+        "",
+        "PersistentVolumeClaim",
+        &claim,
+        &json!(["c", "Pending", "", "", "", "fast", "<unset>", "4m5s", "Filesystem"]),
+    );
+    claim["spec"]["volumeName"] = "v".into();
+    claim["status"] = json!({"phase": "Bound", "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"]});
+    check(
+        "",
+        "PersistentVolumeClaim",
+        &claim,
+        &json!(["c", "Bound", "v", "5Gi", "RWO", "fast", "<unset>", "4m5s", "Filesystem"]),
+    );
+    claim["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z".into();
+    let row = strategy(kind("", "PersistentVolumeClaim")).row(&claim, super::now());
+    assert_eq!(row.cells[1], "Terminating");
+    let mut class = json!({"metadata": meta("s"), "provisioner": "a.b/c", "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    check(
+        "storage.k8s.io",
+        "StorageClass",
+        &class,
+        &json!(["s", "a.b/c", "Delete", "WaitForFirstConsumer", false, "4m5s"]),
+    );
+    class["metadata"]["annotations"] = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+    class["allowVolumeExpansion"] = true.into();
+    check(
+        "storage.k8s.io",
+        "StorageClass",
+        &class,
+        &json!(["s (default)", "a.b/c", "Delete", "WaitForFirstConsumer", true, "4m5s"]),
+    );
+    check(
+        "storage.k8s.io",
+        "VolumeAttachment",
+        &json!({"metadata": meta("a"), "spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "v"}},
+            "status": {"attached": true}}),
+        &json!(["a", "d", "v", "n", true, "4m5s"]),
+    );
+    check(
+        "storage.k8s.io",
+        "CSIDriver",
+        &json!({"metadata": meta("d"), "spec": {"attachRequired": false, "tokenRequests": [{"audience": "a"}, {"audience": "b"}],
+            "volumeLifecycleModes": ["Persistent"]}}),
+        &json!(["d", false, false, false, "a,b", false, "Persistent", "4m5s"]),
+    );
+    check(
+        "storage.k8s.io",
+        "CSINode",
+        &json!({"metadata": meta("n"), "spec": {"drivers": [{}, {}]}}),
+        &json!(["n", 2, "4m5s"]),
+    );
+}
+
+#[test]
+fn networking() {
+    let addresses = |n: usize| (1..=n).map(|i| json!({"ip": format!("10.0.0.{i}")})).collect::<Vec<_>>();
+    let endpoints = |subsets: Value| json!({"metadata": meta("e"), "subsets": subsets});
+    let check_endpoints = |subsets: Value, shown: &str| {
+        check("", "Endpoints", &endpoints(subsets), &json!(["e", shown, "4m5s"]));
+    };
+    check_endpoints(json!([]), "<none>");
+    check_endpoints(json!([{"addresses": addresses(1)}]), "10.0.0.1");
+    check_endpoints(json!([{"addresses": addresses(2), "ports": [{"port": 80}]}]), "10.0.0.1:80,10.0.0.2:80");
+    check_endpoints(
+        json!([{"addresses": addresses(5), "ports": [{"port": 80}]}]),
+        "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...",
+    );
+    let mut ingress = json!({"metadata": meta("i"), "spec": {"rules": [{"host": "a.b"}, {"host": "c.d"}, {}]}});
+    check("networking.k8s.io", "Ingress", &ingress, &json!(["i", "<none>", "a.b,c.d", "", "80", "4m5s"]));
+    ingress["spec"] = json!({"ingressClassName": "web", "tls": [{}]});
+    ingress["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "h"}]}});
+    check("networking.k8s.io", "Ingress", &ingress, &json!(["i", "web", "*", "192.0.2.1,h", "80, 443", "4m5s"]));
+    check(
+        "networking.k8s.io",
+        "IngressClass",
+        &json!({"metadata": meta("c"), "spec": {"controller": "a/b", "parameters": {"apiGroup": "k.io", "kind": "P", "name": "p"}}}),
+        &json!(["c", "a/b", "P.k.io/p", "4m5s"]),
+    );
+    check(
+        "networking.k8s.io",
+        "NetworkPolicy",
+        &json!({"metadata": meta("p"), "spec": {"podSelector": {"matchLabels": {"a": "b"}}}}),
+        &json!(["p", "a=b", "4m5s"]),
+    );
+    check(
+        "networking.k8s.io",
+        "IPAddress",
+        &json!({"metadata": meta("10.0.0.1"), "spec": {"parentRef": {"resource": "services", "namespace": "n", "name": "s"}}}),
+        &json!(["10.0.0.1", "services/n/s"]),
+    );
+    check(
+        "networking.k8s.io",
+        "ServiceCIDR",
+        &json!({"metadata": meta("r"), "spec": {"cidrs": ["10.0.0.0/16", "2001:db8::/64"]}}),
+        &json!(["r", "10.0.0.0/16,2001:db8::/64", "4m5s"]),
+    );
+}
+
+#[test]
+fn scaling() {
+    let scaler = |metrics: Value, current: Value, targets: &str| {
+        check(
+            "autoscaling",
+            "HorizontalPodAutoscaler",
+            &json!({"metadata": meta("h"), "spec": {"minReplicas": 1, "maxReplicas": 5, "metrics": metrics,
+                "scaleTargetRef": {"kind": "Deployment", "name": "d"}},
+                "status": {"currentReplicas": 2, "currentMetrics": current}}),
+            &json!(["h", "Deployment/d", targets, "1", 5, 2, "4m5s"]),
+        );
+    };
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}});
+    let pods = json!({"type": "Pods", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "5"}}});
+    scaler(json!([]), json!([]), "<none>");
+    scaler(json!([cpu]), json!([]), "cpu: <unknown>/80%");
+    scaler(
+        json!([cpu, pods]),
+        json!([{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 40}}}]),
+        "cpu: 40%/80%, <unknown>/5",
+    );
+    scaler(json!([cpu, pods, pods]), json!([]), "cpu: <unknown>/80%, <unknown>/5 + 1 more...");
+    check(
+        "policy",
+        "PodDisruptionBudget",
+        &json!({"metadata": meta("b"), "spec": {"minAvailable": "50%"}, "status": {"disruptionsAllowed": 2}}),
+        &json!(["b", "50%", "N/A", 2, "4m5s"]),
+    );
+    check(
+        "",
+        "ResourceQuota",
+        &json!({"metadata": meta("q"), "status": {"hard": {"limits.cpu": "2", "pods": "5", "requests.cpu": "1"},
+            "used": {"pods": "3"}}}),
+        &json!(["q", "pods: 3/5, requests.cpu: 0/1", "limits.cpu: 0/2", "4m5s"]),
+    );
+    check(
+        "node.k8s.io",
+        "RuntimeClass",
+        &json!({"metadata": meta("r"), "handler": "runc"}),
+        &json!(["r", "runc", "4m5s"]),
+    );
+}
+
+#[test]
+fn certificates() {
+    let row = |status: Value, condition: &str| {
+        check(
+            "certificates.k8s.io",
+            "CertificateSigningRequest",
+            &json!({"metadata": meta("c"), "spec": {"signerName": "a.b/c", "username": "u", "expirationSeconds": 3600},
+                "status": status}),
+            &json!(["c", "4m5s", "a.b/c", "u", "60m", condition]),
+        );
+    };
+    row(json!({}), "Pending");
+    row(json!({"conditions": [{"type": "Approved"}], "certificate": "AAAA"}), "Approved,Issued");
+    row(json!({"conditions": [{"type": "Denied"}, {"type": "Failed"}]}), "Denied,Failed");
+    let mut request = json!({"spec": {"username": "root", "groups": ["system:masters"]}});
+    certificate::identify(&mut request, &User::new("u", &["g"]));
+    assert_eq!(request["spec"]["username"], "u");
+    assert_eq!(request["spec"]["groups"], json!(["g", "system:authenticated"]));
+    let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "lastTransitionTime": "then"}]}});
+    let mut new = json!({"status": {"conditions": [{"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True"}]}});
+    certificate::note_times(&mut new, &old, super::now());
+    assert_eq!(new["status"]["conditions"][0]["lastTransitionTime"], "then");
+    assert_eq!(new["status"]["conditions"][1]["lastTransitionTime"], super::NOW);
+}
+
+#[test]
+fn flow_and_devices() {
+    check(
+        "flowcontrol.apiserver.k8s.io",
+        "FlowSchema",
+        &json!({"metadata": meta("f"), "spec": {"priorityLevelConfiguration": {"name": "l"}, "matchingPrecedence": 7},
+            "status": {"conditions": [{"type": "Dangling", "status": "False"}]}}),
+        &json!(["f", "l", 7, "<none>", "4m5s", "False"]),
+    );
+    check(
+        "flowcontrol.apiserver.k8s.io",
+        "PriorityLevelConfiguration",
+        &json!({"metadata": meta("l"), "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 5,
+            "limitResponse": {"type": "Reject"}}}}),
+        &json!(["l", "Limited", 5, "<none>", "<none>", "<none>", "4m5s"]),
+    );
+    let claim = |status: Value, state: &str| {
+        check(
+            "resource.k8s.io",
+            "ResourceClaim",
+            &json!({"metadata": meta("c"), "status": status}),
+            &json!(["c", state, "4m5s"]),
+        );
+    };
+    claim(json!({}), "pending");
+    claim(json!({"allocation": {}, "reservedFor": [{}]}), "allocated,reserved");
+    let kind = kind("resource.k8s.io", "ResourceSlice");
+    let slice = || json!({"spec": {"devices": [{"name": "d", "taints": [{"key": "k", "effect": "NoSchedule"}]}]}});
+    let mut made = slice();
+    strategy(kind).prepare_create(&ctx(kind), &mut made);
+    let at = |slice: &Value| slice["spec"]["devices"][0]["taints"][0]["timeAdded"].clone();
+    assert_eq!(at(&made), super::NOW);
+    made["spec"]["devices"][0]["taints"][0]["timeAdded"] = "2020-01-01T00:00:00Z".into();
+    let mut again = slice();
+    strategy(kind).prepare_update(&ctx(kind), &mut again, &made);
+    assert_eq!(at(&again), "2020-01-01T00:00:00Z", "a taint that was there keeps its time");
+}
+
+#[test]
+fn claims_name_their_source_in_both_ways() {
+    let kind = kind("", "PersistentVolumeClaim");
+    let prepared = |spec: Value| {
+        let mut claim = json!({"spec": spec});
+        strategy(kind).prepare_create(&ctx(kind), &mut claim);
+        claim["spec"].clone()
+    };
+    let other = json!({"kind": "PersistentVolumeClaim", "name": "c"});
+    assert_eq!(prepared(json!({"dataSource": other})), json!({"dataSource": other, "dataSourceRef": other}));
+    assert_eq!(prepared(json!({"dataSourceRef": other})), json!({"dataSource": other, "dataSourceRef": other}));
+    assert_eq!(prepared(json!({"dataSource": {"kind": "Pod", "name": "p"}})), json!({}));
+}

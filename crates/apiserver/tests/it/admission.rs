@@ -1,0 +1,308 @@
+//! What the cluster adds to objects and refuses of them: limits, quotas, classes, certificates, Pod Security.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gantry_apiserver::testing::Builder;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Cluster, configmap, pod};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+
+async fn post(cluster: &Cluster, path: &str, body: &Value) -> Answer {
+    cluster.rest("POST", path, &[], &body.to_string()).await
+}
+
+/// Creates what must be let in; the cache knows it afterwards.
+async fn create(cluster: &Cluster, path: &str, body: &Value) -> Value {
+    let made = post(cluster, path, body).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(cluster.rest("GET", path, &[], "").await.code, 200);
+    made.json()
+}
+
+fn quota(name: &str, hard: Value) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"hard": hard}})
+}
+
+async fn used(cluster: &Cluster, name: &str) -> Value {
+    cluster.rest("GET", &format!("{QUOTAS}/{name}"), &[], "").await.json()["status"]["used"].clone()
+}
+
+#[tokio::test]
+async fn limits_complete_and_bound_pods() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let item =
+        json!({"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "500m"}, "max": {"cpu": "2"}});
+    create(
+        &cluster,
+        "/api/v1/namespaces/default/limitranges",
+        &json!({"metadata": {"name": "l"}, "spec": {"limits": [item]}}),
+    )
+    .await;
+    let made = create(&cluster, PODS, &pod("a")).await;
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}})
+    );
+    assert!(made["metadata"]["annotations"]["kubernetes.io/limit-ranger"].is_string());
+    let mut large = pod("b");
+    large["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "3"}});
+    let refused = post(&cluster, PODS, &large).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.json()["message"],
+        "pods \"b\" is forbidden: maximum cpu usage per Container is 2, but limit is 3"
+    );
+}
+
+#[tokio::test]
+async fn a_quota_is_exact_among_racing_writers() {
+    let cluster = Cluster::start().await;
+    create(&cluster, QUOTAS, &quota("q", json!({"configmaps": "7"}))).await;
+    let bodies: Vec<Value> = (0..20).map(|i| configmap(&format!("m{i}"), "1")).collect();
+    let answers = futures::future::join_all(bodies.iter().map(|body| post(&cluster, MAPS, body))).await;
+    assert_eq!(answers.iter().filter(|a| a.code == 201).count(), 7);
+    let refused = answers.iter().find(|a| a.code == 403).expect("some are refused").json();
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(
+        message.ends_with(
+            "is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=7, limited: configmaps=7"
+        ),
+        "{message}"
+    );
+    assert_eq!(used(&cluster, "q").await, json!({"configmaps": "7"}));
+    let stored = cluster.rest("GET", MAPS, &[], "").await.json();
+    assert_eq!(stored["items"].as_array().map(Vec::len), Some(7));
+}
+
+#[tokio::test]
+async fn what_is_gone_no_longer_counts() {
+    let cluster = Cluster::start().await;
+    create(&cluster, MAPS, &configmap("before", "1")).await;
+    create(&cluster, QUOTAS, &quota("q", json!({"configmaps": "2"}))).await;
+    create(&cluster, MAPS, &configmap("a", "1")).await;
+    assert_eq!(used(&cluster, "q").await, json!({"configmaps": "2"}), "what was there before the quota counts");
+    let dry = cluster.rest("DELETE", &format!("{MAPS}/a"), &[], "").await;
+    assert_eq!(dry.code, 200);
+    let dry = post(&cluster, &format!("{MAPS}?dryRun=All"), &configmap("b", "1")).await;
+    assert_eq!(dry.code, 201, "{}", dry.text);
+    create(&cluster, MAPS, &configmap("b", "1")).await;
+    assert_eq!(post(&cluster, &format!("{MAPS}?dryRun=All"), &configmap("c", "1")).await.code, 403);
+    assert_eq!(used(&cluster, "q").await, json!({"configmaps": "2"}));
+}
+
+#[tokio::test]
+async fn several_quotas_hold_together() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    create(&cluster, QUOTAS, &quota("a", json!({"pods": "2"}))).await;
+    create(&cluster, QUOTAS, &quota("b", json!({"count/pods": "5", "requests.cpu": "1"}))).await;
+    let refused = post(&cluster, PODS, &pod("p")).await;
+    assert!(refused.text.contains("failed quota: b: must specify requests.cpu for: c"), "{}", refused.text);
+    let sized = |name: &str, cpu: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+        pod
+    };
+    create(&cluster, PODS, &sized("p", "600m")).await;
+    let refused = post(&cluster, PODS, &sized("q", "600m")).await.json();
+    assert_eq!(
+        refused["message"],
+        "pods \"q\" is forbidden: exceeded quota: b, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1"
+    );
+    create(&cluster, PODS, &sized("q", "400m")).await;
+    let refused = post(&cluster, PODS, &sized("r", "0")).await;
+    assert!(
+        refused.text.contains("exceeded quota: a, requested: pods=1, used: pods=2, limited: pods=2"),
+        "{}",
+        refused.text
+    );
+}
+
+#[tokio::test]
+async fn updates_are_charged_too() {
+    let cluster = Cluster::start().await;
+    create(&cluster, QUOTAS, &quota("q", json!({"services.nodeports": "1", "services": "2", "resourcequotas": "2"})))
+        .await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    create(&cluster, services, &service).await;
+    let to_node_port = json!({"spec": {"type": "NodePort"}}).to_string();
+    let changed = cluster.rest("PATCH", &format!("{services}/s"), &[MERGE], &to_node_port).await;
+    assert_eq!(changed.code, 200, "{}", changed.text);
+    assert_eq!(used(&cluster, "q").await["services.nodeports"], "1");
+    let more = json!({"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}}).to_string();
+    let refused = cluster.rest("PATCH", &format!("{services}/s"), &[MERGE], &more).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    create(&cluster, QUOTAS, &quota("r", json!({"pods": "1"}))).await;
+    assert_eq!(post(&cluster, QUOTAS, &quota("t", json!({"pods": "1"}))).await.code, 403, "quotas count quotas");
+}
+
+#[tokio::test]
+async fn claims_get_the_default_class_and_grow_where_it_lets_them() {
+    let cluster = Cluster::with(Builder::default().configure(|config| {
+        config.enable_admission_plugins = vec!["StorageObjectInUseProtection".to_owned()];
+    }))
+    .await;
+    let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "a.b/c"});
+    create(&cluster, "/apis/storage.k8s.io/v1/storageclasses", &class).await;
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let made = create(&cluster, CLAIMS, &claim).await;
+    assert_eq!(made["spec"]["storageClassName"], "fast");
+    assert_eq!(made["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}).to_string();
+    cluster.rest("PATCH", &format!("{CLAIMS}/c/status"), &[MERGE], &status).await;
+    let grow = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}).to_string();
+    let refused = cluster.rest("PATCH", &format!("{CLAIMS}/c"), &[MERGE], &grow).await;
+    assert!(refused.text.contains("only dynamically provisioned pvc can be resized"), "{}", refused.text);
+    cluster
+        .rest("PATCH", "/apis/storage.k8s.io/v1/storageclasses/fast", &[MERGE], r#"{"allowVolumeExpansion":true}"#)
+        .await;
+    let grown = cluster.rest("PATCH", &format!("{CLAIMS}/c"), &[MERGE], &grow).await;
+    assert_eq!(grown.code, 200, "{}", grown.text);
+}
+
+#[tokio::test]
+async fn classes_add_to_pods_and_ingresses() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let mut ran = pod("a");
+    ran["spec"]["runtimeClassName"] = "vm".into();
+    let refused = post(&cluster, PODS, &ran).await;
+    assert_eq!(refused.json()["message"], "pods \"a\" is forbidden: pod rejected: RuntimeClass \"vm\" not found");
+    let class = json!({"metadata": {"name": "vm"}, "handler": "vm", "overhead": {"podFixed": {"memory": "64Mi"}}});
+    create(&cluster, "/apis/node.k8s.io/v1/runtimeclasses", &class).await;
+    assert_eq!(create(&cluster, PODS, &ran).await["spec"]["overhead"], json!({"memory": "64Mi"}));
+    let mut alone = pod("b");
+    alone["spec"]["overhead"] = json!({"memory": "1Mi"});
+    assert!(post(&cluster, PODS, &alone).await.text.contains("without corresponding RuntimeClass"));
+    let class = json!({"metadata": {"name": "web", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+        "spec": {"controller": "a.b/c"}});
+    create(&cluster, "/apis/networking.k8s.io/v1/ingressclasses", &class).await;
+    let ingress = json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}});
+    let made = create(&cluster, "/apis/networking.k8s.io/v1/namespaces/default/ingresses", &ingress).await;
+    assert_eq!(made["spec"]["ingressClassName"], "web");
+}
+
+#[tokio::test]
+async fn only_who_may_approves_and_signs() {
+    let cluster = Cluster::start().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let request = |signer: &str, organisation: &str| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, organisation);
+        let pem = params.serialize_request(&key).and_then(|r| r.pem()).expect("a request");
+        json!({"metadata": {"name": "r"}, "spec": {"request": STANDARD.encode(pem), "usages": ["client auth"], "signerName": signer}})
+    };
+    let refused = post(&cluster, requests, &request("kubernetes.io/kube-apiserver-client", "system:masters")).await;
+    assert!(refused.text.contains("signer with system:masters group is not allowed"), "{}", refused.text);
+    create(&cluster, requests, &request("example.com/a", "somebody")).await;
+    let rules = json!([{"verbs": ["patch", "get"], "apiGroups": ["certificates.k8s.io"],
+        "resources": ["certificatesigningrequests/approval", "certificatesigningrequests/status"]},
+        {"verbs": ["approve"], "apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["example.com/*"]}]);
+    let roles = "/apis/rbac.authorization.k8s.io/v1";
+    create(&cluster, &format!("{roles}/clusterroles"), &json!({"metadata": {"name": "approver"}, "rules": rules}))
+        .await;
+    let binding = json!({"metadata": {"name": "approver"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "approver"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "carol"}]});
+    create(&cluster, &format!("{roles}/clusterrolebindings"), &binding).await;
+    let as_carol = [MERGE, ("impersonate-user", "carol")];
+    let failed = json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}}).to_string();
+    let signed = loop {
+        let answer = cluster.rest("PATCH", &format!("{requests}/r/status"), &as_carol, &failed).await;
+        // Roles are taken up a moment after they are written.
+        if !answer.text.contains("cannot patch resource") {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        signed.text.contains("user not permitted to sign requests with signerName \\\"example.com/a\\\""),
+        "{}",
+        signed.text
+    );
+    let approve = json!({"status": {"conditions": [{"type": "Approved", "status": "True"}]}}).to_string();
+    let approved = cluster.rest("PATCH", &format!("{requests}/r/approval"), &as_carol, &approve).await;
+    assert_eq!(approved.code, 200, "{}", approved.text);
+}
+
+#[tokio::test]
+async fn namespaces_ask_for_pod_security() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let namespace = "/api/v1/namespaces/default";
+    let mut host = pod("host");
+    host["spec"]["hostNetwork"] = true.into();
+    create(&cluster, PODS, &host).await;
+    let label = async |labels: Value| {
+        let body = json!({"metadata": {"labels": labels}}).to_string();
+        let answer = cluster.rest("PATCH", namespace, &[MERGE], &body).await;
+        cluster.rest("GET", namespace, &[], "").await;
+        answer
+    };
+    let wrong = label(json!({"pod-security.kubernetes.io/enforce": "strict"})).await;
+    assert_eq!(wrong.code, 422, "{}", wrong.text);
+    let stricter = label(
+        json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"}),
+    )
+    .await;
+    let warnings: Vec<&str> = stricter.headers.get_all("warning").iter().filter_map(|w| w.to_str().ok()).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[1].contains("host: host namespaces"), "{warnings:?}");
+    host["metadata"]["name"] = "other".into();
+    let refused = post(&cluster, PODS, &host).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.json()["message"],
+        "pods \"other\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    let warned = post(&cluster, PODS, &pod("plain")).await;
+    let warning = warned.headers.get("warning").and_then(|w| w.to_str().ok()).unwrap_or_default();
+    assert!(
+        warned.code == 201
+            && warning
+                .contains("would violate PodSecurity \\\"restricted:latest\\\": allowPrivilegeEscalation != false"),
+        "{warning}"
+    );
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"hostPID": true, "containers": [{"name": "c", "image": "i"}]}});
+    let set =
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let made = post(&cluster, "/apis/apps/v1/namespaces/default/deployments", &set).await;
+    assert_eq!(made.code, 201, "a template is not refused: {}", made.text);
+    assert!(made.headers.get("warning").and_then(|w| w.to_str().ok()).is_some_and(|w| w.contains("host namespaces")));
+}
+
+#[tokio::test]
+async fn an_address_in_use_stays() {
+    let cluster = Cluster::start().await;
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let made = create(&cluster, "/api/v1/namespaces/default/services", &service).await;
+    let address =
+        format!("/apis/networking.k8s.io/v1/ipaddresses/{}", made["spec"]["clusterIP"].as_str().unwrap_or_default());
+    let refused = cluster.rest("DELETE", &address, &[], "").await;
+    assert!(refused.code == 403 && refused.text.contains("it is the address of service default/s"), "{}", refused.text);
+    cluster.rest("DELETE", "/api/v1/namespaces/default/services/s", &[], "").await;
+    assert_eq!(cluster.rest("GET", &address, &[], "").await.code, 404);
+}
+
+#[tokio::test]
+async fn devices_of_others_need_a_marked_namespace() {
+    let cluster = Cluster::start().await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [
+        {"name": "r", "exactly": {"deviceClassName": "gpu", "adminAccess": true}}]}}});
+    let refused = post(&cluster, claims, &claim).await;
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}).to_string();
+    cluster.rest("PATCH", "/api/v1/namespaces/default", &[MERGE], &label).await;
+    cluster.rest("GET", "/api/v1/namespaces/default", &[], "").await;
+    assert_eq!(post(&cluster, claims, &claim).await.code, 201);
+}

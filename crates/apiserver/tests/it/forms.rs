@@ -1,0 +1,130 @@
+//! Kinds that are served in two forms of one store.
+
+use serde_json::{Value, json};
+
+use crate::support::Cluster;
+
+const CORE: &str = "/api/v1/namespaces/default/events";
+const NEWER: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+
+fn newer_event(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name}, "eventTime": "2026-01-02T03:04:05.000000Z", "reportingController": "a.b/c",
+        "reportingInstance": "i", "action": "Binding", "reason": "Scheduled", "type": "Normal", "note": "it fits",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"},
+    })
+}
+
+#[tokio::test]
+async fn events_are_one_store_in_two_forms() {
+    let cluster = Cluster::start().await;
+    let made = cluster.rest("POST", NEWER, &[], &newer_event("e").to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let made = made.json();
+    assert_eq!((made["apiVersion"].as_str(), made["note"].as_str()), (Some("events.k8s.io/v1"), Some("it fits")));
+    let core = cluster.rest("GET", &format!("{CORE}/e"), &[], "").await.json();
+    assert_eq!((core["apiVersion"].as_str(), core["message"].as_str()), (Some("v1"), Some("it fits")));
+    assert_eq!(
+        (core["involvedObject"]["name"].as_str(), core["reportingComponent"].as_str()),
+        (Some("p"), Some("a.b/c"))
+    );
+    let old = json!({"metadata": {"name": "f"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "q"},
+        "reason": "Old", "type": "Warning", "message": "said", "count": 3});
+    assert_eq!(cluster.rest("POST", CORE, &[], &old.to_string()).await.code, 201);
+    let names = async |path: &str, selector: &str| {
+        let list = cluster.rest("GET", &format!("{path}?fieldSelector={selector}"), &[], "").await.json();
+        let items = list["items"].as_array().cloned().unwrap_or_else(|| panic!("{list}"));
+        items.iter().map(|e| e["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(NEWER, "regarding.name%3Dq").await, ["f"]);
+    assert_eq!(names(NEWER, "reportingController%3Da.b/c").await, ["e"]);
+    assert_eq!(names(CORE, "involvedObject.name%3Dp").await, ["e"]);
+    assert_eq!(cluster.rest("GET", &format!("{NEWER}?fieldSelector=involvedObject.name%3Dp"), &[], "").await.code, 400);
+    let list = cluster.rest("GET", NEWER, &[], "").await.json();
+    assert_eq!(list["kind"], "EventList");
+    let old = list["items"].as_array().into_iter().flatten().find(|e| e["metadata"]["name"] == "f").expect("listed");
+    assert_eq!(
+        (&old["deprecatedCount"], &old["note"], &old["apiVersion"]),
+        (&json!(3), &json!("said"), &json!("events.k8s.io/v1"))
+    );
+    let watch = format!("{NEWER}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3Df");
+    let seen: Value =
+        serde_json::from_str(cluster.rest("GET", &watch, &[], "").await.text.lines().next().expect("an event"))
+            .expect("JSON");
+    assert_eq!((&seen["type"], &seen["object"]["note"]), (&json!("ADDED"), &json!("said")));
+}
+
+#[tokio::test]
+async fn events_of_the_newer_form_keep_its_rules() {
+    let cluster = Cluster::start().await;
+    let mut wrong = newer_event("e");
+    wrong["deprecatedCount"] = 1.into();
+    let refused = cluster.rest("POST", NEWER, &[], &wrong.to_string()).await;
+    assert_eq!(refused.code, 422);
+    assert!(
+        refused.json()["message"]
+            .as_str()
+            .is_some_and(|m| m.starts_with("Event.events.k8s.io \"e\" is invalid: count:")),
+        "{}",
+        refused.text
+    );
+    cluster.rest("POST", NEWER, &[], &newer_event("e").to_string()).await;
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"}}).to_string();
+    let patched = cluster.rest("PATCH", &format!("{NEWER}/e"), &[MERGE], &series).await;
+    assert_eq!((patched.code, &patched.json()["series"]["count"]), (200, &json!(2)), "{}", patched.text);
+    let other = cluster.rest("PATCH", &format!("{NEWER}/e"), &[MERGE], r#"{"note":"else"}"#).await;
+    assert_eq!(other.code, 422, "{}", other.text);
+    let missing = cluster.rest("GET", &format!("{NEWER}/none"), &[], "").await.json();
+    assert_eq!(missing["message"], "events.events.k8s.io \"none\" not found");
+}
+
+#[tokio::test]
+async fn autoscalers_are_served_in_both_versions() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (
+        "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+        "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+    );
+    let body = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 5, "targetCPUUtilizationPercentage": 60,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
+    let made = cluster.rest("POST", one, &[], &body.to_string()).await;
+    assert_eq!((made.code, &made.json()["spec"]["minReplicas"]), (201, &json!(1)), "{}", made.text);
+    let stored = cluster.rest("GET", &format!("{two}/h"), &[], "").await.json();
+    let target = &stored["spec"]["metrics"][0]["resource"]["target"];
+    assert_eq!(*target, json!({"type": "Utilization", "averageUtilization": 60}));
+    let json_patch = [("content-type", "application/json-patch+json")];
+    let patch = r#"[{"op":"replace","path":"/spec/targetCPUUtilizationPercentage","value":70}]"#;
+    let patched = cluster.rest("PATCH", &format!("{one}/h"), &json_patch, patch).await;
+    assert_eq!(patched.json()["spec"]["targetCPUUtilizationPercentage"], 70, "{}", patched.text);
+    let memory = json!({"spec": {"metrics": [{"type": "Resource", "resource": {"name": "memory",
+        "target": {"type": "AverageValue", "averageValue": "1Gi"}}}]}});
+    assert_eq!(cluster.rest("PATCH", &format!("{two}/h"), &[MERGE], &memory.to_string()).await.code, 200);
+    let old = cluster.rest("GET", &format!("{one}/h"), &[], "").await.json();
+    let annotation = &old["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"];
+    assert_eq!(*annotation, r#"[{"resource":{"name":"memory","targetAverageValue":"1Gi"},"type":"Resource"}]"#);
+    let written_back = cluster.rest("PUT", &format!("{one}/h"), &[], &old.to_string()).await.json();
+    assert_eq!(
+        written_back["metadata"]["resourceVersion"], old["metadata"]["resourceVersion"],
+        "nothing is lost on the way"
+    );
+    let watch = format!("{one}?watch=true&timeoutSeconds=1");
+    let seen: Value =
+        serde_json::from_str(cluster.rest("GET", &watch, &[], "").await.text.lines().next().expect("an event"))
+            .expect("JSON");
+    assert_eq!(seen["object"]["apiVersion"], "autoscaling/v1");
+}
+
+#[tokio::test]
+async fn endpoints_come_with_a_warning() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/namespaces/default/endpoints";
+    let warning = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    let body = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "10.1.2.3"}]}]}).to_string();
+    for (method, path, body) in [("POST", path, body.as_str()), ("GET", path, ""), ("GET", &format!("{path}/e"), "")] {
+        let answer = cluster.rest(method, path, &[], body).await;
+        assert_eq!(answer.headers.get("warning").and_then(|w| w.to_str().ok()), Some(warning), "{method} {path}");
+    }
+    let other = cluster.rest("GET", "/api/v1/namespaces/default/configmaps", &[], "").await;
+    assert_eq!(other.headers.get("warning"), None);
+}

@@ -1,0 +1,187 @@
+//! Evictions, approvals and scales of the kinds that have them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, pod};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+
+/// A pod that runs and is ready.
+async fn running(cluster: &Cluster, name: &str) {
+    let made = cluster.rest("POST", PODS, &[], &pod(name).to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let written = cluster.rest("PATCH", &format!("{PODS}/{name}/status"), &[MERGE], &status.to_string()).await;
+    assert_eq!(written.code, 200, "{}", written.text);
+}
+
+async fn evict(cluster: &Cluster, name: &str, version: &str) -> crate::support::Answer {
+    let body = json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}});
+    cluster.rest("POST", &format!("{PODS}/{name}/eviction"), &[], &body.to_string()).await
+}
+
+async fn budget(cluster: &Cluster, allowed: i64) {
+    let body =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
+    cluster.rest("POST", BUDGETS, &[], &body.to_string()).await;
+    let status = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1,
+        "currentHealthy": 1 + allowed, "expectedPods": 2}});
+    let written = cluster.rest("PATCH", &format!("{BUDGETS}/b/status"), &[MERGE], &status.to_string()).await;
+    assert_eq!(written.code, 200, "{}", written.text);
+}
+
+#[tokio::test]
+async fn evictions_count_against_the_budget() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    for name in ["a", "b"] {
+        running(&cluster, name).await;
+    }
+    budget(&cluster, 1).await;
+    let dry = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}, "deleteOptions": {"dryRun": ["All"]}});
+    let dry = cluster.rest("POST", &format!("{PODS}/a/eviction"), &[], &dry.to_string()).await;
+    assert_eq!(dry.code, 201, "{}", dry.text);
+    assert_eq!(
+        cluster.rest("GET", &format!("{PODS}/a"), &[], "").await.json()["metadata"].get("deletionTimestamp"),
+        None
+    );
+    let evicted = evict(&cluster, "a", "policy/v1").await;
+    assert_eq!((evicted.code, evicted.json()["status"].as_str()), (201, Some("Success")), "{}", evicted.text);
+    assert_eq!(cluster.rest("GET", &format!("{PODS}/a"), &[], "").await.code, 404, "a pod without a node goes at once");
+    let status = cluster.rest("GET", &format!("{BUDGETS}/b"), &[], "").await.json()["status"].clone();
+    assert_eq!(status["disruptionsAllowed"], 0);
+    assert!(status["disruptedPods"]["a"].is_string(), "{status}");
+    let blocked = evict(&cluster, "b", "policy/v1beta1").await;
+    assert_eq!(blocked.code, 429);
+    let status = blocked.json();
+    assert_eq!(status["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
+    assert_eq!(status["details"]["causes"][0]["reason"], "DisruptionBudget");
+    assert_eq!(blocked.headers.get("retry-after").and_then(|v| v.to_str().ok()), Some("10"));
+    let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}).to_string();
+    cluster.rest("PATCH", &format!("{PODS}/b/status"), &[MERGE], &unready).await;
+    assert_eq!(evict(&cluster, "b", "policy/v1").await.code, 201, "the budget is met without it");
+    assert_eq!(evict(&cluster, "c", "policy/v1").await.code, 404);
+}
+
+#[tokio::test]
+async fn racing_evictions_take_no_more_than_the_budget_allows() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let names: Vec<String> = (0..8).map(|i| format!("p{i}")).collect();
+    for name in &names {
+        running(&cluster, name).await;
+    }
+    budget(&cluster, 3).await;
+    let answers = futures::future::join_all(names.iter().map(|name| evict(&cluster, name, "policy/v1"))).await;
+    let mut codes: Vec<u16> = answers.iter().map(|a| a.code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [201, 201, 201, 429, 429, 429, 429, 429]);
+}
+
+#[tokio::test]
+async fn two_budgets_of_one_pod_are_too_many() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    running(&cluster, "a").await;
+    for name in ["b", "c"] {
+        let body = json!({"metadata": {"name": name}, "spec": {"selector": {}}});
+        cluster.rest("POST", BUDGETS, &[], &body.to_string()).await;
+    }
+    let refused = evict(&cluster, "a", "policy/v1").await;
+    assert_eq!(refused.code, 500);
+    assert!(refused.json()["message"].as_str().is_some_and(|m| m.contains("more than one PodDisruptionBudget")));
+}
+
+fn request() -> Value {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["x".to_owned()]).expect("a name");
+    let pem = params.serialize_request(&key).and_then(|r| r.pem()).expect("a request");
+    json!({"metadata": {"name": "r"}, "spec": {"request": STANDARD.encode(pem), "usages": ["client auth"],
+        "signerName": "example.com/signer", "username": "somebody", "groups": ["system:masters"]}})
+}
+
+#[tokio::test]
+async fn requests_are_approved_then_signed() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let mut broken = request();
+    broken["spec"]["request"] = STANDARD.encode("nonsense").into();
+    let refused = cluster.rest("POST", path, &[], &broken.to_string()).await;
+    assert!(refused.text.contains("PEM block type must be CERTIFICATE REQUEST"), "{}", refused.text);
+    let made = cluster.rest("POST", path, &[], &request().to_string()).await.json();
+    assert_eq!((&made["spec"]["username"], &made["spec"]["groups"][0]), (&json!("admin"), &json!("system:masters")));
+    let condition =
+        |kind: &str| json!({"status": {"conditions": [{"type": kind, "status": "True", "reason": "R"}]}}).to_string();
+    let through_status = cluster.rest("PATCH", &format!("{path}/r/status"), &[MERGE], &condition("Approved")).await;
+    assert_eq!(through_status.code, 422, "{}", through_status.text);
+    let approved = cluster.rest("PATCH", &format!("{path}/r/approval"), &[MERGE], &condition("Approved")).await;
+    assert_eq!(approved.code, 200, "{}", approved.text);
+    assert!(approved.json()["status"]["conditions"][0]["lastUpdateTime"].is_string());
+    let certificate = STANDARD.encode(cluster.server.identity("x", &[]).cert_pem);
+    let signed = json!({"status": {"certificate": certificate}}).to_string();
+    let early = cluster.rest("PATCH", &format!("{path}/r/approval"), &[MERGE], &signed).await;
+    assert!(early.text.contains("updates may not set certificate content"), "{}", early.text);
+    let done = cluster.rest("PATCH", &format!("{path}/r/status"), &[MERGE], &signed).await;
+    assert_eq!((done.code, &done.json()["status"]["certificate"]), (200, &json!(certificate)), "{}", done.text);
+    let spec = json!({"spec": {"username": "other"}}).to_string();
+    let kept = cluster.rest("PATCH", &format!("{path}/r"), &[MERGE], &spec).await.json();
+    assert_eq!(kept["spec"]["username"], "admin", "the requester stays who asked");
+    let found = cluster
+        .rest("GET", &format!("{path}?fieldSelector=spec.signerName%3Dexample.com/signer"), &[], "")
+        .await
+        .json();
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn sets_and_controllers_scale() {
+    let cluster = Cluster::start().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set =
+        json!({"metadata": {"name": "s"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let controller = json!({"metadata": {"name": "s"}, "spec": {"template": template}});
+    for (path, body) in [
+        ("/apis/apps/v1/namespaces/default/statefulsets", set),
+        ("/api/v1/namespaces/default/replicationcontrollers", controller),
+    ] {
+        assert_eq!(cluster.rest("POST", path, &[], &body.to_string()).await.code, 201, "{path}");
+        let scaled = cluster.rest("PATCH", &format!("{path}/s/scale"), &[MERGE], r#"{"spec":{"replicas":4}}"#).await;
+        let scale = scaled.json();
+        assert_eq!(
+            (&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]),
+            (&json!("Scale"), &json!(4), &json!("a=b"))
+        );
+        let object = cluster.rest("GET", &format!("{path}/s"), &[], "").await.json();
+        assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(4), &json!(2)));
+    }
+}
+
+#[tokio::test]
+async fn ranges_of_addresses_are_objects() {
+    let cluster = Cluster::start().await;
+    let ranges = "/apis/networking.k8s.io/v1/servicecidrs";
+    let own = cluster.rest("GET", &format!("{ranges}/kubernetes"), &[], "").await.json();
+    assert_eq!(
+        (&own["spec"]["cidrs"], &own["status"]["conditions"][0]["status"]),
+        (&json!(["10.96.0.0/16"]), &json!("True"))
+    );
+    let services = "/api/v1/namespaces/default/services";
+    let chosen =
+        json!({"metadata": {"name": "s"}, "spec": {"clusterIP": "10.77.0.5", "ports": [{"port": 80}]}}).to_string();
+    assert_eq!(cluster.rest("POST", services, &[], &chosen).await.code, 422, "no range has this address");
+    let range = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.77.0.0/28"]}});
+    assert_eq!(cluster.rest("POST", ranges, &[], &range.to_string()).await.code, 201);
+    // A consistent read: the cache has the range from now on.
+    assert_eq!(cluster.rest("GET", ranges, &[], "").await.code, 200);
+    let made = cluster.rest("POST", services, &[], &chosen).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let address = cluster.rest("GET", "/apis/networking.k8s.io/v1/ipaddresses/10.77.0.5", &[], "").await.json();
+    assert_eq!(
+        address["spec"]["parentRef"],
+        json!({"group": "", "resource": "services", "namespace": "default", "name": "s"})
+    );
+}
