@@ -115,6 +115,21 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// A Docker that a test has killed may not have come back: what it left is found by names that are this node's alone,
+    /// that of its socket in shims' command lines and that of its control groups in containers' processes.
+    fn kill_what_is_left(&self) {
+        let (socket, group) = (self.path("c.sock"), super::rig::cgroup_root(&self.path("root")) + "/");
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let read = |file: &str| std::fs::read_to_string(process.path().join(file)).unwrap_or_default();
+            if read("cmdline").contains(&socket.display().to_string()) || read("cgroup").contains(&group) {
+                let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         // The containers would outlive their Docker: their shims and processes go first.
@@ -126,6 +141,7 @@ impl Drop for Machine {
             drop(child.kill());
             drop(child.wait());
         }
+        self.kill_what_is_left();
         let unmount = format!(
             "grep -o '{}[^ ]*' /proc/self/mountinfo | sort -ur | xargs -r umount -l 2>/dev/null",
             self.folder.path().display()
