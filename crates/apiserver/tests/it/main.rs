@@ -13,6 +13,7 @@ mod lists;
 mod rest;
 mod samples;
 mod sessions;
+mod slow;
 mod start;
 mod subresources;
 mod support;
