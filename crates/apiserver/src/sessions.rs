@@ -176,11 +176,9 @@ pub(crate) fn received(frame: Option<Frame>) -> Received {
         Some(Frame::Data(bytes)) => Received::Data(bytes),
         Some(Frame::Stderr(bytes)) => Received::Stderr(bytes),
         Some(Frame::End(_)) => Received::End,
-        Some(Frame::Status(bytes)) => {
-            Received::Done(serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|error| {
-                Status::internal(format!("the node ended the session with an unreadable status: {error}"))
-            }))
-        }
+        Some(Frame::Status(bytes)) => Received::Done(serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|error| {
+            Status::internal(format!("the node ended the session with an unreadable status: {error}"))
+        })),
         Some(Frame::Hello(_) | Frame::Resize(_) | Frame::Open(_)) | None => {
             Received::Done(Status::internal("the node sent a frame that a node does not send"))
         }

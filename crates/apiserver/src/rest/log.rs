@@ -90,7 +90,11 @@ impl Drop for Open {
 ///
 /// # Errors
 /// 401 and 403, 400 for a container that is not there, 503 when the node cannot be reached.
-pub(crate) async fn open(app: &Arc<App>, caller: &Caller, mut request: LogRequest) -> Result<Option<Opened>, Status> {
+pub(crate) async fn open(
+    app: &Arc<App>,
+    caller: &Caller,
+    mut request: LogRequest,
+) -> Result<Option<Opened>, Status> {
     let kind = gantry_api::kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
     let target = Target { subresource: "log", ..Target::new(kind, &request.namespace, &request.pod) };
     Call { app, caller }.authorize("get", &target)?;
