@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
+use crate::slow::Slow;
 use crate::support::{Answer, Cluster, configmap, pod};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -63,7 +64,7 @@ async fn limits_complete_and_bound_pods() {
 
 #[tokio::test]
 async fn a_quota_is_exact_among_racing_writers() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with(Builder::default().store(Slow::about("/registry/resourcequotas/"))).await;
     create(&cluster, QUOTAS, &quota("q", json!({"configmaps": "7"}))).await;
     let bodies: Vec<Value> = (0..20).map(|i| configmap(&format!("m{i}"), "1")).collect();
     let answers = futures::future::join_all(bodies.iter().map(|body| post(&cluster, MAPS, body))).await;

@@ -30,6 +30,7 @@ mod races;
 mod rest;
 mod samples;
 mod sessions;
+mod slow;
 mod spdy;
 mod start;
 mod subresources;

@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
+use crate::slow::Slow;
 use crate::support::{Cluster, pod};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -69,7 +71,7 @@ async fn evictions_count_against_the_budget() {
 
 #[tokio::test]
 async fn racing_evictions_take_no_more_than_the_budget_allows() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::with(Builder::default().store(Slow::about("/registry/pods/"))).await;
     cluster.default_account().await;
     let names: Vec<String> = (0..8).map(|i| format!("p{i}")).collect();
     for name in &names {
