@@ -62,6 +62,22 @@ impl<'c> Several<'c> {
         serde_json::from_str(&output.stdout).map_err(|e| e.to_string())
     }
 
+    /// Puts images into the cluster's own registry.
+    fn fill_registry(&self) {
+        let file = self.data_dir.join(NAME).join("cluster.json");
+        let config: Value = serde_json::from_str(&std::fs::read_to_string(file).expect("it is there")).expect("JSON");
+        let registry = format!("10.203.0.1:{}", config["ports"]["registry"]);
+        run(&mut self.beside.command("xtask", &["images", "--registry", &registry]), "").expect_ok("images").clear();
+    }
+
+    /// A session through one of the servers: the node holds a control stream to each.
+    fn session(&self, context: &str) {
+        eventually(&format!("a session through {context}"), SOON, || {
+            let said = self.line("admin.conf", &format!("kubectl --context {context} exec shell -- echo {context}"));
+            ensure(said.stdout.trim() == context, || said.stderr.clone())
+        });
+    }
+
     /// The addresses behind the Service `kubernetes`.
     fn endpoints(&self) -> Result<Vec<String>, String> {
         let slice = self.get("endpointslice kubernetes -n default")?;
@@ -114,8 +130,16 @@ fn e2e_control_planes_may_die_one_after_another() {
     let again = several.up("2");
     assert!(again.ok && again.stderr.contains("nothing had to be done"), "{}", again.stderr);
 
+    several.fill_registry();
+    several.line("admin.conf", "kubectl run shell --image=busybox -- sleep 36000").expect_ok("run").clear();
+    let contexts = ["gantry-e2e-cp", "gantry-e2e-cp-2"];
+    for context in contexts {
+        several.session(context);
+    }
+
     several.service("stop", "apiserver");
     several.works("without-the-first");
+    several.session(contexts[1]);
     several
         .line("admin.conf", "kubectl --context gantry-e2e-cp-2 get nodes")
         .expect_ok("the second by kubectl")
