@@ -56,9 +56,9 @@ fn e2e_bad_names_quantities_and_kinds_are_refused() {
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: x}}\nspec:\n  containers:\n  - name: c\n    image: nginx\n    resources: {{requests: {{cpu: \"{cpu}\"}}}}\n"
         )
     };
-    refused(c.line_with(&format!("kubectl create -n {ns} -f -"), &pod("much")), "a bad quantity", &["quantit"]);
+    refused(c.line_with(&format!("kubectl create -n {ns} -f -"), pod("much")), "a bad quantity", &["quantit"]);
     refused(
-        c.line_with(&format!("kubectl create -n {ns} -f -"), &pod("-1")),
+        c.line_with(&format!("kubectl create -n {ns} -f -"), pod("-1")),
         "a negative quantity",
         &["must be greater than or equal to 0"],
     );

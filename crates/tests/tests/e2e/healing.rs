@@ -41,7 +41,7 @@ fn while_dead(c: &Cluster, services: &[&str], meanwhile: impl FnOnce(&Cluster)) 
 fn e2e_killed_container_is_restarted() {
     let Some(c) = cluster() else { return };
     let ns = c.namespace("container");
-    c.line_with(&format!("kubectl apply -n {ns} -f -"), &sleeper("victim", "node-1")).expect_ok("apply").clear();
+    c.line_with(&format!("kubectl apply -n {ns} -f -"), sleeper("victim", "node-1")).expect_ok("apply").clear();
     c.wait_ready(&ns, "app=sleeper", 1, SOON);
     let id = c.ok(&format!("kubectl get pod victim -n {ns} -o jsonpath={{.status.containerStatuses[0].containerID}}"));
     let id = id.trim_start_matches("docker://").to_owned();
@@ -80,7 +80,7 @@ fn e2e_dead_scheduler_binds_no_pod() {
     let Some(c) = cluster() else { return };
     let ns = c.namespace("scheduler");
     while_dead(&c, &["scheduler"], |c| {
-        c.line_with(&format!("kubectl apply -n {ns} -f -"), &sleeper("waits", "")).expect_ok("apply").clear();
+        c.line_with(&format!("kubectl apply -n {ns} -f -"), sleeper("waits", "")).expect_ok("apply").clear();
         stays("the pod has no node", A_WHILE, || {
             let pod = c.get(&format!("pod waits -n {ns}"))?;
             ensure(pod["spec"]["nodeName"].is_null(), || pod["spec"]["nodeName"].to_string())
@@ -110,7 +110,7 @@ fn e2e_dead_kubelet_starts_no_pod() {
     let Some(c) = cluster() else { return };
     let ns = c.namespace("kubelet");
     while_dead(&c, &["kubelet-node-1"], |c| {
-        c.line_with(&format!("kubectl apply -n {ns} -f -"), &sleeper("waits", "node-1")).expect_ok("apply").clear();
+        c.line_with(&format!("kubectl apply -n {ns} -f -"), sleeper("waits", "node-1")).expect_ok("apply").clear();
         stays("the pod is pending", A_WHILE, || {
             let pod = c.get(&format!("pod waits -n {ns}"))?;
             ensure(pod["status"]["phase"] == "Pending", || pod["status"].to_string())

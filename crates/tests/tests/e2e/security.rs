@@ -87,7 +87,7 @@ fn e2e_container_finds_nothing_without_credentials_but_health_and_version() {
             }],
         },
     });
-    c.line_with(&format!("kubectl apply -n {ns} -f -"), &pod.to_string()).expect_ok("apply").clear();
+    c.line_with(&format!("kubectl apply -n {ns} -f -"), pod.to_string()).expect_ok("apply").clear();
     eventually("the probe ends", SOON, || match c.get(&format!("pod stranger -n {ns}"))?["status"]["phase"].as_str() {
         Some("Succeeded") => Ok(()),
         Some("Failed") => panic!("the probe failed: {}", c.line(&format!("kubectl logs -n {ns} stranger")).stdout),

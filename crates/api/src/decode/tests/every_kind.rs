@@ -189,7 +189,7 @@ fn every_field_of_every_kind_is_canonical() {
 
 #[test]
 fn every_field_of_every_kind_is_read_from_protobuf() {
-    for kind in kinds::all() {
+    for kind in kinds::all().iter().filter(|k| !k.computed()) {
         let mut object = maximal(kind);
         // Templates of claims say what they are in JSON only; defaulting puts it back.
         if let Some(Value::Array(claims)) = crate::value::get_mut(&mut object, "spec.volumeClaimTemplates") {
