@@ -134,6 +134,44 @@ fn e2e_rollout_and_undo() {
     c.page(1).expect("the page is there after the restart");
 }
 
+/// Debian's kubectl speaks legacy discovery, validates by OpenAPI v2 and knows nothing of newer fields.
+#[test]
+fn e2e_old_kubectl_drives_the_demo() {
+    let Some(c) = cluster() else { return };
+    c.demo();
+    let [_, old] = c.kubectls();
+    let run = |args: &str| c.ok(&format!("{old} {args}"));
+    let applied = run("apply --filename deploy/demo");
+    assert!(applied.lines().all(|l| l.ends_with("unchanged") || l.ends_with("configured")), "{applied}");
+    let shown = run("get deployments,replicasets,pods,services,endpointslices,nodes --output=wide");
+    for part in ["deployment.apps/web", "service/web", "30080", "pod/redis-", "node/node-2"] {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+    let pod = c.ready_pods("default", "app=web").expect("pods are listed").remove(0);
+    assert!(run(&format!("describe pod {pod}")).contains("Scheduled"));
+    assert!(run("explain deployment.spec.replicas").contains("<integer>"));
+    let mut follow = c.follow(&format!("{old} logs -f {pod}"));
+    let mut lines = BufReader::new(follow.stdout.take().expect("its output was asked for")).lines();
+    assert!(lines.next().is_some_and(|l| l.is_ok_and(|l| l.contains("serving on port 8080"))));
+    follow.kill().expect("it runs");
+    follow.wait().expect("it ends");
+    run("scale deployment web --replicas=4");
+    run("rollout status deployment/web --timeout=90s");
+    c.wait_ready("default", "app=web", 4, SOON);
+    run("scale deployment web --replicas=3");
+    let before = image(&c);
+    run("set image deployment/web web=gantry-demo-web:1.1");
+    run("rollout status deployment/web --timeout=120s");
+    assert_eq!(image(&c), "gantry-demo-web:1.1");
+    run("rollout undo deployment/web");
+    run("rollout status deployment/web --timeout=120s");
+    assert_eq!(image(&c), before);
+    c.page(1).expect("the page is there");
+    run("delete --filename deploy/demo --timeout=60s");
+    run("apply --filename deploy/demo");
+    run("rollout status deployment/web --timeout=120s");
+}
+
 #[test]
 fn e2e_delete_the_demo_and_its_pods_go() {
     let Some(c) = cluster() else { return };
