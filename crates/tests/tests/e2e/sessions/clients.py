@@ -199,8 +199,10 @@ def refused():
     ):
         try:
             session()
-        except ApiException as error:
-            assert error.status in (0, 400, 404), error
+        except (ApiException, AttributeError) as error:
+            # Some releases of the client stumble over the refusal that they are about to raise.
+            refusal = error if isinstance(error, ApiException) else error.__context__
+            assert isinstance(refusal, ApiException) and refusal.status in (0, 400, 404), error
         else:
             raise AssertionError("it should have been refused")
     print("refused", flush=True)
