@@ -192,8 +192,10 @@ impl Command {
     pub(crate) async fn start(&mut self) -> Result<Started, Error> {
         self.write_down()?;
         self.state = State::Started;
-        let mut streams = self.order().await?;
+        let Streams { output, input } = self.order().await?;
+        let mut output = output.peekable();
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
+        let mut spoken = false;
         loop {
             match self.runtime().exec_state(&self.exec).await? {
                 Some(ExecState { pid: Some(pid), running, .. }) => {
@@ -201,17 +203,25 @@ impl Command {
                     let found = process::identify(pid).filter(|_| running);
                     self.process = found.filter(|id| process::is_in_container(id.pid, &self.container));
                     self.write_down()?;
-                    return Ok(Started::Running(streams));
+                    return Ok(Started::Running(Streams { output: output.boxed(), input }));
                 }
                 Some(ExecState { running: true, .. }) => {}
                 Some(ExecState { code: Some(_), .. }) => break,
                 Some(_) => {}
                 None => return Err(self.forgotten()),
             }
-            tokio::time::sleep(backoff.next()).await;
+            // What has said something, or has closed its output, has started.
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next()) => {}
+                _ = std::pin::Pin::new(&mut output).peek(), if !spoken => {
+                    spoken = true;
+                    backoff.reset();
+                }
+            }
         }
+        let mut output = output.boxed();
         // Docker writes why it could not be started where the output would be.
-        let message = collect(&mut streams.output).await?.trim().to_owned();
+        let message = collect(&mut output).await?.trim().to_owned();
         self.over();
         Ok(Started::Refused { code: refusal_code(&message), message })
     }
