@@ -8,7 +8,7 @@ pub(crate) mod bounds;
 pub(crate) mod channel;
 pub(crate) mod container;
 pub(crate) mod grant;
-mod record;
+pub(crate) mod record;
 pub(crate) mod relay;
 pub(crate) mod right;
 mod subject;

@@ -76,7 +76,7 @@ async fn prepare(target: &Target, args: &Args) -> anyhow::Result<String> {
     let path = format!("/api/v1/namespaces/{}/pods", pods::NAMESPACE);
     // A log that is longer than anything between it and its reader can hold; and a port that sends and one that takes.
     let script = "yes 0123456789abcdefghijklmnopqrstuvwxyz | head -n 4000000; \
-                  (while :; do nc -l -p 7001 < /dev/zero; done) & (while :; do sleep 86400 | nc -l -p 7002 > /dev/null; done) & \
+                  (while :; do nc -l -p 7001 < /dev/zero; done) & mkfifo /tmp/open; sleep 86400 > /tmp/open & (while :; do nc -l -p 7002 < /tmp/open > /dev/null; done) & \
                   echo ready > /tmp/ready; while :; do sleep 1000; done";
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD},

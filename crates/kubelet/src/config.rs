@@ -45,7 +45,7 @@ pub struct Config {
     #[arg(long, default_value_t = 110, value_name = "NUMBER")]
     pub max_pods: u32,
     /// Sessions (exec, attach, port-forward, logs, connections of the API server) that the node serves at once.
-    #[arg(long, default_value_t = 512, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 900, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_sessions: u32,
     /// The control group under which the pods' groups are made.
     #[arg(long, default_value = "/", value_name = "PATH")]

@@ -22,6 +22,9 @@ use crate::sessions::{Received, received};
 /// Serves kubelets.
 pub(crate) struct Nodes(pub(crate) Arc<App>);
 
+/// How long a node may take to say which session its stream is for.
+const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
 
 /// The node that calls; only kubelets may.
@@ -84,7 +87,8 @@ impl Service for Nodes {
     ) -> Result<Response<Self::SessionStream>, tonic::Status> {
         let node = node(&self.0, &request)?;
         let mut frames = request.into_inner();
-        let hello = frames.next().await.transpose()?.and_then(|f| f.frame);
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, frames.next()).await;
+        let hello = hello.ok().flatten().transpose()?.and_then(|f| f.frame);
         let Some(Frame::Hello(id)) = hello else {
             return Err(convert::failed(Status::bad_request("the first frame of a session is its hello")));
         };

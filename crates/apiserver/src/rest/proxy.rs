@@ -23,7 +23,6 @@ use super::handler::Incoming;
 use crate::app::App;
 use crate::dial;
 use crate::dial::backend::Backend;
-use crate::rbac::authorizer;
 use crate::request::Target;
 use crate::server::{Body, Response};
 
@@ -51,25 +50,42 @@ pub(crate) async fn handle(
     target: &Target,
     rest: &str,
 ) -> Result<Response, Status> {
-    // Upstream's roles name resources with scheme and port: `https:dashboard:`.
-    let needed = authorizer::on(target.kind, verb(&request.method)?, &target.namespace, &target.name, "proxy");
-    app.authorizer.require(&request.caller.user, &needed)?;
+    let mut guard = Guard::take(app, request, target, verb(&request.method)?)?;
     let name = Name::parse(target)?;
     let wanted = path(request, rest);
     let upgrade = upgrade::wanted(request);
     if wanted.is_empty() && upgrade.is_none() && matches!(request.method, Method::GET | Method::HEAD) {
         return redirect_to_slash(request);
     }
-    let guard = Guard::take(app, request, needed)?;
-    let dialed = dial::dial(app, name.endpoint(target), name.default_port()).await.map_err(dial::Error::proxied)?;
-    let links = Links::new(prefix(request, rest), [&dialed.authority, headers::host(request)]);
-    let outgoing = outgoing(request, &wanted, upgrade.as_deref())?;
-    let backend = Backend::new(app, dialed, name.secure()).await.map_err(|error| error.status())?;
-    let answer = backend.send(outgoing.map(|()| body), None).await.map_err(|error| error.status())?;
+    let asked = ask(app, request, body, (&name, target), (&wanted, rest), upgrade.as_deref());
+    let answered = tokio::select! {
+        answered = asked => answered,
+        // A backend that does not answer is not waited for any longer than the user may ask it.
+        status = guard.ends() => Err(status),
+    };
+    guard.answered(answered.as_ref().map_or_else(|status| status.code, |(answer, _)| answer.status().as_u16()));
+    let (answer, links) = answered?;
     match upgrade {
         Some(protocol) => upgrade::answer(request, &protocol, answer, &links, guard),
         None => passed(request, answer, &links, guard),
     }
+}
+
+/// Sends the request on, and waits for the head of the answer.
+async fn ask(
+    app: &Arc<App>,
+    request: &Incoming,
+    body: HttpBody,
+    (name, target): (&Name<'_>, &Target),
+    (wanted, rest): (&str, &str),
+    upgrade: Option<&str>,
+) -> Result<(http::Response<HttpBody>, Links), Status> {
+    let dialed = dial::dial(app, name.endpoint(target), name.default_port()).await.map_err(dial::Error::proxied)?;
+    let links = Links::new(prefix(request, rest), [&dialed.authority, headers::host(request)]);
+    let outgoing = outgoing(request, wanted, upgrade)?;
+    let backend = Backend::new(app, dialed, name.secure()).await.map_err(|error| error.status())?;
+    let answer = backend.send(outgoing.map(|()| body), None).await.map_err(|error| error.status())?;
+    Ok((answer, links))
 }
 
 /// Backends expect a path that ends in a slash where relative links of their first page begin.

@@ -76,7 +76,7 @@ pub(crate) async fn start(
     };
     let response = agreed.response();
     if target.subresource == "portforward" {
-        let ports = match (&agreed, ports::ports(request.query.all("ports"))) {
+        let ports = match (&agreed, ports::of(request.query.all("ports"), agreed.is_base64())) {
             (Agreed::WebSocket { .. }, Err(status)) => {
                 grant.refuse(&status);
                 return Err(status);

@@ -137,7 +137,7 @@ impl Grant {
 
     /// Passes frames between the client and the node until one of them ends it, or the right to it ends.
     pub(crate) async fn run(mut self, opened: Opened, source: impl Source, sink: impl Sink) {
-        let ended = relay::relay(opened, &self.record.counts, self.right.ends(), source, sink).await;
+        let ended = relay::relay(opened, &self.record.counts(), self.right.ends(), source, sink).await;
         if let Some(status) = ended {
             self.record.finish(&status);
         }
@@ -205,7 +205,7 @@ impl Grant {
             request,
             user: self.user.clone(),
             ended,
-            counts: self.record.counts.clone(),
+            counts: self.record.counts(),
         };
         let mut work = std::pin::pin!(serve(connector));
         let status = tokio::select! {

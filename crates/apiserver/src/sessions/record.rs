@@ -14,7 +14,8 @@ use super::grant::Ask;
 use super::subject::Subject;
 use crate::app::App;
 use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who};
-use crate::auth::credential::Shown;
+use crate::auth::credential::{Credential, Shown};
+use crate::request::{Caller, Target};
 
 /// Bytes of a command that an event shows.
 const COMMAND_BYTES_MAX: usize = 4096;
@@ -50,7 +51,37 @@ pub(crate) struct Record {
     began: Instant,
     started: bool,
     outcome: Option<Status>,
-    pub(crate) counts: Arc<Counts>,
+    /// Bytes are counted where they pass in frames.
+    counts: Option<Arc<Counts>>,
+}
+
+/// The event of a request that has come.
+fn event(
+    app: &App,
+    (caller, credential): (&Caller, &Credential),
+    request_uri: String,
+    verb: &'static str,
+    object_ref: ObjectRef,
+) -> Event {
+    let now = time(app.clock.now());
+    Event {
+        kind: "Event",
+        api_version: "audit.k8s.io/v1",
+        level: "Metadata",
+        audit_id: uuid::Uuid::new_v4().to_string(),
+        stage: COMPLETE,
+        request_uri,
+        verb,
+        user: Who::from(&caller.user),
+        impersonated_user: None,
+        source_ips: credential.source().map(|s| s.ip().to_string()).into_iter().collect(),
+        user_agent: caller.agent.clone(),
+        object_ref,
+        response_status: None,
+        request_received_timestamp: now.clone(),
+        stage_timestamp: now,
+        annotations: BTreeMap::new(),
+    }
 }
 
 fn time(at: Timestamp) -> String {
@@ -80,7 +111,6 @@ fn container(kind: &Kind) -> Option<String> {
 impl Record {
     /// Begins with what is known of a request.
     pub(crate) fn new(app: &Arc<App>, ask: &Ask, subject: &Subject, kind: &Kind) -> Self {
-        let now = time(app.clock.now());
         let mut annotations = BTreeMap::new();
         if let Some(command) = command(kind) {
             annotations.insert("gantry.dev/command", command);
@@ -90,32 +120,16 @@ impl Record {
         {
             annotations.insert("gantry.dev/port", request.port.to_string());
         }
-        let user = Who::from(&ask.caller.user);
-        let event = Event {
-            kind: "Event",
-            api_version: "audit.k8s.io/v1",
-            level: "Metadata",
-            audit_id: uuid::Uuid::new_v4().to_string(),
-            stage: COMPLETE,
-            request_uri: ask.uri.clone(),
-            verb: if ask.by_get || matches!(subject.name, "log" | "stats") { "get" } else { "create" },
-            user,
-            impersonated_user: None,
-            source_ips: ask.credential.source().map(|s| s.ip().to_string()).into_iter().collect(),
-            user_agent: ask.caller.agent.clone(),
-            object_ref: ObjectRef {
-                resource: subject.resource,
-                namespace: subject.namespace.clone(),
-                name: subject.object.clone(),
-                uid: String::new(),
-                api_version: "v1",
-                subresource: subject.subresource,
-            },
-            response_status: None,
-            request_received_timestamp: now.clone(),
-            stage_timestamp: now,
-            annotations,
+        let verb = if ask.by_get || matches!(subject.name, "log" | "stats") { "get" } else { "create" };
+        let object = ObjectRef {
+            resource: subject.resource,
+            namespace: subject.namespace.clone(),
+            name: subject.object.clone(),
+            uid: String::new(),
+            api_version: "v1",
+            subresource: subject.subresource,
         };
+        let event = Event { annotations, ..event(app, (&ask.caller, &ask.credential), ask.uri.clone(), verb, object) };
         Self {
             app: app.clone(),
             name: subject.name,
@@ -123,7 +137,34 @@ impl Record {
             began: Instant::now(),
             started: false,
             outcome: None,
-            counts: Arc::default(),
+            counts: Some(Arc::default()),
+        }
+    }
+
+    /// Begins with a request that is to be passed on to what runs in the cluster.
+    pub(crate) fn proxied(
+        app: &Arc<App>,
+        caller: (&Caller, &Credential),
+        uri: String,
+        verb: &'static str,
+        target: &Target,
+    ) -> Self {
+        let object = ObjectRef {
+            resource: target.kind.resource,
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            uid: String::new(),
+            api_version: "v1",
+            subresource: target.subresource,
+        };
+        Self {
+            app: app.clone(),
+            name: "proxy",
+            event: event(app, caller, uri, verb, object),
+            began: Instant::now(),
+            started: false,
+            outcome: None,
+            counts: None,
         }
     }
 
@@ -143,12 +184,22 @@ impl Record {
         }
     }
 
-    /// The session has begun.
-    pub(crate) fn start(&mut self, session: &str) {
+    /// Bytes each way.
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        self.counts.clone().unwrap_or_default()
+    }
+
+    /// It is admitted: from now on it counts as open.
+    pub(crate) fn open(&mut self) {
         self.started = true;
         let kept = self.app.metrics.sessions(self.name);
         kept.opened.add(1);
         kept.open.add(1);
+    }
+
+    /// The session has begun.
+    pub(crate) fn start(&mut self, session: &str) {
+        self.open();
         self.event.annotations.insert("gantry.dev/session", session.to_owned());
         let mut event = self.event.clone();
         event.stage = STARTED;
@@ -165,11 +216,13 @@ impl Record {
     fn end(&mut self) {
         let notes = &mut self.event.annotations;
         notes.insert("gantry.dev/seconds", format!("{:.3}", self.began.elapsed().as_secs_f64()));
-        notes.insert("gantry.dev/bytes-to-node", self.counts.to_node.load(Ordering::Relaxed).to_string());
-        notes.insert("gantry.dev/bytes-from-node", self.counts.from_node.load(Ordering::Relaxed).to_string());
-        let connections = self.counts.connections.load(Ordering::Relaxed);
-        if connections > 0 {
-            notes.insert("gantry.dev/connections", connections.to_string());
+        if let Some(counts) = &self.counts {
+            notes.insert("gantry.dev/bytes-to-node", counts.to_node.load(Ordering::Relaxed).to_string());
+            notes.insert("gantry.dev/bytes-from-node", counts.from_node.load(Ordering::Relaxed).to_string());
+            let connections = counts.connections.load(Ordering::Relaxed);
+            if connections > 0 {
+                notes.insert("gantry.dev/connections", connections.to_string());
+            }
         }
         let status = match &self.outcome {
             None => {

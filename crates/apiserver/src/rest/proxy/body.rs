@@ -31,7 +31,7 @@ pub(super) fn passed(body: HttpBody, rewriter: Option<Rewriter>, guard: Guard) -
     if body.is_end_stream() {
         return Body::empty();
     }
-    Body::new(Passed { body, rewriter, waiting: Bytes::new(), ends: Box::pin(guard.ends()) })
+    Body::new(Passed { body, rewriter, waiting: Bytes::new(), ends: Box::pin(async move { guard.ends().await }) })
 }
 
 impl Passed {

@@ -1,4 +1,5 @@
-//! What a proxied request holds as long as it lasts: a place among all sessions, and a right that is looked at again.
+//! What a proxied request holds as long as it lasts: a place among all sessions, a right that is looked at again,
+//! and the record for the audit.
 
 use std::sync::Arc;
 
@@ -6,41 +7,60 @@ use gantry_api::status::Status;
 
 use crate::app::App;
 use crate::auth::credential::Credential;
-use crate::rbac::rule::Attributes;
+use crate::rbac::authorizer;
+use crate::request::Target;
 use crate::rest::handler::Incoming;
 use crate::sessions::bounds::Place;
+use crate::sessions::record::Record;
 use crate::sessions::right::Right;
 
-/// Held by a proxied request.
+/// Held by a proxied request. What becomes of the request is audited when this goes.
 pub(super) struct Guard {
-    app: Arc<App>,
     right: Right,
+    record: Record,
     _place: Place,
 }
 
 impl Guard {
-    /// Takes a place for a request whose right has been checked.
+    /// Checks the right to the request and takes a place for it.
     ///
     /// # Errors
-    /// 429 when there is none.
-    pub(super) fn take(app: &Arc<App>, request: &Incoming, needed: Attributes) -> Result<Self, Status> {
-        let place = app.places.take(&request.caller.user.name)?;
+    /// 401 and 403, 429 when there is no place.
+    pub(super) fn take(
+        app: &Arc<App>,
+        request: &Incoming,
+        target: &Target,
+        verb: &'static str,
+    ) -> Result<Self, Status> {
+        // Upstream's roles name resources with scheme and port: `https:dashboard:`.
+        let needed = authorizer::on(target.kind, verb, &target.namespace, &target.name, "proxy");
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
-        let right = Right::new(app, credential, vec![needed])?;
-        let kept = app.metrics.sessions("proxy");
-        kept.opened.add(1);
-        kept.open.add(1);
-        Ok(Self { app: app.clone(), right, _place: place })
+        let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, target);
+        let granted = || {
+            app.authorizer.require(&request.caller.user, &needed)?;
+            let place = app.places.take(&request.caller.user.name)?;
+            Ok((Right::new(app, credential, vec![needed.clone()])?, place))
+        };
+        match granted() {
+            Ok((right, place)) => {
+                record.open();
+                Ok(Self { right, record, _place: place })
+            }
+            Err(status) => {
+                record.finish(&status);
+                Err(status)
+            }
+        }
+    }
+
+    /// What the backend answered, or why there is no answer.
+    pub(super) fn answered(&mut self, code: u16) {
+        let status = if code < 400 { "Success" } else { "Failure" };
+        self.record.finish(&Status { status: status.to_owned(), ..Status::failure(code, "", "") });
     }
 
     /// Waits until the request may not go on, and says why: its right has ended, or the server stops.
-    pub(super) async fn ends(self) -> Status {
+    pub(super) async fn ends(&self) -> Status {
         self.right.ends().await
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.app.metrics.sessions("proxy").open.sub(1);
     }
 }

@@ -17,6 +17,8 @@ use super::{body, headers};
 use crate::rest::handler::Incoming;
 use crate::server::{Body, Response};
 
+/// How long a client may take to be told of the end.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
 /// Bytes in flight in each direction.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -96,7 +98,9 @@ async fn join(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUpgr
     if let Err(why) = ended {
         debug!(why, "a proxied connection broke off");
     }
-    drop(client.shutdown().await);
+    // The backend's end first: a client that does not read may keep its own end open for a while, and nothing else.
+    drop(backend);
+    drop(tokio::time::timeout(FAREWELL, client.shutdown()).await);
 }
 
 #[cfg(test)]

@@ -80,6 +80,11 @@ pub(crate) enum Decoded {
 }
 
 impl Protocol {
+    /// Whether channels are digits and bytes base64.
+    pub(crate) fn is_base64(self) -> bool {
+        self.base64
+    }
+
     /// A message for the client.
     pub(crate) fn encode(self, channel: u8, bytes: &[u8]) -> Message {
         if self.base64 {

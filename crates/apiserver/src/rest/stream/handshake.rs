@@ -125,6 +125,11 @@ fn spdy(headers: &HeaderMap, known: &'static [&'static str]) -> Result<Agreed, R
 }
 
 impl Agreed {
+    /// Whether it is one of the text forms of the channel protocols.
+    pub(crate) fn is_base64(&self) -> bool {
+        matches!(self, Self::WebSocket { protocol, .. } if protocol.is_base64())
+    }
+
     /// 101: from here on the connection speaks the other protocol.
     pub(crate) fn response(&self) -> Response {
         let mut response = Response::new(Body::empty());

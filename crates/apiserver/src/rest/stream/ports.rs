@@ -11,6 +11,7 @@ use gantry_common::task;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::channel::{Decoded, Protocol};
 use super::forward::port;
@@ -21,19 +22,20 @@ use crate::sessions::{FRAME_BYTES_MAX, FRAMES};
 
 /// Each port has two of the 256 channels; the last pair is left free, since 255 means something in some protocols.
 const PORTS_MAX: usize = 127;
+/// In text a channel is one digit.
+const TEXT_PORTS_MAX: usize = 5;
 
 /// The ports of the query: repeated, or separated by commas.
 ///
 /// # Errors
 /// 400 in upstream's words.
-pub(crate) fn ports(values: &[String]) -> Result<Vec<u16>, Status> {
+pub(crate) fn of(values: &[String], in_text: bool) -> Result<Vec<u16>, Status> {
+    let most = if in_text { TEXT_PORTS_MAX } else { PORTS_MAX };
     let texts = values.iter().flat_map(|value| value.split(','));
     let ports: Vec<u16> = texts.map(port).collect::<Result<_, _>>().map_err(Status::bad_request)?;
     match ports.len() {
         0 => Err(Status::bad_request("query parameter \"ports\" is required")),
-        n if n > PORTS_MAX => {
-            Err(Status::bad_request(format!("{n} ports are asked for, but at most {PORTS_MAX} can be")))
-        }
+        n if n > most => Err(Status::bad_request(format!("{n} ports are asked for, but at most {most} can be"))),
         _ => Ok(ports),
     }
 }
@@ -48,7 +50,8 @@ fn channels(index: usize) -> (u8, u8) {
 pub(crate) async fn serve<T: Io>(io: T, protocol: Protocol, ports: Vec<u16>, connector: Connector) {
     let (reader, writer) = split(accept(io).await);
     let (messages, outgoing) = mpsc::channel(FRAMES);
-    let writing = task::spawn("port-forward", write(writer, outgoing));
+    // Ends with this: a client that takes nothing more would hold it for ever.
+    let writing = AbortOnDropHandle::new(task::spawn("port-forward", write(writer, outgoing)));
     let mut running = JoinSet::new();
     let mut inputs = Vec::new();
     for (index, port) in ports.into_iter().enumerate() {
@@ -198,7 +201,7 @@ mod tests {
     fn ports_are_read() {
         let check = |values: &[&str], expected: Result<&[u16], &str>| {
             let values: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
-            let got = ports(&values).map_err(|s| s.message);
+            let got = of(&values, false).map_err(|s| s.message);
             assert_eq!(got.as_deref().map_err(String::as_str), expected, "{values:?}");
         };
         check(&["80"], Ok(&[80]));
@@ -207,7 +210,8 @@ mod tests {
         check(&["0"], Err("port \"0\" must be > 0"));
         check(&["http"], Err("unable to parse \"http\" as a port"));
         let many: Vec<String> = (1..=128).map(|n| n.to_string()).collect();
-        assert!(ports(&many).is_err());
+        assert!(of(&many, false).is_err());
+        assert!(of(&many[..6], true).is_err() && of(&many[..5], true).is_ok());
         assert_eq!((channels(0), channels(126)), ((0, 1), (252, 253)));
     }
 }
