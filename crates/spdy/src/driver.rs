@@ -1,6 +1,6 @@
 //! Moves bytes between a connection's streams and the byte stream below it.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -13,7 +13,7 @@ use crate::{
     Error, Incoming, Status,
     frame::{Decoder, Frame, GOAWAY_OK, GOAWAY_PROTOCOL_ERROR},
     headers::{Headers, Packer, Unpacker},
-    pipe::{End, Local},
+    pipe::{End, Local, Pipe},
     shared::{EndOnDrop, Handle, Message, Shared, Side},
 };
 
@@ -60,7 +60,8 @@ impl Driver {
     }
 
     /// Pings a peer that has sent nothing for that long, and ends with [`Error::Silent`] when it stays silent as long
-    /// again. Time in which this side did not read, because a stream is full, does not count.
+    /// again. Time in which this side did not read, because a stream is full, does not count; it pings then, too, since
+    /// only a write that fails shows that the peer has left.
     #[must_use]
     pub fn ping_after(mut self, silence: Duration) -> Self {
         self.ping_after = Some(silence);
@@ -149,12 +150,16 @@ impl Inbound {
         if let Ok(read) = timeout(silence, self.io.read_buf(self.decoder.space())).await {
             return read.or_else(failed);
         }
-        self.shared.queue(Message::Ping(self.next_ping), 0);
-        self.next_ping = if self.next_ping > 0x7fff_fff0 { self.next_ping % 2 + 2 } else { self.next_ping + 2 };
+        self.ping();
         match timeout(silence, self.io.read_buf(self.decoder.space())).await {
             Ok(read) => read.or_else(failed),
             Err(_) => Err(Error::Silent(silence)),
         }
+    }
+
+    fn ping(&mut self) {
+        self.shared.queue(Message::Ping(self.next_ping), 0);
+        self.next_ping = if self.next_ping > 0x7fff_fff0 { self.next_ping % 2 + 2 } else { self.next_ping + 2 };
     }
 
     async fn until_the_peer_closes(&mut self) {
@@ -258,9 +263,23 @@ impl Inbound {
         if ended {
             return self.shared.reset(&pipe, Status::STREAM_ALREADY_CLOSED);
         }
-        self.shared.deliver(&pipe, data).await;
+        self.deliver(&pipe, data).await;
         if fin {
             self.finished(stream);
+        }
+    }
+
+    /// Waits until a stream takes a piece. Nothing is read meanwhile, neither answers to pings nor the peer's end, so the
+    /// pings are there to be written: that fails once the peer has left, and ends the connection.
+    async fn deliver(&mut self, pipe: &Pipe, piece: Bytes) {
+        let shared = Arc::clone(&self.shared);
+        let mut delivery = pin!(shared.deliver(pipe, piece));
+        let Some(silence) = self.ping_after else { return delivery.await };
+        while timeout(silence, delivery.as_mut()).await.is_err() {
+            // What waits to be written does as well, and pings must not pile up for a peer that does not listen.
+            if shared.nothing_is_queued() {
+                self.ping();
+            }
         }
     }
 

@@ -290,6 +290,11 @@ impl Shared {
         next
     }
 
+    /// Whether the writer has taken everything that was queued.
+    pub(crate) fn nothing_is_queued(&self) -> bool {
+        self.outbox.lock().is_empty()
+    }
+
     /// Waits while too much waits to be written.
     pub(crate) async fn caught_up(&self) {
         while self.outbox.lock().len() >= MAX_BACKLOG {

@@ -1,14 +1,14 @@
 //! How much a peer, or a slow reader, can make a connection hold.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
 use gantry_common::task;
-use gantry_spdy::{Error, Headers, Status, Stream, frame::Frame};
-use tokio::io::AsyncWriteExt;
+use gantry_spdy::{End, Error, Headers, Status, Stream, frame::Frame};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
-    kind, open, pair,
+    Run, kind, open, pair,
     raw::{Raw, data},
     read_all, server, soon, text,
 };
@@ -224,4 +224,71 @@ async fn a_stream_that_nobody_reads_any_more_holds_up_no_other() {
     let ((), heard) = soon(async { tokio::join!(write, read) }).await;
     assert_eq!(heard, Some(text("heard")));
     raw.io.shutdown().await.unwrap();
+}
+
+/// How long a peer is silent before it is pinged.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// A server that pings, with a stream that its peer has opened.
+async fn pinging(pipe: usize) -> (Raw, gantry_spdy::Connection, Stream, Run) {
+    let (near, far) = tokio::io::duplex(pipe);
+    let (mut server, driver) = gantry_spdy::server(far);
+    let run = task::spawn("server", driver.ping_after(PING_AFTER).run());
+    let mut raw = Raw::new(near);
+    let syn = raw.syn(1, false);
+    raw.send(&[syn]).await;
+    let stream = server.accept().await.expect("the peer opens a stream").reply(Headers::new()).await;
+    (raw, server, stream.expect("the stream is open"), run)
+}
+
+/// More than a stream takes, in frames, with its end.
+fn too_much() -> Vec<Frame> {
+    let piece = Bytes::from(vec![7; 8 * 1024]);
+    (1..=64).map(|at| Frame::Data { stream: 1, data: piece.clone(), last: true, fin: at == 64 }).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_leaves_while_a_stream_is_full_is_noticed() {
+    let (mut raw, _server, stream, run) = pinging(4096).await;
+    assert!(within_a_moment(raw.send(&too_much())).await.is_none(), "the stream took everything");
+    drop(raw);
+    let (_reader, writer) = stream.split();
+    timeout(PING_AFTER * 2, writer.closed()).await.expect("the stream ends, though nobody reads it");
+    let ended = run.await.expect("no panic");
+    assert!(matches!(ended, Err(Error::Io { doing: "write to", .. })), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_waits_while_a_stream_is_full_is_left_alone() {
+    // The pings of ten minutes fit into the one pipe; the other is full of them soon.
+    for (pipe, pings) in [(4096, 19..=21), (64, 2..=6)] {
+        let (mut raw, server, mut stream, mut run) = pinging(pipe).await;
+        let read = async {
+            let ended = timeout(PING_AFTER * 20, &mut run).await;
+            assert!(ended.is_err(), "it ended: {ended:?}");
+            let all = read_all(&mut stream).await;
+            server.close();
+            all
+        };
+        let frames = too_much();
+        let ((), all) = tokio::join!(raw.send(&frames), read);
+        assert_eq!((all.len(), stream.end()), (64 * 8 * 1024, Some(End::Finished)));
+        let sent = raw.rest().await.iter().filter(|frame| matches!(frame, Frame::Ping(_))).count();
+        assert!(pings.contains(&sent), "{sent} pings to a peer behind {pipe} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_from_this_side_while_a_stream_is_full() {
+    for close in [true, false] {
+        let (mut raw, server, stream, run) = pinging(4096).await;
+        assert!(within_a_moment(raw.send(&too_much())).await.is_none(), "the stream took everything");
+        if close {
+            server.close();
+            stream.split().1.closed().await;
+        } else {
+            drop((server, stream));
+        }
+        timeout(PING_AFTER / 2, run).await.expect("it ends").expect("no panic").expect("without an error");
+    }
 }
