@@ -1,5 +1,6 @@
 """Sessions through the Python client: prints one line per thing that worked; any exception fails the test."""
 
+import concurrent.futures
 import hashlib
 import io
 import os
@@ -115,23 +116,31 @@ def copies():
 
 
 def forward():
-    for n in range(10):
-        ports = portforward(core.connect_get_namespaced_pod_portforward, "server", NS, ports="8000")
+    def one(n):
+        # A client each: the library swaps methods of its client while it connects.
+        own = client.CoreV1Api(client.ApiClient())
+        ports = portforward(own.connect_get_namespaced_pod_portforward, "server", NS, ports="8000")
         sock = ports.socket(8000)
         sock.sendall(b"GET /forwarded-%d HTTP/1.0\r\n\r\n" % n)
         answer = b""
         while piece := sock.recv(65536):
             answer += piece
-        assert b"GET /forwarded-%d" % n in answer, answer
+        assert b"GET /forwarded-%d\n" % n in answer, answer
         assert ports.error(8000) is None
+
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        list(pool.map(one, range(100)))
     print("forward", flush=True)
 
 
 def logs():
     text = text_of(core.read_namespaced_pod_log("shell-1", NS, tail_lines=2, _preload_content=False))
     assert sorted(text.split("\n")) == ["", "first line of shell-1", "second line"], text
-    lines = core.read_namespaced_pod_log("shell-2", NS, follow=True, _preload_content=False).stream()
-    assert b"line" in next(lines)
+    # Several at once, each followed.
+    pods = ("shell-1", "shell-2")
+    follows = [core.read_namespaced_pod_log(pod, NS, follow=True, _preload_content=False).stream() for pod in pods]
+    for pod, lines in zip(pods, follows):
+        assert b"line" in next(lines), pod
     print("logs", flush=True)
 
 

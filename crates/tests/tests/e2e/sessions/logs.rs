@@ -15,7 +15,10 @@ fn e2e_session_logs_take_every_parameter() {
     let container = serde_json::json!({"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]});
     let pod = super::pod(name, "node-2", &container);
     c.line_with(&format!("kubectl apply -n {NS} -f -"), pod.to_string()).expect_ok("apply").clear();
-    c.wait_ready(NS, "app=counter", 1, gantry_tests::cluster::SOON);
+    gantry_tests::wait::eventually("all lines are written", gantry_tests::cluster::SOON, || {
+        let log = c.line(&format!("kubectl logs -n {NS} {name}"));
+        gantry_tests::wait::ensure(log.stdout.lines().count() == 6, || format!("{}{}", log.stdout, log.stderr))
+    });
     for tool in c.kubectls().into_iter().chain(["gantryctl".to_owned()]) {
         let logs = |flags: &str| c.ok(&format!("{tool} logs -n {NS} {name} {flags}"));
         assert_eq!(logs("").lines().count(), 6, "{tool}");
