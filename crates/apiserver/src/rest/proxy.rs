@@ -51,10 +51,11 @@ pub(crate) async fn handle(
     rest: &str,
 ) -> Result<Response, Status> {
     let mut guard = Guard::take(app, request, target, verb(&request.method)?)?;
-    let name = Name::parse(target)?;
+    let name = Name::parse(target).inspect_err(|status| guard.answered(status.code))?;
     let wanted = path(request, rest);
     let upgrade = upgrade::wanted(request);
     if wanted.is_empty() && upgrade.is_none() && matches!(request.method, Method::GET | Method::HEAD) {
+        guard.answered(StatusCode::MOVED_PERMANENTLY.as_u16());
         return redirect_to_slash(request);
     }
     let asked = ask(app, request, body, (&name, target), (&wanted, rest), upgrade.as_deref());

@@ -36,12 +36,9 @@ impl Guard {
         let needed = authorizer::on(target.kind, verb, &target.namespace, &target.name, "proxy");
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
         let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, target);
-        let granted = || {
-            app.authorizer.require(&request.caller.user, &needed)?;
-            let place = app.places.take(&request.caller.user.name)?;
-            Ok((Right::new(app, credential, vec![needed.clone()])?, place))
-        };
-        match granted() {
+        let granted = Right::new(app, credential, vec![needed])
+            .and_then(|right| Ok((right, app.places.take(&request.caller.user.name)?)));
+        match granted {
             Ok((right, place)) => {
                 record.open();
                 Ok(Self { right, record, _place: place })
