@@ -87,7 +87,9 @@ fn e2e_session_kube_rs_exec() {
         assert_eq!(exit_code(process).await, 0);
 
         let params = AttachParams::interactive_tty();
-        let mut process = pods.exec("shell-1", ["sh", "-c", "read go; stty size"], &params).await.expect("it starts");
+        // Size and input have channels of their own: the size may come after the line.
+        let command = "read go; until stty size 2>&1 | grep -qx '50 120'; do sleep 0.1; done; stty size";
+        let mut process = pods.exec("shell-1", ["sh", "-c", command], &params).await.expect("it starts");
         let mut size = process.terminal_size().expect("a terminal");
         futures::SinkExt::send(&mut size, TerminalSize { width: 120, height: 50 }).await.expect("it is sent");
         process.stdin().expect("once").write_all(b"go\n").await.expect("it is sent");
