@@ -68,7 +68,7 @@ def large():
 
 
 def terminal():
-    command = ["sh", "-c", "read go; stty size"]
+    command = ["sh", "-c", "read go; until stty size 2>&1 | grep -qx '44 133'; do sleep 0.1; done; stty size"]
     session = exec_in("shell-1", command, stdin=True, tty=True, _preload_content=False)
     session.write_channel(RESIZE_CHANNEL, '{"Width":133,"Height":44}')
     session.write_stdin("go\n")
