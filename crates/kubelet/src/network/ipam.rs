@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -83,13 +82,12 @@ impl Ipam {
         if self.table.leases.remove(uid).is_some() { self.save() } else { Ok(()) }
     }
 
-    /// Written beside and moved over: a reader sees the old table or the new one.
+    /// Written beside and moved over: a reader sees the old table or the new one. It need not reach the disk: it outlives
+    /// the kubelet as it is, and when the machine goes down, so do the sandboxes that have the addresses.
     fn save(&self) -> Result<(), Error> {
         let write = || {
             let beside = self.path.with_extension("new");
-            let mut file = std::fs::File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(&self.table)?)?;
-            file.sync_all()?;
+            std::fs::write(&beside, serde_json::to_vec(&self.table)?)?;
             std::fs::rename(&beside, &self.path)
         };
         write().map_err(|source| Error::Table { path: self.path.display().to_string(), source })
@@ -140,6 +138,18 @@ mod tests {
         assert_eq!(ipam.get("p").unwrap().sandbox, "");
         ipam.connected("p", "s1").unwrap();
         assert_eq!(open(&dir, "10.244.1.0/24").get("p").unwrap().sandbox, "s1");
+    }
+
+    #[test]
+    fn a_table_that_was_cut_short_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        open(&dir, "10.244.1.0/24").reserve("p").unwrap();
+        let path = dir.path().join("ipam.json");
+        for kept in [0, 5] {
+            std::fs::write(&path, &std::fs::read(&path).unwrap()[..kept.min(5)]).unwrap();
+            assert_eq!(open(&dir, "10.244.1.0/24").holders(), Vec::<String>::new(), "{kept} bytes");
+            assert_eq!(open(&dir, "10.244.1.0/24").reserve("q").unwrap().to_string(), "10.244.1.2");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use futures::{StreamExt, TryStreamExt};
 use gantry_common::task;
 use ipnet::Ipv4Net;
 use rtnetlink::{
-    Handle, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         address::AddressAttribute,
-        link::{LinkAttribute, LinkMessage},
+        link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
         neighbour::NeighbourState,
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     },
@@ -81,28 +81,22 @@ impl Netlink {
         }
     }
 
-    /// Makes the pair and returns the hardware address of the node's end.
-    pub(super) async fn create_pair(&self, node_end: &str, pod_end: &str, mtu: u32) -> Result<Vec<u8>> {
-        let made = self.handle.link().add(LinkVeth::new(node_end, pod_end).mtu(mtu).build()).execute().await;
-        made.map_err(failed(format!("make the link {node_end}")))?;
+    /// Makes the pair, its other end as `eth0` in the pod's namespace from the start, and returns the hardware address of
+    /// the node's end. To move an end there later would make every other change of a network wait for the kernel (20 ms).
+    pub(super) async fn create_pair(&self, node_end: &str, namespace: &File, mtu: u32) -> Result<Vec<u8>> {
+        let peer = LinkUnspec::new_with_name("eth0").mtu(mtu).setns_by_fd(namespace.as_raw_fd()).build();
+        let pair = LinkMessageBuilder::<LinkVeth>::new(node_end, "eth0")
+            .mtu(mtu)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        let made = self.handle.link().add(pair).execute().await;
+        made.map_err(failed(format!("make the link {node_end} to the pod's namespace")))?;
         let link = self.existing(node_end).await?;
         let address = link.attributes.iter().find_map(|a| match a {
             LinkAttribute::Address(bytes) => Some(bytes.clone()),
             _ => None,
         });
         address.ok_or_else(|| failed(format!("read the hardware address of {node_end}"))(std::io::Error::other("none")))
-    }
-
-    /// Moves a link into a pod's namespace as `eth0`.
-    pub(super) async fn move_into(&self, name: &str, namespace: &File, mtu: u32) -> Result<()> {
-        let link = self.existing(name).await?;
-        let message = LinkUnspec::new_with_index(link.header.index)
-            .name("eth0")
-            .mtu(mtu)
-            .setns_by_fd(namespace.as_raw_fd())
-            .build();
-        let moved = self.handle.link().set(message).execute().await;
-        moved.map_err(failed(format!("move the link {name} into the pod's namespace")))
     }
 
     async fn up(&self, name: &str) -> Result<u32> {

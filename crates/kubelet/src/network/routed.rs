@@ -35,7 +35,7 @@ impl Routed {
     }
 
     async fn build(&self, uid: &str, ip: Ipv4Addr, pid: u32) -> Result<(), Error> {
-        let (node_end, pod_end) = names(uid);
+        let node_end = node_end(uid);
         let path = format!("/proc/{pid}/ns/net");
         let namespace = File::open(&path)
             .map_err(|e| Error::kernel(format!("open the pod's network namespace {path}"))(Box::new(e)))?;
@@ -43,8 +43,7 @@ impl Routed {
         // Left over from an earlier sandbox, or from an attempt that did not come to its end.
         self.kernel.delete_link(&node_end).await?;
         let mtu = self.kernel.mtu_of(self.node).await?.unwrap_or(DEFAULT_MTU);
-        let hardware = self.kernel.create_pair(&node_end, &pod_end, mtu).await?;
-        self.kernel.move_into(&pod_end, &namespace, mtu).await?;
+        let hardware = self.kernel.create_pair(&node_end, &namespace, mtu).await?;
         netlink::inside(namespace, move |inside| async move { inside.attach_pod_end(ip, &hardware).await }).await?;
         self.kernel.attach_node_end(&node_end, ip).await
     }
@@ -62,10 +61,10 @@ fn refuse_the_nodes(path: &str, namespace: &File) -> Result<(), Error> {
     Ok(())
 }
 
-/// The names of both ends: from the UID, so that they are found again.
-fn names(uid: &str) -> (String, String) {
+/// The name of the node's end: from the UID, so that it is found again.
+fn node_end(uid: &str) -> String {
     let digest: String = Sha256::digest(uid.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    (format!("gtp{digest}"), format!("gtx{digest}"))
+    format!("gtp{digest}")
 }
 
 /// What the node's namespace needs for routing pods. `all` and `default` are set explicitly: distributions differ.
@@ -113,7 +112,7 @@ impl PodNetwork for Routed {
     }
 
     async fn disconnect(&self, uid: &str) -> Result<(), Error> {
-        self.kernel.delete_link(&names(uid).0).await?;
+        self.kernel.delete_link(&node_end(uid)).await?;
         self.ipam.lock().release(uid)
     }
 
@@ -148,9 +147,8 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernel_and_differ() {
-        let (a, b) = names("0f3c1a9e-1111-2222-3333-444444444444");
-        assert!(a.len() <= 15 && b.len() <= 15 && a != b);
-        assert_ne!(names("x"), names("y"));
+        assert!(node_end("0f3c1a9e-1111-2222-3333-444444444444").len() <= 15);
+        assert_ne!(node_end("x"), node_end("y"));
     }
 
     #[test]
