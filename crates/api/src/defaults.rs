@@ -3,6 +3,7 @@
 //! Applied to every object that is written and to stored objects of foreign writers; idempotent. Values that need the
 //! cluster (addresses, priorities, the service account) are set by strategies and admission, not here.
 
+mod admission;
 mod batch;
 mod container;
 mod other;
@@ -36,6 +37,7 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "LimitRange") => other::limit_range(object),
         ("", "PersistentVolume") => storage::persistent_volume(object),
         ("", "PersistentVolumeClaim") => storage::persistent_volume_claim(object),
+        ("admissionregistration.k8s.io", name) => admission::registration(name, object),
         ("autoscaling", _) => other::autoscaler(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => other::flow_schema(object),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => other::priority_level(object),

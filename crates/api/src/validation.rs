@@ -2,6 +2,7 @@
 //!
 //! It runs on every write, so it looks at borrowed values, uses no regular expressions and builds a path only for an error.
 
+mod admission;
 mod at;
 mod autoscaler;
 mod certificate;
@@ -39,6 +40,7 @@ use meta::NameRule;
 use review::About;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
@@ -121,6 +123,7 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("autoscaling", _) => autoscaler::autoscaler(out, object),
         ("policy", "PodDisruptionBudget") => autoscaler::budget(out, object),
         ("node.k8s.io", "RuntimeClass") => small::runtime_class(out, object),
+        (ADMISSION, name) => admission::registration(out, name, object, None),
         (CERTIFICATES, _) => certificate::request(out, object),
         (FLOW, "FlowSchema") => flow::schema(out, object),
         (FLOW, _) => flow::level(out, object),
@@ -184,6 +187,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         }
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class_update(&mut out, new, old),
         ("batch", "CronJob") => cron_job::update(&mut out, new, old),
+        (ADMISSION, name) => admission::registration(&mut out, name, new, Some(old)),
         _ => {
             content(&mut out, kind, new);
             unchanged(&mut out, kind, new, old);
@@ -240,6 +244,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("", "ResourceQuota") => quotas::resource_quota_status(&mut out, new),
         ("autoscaling", _) => autoscaler::autoscaler_status(&mut out, new),
         ("policy", _) => autoscaler::budget_status(&mut out, new),
+        (ADMISSION, _) => admission::policy::status(&mut out, new),
         (CERTIFICATES, _) => certificate::update(&mut out, new, old, Through::Status),
         (FLOW, _) => flow::status(&mut out, new),
         (NETWORKING, "Ingress") => network::ingress_status(&mut out, new),

@@ -26,6 +26,7 @@ use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
 use crate::stats::Stats;
+use crate::webhooks::Webhooks;
 
 /// One running server.
 pub(crate) struct App {
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub(crate) stats: Stats,
     pub(crate) documents: Documents,
     pub(crate) turns: Turns,
+    pub(crate) webhooks: Webhooks,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.
     pub(crate) started: watch::Sender<bool>,

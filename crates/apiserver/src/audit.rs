@@ -1,16 +1,21 @@
 //! Who did what, as events of audit.k8s.io/v1: one line of JSON each. Never what was said, only that it was.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use gantry_api::Value;
+use gantry_api::status::Status;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::json;
 use tracing::error;
 
+use crate::app::App;
 use crate::auth::User;
+use crate::request::{Caller, Target};
 
 /// Where events go.
 pub(crate) enum Log {
@@ -82,13 +87,63 @@ pub(crate) struct Event {
     pub(crate) response_status: Option<Value>,
     pub(crate) request_received_timestamp: String,
     pub(crate) stage_timestamp: String,
-    pub(crate) annotations: BTreeMap<&'static str, String>,
+    pub(crate) annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
 /// Sessions have begun.
 pub(crate) const STARTED: &str = "ResponseStarted";
 /// Nothing more comes.
 pub(crate) const COMPLETE: &str = "ResponseComplete";
+
+/// Writes what webhooks and policies want to be kept about a write, whether it succeeded or not.
+pub(crate) fn annotated(app: &App, caller: &Caller, verb: &'static str, target: &Target, result: Result<(), &Status>) {
+    let annotations = caller.notes.annotations();
+    // Without a log of its own, audit is about sessions alone: every write that a webhook sees would be a line.
+    if annotations.is_empty() || matches!(app.audit, Log::Tracing) {
+        return;
+    }
+    let kind = target.kind;
+    let now = format!("{:.6}", app.clock.now());
+    let status = result.err().map(|s| json!({"metadata": {}, "status": s.status, "reason": s.reason, "code": s.code}));
+    app.audit.write(&Event {
+        kind: "Event",
+        api_version: "audit.k8s.io/v1",
+        level: "Metadata",
+        audit_id: uuid::Uuid::new_v4().to_string(),
+        stage: COMPLETE,
+        request_uri: uri(target),
+        verb,
+        user: Who::from(&caller.user),
+        impersonated_user: None,
+        source_ips: Vec::new(),
+        user_agent: caller.agent.clone(),
+        object_ref: ObjectRef {
+            resource: kind.resource,
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            uid: String::new(),
+            api_version: kind.version,
+            subresource: target.subresource,
+        },
+        response_status: status,
+        request_received_timestamp: now.clone(),
+        stage_timestamp: now,
+        annotations: annotations.into_iter().map(|(key, value)| (Cow::Owned(key), value)).collect(),
+    });
+}
+
+/// The path of a request.
+fn uri(target: &Target) -> String {
+    let kind = target.kind;
+    let mut path = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version) };
+    if !target.namespace.is_empty() {
+        path = format!("{path}/namespaces/{}", target.namespace);
+    }
+    for part in [kind.resource, &target.name, target.subresource].into_iter().filter(|part| !part.is_empty()) {
+        path = format!("{path}/{part}");
+    }
+    path
+}
 
 impl Log {
     /// Opens the log: `-` is standard output, nothing is the server's own log.

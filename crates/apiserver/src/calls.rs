@@ -8,6 +8,7 @@ use gantry_api::status::Status;
 use gantry_store::cache::Object;
 
 use crate::app::App;
+use crate::audit;
 use crate::auth::MASTERS;
 use crate::computed;
 use crate::pipeline::options::DeleteOptions;
@@ -161,6 +162,12 @@ impl Call<'_> {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let _slot = self.enter("create", target).await?;
+        let result = self.created(target, payload, options).await;
+        audit::annotated(self.app, self.caller, "create", target, result.as_ref().map(drop));
+        result
+    }
+
+    async fn created(&self, target: &Target, payload: &Payload, options: &WriteOptions) -> Result<Written, Status> {
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
@@ -187,13 +194,15 @@ impl Call<'_> {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let _slot = self.enter("update", target).await?;
-        match target.subresource {
+        let result = match target.subresource {
             "" | "status" | "finalize" | "approval" | "ephemeralcontainers" => {
                 update::update(self.app, self.caller, target, payload, options).await
             }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
             _ => Err(Status::method_not_allowed()),
-        }
+        };
+        audit::annotated(self.app, self.caller, "update", target, result.as_ref().map(drop));
+        result
     }
 
     /// PATCH.
@@ -210,7 +219,7 @@ impl Call<'_> {
         let _slot = self.enter("patch", target).await?;
         let asked = Asked::parse(kind, body)?;
         let (app, caller) = (self.app, self.caller);
-        match (target.subresource, &asked) {
+        let result = match (target.subresource, &asked) {
             ("" | "status" | "approval" | "ephemeralcontainers", Asked::Patch(patch)) => {
                 patch::patch(app, caller, target, patch, options).await
             }
@@ -224,7 +233,9 @@ impl Call<'_> {
                 scale::write(app, caller, target, scale::Write::Apply(config), &apply::options(options)?).await
             }
             _ => Err(Status::method_not_allowed()),
-        }
+        };
+        audit::annotated(app, caller, "patch", target, result.as_ref().map(drop));
+        result
     }
 
     /// DELETE.
@@ -233,7 +244,9 @@ impl Call<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Written, Status> {
         let _slot = self.enter("delete", target).await?;
-        delete::delete(self.app, self.caller, target, options).await
+        let result = delete::delete(self.app, self.caller, target, options).await;
+        audit::annotated(self.app, self.caller, "delete", target, result.as_ref().map(drop));
+        result
     }
 
     /// DELETE of a list.
@@ -250,6 +263,8 @@ impl Call<'_> {
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
-        delete_collection::delete_collection(self.app, self.caller, target, query, options).await
+        let result = delete_collection::delete_collection(self.app, self.caller, target, query, options).await;
+        audit::annotated(self.app, self.caller, "deletecollection", target, result.as_ref().map(drop));
+        result
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 /// How requests are authorised, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -167,7 +167,11 @@ pub struct Config {
     /// How long open requests may take to end once the server stops.
     #[arg(long = "shutdown-grace", default_value = "10s", value_parser = seconds_or_unit, hide = true)]
     pub shutdown_grace: Duration,
-    /// Admission plugins to use besides those that are always on, by name: StorageObjectInUseProtection.
+    /// Networks in which webhooks may be called by URL although the API server would not connect there: this host, nodes,
+    /// pods, Services, link-local addresses. Webhooks of Services need none.
+    #[arg(long = "webhook-allowed-cidrs", value_delimiter = ',')]
+    pub webhook_allowed_cidrs: Vec<IpNet>,
+    /// Admission plugins to use besides those that are on by default, by name.
     #[arg(long = "enable-admission-plugins", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
     /// Admission plugins to leave out, by name.

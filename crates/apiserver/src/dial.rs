@@ -8,8 +8,6 @@ mod direct;
 mod service;
 mod stream;
 
-use std::sync::Arc;
-
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
 use gantry_api::{Value, containers, value};
@@ -102,7 +100,7 @@ async fn load(app: &App, resource: &str, namespace: &str, name: &str) -> Result<
 ///
 /// # Errors
 /// 404 for what is not there, 400 for addresses and ports that cannot be meant, 503 when nobody can be reached.
-pub(crate) async fn dial(app: &Arc<App>, endpoint: Endpoint<'_>, default_port: u16) -> Result<Dialed, Error> {
+pub(crate) async fn dial(app: &App, endpoint: Endpoint<'_>, default_port: u16) -> Result<Dialed, Error> {
     match endpoint {
         Endpoint::Pod { namespace, name, port } => {
             let pod = load(app, "pods", namespace, name).await?;
@@ -120,6 +118,14 @@ pub(crate) async fn dial(app: &Arc<App>, endpoint: Endpoint<'_>, default_port: u
         }
         Endpoint::Node { name, port } => to_node(app, name, port).await,
     }
+}
+
+/// Connects to a host outside of the cluster, which must not be one of its own: see `direct`.
+///
+/// # Errors
+/// 403 for addresses that are forbidden, 503 when nobody answers.
+pub(crate) async fn outside(app: &App, host: &str, port: u16) -> Result<DialStream, Error> {
+    open(app, Way::Direct { host: host.to_owned(), port }).await
 }
 
 async fn to_node(app: &App, name: &str, port: &str) -> Result<Dialed, Error> {

@@ -5,6 +5,7 @@
 //! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
 //! * `sessions`: streams with nodes, and the one door that every session passes; `audit`: who did what.
 //! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
+//! * `webhooks`: calls to what users run to judge or convert objects.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;
@@ -33,6 +34,7 @@ mod server;
 mod sessions;
 mod stats;
 mod view;
+mod webhooks;
 
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,5 +1,7 @@
 //! Counters of the API server in Prometheus' text format, with upstream's names where there is one.
 
+pub(crate) mod hooks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +84,7 @@ pub(crate) struct Metrics {
     sessions: [Kept; SESSIONS.len()],
     pub(crate) conflicts: Number,
     pub(crate) refused: Number,
+    pub(crate) hooks: hooks::Hooks,
 }
 
 impl Metrics {
@@ -144,11 +147,12 @@ impl Metrics {
             "Time to answer, without watches and logs.",
         );
         for (verb, histogram) in self.latency.lock().iter() {
-            render_histogram(&mut out, verb, histogram);
+            render_histogram(&mut out, "apiserver_request_duration_seconds", &[("verb", verb)], histogram);
         }
         header(&mut out, "apiserver_registered_watchers", "gauge", "Watches that are open.");
         line(&mut out, "apiserver_registered_watchers", &[], self.watches.get() as f64);
         self.render_sessions(&mut out);
+        self.hooks.render(&mut out);
         for (name, help, value) in [
             ("apiserver_tls_handshake_errors_total", "TLS handshakes that failed.", self.tls_failures.get()),
             ("gantry_write_conflicts_total", "Compare-and-swap writes that were tried again.", self.conflicts.get()),
@@ -165,16 +169,16 @@ impl Metrics {
     }
 }
 
-fn render_histogram(out: &mut String, verb: &str, histogram: &Histogram) {
-    const NAME: &str = "apiserver_request_duration_seconds";
+fn render_histogram(out: &mut String, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+    let bucket = format!("{name}_bucket");
     let mut below = 0;
     for (bound, count) in BUCKETS.iter().zip(&histogram.counts) {
         below += count;
-        line(out, &format!("{NAME}_bucket"), &[("verb", verb), ("le", &bound.to_string())], below as f64);
+        line(out, &bucket, &[labels, &[("le", &bound.to_string())]].concat(), below as f64);
     }
-    line(out, &format!("{NAME}_bucket"), &[("verb", verb), ("le", "+Inf")], histogram.total as f64);
-    line(out, &format!("{NAME}_sum"), &[("verb", verb)], histogram.sum_seconds);
-    line(out, &format!("{NAME}_count"), &[("verb", verb)], histogram.total as f64);
+    line(out, &bucket, &[labels, &[("le", "+Inf")]].concat(), histogram.total as f64);
+    line(out, &format!("{name}_sum"), labels, histogram.sum_seconds);
+    line(out, &format!("{name}_count"), labels, histogram.total as f64);
 }
 
 fn header(out: &mut String, name: &str, kind: &str, help: &str) {

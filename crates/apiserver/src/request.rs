@@ -1,8 +1,12 @@
 //! A request as the pipeline sees it, wherever it came from.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gantry_api::kinds::{KindInfo, Subresource};
 use gantry_api::status::Status;
+use parking_lot::Mutex;
 
 use crate::auth::User;
 
@@ -47,18 +51,72 @@ pub(crate) fn fence_key(namespace: &str, name: &str) -> String {
     format!("/registry/gantry.dev/fences/{namespace}/{name}")
 }
 
+/// Warnings of one request that are kept at most.
+const WARNINGS_MAX: usize = 64;
+/// Audit annotations of one request that are kept at most.
+const ANNOTATIONS_MAX: usize = 256;
+
+/// What webhooks and policies say of a request besides yes or no, whether it succeeds or not.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    warnings: Mutex<Vec<String>>,
+    annotations: Mutex<BTreeMap<String, String>>,
+}
+
+impl Notes {
+    /// Tells the client something, once.
+    pub(crate) fn warn(&self, text: &str) {
+        let mut warnings = self.warnings.lock();
+        if !text.is_empty() && warnings.len() < WARNINGS_MAX && !warnings.iter().any(|w| w == text) {
+            warnings.push(text.to_owned());
+        }
+    }
+
+    /// Adds an audit annotation; what was said first stays.
+    pub(crate) fn annotate(&self, key: &str, value: &str) {
+        let mut annotations = self.annotations.lock();
+        if annotations.len() < ANNOTATIONS_MAX {
+            annotations.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+
+    /// What the client is told.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().clone()
+    }
+
+    /// What the audit log is told.
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        self.annotations.lock().clone()
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: User,
     pub(crate) agent: String,
     pub(crate) fence: Option<Fence>,
+    /// Of the request that is being served.
+    pub(crate) notes: Arc<Notes>,
+    /// The API server itself, which no webhook may keep from starting.
+    pub(crate) internal: bool,
 }
 
 impl Caller {
+    /// A caller from outside.
+    pub(crate) fn new(user: User, agent: &str, fence: Option<Fence>) -> Self {
+        Self { user, agent: agent.to_owned(), fence, notes: Arc::default(), internal: false }
+    }
+
     /// The API server itself.
     pub(crate) fn apiserver() -> Self {
-        Self { user: User::apiserver(), agent: "gantry-apiserver".to_owned(), fence: None }
+        Self { internal: true, ..Self::new(User::apiserver(), "gantry-apiserver", None) }
+    }
+
+    /// The same caller with another request.
+    pub(crate) fn anew(&self) -> Self {
+        Self { notes: Arc::default(), ..self.clone() }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::server::{listener, tls};
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
 use crate::stats::Stats;
+use crate::webhooks::Webhooks;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +264,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         stats: Stats::default(),
         documents: Documents::default(),
         turns: Turns::default(),
+        webhooks: Webhooks::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
         store: store.clone(),

@@ -142,6 +142,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         session_check_period: std::time::Duration::from_secs(30),
         min_request_timeout_seconds: 1800,
         shutdown_grace: std::time::Duration::from_secs(2),
+        webhook_allowed_cidrs: Vec::new(),
         enable_admission_plugins: Vec::new(),
         disable_admission_plugins: Vec::new(),
     }

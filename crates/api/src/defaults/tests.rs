@@ -223,3 +223,28 @@ fn defaults_survive_the_canonical_form() {
             "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}),
     );
 }
+
+#[test]
+fn webhooks_and_policies() {
+    let group = "admissionregistration.k8s.io";
+    let given = json!({"webhooks": [{"clientConfig": {"service": {"name": "s"}}, "rules": [{}]}]});
+    let mut expected = json!({"webhooks": [{
+        "clientConfig": {"service": {"name": "s", "port": 443}}, "rules": [{"scope": "*"}], "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": 10}]});
+    check(group, "ValidatingWebhookConfiguration", given.clone(), expected.clone());
+    expected["webhooks"][0]["reinvocationPolicy"] = "Never".into();
+    check(group, "MutatingWebhookConfiguration", given, expected);
+    let matched = json!({"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": [{"scope": "*"}]});
+    check(
+        group,
+        "ValidatingAdmissionPolicy",
+        json!({"spec": {"matchConstraints": {"resourceRules": [{}]}}}),
+        json!({"spec": {"matchConstraints": matched, "failurePolicy": "Fail"}}),
+    );
+    check(
+        group,
+        "MutatingAdmissionPolicyBinding",
+        json!({"spec": {"matchResources": {"resourceRules": [{}]}}}),
+        json!({"spec": {"matchResources": matched}}),
+    );
+}

@@ -10,6 +10,7 @@ const fn tracked(group: &'static str, resource: &'static str, subresources: &'st
     Served { generation: Generation::Spec, subresources, ..plain(group, resource) }
 }
 
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RESOURCE: &str = "resource.k8s.io";
@@ -83,4 +84,10 @@ pub(super) const SERVED: &[Served] = &[
     plain(STORAGE, "storageclasses"),
     with_status(STORAGE, "volumeattachments"),
     plain(STORAGE, "volumeattributesclasses"),
+    tracked(ADMISSION, "mutatingadmissionpolicies", &[]),
+    tracked(ADMISSION, "mutatingadmissionpolicybindings", &[]),
+    Served { generation: Generation::Content, ..plain(ADMISSION, "mutatingwebhookconfigurations") },
+    tracked(ADMISSION, "validatingadmissionpolicies", STATUS),
+    tracked(ADMISSION, "validatingadmissionpolicybindings", &[]),
+    Served { generation: Generation::Content, ..plain(ADMISSION, "validatingwebhookconfigurations") },
 ];

@@ -1,5 +1,6 @@
 //! Refused objects and the exact words; each case changes one thing of a valid object.
 
+mod admission;
 mod ephemeral;
 mod objects;
 mod pods;

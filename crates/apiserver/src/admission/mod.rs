@@ -3,26 +3,36 @@
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds};
+use parking_lot::Mutex;
 
+use self::rounds::Rounds;
 use crate::app::App;
 use crate::pipeline::commit::Effects;
-use crate::request::{Caller, Target};
+use crate::pipeline::options::DeleteOptions;
+use crate::request::{Caller, Target, WriteOptions};
 
 mod certificates;
 mod classes;
 mod escalation;
 mod guards;
 mod limit_ranger;
+mod matching;
+mod names;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taints;
 mod pod_security;
 mod priority;
+mod registered;
 mod resource_quota;
+mod review;
+mod rounds;
 mod runtime_class;
 mod service_account;
+mod shown;
 mod tolerations;
 mod volumes;
+mod webhook;
 
 /// What is done to the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +40,26 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// Connecting to what the object stands for (`pods/exec`); there is no object, but options.
+    Connect,
+}
+
+/// The options of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Options<'a> {
+    None,
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
+}
+
+/// Which plugins are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those that the server brings.
+    BuiltIn,
+    /// Those that ask webhooks and policies.
+    Dynamic,
 }
 
 /// A request that asks to be admitted.
@@ -39,11 +69,52 @@ pub(crate) struct Request<'a> {
     pub(crate) target: &'a Target,
     pub(crate) operation: Operation,
     pub(crate) old: Option<&'a Value>,
+    /// The revision of `old`.
+    pub(crate) revision: u64,
     /// Nothing is stored in the end; for plugins with effects outside of the object.
     pub(crate) dry_run: bool,
+    pub(crate) options: Options<'a>,
+    /// The client gave no name: the server made one up, or the request is about a list.
+    pub(crate) nameless: bool,
+    /// What has been asked of webhooks and policies so far.
+    pub(crate) rounds: Mutex<Rounds>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A request without an old object and options.
+    pub(crate) fn new(app: &'a App, caller: &'a Caller, target: &'a Target, operation: Operation) -> Self {
+        Self {
+            app,
+            caller,
+            target,
+            operation,
+            old: None,
+            revision: 0,
+            dry_run: false,
+            options: Options::None,
+            nameless: false,
+            rounds: Mutex::default(),
+        }
+    }
+
+    /// A request that creates something.
+    pub(crate) fn creating(app: &'a App, caller: &'a Caller, target: &'a Target, options: &'a WriteOptions) -> Self {
+        Self {
+            dry_run: options.dry_run,
+            options: Options::Write(options),
+            ..Self::new(app, caller, target, Operation::Create)
+        }
+    }
+
+    /// Asks webhooks and policies about what is no stored object: a binding, an eviction, a review, options of a connection.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) async fn admit_other(&self, object: &mut Value) -> Result<(), Status> {
+        self.app.admission.mutate(self, Which::Dynamic, object).await?;
+        self.app.admission.validate(self, Which::Dynamic, object).await
+    }
+
     /// Whether an object of this kind (core group) is created, subresources left out.
     fn creates(&self, kind: &str) -> bool {
         self.operation == Operation::Create
@@ -85,6 +156,11 @@ impl Request<'_> {
 #[async_trait]
 pub(crate) trait Plugin: Send + Sync {
     fn name(&self) -> &'static str;
+
+    /// Whether it asks what users have set up, of whatever they ask about.
+    fn is_dynamic(&self) -> bool {
+        false
+    }
 
     /// Changes the object before it is validated.
     async fn mutate(&self, _request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
@@ -129,6 +205,8 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(escalation::Escalation),
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
+        Box::new(webhook::Mutating::default()),
+        Box::new(webhook::Validating::default()),
         // Last: what it reserves belongs to what everybody else let in.
         Box::new(resource_quota::ResourceQuota::default()),
     ]
@@ -149,18 +227,39 @@ impl Chain {
         Self(all().into_iter().filter(|p| on(p.name())).collect())
     }
 
-    /// Names that no plugin has.
+    /// Names that neither a plugin has nor one of upstream's, of those that decide nothing here.
     pub(crate) fn unknown(names: &[String]) -> Vec<String> {
-        names.iter().filter(|n| !all().iter().any(|p| p.name() == n.as_str())).cloned().collect()
+        let known = |name: &str| all().iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
+        names.iter().filter(|n| !known(n)).cloned().collect()
     }
 
-    /// Lets each plugin change the object.
+    /// Whether anything that users have set up may change objects.
+    pub(crate) fn interferes(&self, app: &App) -> bool {
+        registered::MUTATING.iter().any(|resource| !registered::view(app, resource).is_some_and(|v| v.is_empty()))
+    }
+
+    fn asked(&self, which: Which) -> impl Iterator<Item = &dyn Plugin> {
+        let wanted = move |plugin: &&dyn Plugin| match which {
+            Which::All => true,
+            Which::BuiltIn => !plugin.is_dynamic(),
+            Which::Dynamic => plugin.is_dynamic(),
+        };
+        self.0.iter().map(AsRef::as_ref).filter(wanted)
+    }
+
+    /// Lets each plugin change the object. Where a webhook or policy did, all are asked a second time, since what they saw
+    /// is not what there is.
     ///
     /// # Errors
     /// The first refusal.
-    pub(crate) async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        for plugin in &self.0 {
+    pub(crate) async fn mutate(&self, request: &Request<'_>, which: Which, object: &mut Value) -> Result<(), Status> {
+        for plugin in self.asked(which) {
             plugin.mutate(request, object).await?;
+        }
+        if request.rounds.lock().begin_second() {
+            for plugin in self.asked(which) {
+                plugin.mutate(request, object).await?;
+            }
         }
         Ok(())
     }
@@ -169,8 +268,8 @@ impl Chain {
     ///
     /// # Errors
     /// The first refusal.
-    pub(crate) async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        for plugin in &self.0 {
+    pub(crate) async fn validate(&self, request: &Request<'_>, which: Which, object: &Value) -> Result<(), Status> {
+        for plugin in self.asked(which) {
             plugin.validate(request, object).await?;
         }
         Ok(())

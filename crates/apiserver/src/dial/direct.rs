@@ -39,11 +39,31 @@ pub(super) fn refusal(ip: IpAddr) -> Option<&'static str> {
     Some(why)
 }
 
-/// What is forbidden in this cluster besides: etcd, and what belongs to pods and Services.
+/// What is forbidden in this cluster besides: etcd, this host, nodes, and what belongs to pods and Services.
 #[derive(Debug, Default)]
 struct Forbidden {
     etcd: Vec<SocketAddr>,
     networks: Vec<IpNet>,
+    /// Addresses of nodes and of this host.
+    hosts: Vec<IpAddr>,
+    /// What the operator allows nevertheless (`--webhook-allowed-cidrs`); etcd stays forbidden.
+    allowed: Vec<IpNet>,
+}
+
+/// The addresses of this host's interfaces.
+fn own() -> Vec<IpAddr> {
+    let interfaces = match nix::ifaddrs::getifaddrs() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            tracing::warn!(%error, "the host's own addresses are not known and cannot be refused");
+            return Vec::new();
+        }
+    };
+    let ip = |address: nix::sys::socket::SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    };
+    interfaces.filter_map(|interface| ip(interface.address?)).collect()
 }
 
 impl Forbidden {
@@ -57,23 +77,32 @@ impl Forbidden {
             }
         }
         let mut networks = vec![IpNet::V4(app.config.service_cluster_ip_range)];
+        let mut hosts = own();
         let nodes = kinds::by_resource("", "v1", "nodes").map(|kind| app.view(kind).snapshot());
         for node in nodes.iter().flat_map(|nodes| nodes.list(None, None)) {
             let Ok(node) = serde_json::from_slice::<Value>(node.json()) else { continue };
             let many = value::list_at(&node, "spec.podCIDRs").iter().filter_map(Value::as_str);
             let all = many.chain(value::str_at(&node, "spec.podCIDR"));
             networks.extend(all.filter_map(|network| network.parse::<IpNet>().ok()));
+            let addresses = value::list_at(&node, "status.addresses").iter().filter_map(|a| a["address"].as_str());
+            hosts.extend(addresses.filter_map(|address| address.parse::<IpAddr>().ok()));
         }
-        Self { etcd, networks }
+        Self { etcd, networks, hosts, allowed: app.config.webhook_allowed_cidrs.clone() }
     }
 
     fn refusal(&self, address: SocketAddr) -> Option<&'static str> {
         let ip = address.ip().to_canonical();
+        if self.etcd.iter().any(|etcd| etcd.ip().to_canonical() == ip && etcd.port() == address.port()) {
+            return Some("is etcd's");
+        }
+        if self.allowed.iter().any(|network| network.contains(&ip)) {
+            return None;
+        }
         if let Some(why) = refusal(address.ip()) {
             return Some(why);
         }
-        if self.etcd.iter().any(|etcd| etcd.ip().to_canonical() == ip && etcd.port() == address.port()) {
-            return Some("is etcd's");
+        if self.hosts.iter().any(|host| host.to_canonical() == ip) {
+            return Some("is an address of a node or of the API server's own host");
         }
         let inside = self.networks.iter().any(|network| network.contains(&ip));
         inside.then_some("belongs to a pod or a Service, which must be named")
@@ -178,6 +207,8 @@ mod tests {
         Forbidden {
             etcd: vec!["192.0.2.10:2379".parse().expect("valid")],
             networks: vec!["10.96.0.0/16".parse().expect("valid"), "10.244.1.0/24".parse().expect("valid")],
+            hosts: vec!["192.0.2.20".parse().expect("valid"), "::ffff:192.0.2.21".parse().expect("valid")],
+            allowed: Vec::new(),
         }
     }
 
@@ -194,6 +225,24 @@ mod tests {
         check("10.244.1.7:80", false);
         check("[::ffff:10.244.1.7]:80", false);
         check("10.244.2.7:80", true);
+        check("192.0.2.20:22", false);
+        check("[::ffff:192.0.2.20]:22", false);
+        check("192.0.2.21:22", false);
+        assert!(own().iter().any(IpAddr::is_loopback), "this host has addresses");
+    }
+
+    #[test]
+    fn what_the_operator_allows_is_allowed_but_for_etcd() {
+        let allowed = ["127.0.0.0/8", "192.0.2.0/24"].map(|n| n.parse().expect("valid")).to_vec();
+        let forbidden = Forbidden { allowed, ..forbidden() };
+        let check = |address: &str, expected: bool| {
+            let address = address.parse().expect("an address");
+            assert_eq!(forbidden.refusal(address).is_none(), expected, "{address}");
+        };
+        check("127.0.0.1:8443", true);
+        check("192.0.2.20:443", true);
+        check("192.0.2.10:2379", false);
+        check("169.254.169.254:80", false);
     }
 
     #[tokio::test]

@@ -1,7 +1,5 @@
 //! The endpoints of a Service: which are ready, and whose they are.
 
-use std::sync::Arc;
-
 use gantry_api::kinds;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -47,7 +45,7 @@ struct Candidate {
 }
 
 /// Connects to one of the ready endpoints, in random order.
-pub(super) async fn dial(app: &Arc<App>, wanted: &Wanted<'_>) -> Result<Dialed, Error> {
+pub(super) async fn dial(app: &App, wanted: &Wanted<'_>) -> Result<Dialed, Error> {
     let service = load(app, "services", wanted.namespace, wanted.name).await?;
     let port = port_name(&service, wanted)?;
     let mut candidates = candidates(&slices(app, wanted)?, wanted, &port);

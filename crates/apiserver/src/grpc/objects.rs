@@ -67,6 +67,8 @@ impl Write {
     pub(super) async fn run(self, app: &Arc<App>, caller: &Caller) -> Result<v1::ObjectReply, Status> {
         let started = Instant::now();
         let (verb, target) = self.target()?;
+        // A batch is many requests of one caller.
+        let caller = &caller.anew();
         let call = Call { app, caller };
         let result = match self {
             Self::Create(r) => {
@@ -87,7 +89,10 @@ impl Write {
             }
         };
         observe(app, verb, &target, result.as_ref().map(drop), started);
-        result.map(|written| convert::reply(app, target.kind, written))
+        result.map(|mut written| {
+            written.warnings.extend(caller.notes.warnings());
+            convert::reply(app, target.kind, written)
+        })
     }
 }
 

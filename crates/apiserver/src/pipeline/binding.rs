@@ -7,6 +7,7 @@ use super::Written;
 use super::change::{Change, Made, Part};
 use super::current::Current;
 use super::decode::{self, Expected};
+use crate::admission::Request;
 use crate::app::App;
 use crate::registry::pod;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -27,7 +28,9 @@ pub(crate) async fn bind(
     let pods = kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
     decode::place(&mut decoded.object, pods, &target.namespace, &target.name)?;
     let name = value::str_at(&decoded.object, "metadata.name").unwrap_or_default().to_owned();
+    let asked = Target { name: name.clone(), ..target.clone() };
     let target = Target { kind: pods, namespace: target.namespace.clone(), name, subresource: "binding" };
+    Request::creating(app, caller, &asked, options).admit_other(&mut decoded.object).await?;
     let binding = &decoded.object;
     let now = app.clock.now();
     let make = |state: &Current| {

@@ -10,7 +10,7 @@ use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
 use super::turns::Held;
 use super::{Outcome, Written, metadata};
-use crate::admission::{Operation, Request};
+use crate::admission::{Operation, Options, Request, Which};
 use crate::allocate;
 use crate::app::App;
 use crate::event_leases::expires;
@@ -121,7 +121,7 @@ impl Change<'_> {
             })))
         };
         let mut effects = match self.part {
-            Part::Main if !remove => app.admission.effects(&self.request(app, old), &object).await?,
+            Part::Main if !remove => app.admission.effects(&self.request(app, state), &object).await?,
             _ => commit::Effects::default(),
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
@@ -163,25 +163,18 @@ impl Change<'_> {
         metadata::on_update(&mut object, old);
         let strategy = registry::strategy(kind);
         let ctx = Ctx { kind, now: app.clock.now(), user: &self.caller.user.name };
-        if self.part == Part::Status {
-            object = with_status_of(old, object);
-        } else if self.part == Part::Ephemeral {
-            object = with_ephemeral_containers_of(old, &object);
-        } else if kind.has_status && self.part == Part::Main {
-            keep_status(&mut object, old);
-        }
+        self.confine(&mut object, old);
         defaults::apply(kind, &mut object);
-        let request = self.request(app, old);
-        match self.part {
-            Part::Main | Part::Ephemeral => {
-                app.admission.mutate(&request, &mut object).await?;
-                strategy.prepare_update(&ctx, &mut object, old);
-                defaults::apply(kind, &mut object);
-                metadata::bump_generation(kind, &mut object, old);
-            }
-            Part::Status => strategy.prepare_status_update(&ctx, &mut object, old),
-            Part::System => {}
+        let request = self.request(app, state);
+        // Whoever writes owns what they wrote, not what webhooks and policies make of it.
+        let meant = app.admission.interferes(app).then(|| object.clone());
+        app.admission.mutate(&request, self.which(), &mut object).await?;
+        let meant = meant.filter(|_| request.rounds.lock().is_changed());
+        if meant.is_some() {
+            metadata::on_update(&mut object, old);
+            self.confine(&mut object, old);
         }
+        self.prepare(&ctx, &mut object, old);
         let errors = match self.part {
             Part::Main => strategy.validate_update(kind, &object, old),
             Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
@@ -192,29 +185,69 @@ impl Change<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &self.target.name, &errors));
         }
-        app.admission.validate(&request, &object).await?;
+        app.admission.validate(&request, self.which(), &object).await?;
         if self.part == Part::Main {
             warnings.extend(strategy.warnings(&object, Some(old)));
             warnings.extend(app.admission.warnings(&request, &object).await);
         }
         canon::canonical(&mut object, &kind.hub().type_name)?;
         if !self.options.applies {
-            managed::stamp(Some(old), &mut object, &managed_write(app, self.caller, self.target, self.options));
+            let write = managed_write(app, self.caller, self.target, self.options);
+            match meant {
+                None => managed::stamp(Some(old), &mut object, &write),
+                Some(mut meant) => {
+                    self.prepare(&ctx, &mut meant, old);
+                    canon::canonical(&mut meant, &kind.hub().type_name)?;
+                    managed::stamp(Some(old), &mut meant, &write);
+                    copy(&meant, &mut object, "metadata.managedFields");
+                }
+            }
         }
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
     }
 
+    /// Leaves alone what this part of the object does not hold.
+    fn confine(&self, object: &mut Value, old: &Value) {
+        match self.part {
+            Part::Status => *object = with_status_of(old, std::mem::take(object)),
+            Part::Ephemeral => *object = with_ephemeral_containers_of(old, object),
+            Part::Main if self.target.kind.has_status => keep_status(object, old),
+            Part::Main | Part::System => {}
+        }
+    }
+
+    /// What the kind makes of the new state.
+    fn prepare(&self, ctx: &Ctx<'_>, object: &mut Value, old: &Value) {
+        let strategy = registry::strategy(ctx.kind);
+        match self.part {
+            Part::Main | Part::Ephemeral => {
+                strategy.prepare_update(ctx, object, old);
+                defaults::apply(ctx.kind, object);
+                metadata::bump_generation(ctx.kind, object, old);
+            }
+            Part::Status => strategy.prepare_status_update(ctx, object, old),
+            Part::System => {}
+        }
+    }
+
+    /// Who is asked. What the server itself changes was admitted in the form in which it was asked for (a Binding).
+    fn which(&self) -> Which {
+        match self.part {
+            Part::System if self.target.subresource != "finalize" => Which::BuiltIn,
+            _ => Which::All,
+        }
+    }
+
     /// What admission is asked.
-    fn request<'b>(&'b self, app: &'b App, old: &'b Value) -> Request<'b> {
+    fn request<'b>(&'b self, app: &'b App, state: &'b Current) -> Request<'b> {
         Request {
-            app,
-            caller: self.caller,
-            target: self.target,
-            operation: Operation::Update,
-            old: Some(old),
+            old: Some(&state.value),
+            revision: state.revision,
             dry_run: self.options.dry_run,
+            options: Options::Write(self.options),
+            ..Request::new(app, self.caller, self.target, Operation::Update)
         }
     }
 
@@ -293,8 +326,13 @@ fn with_ephemeral_containers_of(old: &Value, new: &Value) -> Value {
 }
 
 fn keep_status(new: &mut Value, old: &Value) {
-    match old.get("status") {
-        Some(status) => value::set(new, "status", status.clone()),
-        None => drop(value::remove(new, "status")),
+    copy(old, new, "status");
+}
+
+/// Makes what is at `path` of `to` what it is in `from`.
+fn copy(from: &Value, to: &mut Value, path: &str) {
+    match value::get(from, path) {
+        Some(found) => value::set(to, path, found.clone()),
+        None => drop(value::remove(to, path)),
     }
 }

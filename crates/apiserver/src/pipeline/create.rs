@@ -8,7 +8,7 @@ use super::commit::{self, Commit, Effects, Write};
 use super::decode::{self, Expected};
 use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
-use crate::admission::{Operation, Request};
+use crate::admission::{Request, Which};
 use crate::allocate;
 use crate::app::App;
 use crate::registry::{self, Ctx, certificate};
@@ -52,25 +52,26 @@ pub(crate) async fn create_object(
 ) -> Result<Written, Status> {
     metadata::on_create(target.kind, &mut object, app.clock.now())?;
     if !metadata::wants_generated_name(&object) {
-        return create_named(app, caller, target, object, options).await;
+        return create_named(app, caller, target, object, (options, false)).await;
     }
     let mut tried = 1;
     loop {
         let mut candidate = object.clone();
         metadata::generate_name(&mut candidate);
-        match create_named(app, caller, target, candidate, options).await {
+        match create_named(app, caller, target, candidate, (options, true)).await {
             Err(status) if status.is("AlreadyExists") && tried < NAMES_TRIED => tried += 1,
             other => return other,
         }
     }
 }
 
+/// `generated`: the server has chosen the name.
 async fn create_named(
     app: &App,
     caller: &Caller,
     target: &Target,
     mut object: Value,
-    options: &WriteOptions,
+    (options, generated): (&WriteOptions, bool),
 ) -> Result<Written, Status> {
     let kind = target.kind;
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
@@ -80,14 +81,14 @@ async fn create_named(
         // What admission and the kind add is nobody's.
         managed::stamp(None, &mut object, &managed_write(app, caller, &target, options));
     }
-    let warnings = admitted(app, caller, &target, &mut object, options).await?;
+    let request = Request { nameless: generated, ..Request::creating(app, caller, &target, options) };
+    let warnings = admitted(&request, &mut object).await?;
     canon::canonical(&mut object, &kind.hub().type_name)?;
     if options.dry_run {
         return dry(app, caller, &target, options, object, warnings).await;
     }
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
-    let request = creation(app, caller, &target, options);
     for _ in 0..ALLOCATIONS_TRIED {
         let mut effects = app.admission.effects(&request, &object).await?;
         // Only what changes something beside itself may have to start again.
@@ -116,17 +117,11 @@ async fn create_named(
 }
 
 /// Everything between defaulting and storing; returns the warnings.
-async fn admitted(
-    app: &App,
-    caller: &Caller,
-    target: &Target,
-    object: &mut Value,
-    options: &WriteOptions,
-) -> Result<Vec<String>, Status> {
+async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<String>, Status> {
+    let Request { app, caller, target, .. } = *request;
     let kind = target.kind;
     let strategy = registry::strategy(kind);
-    let request = creation(app, caller, target, options);
-    app.admission.mutate(&request, object).await?;
+    app.admission.mutate(request, Which::All, object).await?;
     if kind.kind == "CertificateSigningRequest" {
         certificate::identify(object, &caller.user);
     }
@@ -137,15 +132,10 @@ async fn admitted(
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
     }
-    app.admission.validate(&request, object).await?;
+    app.admission.validate(request, Which::All, object).await?;
     let mut warnings = strategy.warnings(object, None);
-    warnings.extend(app.admission.warnings(&request, object).await);
+    warnings.extend(app.admission.warnings(request, object).await);
     Ok(warnings)
-}
-
-/// What admission is asked.
-fn creation<'a>(app: &'a App, caller: &'a Caller, target: &'a Target, options: &WriteOptions) -> Request<'a> {
-    Request { app, caller, target, operation: Operation::Create, old: None, dry_run: options.dry_run }
 }
 
 /// The answer to a dry run: all but the transaction.
@@ -160,7 +150,7 @@ async fn dry(
     if let Some(existing) = current::load(app, target).await? {
         return Err(exists(target, Some(&existing.value)));
     }
-    let _: Effects = app.admission.effects(&creation(app, caller, target, options), &object).await?;
+    let _: Effects = app.admission.effects(&Request::creating(app, caller, target, options), &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
     let encoded = current::encoded(&commit::canonical(&object), 0)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })

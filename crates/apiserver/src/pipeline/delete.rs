@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::change::uid_differs;
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
-use super::options::{DeleteOptions, Propagation};
+use super::options::{By, DeleteOptions, Propagation};
 use super::turns::Held;
 use super::{Outcome, Written, metadata};
-use crate::admission::{Operation, Request};
+use crate::admission::{Operation, Options, Request, Which};
 use crate::allocate;
 use crate::app::App;
 use crate::registry::{self, Deletion, Strategy};
@@ -91,9 +91,17 @@ async fn attempt(
 ) -> Result<Tried, Status> {
     check_preconditions(target, options, state)?;
     let old = &state.value;
-    let request =
-        Request { app, caller, target, operation: Operation::Delete, old: Some(old), dry_run: options.dry_run };
-    app.admission.validate(&request, old).await?;
+    let request = Request {
+        old: Some(old),
+        revision: state.revision,
+        dry_run: options.dry_run,
+        options: Options::Delete(options),
+        nameless: options.by == By::Collection,
+        ..Request::new(app, caller, target, Operation::Delete)
+    };
+    let which = if options.by == By::Eviction { Which::BuiltIn } else { Which::All };
+    app.admission.mutate(&request, which, &mut Value::Null).await?;
+    app.admission.validate(&request, which, old).await?;
     let next = next(registry::strategy(target.kind), old, options, app.clock.now());
     let unchanged = |value: &Value, revision| answer_object(value, revision);
     let (bytes, marked) = match next {

@@ -7,7 +7,7 @@ use futures::stream::FuturesUnordered;
 use gantry_api::status::Status;
 
 use super::delete;
-use super::options::DeleteOptions;
+use super::options::{By, DeleteOptions};
 use super::read::{self, ListQuery, Listed};
 use crate::app::App;
 use crate::request::{Caller, Target};
@@ -27,6 +27,7 @@ pub(crate) async fn delete_collection(
     options: &DeleteOptions,
 ) -> Result<Listed, Status> {
     let listed = read::list(app, target.kind, query).await?;
+    let options = &DeleteOptions { by: By::Collection, ..options.clone() };
     let targets: Vec<Target> = listed
         .items
         .iter()

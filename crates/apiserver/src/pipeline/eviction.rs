@@ -9,8 +9,9 @@ use serde_json::json;
 use super::change::{Change, Made, Part};
 use super::current::{self, Current};
 use super::decode::{self, Expected};
-use super::options::DeleteOptions;
+use super::options::{By, DeleteOptions};
 use super::{Written, delete, metadata, read};
+use crate::admission::Request;
 use crate::app::App;
 use crate::registry::pod;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -45,6 +46,9 @@ pub(crate) async fn evict(
     let none = Value::Null;
     let mut deletion = DeleteOptions::from_value(value::get(&decoded.object, "deleteOptions").unwrap_or(&none))?;
     deletion.dry_run |= options.dry_run;
+    deletion.by = By::Eviction;
+    let asked = Request { dry_run: deletion.dry_run, ..Request::creating(app, caller, target, options) };
+    asked.admit_other(&mut decoded.object).await?;
     let target = Target { subresource: "", ..target.clone() };
     let eviction = Eviction { app, caller, target: &target, options, deletion: &deletion };
     for _ in 0..TRIES {

@@ -13,6 +13,18 @@ pub(crate) enum Propagation {
     Orphan,
 }
 
+/// What asks for a deletion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A DELETE of the object.
+    #[default]
+    Name,
+    /// A DELETE of the list that it is in.
+    Collection,
+    /// An eviction, which was admitted as such.
+    Eviction,
+}
+
 /// How to delete.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DeleteOptions {
@@ -21,6 +33,7 @@ pub(crate) struct DeleteOptions {
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
     pub(crate) dry_run: bool,
+    pub(crate) by: By,
 }
 
 fn invalid(path: &str, what: impl Into<Value>, detail: &str) -> Status {

@@ -6,6 +6,7 @@ use serde_json::{Map, json};
 
 use super::Written;
 use super::decode::{self, Expected};
+use crate::admission::Request;
 use crate::app::App;
 use crate::auth::User;
 use crate::rbac::authorizer;
@@ -27,6 +28,7 @@ pub(crate) async fn create(
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
     decode::place(&mut decoded.object, target.kind, &target.namespace, "")?;
     let object = &mut decoded.object;
+    Request::creating(app, caller, target, options).admit_other(object).await?;
     match target.kind.kind {
         "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object)?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {

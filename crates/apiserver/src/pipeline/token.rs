@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::decode::{self, Expected};
 use super::{Written, current, metadata};
+use crate::admission::Request;
 use crate::app::App;
 use crate::auth::service_account::{Binding, Bound, Claims};
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -43,6 +44,7 @@ pub(crate) async fn create(
 ) -> Result<Written, Status> {
     let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
     let mut request = decoded.object;
+    Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
     let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(3600);

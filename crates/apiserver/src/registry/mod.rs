@@ -11,6 +11,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 use jiff::Timestamp;
 
+mod admission;
 mod batch;
 pub(crate) mod certificate;
 pub mod columns;
@@ -244,13 +245,19 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("policy", _) => &scaling::PodDisruptionBudget,
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &flow::FlowSchema,
         ("flowcontrol.apiserver.k8s.io", _) => &flow::PriorityLevelConfiguration,
-        ("networking.k8s.io" | "resource.k8s.io" | "storage.k8s.io", name) => of_group(kind.group, name),
+        ("admissionregistration.k8s.io" | "networking.k8s.io" | "resource.k8s.io" | "storage.k8s.io", name) => {
+            of_group(kind.group, name)
+        }
         _ => &Plain,
     }
 }
 
 fn of_group(group: &str, kind: &str) -> &'static dyn Strategy {
     match (group, kind) {
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &admission::ValidatingPolicy,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &admission::MutatingPolicy,
+        ("admissionregistration.k8s.io", name) if name.ends_with("Binding") => &admission::PolicyBinding,
+        ("admissionregistration.k8s.io", _) => &admission::Webhooks,
         ("networking.k8s.io", "Ingress") => &network::Ingress,
         ("networking.k8s.io", "IngressClass") => &network::IngressClass,
         ("networking.k8s.io", "IPAddress") => &network::IpAddress,

@@ -105,7 +105,7 @@ pub(crate) fn caller(app: &App, origin: Option<&Arc<Origin>>, headers: &HeaderMa
         "" => None,
         fence => Some(Fence::parse(fence)?),
     };
-    Ok(Caller { user, agent: text("user-agent").to_owned(), fence })
+    Ok(Caller::new(user, text("user-agent"), fence))
 }
 
 /// The method as a label; clients may invent methods, labels they may not.
@@ -134,8 +134,10 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let origin = parts.extensions.get::<Arc<Origin>>().cloned();
     let path = parts.uri.path().to_owned();
     let mut labels = Labels { verb: counted(&parts.method), group: "", resource: "", subresource: "", code: 0 };
+    let mut notes = None;
     let result = match caller(&app, origin.as_ref(), &parts.headers) {
         Ok(caller) => {
+            notes = Some(caller.notes.clone());
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
@@ -144,6 +146,9 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
         Err(status) => Err(status),
     };
     let mut response = result.unwrap_or_else(|status| answer::status(&status, style));
+    if let Some(notes) = notes {
+        answer::warn(&mut response, &notes.warnings());
+    }
     let audit_id = audit_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
     if let Some(id) = audit_id {
         response.headers_mut().insert("audit-id", id);

@@ -15,11 +15,13 @@ use gantry_api::status::Status;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::Incoming as HttpBody;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::json;
 
 use self::guard::Guard;
 use self::links::Links;
 use self::name::Name;
 use super::handler::Incoming;
+use crate::admission::{Operation, Request as Admission};
 use crate::app::App;
 use crate::dial;
 use crate::dial::backend::Backend;
@@ -51,6 +53,7 @@ pub(crate) async fn handle(
     rest: &str,
 ) -> Result<Response, Status> {
     let mut guard = Guard::take(app, request, target, verb(&request.method)?)?;
+    admit(app, request, target, rest).await.inspect_err(|status| guard.answered(status.code))?;
     let name = Name::parse(target).inspect_err(|status| guard.answered(status.code))?;
     let wanted = path(request, rest);
     let upgrade = upgrade::wanted(request);
@@ -70,6 +73,16 @@ pub(crate) async fn handle(
         Some(protocol) => upgrade::answer(request, &protocol, answer, &links, guard),
         None => passed(request, answer, &links, guard),
     }
+}
+
+/// Asks webhooks and policies.
+async fn admit(app: &App, request: &Incoming, target: &Target, rest: &str) -> Result<(), Status> {
+    let kind = target.sub().map_or("", |sub| sub.kind);
+    let mut options = json!({"kind": kind, "apiVersion": "v1"});
+    if !rest.is_empty() {
+        options["path"] = rest.into();
+    }
+    Admission::new(app, &request.caller, target, Operation::Connect).admit_other(&mut options).await
 }
 
 /// Sends the request on, and waits for the head of the answer.

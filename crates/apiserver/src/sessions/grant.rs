@@ -16,6 +16,7 @@ use super::record::{Counts, Record};
 use super::relay;
 use super::right::Right;
 use super::subject::{self, Subject};
+use crate::admission::{Operation, Request};
 use crate::app::App;
 use crate::auth::credential::Credential;
 use crate::request::Caller;
@@ -98,6 +99,9 @@ async fn admit(
     let shown = ask.credential.show(app)?;
     record.by(&shown);
     let right = Right::new(app, ask.credential, subject.needed.clone())?;
+    if let Some((target, mut options)) = subject.connects(kind) {
+        Request::new(app, &ask.caller, &target, Operation::Connect).admit_other(&mut options).await?;
+    }
     let located = subject.locate(app, kind).await?;
     record.at(&located.node, &located.uid, kind);
     let user = shown.acting.name;

@@ -113,12 +113,12 @@ impl Record {
     pub(crate) fn new(app: &Arc<App>, ask: &Ask, subject: &Subject, kind: &Kind) -> Self {
         let mut annotations = BTreeMap::new();
         if let Some(command) = command(kind) {
-            annotations.insert("gantry.dev/command", command);
+            annotations.insert("gantry.dev/command".into(), command);
         }
         if let Kind::PortForward(request) = kind
             && request.port > 0
         {
-            annotations.insert("gantry.dev/port", request.port.to_string());
+            annotations.insert("gantry.dev/port".into(), request.port.to_string());
         }
         let verb = if ask.by_get || matches!(subject.name, "log" | "stats") { "get" } else { "create" };
         let object = ObjectRef {
@@ -178,9 +178,9 @@ impl Record {
     /// Says where it goes.
     pub(crate) fn at(&mut self, node: &str, uid: &str, kind: &Kind) {
         uid.clone_into(&mut self.event.object_ref.uid);
-        self.event.annotations.insert("gantry.dev/node", node.to_owned());
+        self.event.annotations.insert("gantry.dev/node".into(), node.to_owned());
         if let Some(container) = container(kind) {
-            self.event.annotations.insert("gantry.dev/container", container);
+            self.event.annotations.insert("gantry.dev/container".into(), container);
         }
     }
 
@@ -200,7 +200,7 @@ impl Record {
     /// The session has begun.
     pub(crate) fn start(&mut self, session: &str) {
         self.open();
-        self.event.annotations.insert("gantry.dev/session", session.to_owned());
+        self.event.annotations.insert("gantry.dev/session".into(), session.to_owned());
         let mut event = self.event.clone();
         event.stage = STARTED;
         event.response_status = Some(json!({"metadata": {}, "code": 101}));
@@ -215,23 +215,23 @@ impl Record {
 
     fn end(&mut self) {
         let notes = &mut self.event.annotations;
-        notes.insert("gantry.dev/seconds", format!("{:.3}", self.began.elapsed().as_secs_f64()));
+        notes.insert("gantry.dev/seconds".into(), format!("{:.3}", self.began.elapsed().as_secs_f64()));
         if let Some(counts) = &self.counts {
-            notes.insert("gantry.dev/bytes-to-node", counts.to_node.load(Ordering::Relaxed).to_string());
-            notes.insert("gantry.dev/bytes-from-node", counts.from_node.load(Ordering::Relaxed).to_string());
+            notes.insert("gantry.dev/bytes-to-node".into(), counts.to_node.load(Ordering::Relaxed).to_string());
+            notes.insert("gantry.dev/bytes-from-node".into(), counts.from_node.load(Ordering::Relaxed).to_string());
             let connections = counts.connections.load(Ordering::Relaxed);
             if connections > 0 {
-                notes.insert("gantry.dev/connections", connections.to_string());
+                notes.insert("gantry.dev/connections".into(), connections.to_string());
             }
         }
         let status = match &self.outcome {
             None => {
-                notes.insert("gantry.dev/outcome", "the client left".to_owned());
+                notes.insert("gantry.dev/outcome".into(), "the client left".to_owned());
                 json!({"metadata": {}, "code": 200})
             }
             Some(status) => {
                 let message = if status.message.is_empty() { &status.status } else { &status.message };
-                notes.insert("gantry.dev/outcome", message.clone());
+                notes.insert("gantry.dev/outcome".into(), message.clone());
                 json!({"metadata": {}, "status": status.status, "reason": status.reason, "code": status.code})
             }
         };

@@ -3,6 +3,7 @@
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_proto::v1::open_session::Kind;
+use serde_json::json;
 
 use super::container::{self, Words};
 use crate::app::App;
@@ -88,6 +89,38 @@ impl Subject {
         let needed = verbs.iter().map(need).collect();
         let (namespace, object) = (target.namespace.clone(), target.name.clone());
         Ok(Self { name, resource, subresource, namespace, object, needed, target })
+    }
+
+    /// The connection as admission is asked about it, with its options; logs and statistics are only read.
+    pub(crate) fn connects(&self, kind: &Kind) -> Option<(Target, Value)> {
+        let streams = |name: &str, [stdin, stdout, stderr, tty]: [bool; 4], container: &str| {
+            let mut options = json!({"kind": name, "apiVersion": "v1"});
+            let all = [("stdin", stdin), ("stdout", stdout), ("stderr", stderr), ("tty", tty)];
+            for (key, _) in all.iter().filter(|(_, on)| *on) {
+                options[*key] = true.into();
+            }
+            if !container.is_empty() {
+                options["container"] = container.into();
+            }
+            options
+        };
+        let options = match kind {
+            Kind::Exec(r) => {
+                let mut options = streams("PodExecOptions", [r.stdin, r.stdout, r.stderr, r.tty], &r.container);
+                options["command"] = json!(r.command);
+                options
+            }
+            Kind::Attach(r) => streams("PodAttachOptions", [r.stdin, r.stdout, r.stderr, r.tty], &r.container),
+            Kind::PortForward(r) => {
+                let mut options = json!({"kind": "PodPortForwardOptions", "apiVersion": "v1"});
+                if r.port > 0 {
+                    options["ports"] = json!([r.port]);
+                }
+                options
+            }
+            _ => return None,
+        };
+        Some((Target { subresource: self.subresource, ..self.target.clone() }, options))
     }
 
     /// Finds the node, and completes the request: the container that is meant, the pod's UID.

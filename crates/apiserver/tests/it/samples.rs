@@ -31,7 +31,44 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(networking());
     all.extend(policies());
     all.extend(devices());
+    all.extend(admission());
     all
+}
+
+fn admission() -> Vec<Sample> {
+    const GROUP: &str = "admissionregistration.k8s.io";
+    let none = Value::Null;
+    let rule =
+        json!({"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["things"]});
+    let webhook = json!({"name": "w.example.com", "clientConfig": {"url": "https://example.com/x"}, "rules": [rule],
+        "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+    let matched = json!({"resourceRules": [rule]});
+    let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}});
+    let condition = json!({"type": "Ready", "status": "True", "reason": "r", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    vec![
+        sample(GROUP, "ValidatingWebhookConfiguration", json!({"webhooks": [webhook]}), none.clone()),
+        sample(GROUP, "MutatingWebhookConfiguration", json!({"webhooks": [webhook]}), none.clone()),
+        sample(
+            GROUP,
+            "ValidatingAdmissionPolicy",
+            json!({"spec": {"matchConstraints": matched, "validations": [{"expression": "true"}]}}),
+            json!({"conditions": [condition]}),
+        ),
+        sample(
+            GROUP,
+            "ValidatingAdmissionPolicyBinding",
+            json!({"spec": {"policyName": "none", "validationActions": ["Deny"]}}),
+            none.clone(),
+        ),
+        sample(
+            GROUP,
+            "MutatingAdmissionPolicy",
+            json!({"spec": {"matchConstraints": matched, "mutations": [mutation], "reinvocationPolicy": "Never"}}),
+            none.clone(),
+        ),
+        sample(GROUP, "MutatingAdmissionPolicyBinding", json!({"spec": {"policyName": "none"}}), none),
+    ]
 }
 
 fn limits_and_storage() -> Vec<Sample> {

@@ -296,3 +296,41 @@ fn claims_name_their_source_in_both_ways() {
     assert_eq!(prepared(json!({"dataSourceRef": other})), json!({"dataSource": other, "dataSourceRef": other}));
     assert_eq!(prepared(json!({"dataSource": {"kind": "Pod", "name": "p"}})), json!({}));
 }
+
+#[test]
+fn webhooks_and_policies() {
+    let group = "admissionregistration.k8s.io";
+    assert_eq!(super::headers(group, "MutatingWebhookConfiguration"), "Name|Webhooks|Age");
+    assert_eq!(super::headers(group, "ValidatingAdmissionPolicy"), "Name|Validations|ParamKind|Age");
+    assert_eq!(super::headers(group, "MutatingAdmissionPolicy"), "Name|Mutations|ParamKind|Age");
+    assert_eq!(super::headers(group, "ValidatingAdmissionPolicyBinding"), "Name|PolicyName|ParamRef|Age");
+    check(
+        group,
+        "ValidatingWebhookConfiguration",
+        &json!({"metadata": meta("w"), "webhooks": [{}, {}]}),
+        &json!(["w", 2, "4m5s"]),
+    );
+    let kind = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    check(
+        group,
+        "ValidatingAdmissionPolicy",
+        &json!({"metadata": meta("p"), "spec": {"validations": [{}], "paramKind": kind}}),
+        &json!(["p", 1, "v1/ConfigMap", "4m5s"]),
+    );
+    check(
+        group,
+        "MutatingAdmissionPolicy",
+        &json!({"metadata": meta("p"), "spec": {"mutations": [{}, {}]}}),
+        &json!(["p", 2, "<unset>", "4m5s"]),
+    );
+    for (param, shown) in
+        [(json!(null), "<unset>"), (json!({"name": "a"}), "a"), (json!({"name": "a", "namespace": "n"}), "n/a")]
+    {
+        check(
+            group,
+            "MutatingAdmissionPolicyBinding",
+            &json!({"metadata": meta("b"), "spec": {"policyName": "p", "paramRef": param}}),
+            &json!(["b", "p", shown, "4m5s"]),
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
+
+use gantry_api::kinds::{self, KindInfo};
+use gantry_api::status::Status;
+use gantry_api::{Value, convert, decode, defaults, value};
+
+use super::{Operation, Request};
+use crate::registry::workload;
+
+/// Group, version and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gvk {
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+    pub(super) kind: &'static str,
+}
+
+/// What the server alone decides on, and a webhook cannot change.
+const SYSTEM: &[&str] = &[
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+];
+/// What a new object gets only when it is stored.
+const NOT_YET: &[&str] = &["uid", "creationTimestamp", "generation"];
+
+impl Request<'_> {
+    /// The kind of the request's object where the resource is of `kind`.
+    pub(super) fn gvk(&self, kind: &'static KindInfo) -> Gvk {
+        match kind.subresource(self.target.subresource) {
+            Some(sub) => Gvk { group: sub.group, version: sub.version, kind: sub.kind },
+            None => Gvk { group: kind.group, version: kind.version, kind: kind.kind },
+        }
+    }
+
+    /// The namespace, as upstream's admission has it: a namespace is in itself.
+    pub(super) fn namespace(&self) -> &str {
+        if self.is_about_namespaces() { &self.target.name } else { &self.target.namespace }
+    }
+
+    /// Whether the resource is `namespaces`.
+    pub(super) fn is_about_namespaces(&self) -> bool {
+        (self.target.kind.group, self.target.kind.resource) == ("", "namespaces")
+    }
+
+    /// The other forms of the same resource.
+    pub(super) fn equivalents(&self) -> Vec<&'static KindInfo> {
+        let (own, sub) = (self.target.kind, self.target.subresource);
+        let serves = |kind: &KindInfo| sub.is_empty() || kind.subresource(sub).is_some();
+        let same = |kind: &&'static KindInfo| *kind != own && kind.stored() && kind.hub() == own.hub() && serves(kind);
+        kinds::all().iter().filter(same).collect()
+    }
+
+    /// Whether the object is what is stored, and not something else that is only asked for.
+    fn is_stored_form(&self) -> bool {
+        self.operation != Operation::Connect
+            && self.target.kind.stored()
+            && !matches!(self.target.subresource, "scale" | "binding" | "eviction" | "token")
+    }
+
+    /// The object as `kind` shows it.
+    pub(super) fn show(&self, kind: &'static KindInfo, object: &Value) -> Value {
+        if self.target.subresource == "scale" {
+            return workload::scale(object);
+        }
+        let mut shown = object.clone();
+        if self.is_stored_form() {
+            convert::from_hub(kind, &mut shown);
+            if self.revision > 0 {
+                value::set(&mut shown, "metadata.resourceVersion", self.revision.to_string());
+            }
+        }
+        shown
+    }
+
+    /// As [`Request::show`], before the object is stored: a new one has no identity yet.
+    pub(super) fn show_early(&self, kind: &'static KindInfo, object: &Value) -> Value {
+        let mut shown = self.show(kind, object);
+        if self.operation == Operation::Create && self.is_stored_form() {
+            for field in NOT_YET {
+                value::remove(&mut shown, &format!("metadata.{field}"));
+            }
+            if self.nameless {
+                value::remove(&mut shown, "metadata.name");
+            }
+        }
+        shown
+    }
+
+    /// Takes over a shown object that was changed.
+    ///
+    /// # Errors
+    /// 500 when it is none any more.
+    pub(super) fn take_over(
+        &self,
+        kind: &'static KindInfo,
+        mut shown: Value,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        if self.target.subresource == "scale" {
+            decode::conform(&mut shown, "autoscaling/v1.Scale").map_err(|s| Status::internal(s.message))?;
+            return workload::rescale(object, &shown)
+                .map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors));
+        }
+        let gvk = self.gvk(kind);
+        decode::conform(&mut shown, &kinds::type_name(gvk.group, gvk.version, gvk.kind))
+            .map_err(|status| Status::internal(status.message))?;
+        if self.is_stored_form() {
+            for field in SYSTEM {
+                let path = format!("metadata.{field}");
+                match value::get(object, &path) {
+                    Some(kept) => value::set(&mut shown, &path, kept.clone()),
+                    None => drop(value::remove(&mut shown, &path)),
+                }
+            }
+            convert::to_hub(kind, &mut shown);
+            defaults::apply(kind.hub(), &mut shown);
+        }
+        *object = shown;
+        Ok(())
+    }
+
+    /// What labels the request is known by: those of the object and of the old one, where there are any.
+    pub(super) fn labelled<'v>(&'v self, object: Option<&'v Value>) -> impl Iterator<Item = &'v Value> {
+        object.into_iter().chain(self.old).filter(|o| o.get("metadata").is_some_and(Value::is_object))
+    }
+
+    /// The object, which a deletion does not have.
+    pub(super) fn present<'v>(&self, object: &'v Value) -> Option<&'v Value> {
+        (self.operation != Operation::Delete).then_some(object)
+    }
+}

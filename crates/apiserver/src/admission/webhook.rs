@@ -1,0 +1,251 @@
+//! `MutatingAdmissionWebhook` and `ValidatingAdmissionWebhook`: asking what users run.
+
+mod config;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use gantry_api::kinds::KindInfo;
+use gantry_api::status::Status;
+use gantry_api::{Value, patch};
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::config::Hook;
+use super::matching::operation_name;
+use super::registered::{Registered, is_exempt};
+use super::review::{self, Answer, Objects};
+use super::rounds::Asker;
+use super::{Plugin, Request};
+use crate::metrics::hooks::{Rejection, Seen};
+
+/// Asks webhooks that may change the object, one after the other.
+pub(super) struct Mutating(Registered<Vec<Hook>>);
+/// Asks webhooks that may refuse the object, all at once.
+pub(super) struct Validating(Registered<Vec<Hook>>);
+
+impl Default for Mutating {
+    fn default() -> Self {
+        Self(Registered::new("mutatingwebhookconfigurations", config::hooks))
+    }
+}
+
+impl Default for Validating {
+    fn default() -> Self {
+        Self(Registered::new("validatingwebhookconfigurations", config::hooks))
+    }
+}
+
+/// Why a webhook does not let a request pass.
+enum No {
+    /// It says so, or the request cannot be made of it.
+    Refused(Status),
+    /// It could not be asked; `code` is that of its own answer, or 503.
+    Failed { why: String, code: u16 },
+    /// What it wants cannot be done.
+    Broken(Status),
+}
+
+/// A webhook that is meant, and the version of the resource that it wants.
+struct Meant<'a> {
+    hook: &'a Hook,
+    /// Its place among all, for audit annotations.
+    index: usize,
+    kind: &'static KindInfo,
+}
+
+fn is_out(request: &Request<'_>) -> bool {
+    request.caller.internal || is_exempt(request.target.kind.group, request.target.kind.kind)
+}
+
+fn all(configurations: &[Arc<Vec<Hook>>]) -> impl Iterator<Item = (usize, &Hook)> {
+    configurations.iter().flat_map(|configuration| configuration.iter()).enumerate()
+}
+
+/// Asks one webhook.
+async fn ask(request: &Request<'_>, meant: &Meant<'_>, objects: &Objects, mutating: bool) -> Result<Answer, No> {
+    let Meant { hook, kind, .. } = meant;
+    if request.dry_run && !hook.may_run_dry {
+        let why = format!("admission webhook {:?} does not support dry run because it has side effects", hook.name);
+        return Err(No::Broken(Status::bad_request(why)));
+    }
+    let failed = |why: String, code| No::Failed { why, code };
+    let version = hook.version.ok_or_else(|| {
+        failed(
+            "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+                .to_owned(),
+            400,
+        )
+    })?;
+    let uid = uuid::Uuid::new_v4().to_string();
+    let question = review::question(review::request(request, kind), &uid, objects, version);
+    let app = request.app;
+    let called = app.webhooks.call(app, &hook.client, &question, hook.timeout).await;
+    let reply = called.map_err(|status| failed(format!("failed to call webhook: {}", status.message), status.code))?;
+    let answer = review::answer(&reply, &uid, version, mutating).map_err(|why| failed(why, 503))?;
+    let notes = &request.caller.notes;
+    for (key, text) in &answer.annotations {
+        notes.annotate(&format!("{}/{key}", hook.name), text);
+    }
+    answer.warnings.iter().for_each(|text| notes.warn(text));
+    if answer.allowed { Ok(answer) } else { Err(No::Refused(review::denied(&hook.name, answer.status))) }
+}
+
+/// What a failed question means for the request; counted and told.
+fn judge<T: Default>(
+    request: &Request<'_>,
+    meant: &Meant<'_>,
+    (mutating, began): (bool, Instant),
+    asked: Result<T, No>,
+) -> Result<T, Status> {
+    let hook = meant.hook;
+    let kind = if mutating { "admit" } else { "validating" };
+    let seen = Seen { name: &hook.name, kind, operation: operation_name(request.operation) };
+    let metrics = &request.app.metrics.hooks;
+    let (code, result) = match asked {
+        Ok(found) => (200, Ok(found)),
+        Err(No::Failed { why, code }) if hook.ignores_failure => {
+            warn!(webhook = %hook.name, why, "webhook cannot be asked, the request passes");
+            metrics.failed_open(&seen);
+            let prefix = if mutating { "mutation" } else { "validating" };
+            let round = request.rounds.lock().number();
+            let key = format!("failed-open.{prefix}.webhook.admission.k8s.io/round_{round}_index_{}", meant.index);
+            request.caller.notes.annotate(&key, &hook.name);
+            (code, Ok(T::default()))
+        }
+        Err(No::Failed { why, code }) => {
+            warn!(webhook = %hook.name, why, "webhook cannot be asked, the request is refused");
+            metrics.rejected(&seen, Rejection::Calling, code);
+            (code, Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name))))
+        }
+        Err(No::Refused(status)) => {
+            metrics.rejected(&seen, Rejection::Denied, status.code);
+            (status.code, Err(status))
+        }
+        Err(No::Broken(status)) => {
+            metrics.rejected(&seen, Rejection::Internal, 0);
+            (0, Err(status))
+        }
+    };
+    metrics.asked(&seen, began.elapsed(), result.is_err(), code);
+    result
+}
+
+/// Applies the patch of an answer; says whether that changed anything.
+fn apply(request: &Request<'_>, meant: &Meant<'_>, answer: &Answer, object: &mut Value) -> Result<bool, No> {
+    let Some(operations) = answer.patch.as_ref().filter(|p| p.as_array().is_none_or(|ops| !ops.is_empty())) else {
+        return Ok(false);
+    };
+    if request.present(object).is_none() {
+        let why = format!(
+            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+            meant.hook.name
+        );
+        return Err(No::Broken(Status::internal(why)));
+    }
+    let shown = request.show_early(meant.kind, object);
+    let failed = |status: Status| {
+        let cause = status.details.and_then(|d| d.causes.into_iter().next()).map(|c| c.message);
+        No::Broken(Status::internal(cause.filter(|c| !c.is_empty()).unwrap_or(status.message)))
+    };
+    let patched = patch::json(&shown, operations).map_err(failed)?;
+    if patched == shown {
+        return Ok(false);
+    }
+    let before = object.clone();
+    request.take_over(meant.kind, patched, object).map_err(No::Broken)?;
+    Ok(*object != before)
+}
+
+impl Mutating {
+    async fn one(&self, request: &Request<'_>, meant: &Meant<'_>, object: &mut Value) -> Result<(), Status> {
+        let began = Instant::now();
+        let objects = Objects {
+            object: request.present(object).map(|object| request.show_early(meant.kind, object)),
+            old: request.old.map(|old| request.show(meant.kind, old)),
+        };
+        let answer = ask(request, meant, &objects, true).await;
+        let changed = answer.and_then(|answer| apply(request, meant, &answer, object));
+        let mutated = matches!(changed, Ok(true));
+        let round = request.rounds.lock().number();
+        let key = format!("mutation.webhook.admission.k8s.io/round_{round}_index_{}", meant.index);
+        let hook = meant.hook;
+        let told = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated});
+        request.caller.notes.annotate(&key, &told.to_string());
+        judge(request, meant, (true, began), changed)?;
+        let mut rounds = request.rounds.lock();
+        if mutated {
+            rounds.change(Asker::Webhooks);
+        }
+        if hook.repeats {
+            rounds.repeat(Asker::Webhooks, &hook.key);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Plugin for Mutating {
+    fn name(&self) -> &'static str {
+        "MutatingAdmissionWebhook"
+    }
+
+    fn is_dynamic(&self) -> bool {
+        true
+    }
+
+    async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+        if is_out(request) {
+            return Ok(());
+        }
+        let configurations = self.0.now(request.app);
+        if configurations.is_empty() {
+            return Ok(());
+        }
+        request.rounds.lock().begin(Asker::Webhooks, object);
+        for (index, hook) in all(&configurations) {
+            let Some(kind) = hook.criteria.find(request, request.present(object)).await? else { continue };
+            if request.rounds.lock().is_due(Asker::Webhooks, &hook.key) {
+                self.one(request, &Meant { hook, index, kind }, object).await?;
+            }
+        }
+        request.rounds.lock().end(Asker::Webhooks, object);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Plugin for Validating {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    fn is_dynamic(&self) -> bool {
+        true
+    }
+
+    async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
+        if is_out(request) {
+            return Ok(());
+        }
+        let configurations = self.0.now(request.app);
+        let mut meant = Vec::new();
+        for (index, hook) in all(&configurations) {
+            if let Some(kind) = hook.criteria.find(request, request.present(object)).await? {
+                meant.push(Meant { hook, index, kind });
+            }
+        }
+        let questions = meant.iter().map(|meant| async {
+            let began = Instant::now();
+            let objects = Objects {
+                object: request.present(object).map(|object| request.show(meant.kind, object)),
+                old: request.old.map(|old| request.show(meant.kind, old)),
+            };
+            let answer = ask(request, meant, &objects, false).await.map(drop);
+            judge(request, meant, (false, began), answer)
+        });
+        join_all(questions).await.into_iter().collect()
+    }
+}

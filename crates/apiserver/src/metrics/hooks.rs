@@ -1,0 +1,123 @@
+//! Counters of webhooks, with upstream's names.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Histogram, SERIES_MAX, header, line, render_histogram};
+
+/// Which webhook was asked about what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) name: &'a str,
+    /// `admit` or `validating`.
+    pub(crate) kind: &'static str,
+    pub(crate) operation: &'static str,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rejection {
+    /// The webhook said so.
+    Denied,
+    /// It could not be asked.
+    Calling,
+    /// What it wants cannot be done.
+    Internal,
+}
+
+impl Rejection {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Denied => "no_error",
+            Self::Calling => "calling_webhook_error",
+            Self::Internal => "apiserver_internal_error",
+        }
+    }
+}
+
+type Key = (String, &'static str, &'static str);
+
+/// The counters. Names of webhooks are the users', so there is a fuse.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    durations: Mutex<BTreeMap<(Key, bool), Histogram>>,
+    requests: Mutex<BTreeMap<(Key, u16, bool), u64>>,
+    rejections: Mutex<BTreeMap<(Key, Rejection, u16), u64>>,
+    open: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+fn key(seen: &Seen<'_>) -> Key {
+    (seen.name.to_owned(), seen.kind, seen.operation)
+}
+
+fn count<K: Ord>(counters: &Mutex<BTreeMap<K, u64>>, key: K) {
+    let mut counters = counters.lock();
+    if counters.len() < SERIES_MAX || counters.contains_key(&key) {
+        *counters.entry(key).or_default() += 1;
+    }
+}
+
+impl Hooks {
+    /// A webhook was asked; `code` is that of its answer.
+    pub(crate) fn asked(&self, seen: &Seen<'_>, took: Duration, rejected: bool, code: u16) {
+        count(&self.requests, (key(seen), code, rejected));
+        let mut durations = self.durations.lock();
+        if durations.len() < SERIES_MAX || durations.contains_key(&(key(seen), rejected)) {
+            durations.entry((key(seen), rejected)).or_default().observe(took);
+        }
+    }
+
+    /// A request was refused for a webhook.
+    pub(crate) fn rejected(&self, seen: &Seen<'_>, why: Rejection, code: u16) {
+        // Upstream caps what webhooks choose.
+        count(&self.rejections, (key(seen), why, code.min(600)));
+    }
+
+    /// A webhook could not be asked, and the request passed.
+    pub(crate) fn failed_open(&self, seen: &Seen<'_>) {
+        count(&self.open, (seen.name.to_owned(), seen.kind));
+    }
+
+    pub(super) fn render(&self, out: &mut String) {
+        const DURATION: &str = "apiserver_admission_webhook_admission_duration_seconds";
+        const REQUESTS: &str = "apiserver_admission_webhook_request_total";
+        const REJECTIONS: &str = "apiserver_admission_webhook_rejection_count";
+        const OPEN: &str = "apiserver_admission_webhook_fail_open_count";
+        header(out, DURATION, "histogram", "Time that webhooks took, by webhook, type and operation.");
+        for (((name, kind, operation), rejected), histogram) in self.durations.lock().iter() {
+            let rejected = rejected.to_string();
+            let labels = [("name", name.as_str()), ("operation", operation), ("rejected", &rejected), ("type", kind)];
+            render_histogram(out, DURATION, &labels, histogram);
+        }
+        header(out, REQUESTS, "counter", "Questions to webhooks, by the code of the answer.");
+        for (((name, kind, operation), code, rejected), number) in self.requests.lock().iter() {
+            let (code, rejected) = (code.to_string(), rejected.to_string());
+            let labels = [
+                ("code", code.as_str()),
+                ("name", name),
+                ("operation", operation),
+                ("rejected", &rejected),
+                ("type", kind),
+            ];
+            line(out, REQUESTS, &labels, *number as f64);
+        }
+        header(out, REJECTIONS, "counter", "Requests that were refused for a webhook.");
+        for (((name, kind, operation), why, code), number) in self.rejections.lock().iter() {
+            let code = code.to_string();
+            let labels = [
+                ("error_type", why.label()),
+                ("name", name),
+                ("operation", operation),
+                ("rejection_code", &code),
+                ("type", kind),
+            ];
+            line(out, REJECTIONS, &labels, *number as f64);
+        }
+        header(out, OPEN, "counter", "Requests that passed although a webhook could not be asked.");
+        for ((name, kind), number) in self.open.lock().iter() {
+            line(out, OPEN, &[("name", name), ("type", kind)], *number as f64);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Webhook configurations, admission policies and their bindings.
+
+use gantry_api::{Value, value};
+
+use super::columns::{AGE, NAME, age, cells, column, name, text};
+use super::{Column, Row, Strategy};
+
+/// The strategy of both kinds of webhook configurations.
+pub(super) struct Webhooks;
+/// The strategy of validating policies.
+pub(super) struct ValidatingPolicy;
+/// The strategy of mutating policies.
+pub(super) struct MutatingPolicy;
+/// The strategy of both kinds of bindings.
+pub(super) struct PolicyBinding;
+
+fn param_kind(policy: &Value) -> String {
+    match value::get(policy, "spec.paramKind").filter(|kind| kind.is_object()) {
+        Some(kind) => format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind")),
+        None => "<unset>".to_owned(),
+    }
+}
+
+fn param_ref(binding: &Value) -> String {
+    let Some(param) = value::get(binding, "spec.paramRef").filter(|param| param.is_object()) else {
+        return "<unset>".to_owned();
+    };
+    match text(param, "namespace") {
+        "" => text(param, "name").to_owned(),
+        namespace => format!("{namespace}/{}", text(param, "name")),
+    }
+}
+
+fn policy_row(policy: &Value, rules: &str, now: jiff::Timestamp) -> Row {
+    let count = value::list_at(policy, rules).len();
+    cells(vec![name(policy), count.into(), param_kind(policy).into(), age(policy, now)])
+}
+
+impl Strategy for Webhooks {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[NAME, column("Webhooks", "integer", "How many webhooks it has"), AGE] }
+    }
+
+    fn row(&self, configuration: &Value, now: jiff::Timestamp) -> Row {
+        let count = value::list_at(configuration, "webhooks").len();
+        cells(vec![name(configuration), count.into(), age(configuration, now)])
+    }
+}
+
+impl Strategy for ValidatingPolicy {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Validations", "integer", "How many rules it has"),
+                column("ParamKind", "string", "The kind of its parameters"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
+        policy_row(policy, "spec.validations", now)
+    }
+}
+
+impl Strategy for MutatingPolicy {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Mutations", "integer", "How many changes it makes"),
+                column("ParamKind", "string", "The kind of its parameters"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
+        policy_row(policy, "spec.mutations", now)
+    }
+}
+
+impl Strategy for PolicyBinding {
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("PolicyName", "string", "The policy that it binds"),
+                column("ParamRef", "string", "The parameters that it binds it to"),
+                AGE,
+            ]
+        }
+    }
+
+    fn row(&self, binding: &Value, now: jiff::Timestamp) -> Row {
+        let policy = text(binding, "spec.policyName");
+        cells(vec![name(binding), policy.into(), param_ref(binding).into(), age(binding, now)])
+    }
+}

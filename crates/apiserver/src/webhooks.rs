@@ -1,0 +1,71 @@
+//! Calls to webhooks: one client for every use of them (admission, conversion of custom kinds).
+//!
+//! A webhook is a Service of the cluster, reached through the node of one of its endpoints, or a URL outside of it. TLS goes
+//! from end to end and is always verified. Connections are kept for the next call to the same place.
+
+mod error;
+mod place;
+mod pool;
+mod speak;
+
+use std::time::Duration;
+
+use gantry_api::Value;
+use gantry_api::status::Status;
+
+use self::error::Error;
+use self::place::Place;
+use self::pool::Pool;
+use self::speak::Connection;
+use crate::app::App;
+
+/// Bytes of an answer, as of a request body.
+const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// The client.
+#[derive(Default)]
+pub(crate) struct Webhooks {
+    pool: Pool,
+}
+
+impl Webhooks {
+    /// Sends `body` to the webhook of a `WebhookClientConfig` (`url` or `service`, and `caBundle`), and returns its answer.
+    ///
+    /// # Errors
+    /// 503 when there is no answer within `timeout`, and the code of an answer that is no success; the message says why in
+    /// upstream's words, without whose webhook it is.
+    pub(crate) async fn call(
+        &self,
+        app: &App,
+        config: &Value,
+        body: &Value,
+        timeout: Duration,
+    ) -> Result<Value, Status> {
+        let place = Place::of(config).map_err(|error| error.status(""))?;
+        let bytes = bytes::Bytes::from(body.to_string());
+        let asked = self.ask(app, &place, &bytes, timeout);
+        let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::Deadline));
+        answer.map_err(|error| error.status(&place.shown(timeout)))
+    }
+
+    async fn ask(&self, app: &App, place: &Place, body: &bytes::Bytes, timeout: Duration) -> Result<Value, Error> {
+        let path = place.path(timeout);
+        while let Some(mut kept) = self.pool.take(&place.key) {
+            match kept.send(place, &path, body.clone()).await {
+                // The other end has hung up while nobody asked: that says nothing about a new connection.
+                Err(error) if error.is_hangup() => {}
+                answer => return self.done(place, kept, answer),
+            }
+        }
+        let mut connection = Connection::open(app, place).await?;
+        let answer = connection.send(place, &path, body.clone()).await;
+        self.done(place, connection, answer)
+    }
+
+    fn done(&self, place: &Place, connection: Connection, answer: Result<Value, Error>) -> Result<Value, Error> {
+        if connection.is_reusable() {
+            self.pool.keep(&place.key, connection);
+        }
+        answer
+    }
+}
