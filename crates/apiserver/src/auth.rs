@@ -7,6 +7,7 @@ pub(crate) mod certificate;
 pub(crate) mod credential;
 pub(crate) mod impersonation;
 pub(crate) mod keys;
+pub(crate) mod request_header;
 pub(crate) mod service_account;
 pub(crate) mod token_file;
 pub(crate) mod websocket;

@@ -7,6 +7,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 
+mod front;
+
+pub use front::RequestHeader;
+
 /// How requests are authorised, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
@@ -93,6 +97,19 @@ pub struct Config {
     /// The prefix of every key in etcd.
     #[arg(long = "etcd-prefix", default_value = "/registry")]
     pub etcd_prefix: String,
+    /// Which resources are encrypted in etcd, and with which keys: a file with an EncryptionConfiguration
+    /// (apiserver.config.k8s.io/v1). Providers: identity, aesgcm, aescbc, secretbox.
+    #[arg(long = "encryption-provider-config")]
+    pub encryption_provider_config: Option<PathBuf>,
+    /// Take up the encryption configuration again when its file changes.
+    #[arg(
+        long = "encryption-provider-config-automatic-reload",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false
+    )]
+    pub encryption_provider_config_automatic_reload: bool,
+    /// How often the encryption configuration's file is looked at.
+    #[arg(long = "encryption-provider-config-check-period", default_value = "10s", value_parser = seconds_or_unit, hide = true)]
+    pub encryption_provider_config_check_period: Duration,
     /// The TLS port; 0 takes a free one.
     #[arg(long = "secure-port", default_value_t = 6443)]
     pub secure_port: u16,
@@ -112,6 +129,15 @@ pub struct Config {
     /// The CA of client certificates.
     #[arg(long = "client-ca-file")]
     pub client_ca_file: Option<PathBuf>,
+    /// Proxies in front that authenticate users.
+    #[command(flatten)]
+    pub request_header: RequestHeader,
+    /// The certificate that this server shows to API servers that it is in front of (see APIService).
+    #[arg(long = "proxy-client-cert-file", requires = "proxy_client_key_file")]
+    pub proxy_client_cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long = "proxy-client-key-file", requires = "proxy_client_cert_file")]
+    pub proxy_client_key_file: Option<PathBuf>,
     /// The CA of pods, Services and nodes that are proxied to over https; --client-ca-file by default.
     #[arg(long = "proxy-ca-file")]
     pub proxy_ca_file: Option<PathBuf>,

@@ -6,6 +6,7 @@
 //! * `sessions`: streams with nodes, and the one door that every session passes; `audit`: who did what.
 //! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
 //! * `webhooks`: calls to what users run to judge or convert objects.
+//! * `encryption`: what is stored, sealed and opened on its way to etcd.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;
@@ -19,6 +20,7 @@ mod cluster;
 mod computed;
 mod config;
 mod dial;
+mod encryption;
 mod event_leases;
 mod grpc;
 mod metrics;
@@ -40,5 +42,5 @@ mod webhooks;
 pub mod testing;
 
 pub use auth::User;
-pub use config::{AuthorizationMode, Config, PortRange};
+pub use config::{AuthorizationMode, Config, PortRange, RequestHeader};
 pub use run::{Deps, Error, Running, run, start};

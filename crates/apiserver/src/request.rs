@@ -146,6 +146,11 @@ impl Target {
         if self.subresource.is_empty() { None } else { self.kind.subresource(self.subresource) }
     }
 
+    /// 409: the name is taken.
+    pub(crate) fn exists(&self) -> Status {
+        Status::already_exists(self.kind.group, self.kind.resource, &self.name)
+    }
+
     /// 404 for this object.
     pub(crate) fn not_found(&self) -> Status {
         Status::not_found(self.kind.group, self.kind.resource, &self.name)

@@ -16,12 +16,13 @@ use tracing::info;
 use crate::admission::Chain;
 use crate::app::{self, App};
 use crate::audit;
-use crate::auth::authenticator::Authenticator;
+use crate::auth::authenticator::{self, Authenticator};
 use crate::auth::keys::{self, Keys};
 use crate::auth::token_file::{self, TokenFile};
 use crate::bootstrap;
 use crate::cluster::Lookup;
 use crate::config::Config;
+use crate::encryption;
 use crate::event_leases::EventLeases;
 use crate::grpc;
 use crate::metrics::Metrics;
@@ -31,7 +32,7 @@ use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
 use crate::rest::documents::Documents;
 use crate::server::limits::Limits;
-use crate::server::{listener, tls};
+use crate::server::{listener, tls, trust};
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
 use crate::stats::Stats;
@@ -83,6 +84,15 @@ pub enum Error {
     /// A service-account key cannot be used.
     #[error("check --service-account-key-file and --service-account-signing-key-file")]
     Keys(#[source] keys::Error),
+    /// The encryption configuration cannot be used.
+    #[error("--encryption-provider-config {path} cannot be used")]
+    Encryption {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: encryption::reload::Error,
+    },
     /// The audit log cannot be written.
     #[error("--audit-log-path {path}: the file cannot be opened for appending")]
     Audit {
@@ -147,8 +157,8 @@ impl Running {
 
 fn check(config: &Config) -> Result<(), Error> {
     let refuse = |flag, value: String, why| Err(Error::Flag { flag, value, why });
-    if config.etcd_prefix != "/registry" {
-        return refuse("--etcd-prefix", config.etcd_prefix.clone(), "this release stores under /registry only");
+    if config.etcd_prefix.trim_matches('/').is_empty() {
+        return refuse("--etcd-prefix", config.etcd_prefix.clone(), "name a prefix, as /registry");
     }
     if config.bind_addresses.is_empty() {
         return refuse("--bind-address", String::new(), "name at least one address");
@@ -204,6 +214,12 @@ fn tokens(config: &Config) -> Result<TokenFile, Error> {
     TokenFile::parse(&text).map_err(|e: token_file::Error| Error::Tokens { path: path.clone(), source: e.into() })
 }
 
+fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error> {
+    let Some(path) = &config.encryption_provider_config else { return Ok(None) };
+    let loaded = encryption::reload::File::load(path);
+    loaded.map(Some).map_err(|source| Error::Encryption { path: path.clone(), source })
+}
+
 /// Connects to etcd, opens the port and serves until shutdown is asked for; `ready` is called once all is served.
 ///
 /// # Errors
@@ -242,14 +258,24 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let tokens = tokens(&config)?;
     let audit = audit::Log::open(config.audit_log_path.as_deref())
         .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
+    let proxies = config.request_header.client_ca_file.clone();
+    let trusted = trust::Files { clients: config.client_ca_file.clone(), proxies };
     let acceptor =
-        tls::Acceptor::new(&config.tls_cert_file, &config.tls_private_key_file, config.client_ca_file.as_deref())
-            .map_err(Error::Tls)?;
+        tls::Acceptor::new(&config.tls_cert_file, &config.tls_private_key_file, trusted).map_err(Error::Tls)?;
+    let encryption = encryption(&config)?;
+    let keyring = encryption.as_ref().map(|file| file.keyring.clone());
+    let store = encryption::layer::over(store, &config.etcd_prefix, keyring);
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), Arc::new(Stored), app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
-    let identity = (config.service_account_issuer.clone(), config.audiences());
+    let known = authenticator::Known {
+        tokens,
+        keys: keys.clone(),
+        issuer: config.service_account_issuer.clone(),
+        audiences: config.audiences(),
+        front: config.request_header.believed(),
+    };
     let app = Arc::new(App {
-        authenticator: Authenticator::new(tokens, keys.clone(), identity, clock.clone(), lookup.clone()),
+        authenticator: Authenticator::new(known, clock.clone(), lookup.clone()),
         authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
         admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins),
         limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
@@ -272,6 +298,11 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     });
     let group = Group::new(shutdown.clone());
     group.spawn("watch-cache", OnExit::ShutDown, driver.run(shutdown.clone()));
+    if let Some(file) = encryption.filter(|_| app.config.encryption_provider_config_automatic_reload) {
+        let interval = app.config.encryption_provider_config_check_period;
+        let follow = file.follow(app.cache.clone(), interval, shutdown.clone());
+        group.spawn("encryption-configuration", OnExit::ShutDown, follow);
+    }
     group.spawn("compaction", OnExit::ShutDown, compact::run(store, compact::INTERVAL, shutdown.clone()));
     group.spawn("control", OnExit::ShutDown, control(app.clone()));
     let grpc = grpc::routes(&app);

@@ -5,6 +5,7 @@ pub(crate) mod heads;
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod tls;
+pub(crate) mod trust;
 
 /// The body of every answer, gRPC or REST.
 pub(crate) type Body = tonic::body::Body;

@@ -195,6 +195,8 @@ pub struct Undecodable {
     pub mod_revision: u64,
     /// The error with its causes.
     pub reason: String,
+    /// Its form cannot be read (no key opens it): it may become readable again, so readers are not told that it is gone.
+    pub unreadable: bool,
 }
 
 /// Handle of the cache. Cheap to clone; serves once its [`Driver`] runs.
@@ -300,6 +302,11 @@ impl Cache {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.core.counters
+    }
+
+    /// Lists the store again, because what could not be read may be readable now.
+    pub fn list_again(&self) {
+        self.core.doubt.notify_one();
     }
 
     /// The store underneath.

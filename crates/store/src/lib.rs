@@ -23,6 +23,6 @@ pub use error::{Error, Result};
 pub use etcd::{EtcdConfig, EtcdStore, EtcdTls};
 pub use memory::MemoryStore;
 pub use store::{
-    Compare, EventKind, KeyValue, LeaseId, Op, Previous, Range, RangeResult, Store, StoreEvent, StoreStatus, Txn,
+    Compare, EventKind, Form, KeyValue, LeaseId, Op, Previous, Range, RangeResult, Store, StoreEvent, StoreStatus, Txn,
     TxnOutcome, WatchBatch, WatchStream,
 };

@@ -3,6 +3,7 @@
 //! Keys are UTF-8 strings, values are opaque bytes, revisions are etcd's: one counter for the whole key space that each
 //! committed transaction raises by one. `EtcdStore` and `MemoryStore` pass the same `conformance` suite.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,20 @@ pub struct KeyValue {
     pub version: u64,
     /// The lease that will delete the key, 0 = none.
     pub lease: LeaseId,
+    /// How the value was stored.
+    pub form: Form,
+}
+
+/// How a value was stored, as the layer that decrypts it found it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As it would be written now.
+    #[default]
+    Current,
+    /// In a form (another key, another provider) that the next write replaces, even if it changes nothing else.
+    Stale,
+    /// In a form that cannot be read, and why. The value is empty, and must not be overwritten.
+    Unreadable(Arc<str>),
 }
 
 /// Which keys to read. Built with [`Range::prefix`] and the methods below.

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::User;
 use super::keys::Keys;
+use super::request_header::RequestHeader;
 use super::service_account::{self, Claims, Expected, Live};
 use super::token_file::TokenFile;
 use super::websocket;
@@ -22,17 +23,27 @@ const CACHED_TOKENS: usize = 4096;
 /// The client certificate of a connection, read once.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    pub(crate) user: User,
+    /// Whom it names, if the users' CA has signed it.
+    pub(crate) user: Option<User>,
+    /// Its common name, if the CA of the proxies in front has signed it.
+    pub(crate) proxy: Option<String>,
     /// End of the certificate's validity, in seconds since 1970.
     pub(crate) expires: i64,
 }
 
+/// What callers are recognised by.
+pub(crate) struct Known {
+    pub(crate) tokens: TokenFile,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) issuer: String,
+    pub(crate) audiences: Vec<String>,
+    /// The headers of proxies in front, where such are believed.
+    pub(crate) front: Option<RequestHeader>,
+}
+
 /// Knows every way to authenticate.
 pub(crate) struct Authenticator {
-    tokens: TokenFile,
-    keys: Arc<Keys>,
-    issuer: String,
-    audiences: Vec<String>,
+    known: Known,
     clock: SharedClock,
     live: Arc<dyn Live + Send + Sync>,
     /// Claims whose signature was checked, by the hash of the token: checking one costs a hundred times this look-up.
@@ -40,19 +51,13 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    pub(crate) fn new(
-        tokens: TokenFile,
-        keys: Arc<Keys>,
-        (issuer, audiences): (String, Vec<String>),
-        clock: SharedClock,
-        live: Arc<dyn Live + Send + Sync>,
-    ) -> Self {
-        Self { tokens, keys, issuer, audiences, clock, live, verified: Mutex::default() }
+    pub(crate) fn new(known: Known, clock: SharedClock, live: Arc<dyn Live + Send + Sync>) -> Self {
+        Self { known, clock, live, verified: Mutex::default() }
     }
 
     /// The audiences of this API.
     pub(crate) fn audiences(&self) -> &[String] {
-        &self.audiences
+        &self.known.audiences
     }
 
     /// Who calls; anonymous where nothing was shown.
@@ -60,23 +65,44 @@ impl Authenticator {
     /// # Errors
     /// 401 when what was shown is not good: a wrong token must not silently become nobody.
     pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, Status> {
+        let valid = peer.filter(|peer| peer.expires >= self.clock.now().as_second());
+        if let Some(user) = valid.and_then(|peer| self.behind(peer, headers)) {
+            return Ok(user);
+        }
         if let Some(token) = shown(headers)? {
-            if let Some((user, _)) = self.token(&token, &self.audiences) {
+            if let Some((user, _)) = self.token(&token, &self.known.audiences) {
                 return Ok(user);
             }
             return Err(Status::unauthorized());
         }
-        match peer {
-            Some(peer) if peer.expires < self.clock.now().as_second() => Err(Status::unauthorized()),
-            Some(peer) => Ok(peer.user.clone()),
-            None => Ok(User::anonymous()),
+        match (peer, valid) {
+            (Some(_), None) => Err(Status::unauthorized()),
+            (Some(Peer { user: Some(user), .. }), _) => Ok(user.clone()),
+            // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
+            (Some(Peer { proxy: Some(_), .. }), _) => Err(Status::unauthorized()),
+            _ => Ok(User::anonymous()),
+        }
+    }
+
+    /// The user for whom a proxy in front speaks.
+    fn behind(&self, peer: &Peer, headers: &HeaderMap) -> Option<User> {
+        self.known.front.as_ref()?.user(peer.proxy.as_deref()?, headers)
+    }
+
+    /// Removes the words of a proxy in front, once they are read.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        if let Some(front) = &self.known.front {
+            front.strip(headers);
         }
     }
 
     /// When what was shown expires, in seconds since 1970, if it does.
     pub(crate) fn expires(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Option<i64> {
+        if let Some(peer) = peer.filter(|peer| self.behind(peer, headers).is_some()) {
+            return Some(peer.expires);
+        }
         match shown(headers).ok()? {
-            Some(token) if self.tokens.user(&token).is_some() => None,
+            Some(token) if self.known.tokens.user(&token).is_some() => None,
             Some(token) => self.claims(&token).map(|claims| claims.exp),
             None => peer.map(|peer| peer.expires),
         }
@@ -84,12 +110,12 @@ impl Authenticator {
 
     /// The user behind a token and the audiences that both sides named.
     pub(crate) fn token(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)> {
-        if let Some(user) = self.tokens.user(token) {
-            let common: Vec<String> = audiences.iter().filter(|a| self.audiences.contains(a)).cloned().collect();
+        if let Some(user) = self.known.tokens.user(token) {
+            let common: Vec<String> = audiences.iter().filter(|a| self.known.audiences.contains(a)).cloned().collect();
             return (!common.is_empty()).then(|| (user.clone(), common));
         }
         let claims = self.claims(token)?;
-        let expected = Expected { issuer: &self.issuer, audiences, now: self.clock.now() };
+        let expected = Expected { issuer: &self.known.issuer, audiences, now: self.clock.now() };
         service_account::user(&claims, &expected, self.live.as_ref())
     }
 
@@ -98,7 +124,7 @@ impl Authenticator {
         if let Some(claims) = self.verified.lock().get(&hash) {
             return Some(claims.clone());
         }
-        let claims = Arc::new(self.keys.verify::<Claims>(token)?);
+        let claims = Arc::new(self.known.keys.verify::<Claims>(token)?);
         let mut verified = self.verified.lock();
         if verified.len() >= CACHED_TOKENS {
             verified.clear();

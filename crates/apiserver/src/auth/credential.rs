@@ -42,7 +42,8 @@ fn matters(name: &header::HeaderName) -> bool {
 impl Credential {
     /// Takes what matters of a request.
     pub(crate) fn of(origin: Option<&Arc<Origin>>, headers: &HeaderMap) -> Self {
-        let kept = headers.iter().filter(|(name, _)| matters(name));
+        let proxied = origin.is_some_and(|origin| origin.peer.as_ref().is_some_and(|peer| peer.proxy.is_some()));
+        let kept = headers.iter().filter(|(name, _)| proxied || matters(name));
         let mut headers = HeaderMap::new();
         for (name, value) in kept {
             headers.append(name.clone(), value.clone());

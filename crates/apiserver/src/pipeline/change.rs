@@ -104,10 +104,10 @@ impl Change<'_> {
         Err(self.target.stale())
     }
 
-    /// The present state, if it is not the one that was looked at.
+    /// The present state, if it is not the one that was looked at, or must be written anew.
     async fn doubt(&self, app: &App, state: &Current) -> Result<Option<Current>, Status> {
         let now = current::reload(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
-        Ok((now.revision != state.revision).then_some(now))
+        Ok((now.revision != state.revision || now.stale).then_some(now))
     }
 
     async fn attempt(&self, app: &App, state: &Current) -> Result<Attempt, Status> {
@@ -126,7 +126,7 @@ impl Change<'_> {
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
         let bytes = commit::canonical(&object);
-        if !remove && canon::unchanged(old, &object) {
+        if !remove && !state.stale && canon::unchanged(old, &object) {
             if !state.fresh
                 && let Some(now) = self.doubt(app, state).await?
             {

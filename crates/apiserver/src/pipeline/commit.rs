@@ -127,7 +127,12 @@ impl Write<'_> {
                 if stored.map_or(0, |kv| kv.mod_revision) == from {
                     return Ok(Commit::Effect);
                 }
-                Ok(Commit::Moved(stored.map(Current::from_stored).transpose()?.map(Box::new)))
+                let found = match stored.map(Current::from_stored) {
+                    // A create need only know that the name is taken.
+                    Some(Err(_)) if from == 0 => return Err(target.exists()),
+                    found => found.transpose()?,
+                };
+                Ok(Commit::Moved(found.map(Box::new)))
             }
         }
     }

@@ -157,7 +157,7 @@ async fn dry(
 }
 
 fn exists(target: &Target, existing: Option<&Value>) -> Status {
-    let mut status = Status::already_exists(target.kind.group, target.kind.resource, &target.name);
+    let mut status = target.exists();
     if existing.is_some_and(metadata::is_deleting) {
         status.message = format!("object is being deleted: {}", status.message);
     }

@@ -3,7 +3,7 @@
 use gantry_api::{Value, status::Status, value};
 use gantry_store::cache::Object;
 use gantry_store::encoded::Encoded;
-use gantry_store::{Error, KeyValue};
+use gantry_store::{Error, Form, KeyValue};
 
 use crate::app::App;
 use crate::request::Target;
@@ -16,6 +16,8 @@ pub(crate) struct Current {
     pub(crate) lease: i64,
     /// Read from the store just now, not from the cache.
     pub(crate) fresh: bool,
+    /// Stored in a form that a write replaces even if it changes nothing. Known of what is fresh.
+    pub(crate) stale: bool,
 }
 
 fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
@@ -28,11 +30,16 @@ fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
 impl Current {
     pub(crate) fn from_object(object: &Object) -> Result<Self, Status> {
         let value = decoded(object.json(), object.key())?;
-        Ok(Self { value, revision: object.rv(), lease: object.lease(), fresh: false })
+        Ok(Self { value, revision: object.rv(), lease: object.lease(), fresh: false, stale: false })
     }
 
     pub(crate) fn from_stored(kv: &KeyValue) -> Result<Self, Status> {
-        Ok(Self { value: decoded(&kv.value, &kv.key)?, revision: kv.mod_revision, lease: kv.lease, fresh: true })
+        if let Form::Unreadable(reason) = &kv.form {
+            return Err(Status::internal(reason));
+        }
+        let value = decoded(&kv.value, &kv.key)?;
+        let stale = kv.form == Form::Stale;
+        Ok(Self { value, revision: kv.mod_revision, lease: kv.lease, fresh: true, stale })
     }
 }
 

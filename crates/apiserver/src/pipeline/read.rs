@@ -132,6 +132,9 @@ pub(crate) async fn settle(app: &App, version: Option<u64>) -> Result<(), Status
 /// 404, and what [`settle`] says.
 pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Arc<Object>, Status> {
     settle(app, version(resource_version)?).await?;
+    if let Some(what) = app.view(target.kind).unreadable_object(namespace_of(target), &target.name) {
+        return Err(Status::internal(what.reason));
+    }
     app.view(target.kind).get(namespace_of(target), &target.name).ok_or_else(|| target.not_found())
 }
 
@@ -149,9 +152,21 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
         return at(app, kind, query, wanted.unwrap_or_default(), None).await;
     }
     settle(app, wanted).await?;
+    readable(app, kind, &query.selection)?;
     // Upstream ignores the limit for reads of any version, and clients count on whole lists.
     let limit = if wanted == Some(0) { 0 } else { query.limit };
     Ok(present(app, kind, query, limit, None))
+}
+
+/// What cannot be read must not be left out: whoever is told of a list without it takes it for deleted.
+///
+/// # Errors
+/// 500, which names the first such key.
+pub(crate) fn readable(app: &App, kind: &KindInfo, selection: &Selection) -> Result<(), Status> {
+    match app.view(kind).unreadable(selection.namespace()) {
+        Some(what) => Err(Status::internal(format!("unable to transform key {:?}: {}", what.key, what.reason))),
+        None => Ok(()),
+    }
 }
 
 fn check_parameters(query: &ListQuery) -> Result<(), Status> {
@@ -188,6 +203,7 @@ async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Res
     let (revision, after) = Token::decode(&query.continue_token)?;
     let Ok(revision) = u64::try_from(revision) else {
         settle(app, None).await?;
+        readable(app, kind, &query.selection)?;
         return Ok(present(app, kind, query, query.limit, Some(&after)));
     };
     let mut result = at(app, kind, query, revision, Some(&after)).await;
@@ -211,6 +227,7 @@ async fn at(
     let selective = query.selection.is_selective();
     let limit = if selective { 0 } else { query.limit };
     let namespace = query.selection.namespace();
+    readable(app, kind, &query.selection)?;
     let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
     if selective {
         let items = page.items.into_iter().filter(|o| query.selection.matches(o));

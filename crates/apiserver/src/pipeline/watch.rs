@@ -108,6 +108,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     let mut initial = VecDeque::new();
     let from = if send {
         read::settle(app, version).await?;
+        read::readable(app, kind, &query.selection)?;
         let snapshot = view.snapshot();
         let listed = snapshot.list(query.selection.namespace(), None);
         initial.extend(listed.filter(|o| query.selection.matches(o)).cloned());

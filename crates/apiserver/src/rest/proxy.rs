@@ -96,7 +96,8 @@ async fn ask(
 ) -> Result<(http::Response<HttpBody>, Links), Status> {
     let dialed = dial::dial(app, name.endpoint(target), name.default_port()).await.map_err(dial::Error::proxied)?;
     let links = Links::new(prefix(request, rest), [&dialed.authority, headers::host(request)]);
-    let outgoing = outgoing(request, wanted, upgrade)?;
+    let mut outgoing = outgoing(request, wanted, upgrade)?;
+    app.authenticator.strip(outgoing.headers_mut());
     let backend = Backend::new(app, dialed, name.secure()).await.map_err(|error| error.status())?;
     let answer = backend.send(outgoing.map(|()| body), None).await.map_err(|error| error.status())?;
     Ok((answer, links))

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
+use super::trust::{self, Trust};
 use crate::auth::authenticator::Peer;
-use crate::auth::certificate;
 
 /// An accepted connection.
 pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -30,12 +30,18 @@ struct Checked {
     changed: Vec<Option<SystemTime>>,
 }
 
+/// What connections are made with.
+struct InForce {
+    config: Arc<ServerConfig>,
+    trust: Trust,
+}
+
 /// Makes TLS streams of TCP streams.
 pub(crate) struct Acceptor {
     certificate: Arc<ReloadingCert>,
-    client_ca: Option<PathBuf>,
+    trusted: trust::Files,
     files: Vec<PathBuf>,
-    config: ArcSwap<ServerConfig>,
+    in_force: ArcSwap<InForce>,
     checked: Mutex<Checked>,
 }
 
@@ -43,25 +49,23 @@ fn modified(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
     files.iter().map(|f| std::fs::metadata(f).and_then(|m| m.modified()).ok()).collect()
 }
 
-fn config(certificate: Arc<ReloadingCert>, client_ca: Option<&Path>) -> Result<ServerConfig, tls::Error> {
-    let roots = match client_ca {
-        Some(path) => Some(tls::roots(&tls::read(path)?, &path.display().to_string())?),
-        None => None,
-    };
-    tls::server_config(certificate, roots, ALPN)
+fn load(certificate: Arc<ReloadingCert>, trusted: &trust::Files) -> Result<InForce, tls::Error> {
+    let trust = Trust::load(trusted)?;
+    let config = Arc::new(tls::server_config(certificate, trust.roots(), ALPN)?);
+    Ok(InForce { config, trust })
 }
 
 impl Acceptor {
     /// Reads the files.
-    pub(crate) fn new(cert_file: &Path, key_file: &Path, client_ca: Option<&Path>) -> Result<Self, tls::Error> {
+    pub(crate) fn new(cert_file: &Path, key_file: &Path, trusted: trust::Files) -> Result<Self, tls::Error> {
         let certificate = ReloadingCert::load(cert_file, key_file)?;
         let mut files = vec![cert_file.to_owned(), key_file.to_owned()];
-        files.extend(client_ca.map(Path::to_owned));
+        files.extend(trusted.paths().cloned());
         Ok(Self {
-            config: ArcSwap::from_pointee(config(certificate.clone(), client_ca)?),
+            in_force: ArcSwap::from_pointee(load(certificate.clone(), &trusted)?),
             checked: Mutex::new(Checked { at: Instant::now(), changed: modified(&files) }),
             certificate,
-            client_ca: client_ca.map(Path::to_owned),
+            trusted,
             files,
         })
     }
@@ -80,10 +84,10 @@ impl Acceptor {
             }
             checked.changed = now;
         }
-        let fresh = self.certificate.reload().and_then(|_| config(self.certificate.clone(), self.client_ca.as_deref()));
+        let fresh = self.certificate.reload().and_then(|_| load(self.certificate.clone(), &self.trusted));
         match fresh {
             Ok(fresh) => {
-                self.config.store(Arc::new(fresh));
+                self.in_force.store(Arc::new(fresh));
                 info!("took up changed TLS files");
             }
             Err(why) => {
@@ -92,13 +96,12 @@ impl Acceptor {
         }
     }
 
-    /// Shakes hands; also gives the user of the client certificate, if one was shown.
+    /// Shakes hands; also tells whom the client certificate names, if one was shown.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<(Stream, Option<Peer>)> {
         self.refresh();
-        let stream = TlsAcceptor::from(self.config.load_full()).accept(stream).await?;
-        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let peer =
-            leaf.and_then(|leaf| Some(Peer { user: certificate::user(leaf)?, expires: certificate::expires(leaf)? }));
+        let in_force = self.in_force.load_full();
+        let stream = TlsAcceptor::from(in_force.config.clone()).accept(stream).await?;
+        let peer = stream.get_ref().1.peer_certificates().and_then(|chain| in_force.trust.peer(chain));
         Ok((stream, peer))
     }
 }

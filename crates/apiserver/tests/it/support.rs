@@ -162,7 +162,8 @@ pub(crate) async fn send_on(
     sender.send_request(request).await.expect("answers")
 }
 
-async fn request(
+/// Sends a request and reads its answer.
+pub(crate) async fn request(
     server: &TestServer,
     identity: Option<&tls::Identity>,
     method: &str,

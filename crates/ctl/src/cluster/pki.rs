@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{Timestamp, ToSpan};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -47,6 +49,11 @@ pub const CLUSTER_CA: &str = "ca";
 /// The CA of etcd: only the API server has a client certificate of it.
 pub const ETCD_CA: &str = "etcd-ca";
 
+/// The CA of proxies in front of an API server: what it has signed speaks for any user, so it is nobody else's.
+pub const FRONT_PROXY_CA: &str = "front-proxy-ca";
+/// The common name of the API servers as proxies in front of others; upstream's name.
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
+
 /// Every certificate of a cluster.
 #[must_use]
 pub fn requests(config: &Config) -> Vec<Request> {
@@ -84,6 +91,7 @@ pub fn requests(config: &Config) -> Vec<Request> {
             client: false,
             ..client("apiserver", "kube-apiserver", &[])
         },
+        Request { ca: FRONT_PROXY_CA, ..client(FRONT_PROXY_CLIENT, FRONT_PROXY_CLIENT, &[]) },
         client("admin", "kubernetes-admin", &["system:masters"]),
         client("scheduler", "system:kube-scheduler", &[]),
         client("controller-manager", "system:kube-controller-manager", &[]),
@@ -121,13 +129,21 @@ impl Pki {
         self.folder.join(format!("{name}.key"))
     }
 
+    /// The file that says how etcd's content is encrypted. It is made once: who loses its keys loses every Secret.
+    #[must_use]
+    pub fn encryption(&self) -> PathBuf {
+        self.folder.join("encryption.yaml")
+    }
+
     /// Makes what is missing, does not fit any more, or expires soon. Gives the names of what was made.
     ///
     /// # Errors
     /// When a file cannot be written, or a CA is damaged.
     pub fn ensure(&self, requests: &[Request], now: Timestamp) -> anyhow::Result<Vec<String>> {
         let mut made = Vec::new();
-        for (file, name) in [(CLUSTER_CA, "gantry-cluster-ca"), (ETCD_CA, "gantry-etcd-ca")] {
+        for (file, name) in
+            [(CLUSTER_CA, "gantry-cluster-ca"), (ETCD_CA, "gantry-etcd-ca"), (FRONT_PROXY_CA, "gantry-front-proxy-ca")]
+        {
             if !self.cert(file).exists() || !self.key(file).exists() {
                 self.make_ca(file, name, now)?;
                 made.push(file.to_owned());
@@ -138,6 +154,10 @@ impl Pki {
             self.write("sa.pub", key.public_key_pem().as_bytes(), 0o644)?;
             self.write("sa.key", key.serialize_pem().as_bytes(), 0o600)?;
             made.push("sa".to_owned());
+        }
+        if !self.encryption().exists() {
+            self.write("encryption.yaml", encryption_configuration(rand::random()).as_bytes(), 0o600)?;
+            made.push("encryption".to_owned());
         }
         for request in requests {
             if made.iter().any(|m| m == request.ca) || !self.is_current(request, now) {
@@ -199,6 +219,16 @@ impl Pki {
         };
         check().unwrap_or(false)
     }
+}
+
+/// Secrets are sealed with a new key; those of a cluster that is older than its key are read as they are.
+fn encryption_configuration(key: [u8; 32]) -> String {
+    format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n\
+         - resources: [secrets]\n  providers:\n  - aesgcm:\n      keys:\n      - name: key1\n        secret: {}\n\
+         \x20 - identity: {{}}\n",
+        STANDARD.encode(key)
+    )
 }
 
 /// Whether a certificate has the names and addresses of the request.

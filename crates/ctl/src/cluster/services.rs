@@ -8,7 +8,7 @@ use std::{
 use super::{
     config::{ApiServer, Config, Node},
     layout::Layout,
-    pki::{CLUSTER_CA, ETCD_CA, Pki},
+    pki::{CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, FRONT_PROXY_CLIENT, Pki},
     spec::{Ready, Spec},
 };
 
@@ -136,12 +136,20 @@ impl Builder<'_> {
             flag("tls-cert-file", pki.cert("apiserver").display()),
             flag("tls-private-key-file", pki.key("apiserver").display()),
             flag("client-ca-file", pki.cert(CLUSTER_CA).display()),
+            flag("encryption-provider-config", pki.encryption().display()),
+            flag("encryption-provider-config-automatic-reload", true),
+            flag("requestheader-client-ca-file", pki.cert(FRONT_PROXY_CA).display()),
+            flag("requestheader-allowed-names", FRONT_PROXY_CLIENT),
+            flag("requestheader-uid-headers", "X-Remote-Uid"),
+            flag("proxy-client-cert-file", pki.cert(FRONT_PROXY_CLIENT).display()),
+            flag("proxy-client-key-file", pki.key(FRONT_PROXY_CLIENT).display()),
             flag("service-account-key-file", self.layout.pki().join("sa.pub").display()),
             flag("service-account-signing-key-file", pki.key("sa").display()),
             flag("service-cluster-ip-range", config.service_cidr),
         ];
-        let certs = ["apiserver", "apiserver-etcd-client", CLUSTER_CA, ETCD_CA].map(|c| pki.cert(c));
-        Spec { restart_on: certs.to_vec(), ..self.own(&server.name, "apiserver", args) }
+        let certs = ["apiserver", "apiserver-etcd-client", CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, FRONT_PROXY_CLIENT];
+        let read = certs.into_iter().map(|c| pki.cert(c)).chain([pki.encryption()]);
+        Spec { restart_on: read.collect(), ..self.own(&server.name, "apiserver", args) }
     }
 
     fn leader(&self, component: &str) -> Spec {

@@ -63,13 +63,15 @@ async fn compare(cache: &Cache) -> Result<usize, Error> {
 async fn compare_view(cache: &Cache, view: &View, revision: u64) -> Result<usize, Error> {
     let snapshot = view.snapshot_at(revision)?;
     let aside = view.undecodable();
-    let cached: Vec<(&str, u64)> = snapshot.iter().map(|object| (object.key(), object.rv())).collect();
+    let is_aside = |key: &str| aside.iter().any(|what| what.key == key);
+    let cached = snapshot.iter().map(|object| (object.key(), object.rv()));
+    let cached: Vec<(&str, u64)> = cached.filter(|(key, _)| !is_aside(key)).collect();
     let mut cached = cached.into_iter().peekable();
     let mut different = 0;
     let mut range = Range::prefix(view.prefix()).keys_only().limit(PAGE_KEYS).at(revision);
     loop {
         let page = cache.core.store.range(range.clone()).await?;
-        for kv in page.kvs.iter().filter(|kv| !aside.iter().any(|what| what.key == kv.key)) {
+        for kv in page.kvs.iter().filter(|kv| !is_aside(&kv.key)) {
             different += usize::from(!advance(&mut cached, kv));
         }
         let Some(last) = page.kvs.last().filter(|_| page.more) else { break };

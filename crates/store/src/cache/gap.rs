@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::event::{Change, Event, Scope};
 use super::subscription::{Step, WatchError};
 use super::view::View;
-use crate::store::{EventKind, Previous, StoreEvent, WatchBatch, WatchStream};
+use crate::store::{EventKind, Form, Previous, StoreEvent, WatchBatch, WatchStream};
 
 /// A watch that is still behind the ring.
 pub(crate) struct Gap {
@@ -78,6 +78,9 @@ impl Gap {
 
     /// The event as the cache would have made it. A value that cannot be decoded counts as absent, as it does there.
     fn decode(&self, event: &StoreEvent) -> Option<Event> {
+        if matches!(event.kv.form, Form::Unreadable(_)) {
+            return None;
+        }
         let decode = |kv| self.view.decode(kv).ok();
         let previous = event.prev.as_ref().and_then(decode);
         let object = (event.kind == EventKind::Put).then(|| decode(&event.kv)).flatten();

@@ -14,7 +14,7 @@ use super::snapshot::{Page, Snapshot};
 use super::subscription::{Subscription, WatchError};
 use super::{Error, Undecodable};
 use crate::encoded::Encoded;
-use crate::store::{KeyValue, Range};
+use crate::store::{Form, KeyValue, Range};
 
 /// Computes an object's value in an index, e.g. `|pod| pod.scalar_at(&["spec", "nodeName"])...`.
 pub type IndexFn = fn(&Encoded) -> Option<Box<str>>;
@@ -206,6 +206,25 @@ impl View {
         self.0.state.read().undecodable.values().cloned().collect()
     }
 
+    /// The first value (of a namespace, or of all) whose form cannot be read: a list must say so instead of leaving it out.
+    #[must_use]
+    pub fn unreadable(&self, namespace: Option<&str>) -> Option<Undecodable> {
+        let prefix = namespace.map_or_else(|| self.prefix().to_owned(), |name| format!("{}{name}/", self.prefix()));
+        let state = self.0.state.read();
+        let found = state.undecodable.values().find(|what| what.unreadable && what.key.starts_with(&prefix));
+        found.cloned()
+    }
+
+    /// Why the value of one object cannot be read, if that is so.
+    #[must_use]
+    pub fn unreadable_object(&self, namespace: &str, name: &str) -> Option<Undecodable> {
+        let state = self.0.state.read();
+        if state.undecodable.is_empty() {
+            return None;
+        }
+        state.undecodable.get(&self.key(namespace, name)).filter(|what| what.unreadable).cloned()
+    }
+
     /// The oldest revision from which a watch is served without the store.
     #[must_use]
     pub fn oldest_revision(&self) -> u64 {
@@ -260,12 +279,13 @@ impl View {
 
     /// Makes the served form of a stored key.
     pub(crate) fn decode(&self, kv: &KeyValue) -> Result<Arc<Object>, Undecodable> {
+        let aside =
+            |reason, unreadable| Undecodable { key: kv.key.clone(), mod_revision: kv.mod_revision, reason, unreadable };
+        if let Form::Unreadable(reason) = &kv.form {
+            return Err(aside(reason.to_string(), true));
+        }
         let normalised = self.0.core.normalise.normalise(&kv.key, &kv.value, kv.mod_revision);
-        let encoded = normalised.map_err(|error| Undecodable {
-            key: kv.key.clone(),
-            mod_revision: kv.mod_revision,
-            reason: gantry_common::error_chain(error.as_ref()),
-        })?;
+        let encoded = normalised.map_err(|error| aside(gantry_common::error_chain(error.as_ref()), false))?;
         let index_values = self.0.spec.indexes.iter().map(|index| index(&encoded)).collect();
         Ok(Arc::new(Object::new(kv.key.as_str(), encoded, kv.create_revision, kv.lease, index_values)))
     }
@@ -317,8 +337,9 @@ impl State {
                 self.delete(&key, revision)
             }
             Prepared::Undecodable(what) => {
-                // What was there is not what is stored any more: for readers the object is gone.
-                let event = self.delete(&what.key, what.mod_revision);
+                // What was there is not what is stored any more: for readers the object is gone. What is merely not
+                // readable is not: its last known state stays, and who asks for it is told why it cannot be had.
+                let event = if what.unreadable { None } else { self.delete(&what.key, what.mod_revision) };
                 self.undecodable.insert(what.key.clone(), what);
                 event
             }

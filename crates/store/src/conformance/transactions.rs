@@ -16,6 +16,7 @@ pub(super) async fn writes_raise_the_revision(store: Arc<dyn Store>, prefix: Str
         mod_revision: updated,
         version: 2,
         lease: 0,
+        form: crate::Form::Current,
     };
     assert_eq!(store.get(&key).await.expect("get"), Some(expected));
     let removed = commit(&store, Txn::remove(&key, updated)).await;

@@ -8,7 +8,7 @@ use etcd_client::{Compare as EtcdCompare, CompareOp, PutOptions, ResponseHeader,
 use tonic::{Code, Status};
 
 use crate::error::Error;
-use crate::store::{Compare, KeyValue, Op, Range, Txn};
+use crate::store::{Compare, Form, KeyValue, Op, Range, Txn};
 
 pub(super) fn revision(header: Option<&ResponseHeader>) -> u64 {
     header.map_or(0, |header| unsigned(header.revision()))
@@ -28,6 +28,7 @@ pub(super) fn key_value(kv: PbKeyValue) -> KeyValue {
         mod_revision: unsigned(kv.mod_revision),
         version: unsigned(kv.version),
         lease: kv.lease,
+        form: Form::Current,
     }
 }
 

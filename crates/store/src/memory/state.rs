@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::store::{
-    Compare, EventKind, KeyValue, LeaseId, Op, Range, RangeResult, StoreEvent, Txn, TxnOutcome, WatchBatch,
+    Compare, EventKind, Form, KeyValue, LeaseId, Op, Range, RangeResult, StoreEvent, Txn, TxnOutcome, WatchBatch,
 };
 
 /// etcd's defaults (`--max-txn-ops`, `--max-request-bytes`).
@@ -167,7 +167,15 @@ impl State {
                 }
                 let create_revision = prev.as_ref().map_or(revision, |prev| prev.create_revision);
                 let version = prev.as_ref().map_or(0, |prev| prev.version) + 1;
-                let kv = KeyValue { key, value, create_revision, mod_revision: revision, version, lease };
+                let kv = KeyValue {
+                    key,
+                    value,
+                    create_revision,
+                    mod_revision: revision,
+                    version,
+                    lease,
+                    form: Form::Current,
+                };
                 StoreEvent { kind: EventKind::Put, kv, prev }
             }
             Op::Delete { key } => {
@@ -249,5 +257,13 @@ impl State {
 }
 
 fn tombstone(key: String, revision: u64) -> KeyValue {
-    KeyValue { key, value: Bytes::new(), create_revision: 0, mod_revision: revision, version: 0, lease: 0 }
+    KeyValue {
+        key,
+        value: Bytes::new(),
+        create_revision: 0,
+        mod_revision: revision,
+        version: 0,
+        lease: 0,
+        form: Form::Current,
+    }
 }

@@ -27,7 +27,7 @@ fn the_second_call_makes_nothing_and_expiry_renews() {
     let pki = Pki::new(folder.path().to_owned());
     let all = requests(&config(1));
     let made = pki.ensure(&all, now()).expect("keys are made");
-    assert_eq!(made.len(), all.len() + 3);
+    assert_eq!(made.len(), all.len() + 5);
     assert_eq!(pki.ensure(&all, now()).expect("keys are there"), Vec::<String>::new());
     let later = now().checked_add((24 * 60).hours()).expect("a time");
     let renewed = pki.ensure(&all, later).expect("keys are renewed");
@@ -79,4 +79,29 @@ fn another_api_server_needs_a_new_certificate_for_all_of_them() {
     pki.ensure(&requests(&config), now()).expect("keys are made");
     config.grow_control_planes(2).expect("it grows");
     assert_eq!(pki.ensure(&requests(&config), now()).expect("a key is made"), ["apiserver"]);
+}
+
+#[test]
+fn the_key_of_etcds_content_is_made_once_and_for_root_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = Pki::new(folder.path().to_owned());
+    pki.ensure(&requests(&config(1)), now()).expect("keys are made");
+    let text = fs::read_to_string(pki.encryption()).expect("it is there");
+    let mode = fs::metadata(pki.encryption()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let parsed: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let rule = &parsed["resources"][0];
+    assert_eq!((&rule["resources"][0], &rule["providers"][1]["identity"]), (&"secrets".into(), &serde_json::json!({})));
+    let secret = rule["providers"][0]["aesgcm"]["keys"][0]["secret"].as_str().expect("a key");
+    assert_eq!(STANDARD.decode(secret).map(|key| key.len()), Ok(32));
+    let later = now().checked_add((24 * 400).hours()).expect("a time");
+    pki.ensure(&requests(&config(2)), later).expect("keys are renewed");
+    assert_eq!(fs::read_to_string(pki.encryption()).expect("it is there"), text);
+}
+
+#[test]
+fn the_front_proxys_ca_signs_nothing_else() {
+    let signed: Vec<_> = requests(&config(3)).into_iter().filter(|r| r.ca == FRONT_PROXY_CA).map(|r| r.file).collect();
+    assert_eq!(signed, [FRONT_PROXY_CLIENT]);
 }

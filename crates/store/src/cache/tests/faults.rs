@@ -151,6 +151,7 @@ async fn the_check_finds_a_cache_that_differs() {
         mod_revision: 1,
         version: 1,
         lease: 0,
+        form: crate::Form::Current,
     };
     let forged = world.pods().decode(&forged).unwrap();
     let lost = Prepared::Delete { key: format!("{PODS}a/1"), revision };
