@@ -5,6 +5,7 @@
 use crate::Value;
 use crate::decode::conform;
 use crate::status::Status;
+use crate::table::TypeRef;
 use crate::value;
 
 /// Compact JSON, keys in byte order.
@@ -19,8 +20,8 @@ pub fn encode(value: &Value) -> Vec<u8> {
 ///
 /// # Errors
 /// 400 for a tree that is not of the type.
-pub fn canonical(value: &mut Value, type_name: &str) -> Result<(), Status> {
-    conform(value, type_name).map(|_| ())
+pub fn canonical<'a>(value: &mut Value, ty: impl Into<TypeRef<'a>>) -> Result<(), Status> {
+    conform(value, ty).map(|_| ())
 }
 
 /// Whether a write of `new` over `old` changes nothing: equal but for the resource version and the times in managed fields.

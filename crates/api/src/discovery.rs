@@ -6,7 +6,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::Value;
-use crate::kinds::{self, KindInfo, Subresource, api_version};
+use crate::kinds::{KindInfo, Kinds, Subresource, api_version};
 
 /// The content type of [`aggregated`], which clients compare byte by byte.
 pub const AGGREGATED_CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -21,9 +21,9 @@ pub enum Root {
 }
 
 /// The named groups with their versions, preferred version first, in discovery's order.
-fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+fn groups(kinds: &Kinds) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (group, version) in kinds::group_versions() {
+    for (group, version) in kinds.group_versions() {
         match found.iter_mut().find(|(g, _)| *g == group) {
             Some((_, versions)) => versions.push(version),
             None => found.push((group, vec![version])),
@@ -32,22 +32,18 @@ fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
     found
 }
 
-fn of(group: &str, version: &str) -> impl Iterator<Item = &'static KindInfo> {
-    kinds::all().iter().filter(move |k| k.group == group && k.version == version)
-}
-
 /// `APIGroupDiscoveryList` (apidiscovery.k8s.io/v2).
 #[must_use]
-pub fn aggregated(root: Root) -> Value {
+pub fn aggregated(kinds: &Kinds, root: Root) -> Value {
     let wanted = |group: &str| group.is_empty() == (root == Root::Api);
     let items: Vec<Value> =
-        groups().into_iter().filter(|(g, _)| wanted(g)).map(|(g, v)| aggregated_group(g, &v)).collect();
+        groups(kinds).into_iter().filter(|(g, _)| wanted(g)).map(|(g, v)| aggregated_group(kinds, g, &v)).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn aggregated_group(group: &str, versions: &[&str]) -> Value {
+fn aggregated_group(kinds: &Kinds, group: &str, versions: &[&str]) -> Value {
     let version = |version: &&str| {
-        let resources: Vec<Value> = of(group, version).map(aggregated_resource).collect();
+        let resources: Vec<Value> = kinds.of(group, version).map(aggregated_resource).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
@@ -91,16 +87,16 @@ pub fn api_versions(server_address: &str) -> Value {
 
 /// `APIGroupList`, the older answer to `/apis`.
 #[must_use]
-pub fn group_list() -> Value {
+pub fn group_list(kinds: &Kinds) -> Value {
     let named: Vec<Value> =
-        groups().into_iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_body(g, &v)).collect();
+        groups(kinds).into_iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_body(g, &v)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named})
 }
 
 /// `APIGroup`, the answer to `/apis/{group}`.
 #[must_use]
-pub fn group(name: &str) -> Option<Value> {
-    let (name, versions) = groups().into_iter().find(|(g, _)| *g == name && !g.is_empty())?;
+pub fn group(kinds: &Kinds, name: &str) -> Option<Value> {
+    let (name, versions) = groups(kinds).into_iter().find(|(g, _)| *g == name && !g.is_empty())?;
     let mut body = group_body(name, &versions);
     body["kind"] = Value::from("APIGroup");
     body["apiVersion"] = Value::from("v1");
@@ -115,9 +111,9 @@ fn group_body(group: &str, versions: &[&str]) -> Value {
 
 /// `APIResourceList`, the answer to `/api/v1` and `/apis/{group}/{version}`.
 #[must_use]
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for kind in of(group, version) {
+    for kind in kinds.of(group, version) {
         resources.push(resource(kind));
         resources.extend(kind.subresources.iter().map(|s| subresource(kind, s)));
     }
@@ -164,7 +160,7 @@ fn subresource(kind: &KindInfo, sub: &Subresource) -> Value {
 
 /// Says which form is stored: eight bytes of the hash of group, version and kind, as upstream.
 fn storage_version_hash(kind: &'static KindInfo) -> String {
-    let stored = kind.hub();
+    let stored = kind.custom.and_then(|custom| custom.definition.storage()).unwrap_or_else(|| kind.hub());
     let hash = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
     STANDARD.encode(&hash[..8])
 }
@@ -172,17 +168,22 @@ fn storage_version_hash(kind: &'static KindInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds;
+
+    fn builtin() -> Kinds {
+        Kinds::builtin()
+    }
 
     #[test]
     fn both_forms_say_the_same() {
-        let aggregated = [aggregated(Root::Api), aggregated(Root::Apis)];
+        let aggregated = [aggregated(&builtin(), Root::Api), aggregated(&builtin(), Root::Apis)];
         let groups: Vec<&Value> = aggregated.iter().flat_map(|a| a["items"].as_array().expect("a list")).collect();
-        assert_eq!(groups.len(), 1 + group_list()["groups"].as_array().map_or(0, Vec::len));
+        assert_eq!(groups.len(), 1 + group_list(&builtin())["groups"].as_array().map_or(0, Vec::len));
         assert_eq!(groups[0]["metadata"].get("name"), None);
         for entry in groups {
             let group = entry["metadata"]["name"].as_str().unwrap_or_default();
             for version in entry["versions"].as_array().expect("a list") {
-                let old = resource_list(group, version["version"].as_str().expect("text")).expect("served");
+                let old = resource_list(&builtin(), group, version["version"].as_str().expect("text")).expect("served");
                 let mut count = 0;
                 for resource in version["resources"].as_array().expect("a list") {
                     count += 1 + resource["subresources"].as_array().map_or(0, Vec::len);
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn groups_come_in_upstreams_order() {
-        let list = group_list();
+        let list = group_list(&builtin());
         let names: Vec<&str> =
             list["groups"].as_array().into_iter().flatten().filter_map(|g| g["name"].as_str()).collect();
         let upstream = [
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn subresources_say_what_they_answer() {
-        let roots = [aggregated(Root::Api), aggregated(Root::Apis)];
+        let roots = [aggregated(&builtin(), Root::Api), aggregated(&builtin(), Root::Apis)];
         let resources = || {
             let groups = roots.iter().flat_map(|root| root["items"].as_array().expect("a list"));
             let versions = groups.flat_map(|group| group["versions"].as_array().expect("a list"));
@@ -269,7 +270,7 @@ mod tests {
         let find = |list: &Value, name: &str| {
             list["resources"].as_array().expect("a list").iter().find(|r| r["name"] == name).expect("served").clone()
         };
-        let core = resource_list("", "v1").expect("served");
+        let core = resource_list(&builtin(), "", "v1").expect("served");
         assert_eq!(
             find(&core, "pods"),
             json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "shortNames": ["po"], "categories": ["all"],
@@ -280,7 +281,10 @@ mod tests {
             json!({"name": "serviceaccounts/token", "singularName": "", "namespaced": true, "kind": "TokenRequest",
                 "group": "authentication.k8s.io", "version": "v1", "verbs": ["create"]})
         );
-        assert_eq!(group("apps").expect("served")["preferredVersion"]["groupVersion"], "apps/v1");
-        assert_eq!((group(""), group("nope"), resource_list("nope", "v1")), (None, None, None));
+        assert_eq!(group(&builtin(), "apps").expect("served")["preferredVersion"]["groupVersion"], "apps/v1");
+        assert_eq!(
+            (group(&builtin(), ""), group(&builtin(), "nope"), resource_list(&builtin(), "nope", "v1")),
+            (None, None, None)
+        );
     }
 }

@@ -4,8 +4,13 @@
 //! rule, selectable fields, which subresources are served) stands in [`SERVED`]. A new kind is one more entry there.
 
 mod served;
+mod set;
 
 use std::sync::OnceLock;
+
+use crate::custom::Custom;
+
+pub use set::Kinds;
 
 const FACTS: &str = include_str!("../facts/kinds.tsv");
 
@@ -22,8 +27,25 @@ pub enum Generation {
     SpecAndAnnotations,
     /// Raised when anything but metadata and status changes.
     Content,
+    /// Raised when anything but metadata changes.
+    ContentAndStatus,
     /// Raised when anything but metadata and status changes, or the labels do.
     ContentAndLabels,
+}
+
+/// One column of a Table; `priority` above 0 is shown by `-o wide` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// The header, as kubectl prints it in upper case.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the name column, else mostly empty.
+    pub format: &'static str,
+    /// For people.
+    pub description: &'static str,
+    /// 0: always shown.
+    pub priority: i32,
 }
 
 /// A subresource of a kind.
@@ -44,6 +66,16 @@ pub struct Subresource {
 }
 
 impl Subresource {
+    /// The name in the type table of what it takes and returns, as a subresource of `kind`.
+    #[must_use]
+    pub fn type_name(&self, kind: &KindInfo) -> String {
+        if self.kind == kind.kind && !self.foreign {
+            kind.type_name.clone()
+        } else {
+            type_name(self.group, self.version, self.kind)
+        }
+    }
+
     /// Whether it takes no object but a connection: its kind names options, which come in the query (`proxy`).
     #[must_use]
     pub fn connects(&self) -> bool {
@@ -91,7 +123,9 @@ pub struct KindInfo {
     /// What clients are warned of, whatever they ask.
     pub deprecation: Option<&'static str>,
     /// Group and version of the kind in whose form its objects are stored, where that is not its own; see [`KindInfo::hub`].
-    hub: Option<(&'static str, &'static str)>,
+    pub(crate) hub: Option<(&'static str, &'static str)>,
+    /// What its definition says, where the kind is defined at run time.
+    pub custom: Option<&'static Custom>,
 }
 
 impl KindInfo {
@@ -109,10 +143,16 @@ impl KindInfo {
         self.hub.is_some()
     }
 
+    /// Whether it is this built-in kind, in whatever version.
+    #[must_use]
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.kind == kind && self.group == group && self.custom.is_none()
+    }
+
     /// `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        self.custom.map_or_else(|| format!("{}List", self.kind), |custom| custom.list_kind.clone())
     }
 
     /// Whether `verb` (`list`, `deletecollection`, ...) is served.
@@ -388,6 +428,7 @@ fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
         selectable_fields,
         deprecation: served.deprecation,
         hub: served.hub,
+        custom: None,
     }
 }
 
@@ -428,18 +469,6 @@ pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static KindInfo
 #[must_use]
 pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
     all().iter().find(|k| k.stored() && !k.is_converted() && key.starts_with(&k.storage_prefix))
-}
-
-/// The served group-versions (`("", "v1")`, `("apps", "v1")`), in discovery's order, each once.
-#[must_use]
-pub fn group_versions() -> Vec<(&'static str, &'static str)> {
-    let mut found: Vec<(&str, &str)> = Vec::new();
-    for kind in all() {
-        if !found.contains(&(kind.group, kind.version)) {
-            found.push((kind.group, kind.version));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod canon;
 pub mod containers;
 pub mod convert;
 pub mod cron;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

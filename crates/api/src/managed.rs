@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::table::TypeTable;
+use crate::table::TypeRef;
 use crate::{Object, Value, value};
 
 mod apply;
@@ -39,8 +39,8 @@ pub struct Write<'a> {
     pub manager: &'a str,
     /// `apps/v1`.
     pub api_version: &'a str,
-    /// The type in the table: `apps/v1.Deployment`.
-    pub type_name: &'a str,
+    /// The object's type: `apps/v1.Deployment`.
+    pub ty: TypeRef<'a>,
     /// `status`, `scale`, or empty.
     pub subresource: &'a str,
     /// Fields (`status`, `metadata.labels`) that writes of this kind cannot set, with all that is below them: nobody owns them by
@@ -83,7 +83,7 @@ pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
     if old.is_some() && entries.is_empty() {
         return;
     }
-    let Some(ty) = TypeTable::builtin().ty(write.type_name) else { return };
+    let Ok(ty) = write.ty.resolve() else { return };
     let empty = Value::Object(Object::new());
     let mut changes = compare::changes(old.unwrap_or(&empty), new, ty);
     changes.cut(&write.reset_paths());

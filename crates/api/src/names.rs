@@ -1,6 +1,37 @@
 //! What names may look like, with upstream's messages, and generated names.
 
+use std::cmp::Ordering;
+
 use rand::Rng;
+
+/// Versions as clients prefer them: `v2`, `v1`, `v2beta1`, `v1beta2`, `v1alpha1`; then what has another form, by its letters.
+#[must_use]
+pub fn version_order(a: &str, b: &str) -> Ordering {
+    match (parts(a), parts(b)) {
+        (Some(a), Some(b)) => b.cmp(&a),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a.cmp(b),
+    }
+}
+
+/// Stability, major version, and what follows `alpha` or `beta`.
+fn parts(version: &str) -> Option<(u8, u64, u64)> {
+    let rest = version.strip_prefix('v')?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('0'));
+    let major = number(&rest[..digits])?;
+    match &rest[digits..] {
+        "" => Some((2, major, 0)),
+        stage => {
+            let (stability, minor) = match stage.strip_prefix("beta") {
+                Some(minor) => (1, minor),
+                None => (0, stage.strip_prefix("alpha")?),
+            };
+            Some((stability, major, if minor.is_empty() { 0 } else { number(minor)? }))
+        }
+    }
+}
 
 /// The messages of a check; empty when the value is fine.
 pub type Messages = Vec<String>;

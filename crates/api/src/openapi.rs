@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::kinds::{self, KindInfo, type_name};
+use crate::kinds::{KindInfo, Kinds};
 use crate::{Object, Value};
 
 mod descriptions;
@@ -41,27 +42,28 @@ pub enum Form {
 
 /// Makes documents.
 pub struct Generator {
+    kinds: Arc<Kinds>,
     descriptions: Descriptions,
 }
 
 impl Generator {
     /// Unpacks the descriptions: a megabyte, to be dropped once the documents are made.
     #[must_use]
-    pub fn new() -> Self {
-        Self { descriptions: Descriptions::unpack() }
+    pub fn new(kinds: Arc<Kinds>) -> Self {
+        Self { kinds, descriptions: Descriptions::unpack() }
     }
 
     /// The version 3 document of one of [`v3_paths`].
     #[must_use]
     pub fn v3(&self, path: &str, form: Form) -> Option<Vec<u8>> {
-        let served = kinds::group_versions().into_iter().find(|(g, v)| paths::root(g, v) == path);
+        let served = self.kinds.group_versions().into_iter().find(|(g, v)| paths::root(g, v) == path);
         let (items, kinds): (Vec<Item>, Vec<&KindInfo>) = match served {
             Some((group, version)) => {
-                let kinds: Vec<_> = kinds::all().iter().filter(|k| k.group == group && k.version == version).collect();
+                let kinds: Vec<_> = self.kinds.of(group, version).collect();
                 let own = kinds.iter().flat_map(|kind| paths::of_kind(kind));
                 (own.chain([plain::resources(group, version)]).collect(), kinds)
             }
-            None => (vec![plain::documents().into_iter().find(|(name, _)| name == path)?.1], Vec::new()),
+            None => (vec![plain::documents(&self.kinds).into_iter().find(|(name, _)| name == path)?.1], Vec::new()),
         };
         let gvks = Gvks::new(kinds.iter().copied());
         Some(self.document(Style::V3, form, items, &kinds, &gvks))
@@ -70,10 +72,10 @@ impl Generator {
     /// The version 2 document of everything.
     #[must_use]
     pub fn v2(&self, form: Form) -> Vec<u8> {
-        let kinds: Vec<&KindInfo> = kinds::all().iter().collect();
+        let kinds: Vec<&KindInfo> = self.kinds.all().collect();
         let own = kinds.iter().flat_map(|kind| paths::of_kind(kind));
-        let listed = kinds::group_versions().into_iter().map(|(group, version)| plain::resources(group, version));
-        let items = own.chain(listed).chain(plain::documents().into_iter().map(|(_, item)| item)).collect();
+        let listed = self.kinds.group_versions().into_iter().map(|(group, version)| plain::resources(group, version));
+        let items = own.chain(listed).chain(plain::documents(&self.kinds).into_iter().map(|(_, item)| item)).collect();
         let gvks = Gvks::new(kinds.iter().copied());
         self.document(Style::V2, form, items, &kinds, &gvks)
     }
@@ -92,12 +94,6 @@ impl Generator {
             (Form::Protobuf, Style::V2) => protobuf::v2::document(parts),
             (Form::Protobuf, Style::V3) => protobuf::v3::document(parts),
         }
-    }
-}
-
-impl Default for Generator {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -128,15 +124,15 @@ fn types_of(item: &Item) -> impl Iterator<Item = String> + '_ {
 
 /// The types of a kind, whatever its operations are.
 fn types_of_kind(kind: &KindInfo) -> Vec<String> {
-    let subs = kind.subresources.iter().map(|s| type_name(s.group, s.version, s.kind));
+    let subs = kind.subresources.iter().map(|s| s.type_name(kind));
     subs.chain([kind.type_name.clone(), "meta/v1.Status".to_owned()]).collect()
 }
 
 /// The paths of the version 3 documents, below `/openapi/v3/`: `api/v1`, `apis/apps/v1`, `version`.
 #[must_use]
-pub fn v3_paths() -> Vec<String> {
-    let mut found: Vec<String> = kinds::group_versions().into_iter().map(|(g, v)| paths::root(g, v)).collect();
-    found.extend(plain::documents().into_iter().map(|(name, _)| name));
+pub fn v3_paths(kinds: &Kinds) -> Vec<String> {
+    let mut found: Vec<String> = kinds.group_versions().into_iter().map(|(g, v)| paths::root(g, v)).collect();
+    found.extend(plain::documents(kinds).into_iter().map(|(name, _)| name));
     found.sort();
     found
 }

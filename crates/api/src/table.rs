@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use crate::Value;
+use crate::kinds::KindInfo;
+use crate::status::Status;
 
 pub mod messages;
 
@@ -13,9 +15,36 @@ const SCHEMA: &str = include_str!("../facts/schema.tsv");
 const DEFAULTS: &str = include_str!("../facts/defaults.tsv");
 const POINTERS: &str = include_str!("../facts/pointers.tsv");
 
-/// Index of a [`Type`] in its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TypeId(u16);
+/// A [`Type`]: one of the built-in table, or one that a custom definition made.
+#[derive(Debug, Clone, Copy)]
+pub struct TypeId(Which);
+
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    /// By its index.
+    Builtin(u16),
+    Custom(&'static Type),
+}
+
+impl TypeId {
+    /// Of a type that is in no table.
+    #[must_use]
+    pub fn custom(ty: &'static Type) -> Self {
+        Self(Which::Custom(ty))
+    }
+}
+
+impl PartialEq for TypeId {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.0, other.0) {
+            (Which::Builtin(a), Which::Builtin(b)) => a == b,
+            (Which::Custom(a), Which::Custom(b)) => std::ptr::eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for TypeId {}
 
 /// What a field or item holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +73,8 @@ pub enum FieldType {
     Raw,
     /// Any JSON.
     Any,
+    /// Any JSON, of which maps merge by key.
+    Open,
     /// An object of a type of the table.
     Struct(TypeId),
     /// A list.
@@ -114,6 +145,17 @@ pub struct Type {
     pub atomic: bool,
     /// The `x-kubernetes-unions` JSON, where there is one.
     pub unions: Option<&'static str>,
+    /// What a custom definition says beyond the fields; `None` for built-in types.
+    pub custom: Option<CustomType>,
+}
+
+/// What is special about the types of custom definitions: JSON types, nulls and zeros are their schema's to judge.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CustomType {
+    /// Whether fields that are not listed are kept (`x-kubernetes-preserve-unknown-fields`).
+    pub open: bool,
+    /// The API versions in which the object is known; of the type of a whole object only.
+    pub api_versions: Vec<String>,
 }
 
 impl Type {
@@ -128,6 +170,78 @@ impl Type {
     pub fn package(&self) -> &'static str {
         let at = self.name.split_once('/').map_or(self.name, |(_, n)| n);
         at.split_once('.').map_or("v1", |(v, _)| v)
+    }
+
+    /// Whether a custom definition made it.
+    #[must_use]
+    pub fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// Whether fields that are not listed are kept.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.custom.as_ref().is_some_and(|custom| custom.open)
+    }
+}
+
+/// A type, or the name of a built-in one.
+#[derive(Debug, Clone, Copy)]
+pub enum TypeRef<'a> {
+    /// `apps/v1.Deployment`.
+    Name(&'a str),
+    /// The type itself.
+    Type(&'a Type),
+}
+
+impl<'a> TypeRef<'a> {
+    /// The type.
+    ///
+    /// # Errors
+    /// 500 for a name that is not in the table.
+    pub fn resolve(self) -> Result<&'a Type, Status> {
+        match self {
+            Self::Name(name) => {
+                TypeTable::builtin().ty(name).ok_or_else(|| Status::internal(format!("no type {name}")))
+            }
+            Self::Type(ty) => Ok(ty),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Name(name) => name,
+            Self::Type(ty) => ty.name,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for TypeRef<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl<'a> From<&'a String> for TypeRef<'a> {
+    fn from(name: &'a String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl<'a> From<&'a Type> for TypeRef<'a> {
+    fn from(ty: &'a Type) -> Self {
+        Self::Type(ty)
+    }
+}
+
+impl<'a> From<&'a KindInfo> for TypeRef<'a> {
+    fn from(kind: &'a KindInfo) -> Self {
+        match kind.custom {
+            Some(custom) => Self::Type(custom.ty),
+            None => Self::Name(&kind.type_name),
+        }
     }
 }
 
@@ -161,7 +275,10 @@ impl TypeTable {
     /// The type behind an index of this table.
     #[must_use]
     pub fn get(&self, id: TypeId) -> &Type {
-        &self.types[usize::from(id.0)]
+        match id.0 {
+            Which::Builtin(at) => &self.types[usize::from(at)],
+            Which::Custom(ty) => ty,
+        }
     }
 
     /// Every type, by name.
@@ -210,7 +327,7 @@ fn rows() -> impl Iterator<Item = Row> {
 
 struct Builder {
     types: Vec<Type>,
-    by_name: HashMap<&'static str, TypeId>,
+    by_name: HashMap<&'static str, usize>,
     defaults: HashMap<(&'static str, &'static str), Value>,
     pointers: HashMap<&'static str, Vec<&'static str>>,
 }
@@ -233,27 +350,33 @@ impl Builder {
     fn build(mut self) -> TypeTable {
         for row in rows() {
             if !self.by_name.contains_key(row.ty) && scalar(row.ty).is_none() {
-                let id = u16::try_from(self.types.len()).expect("the facts hold some hundred types");
-                self.by_name.insert(row.ty, TypeId(id));
-                self.types.push(Type { name: row.ty, fields: BTreeMap::new(), atomic: false, unions: None });
+                self.by_name.insert(row.ty, self.types.len());
+                self.types.push(Type {
+                    name: row.ty,
+                    fields: BTreeMap::new(),
+                    atomic: false,
+                    unions: None,
+                    custom: None,
+                });
             }
         }
         for row in rows() {
             self.add(&row);
         }
-        TypeTable { types: self.types, by_name: self.by_name }
+        let by_name = self.by_name.iter().map(|(name, at)| (*name, builtin(*at))).collect();
+        TypeTable { types: self.types, by_name }
     }
 
     fn add(&mut self, row: &Row) {
-        let Some(&id) = self.by_name.get(row.ty) else { return };
+        let Some(&at) = self.by_name.get(row.ty) else { return };
         if row.field.is_empty() {
-            let ty = &mut self.types[usize::from(id.0)];
+            let ty = &mut self.types[at];
             ty.atomic = row.map == "atomic";
             ty.unions = row.map.strip_prefix("unions=");
             return;
         }
         let field = self.field(row);
-        self.types[usize::from(id.0)].fields.insert(row.field, field);
+        self.types[at].fields.insert(row.field, field);
     }
 
     fn field(&self, row: &Row) -> Field {
@@ -290,8 +413,14 @@ impl Builder {
         if let Some(item) = text.strip_prefix("map:") {
             return FieldType::Map(Box::new(self.parse(item)));
         }
-        scalar(text).or_else(|| self.by_name.get(text).map(|id| FieldType::Struct(*id))).unwrap_or(FieldType::Any)
+        scalar(text)
+            .or_else(|| self.by_name.get(text).map(|at| FieldType::Struct(builtin(*at))))
+            .unwrap_or(FieldType::Any)
     }
+}
+
+fn builtin(at: usize) -> TypeId {
+    TypeId(Which::Builtin(u16::try_from(at).expect("the facts hold some hundred types")))
 }
 
 /// The types of the facts that are not structs here.

@@ -21,7 +21,7 @@ use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
-use crate::rest::documents::Documents;
+use crate::served::Registry;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
@@ -45,7 +45,8 @@ pub(crate) struct App {
     pub(crate) places: Arc<Places>,
     pub(crate) audit: audit::Log,
     pub(crate) stats: Stats,
-    pub(crate) documents: Documents,
+    /// The kinds that are served now.
+    pub(crate) kinds: Arc<Registry>,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) shutdown: Shutdown,
@@ -54,12 +55,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The cache's view of a stored kind.
-    ///
-    /// # Panics
-    /// For kinds that are never stored; routing keeps those out.
-    pub(crate) fn view(&self, kind: &KindInfo) -> &View {
-        self.cache.view(&kind.storage_prefix).expect("every stored kind has a view, see `views`")
+    /// The cache's view of a stored kind. That of a custom kind which has just gone is empty, and serves no watch.
+    pub(crate) fn view(&self, kind: &KindInfo) -> View {
+        let found = self.cache.view(&kind.storage_prefix);
+        found.unwrap_or_else(|| self.cache.empty_view(ViewSpec::new(kind.storage_prefix.clone())))
     }
 
     /// How long a watch without a wish of its own lives: spread, so that clients do not come back all at once.
@@ -75,10 +74,10 @@ pub(crate) fn views() -> Vec<ViewSpec> {
     let mut views: Vec<ViewSpec> = Vec::new();
     for kind in stored {
         let mut view = ViewSpec::new(kind.storage_prefix.clone());
-        if kind.kind == "Pod" {
+        if kind.is("", "Pod") {
             view = view.index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
         }
-        if kind.kind == "EndpointSlice" {
+        if kind.is("discovery.k8s.io", "EndpointSlice") {
             view = view.index(dial::service_of);
         }
         if !views.iter().any(|v| v.prefix == view.prefix) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gantry_api::kinds::{self, KindInfo};
+use gantry_api::kinds::{KindInfo, Kinds};
 use gantry_api::status::Status;
 use gantry_store::cache::Object;
 
@@ -42,12 +42,13 @@ pub(crate) struct Call<'a> {
 /// # Errors
 /// 404 for what is not served.
 pub(crate) fn target(
+    kinds: &Kinds,
     (group, version, resource): (&str, &str, &str),
     namespace: &str,
     name: &str,
     subresource: &str,
 ) -> Result<Target, Status> {
-    let kind = kinds::by_resource(group, version, resource).ok_or_else(Status::no_such_resource)?;
+    let kind = kinds.by_resource(group, version, resource).ok_or_else(Status::no_such_resource)?;
     if !kind.namespaced && !namespace.is_empty() {
         return Err(Status::no_such_resource());
     }

@@ -28,7 +28,7 @@ pub(crate) struct EventLeases(Mutex<Option<Shared>>);
 
 /// Whether objects of this kind expire: events, in both of their forms.
 pub(crate) fn expires(kind: &KindInfo) -> bool {
-    kind.kind == "Event"
+    kind.is("", "Event") || kind.is("events.k8s.io", "Event")
 }
 
 impl EventLeases {

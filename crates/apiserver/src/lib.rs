@@ -32,6 +32,7 @@ mod request;
 mod rest;
 mod route;
 mod run;
+mod served;
 mod server;
 mod sessions;
 mod stats;

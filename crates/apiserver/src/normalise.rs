@@ -1,13 +1,25 @@
 //! The served form of a stored value. Ours are served as they are; a foreign writer's protobuf is decoded once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, canon, convert, decode, defaults, kinds, value};
 use gantry_store::cache::Normalise;
 use gantry_store::encoded::Encoded;
 
+use crate::served::Registry;
+
 /// What the cache does with a value that it reads.
-pub(crate) struct Stored;
+pub(crate) struct Stored {
+    kinds: Arc<Registry>,
+}
+
+impl Stored {
+    pub(crate) fn new(kinds: Arc<Registry>) -> Self {
+        Self { kinds }
+    }
+}
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -54,7 +66,8 @@ mod tests {
     #[test]
     fn other_versions_are_served_in_the_stored_form() {
         let normal = |key: &str, object: Value| {
-            let encoded = Stored.normalise(key, &Bytes::from(object.to_string()), 7).expect("valid");
+            let encoded =
+                Stored::new(Arc::default()).normalise(key, &Bytes::from(object.to_string()), 7).expect("valid");
             serde_json::from_slice::<Value>(encoded.json()).expect("JSON")
         };
         let metadata = json!({"name": "e", "namespace": "n"});

@@ -30,7 +30,7 @@ use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
 use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
-use crate::rest::documents::Documents;
+use crate::served::Registry;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls, trust};
 use crate::sessions::Sessions;
@@ -265,7 +265,9 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
     let store = encryption::layer::over(store, &config.etcd_prefix, keyring);
-    let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), Arc::new(Stored), app::views());
+    let kinds = Arc::new(Registry::default());
+    let normalise = Arc::new(Stored::new(kinds.clone()));
+    let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
     let known = authenticator::Known {
         tokens,
@@ -288,7 +290,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
         audit,
         stats: Stats::default(),
-        documents: Documents::default(),
+        kinds,
         turns: Turns::default(),
         webhooks: Webhooks::default(),
         shutdown: shutdown.clone(),

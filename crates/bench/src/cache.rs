@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Args, runs: usize, report: &mut Report) -> anyhow
         let shutdown = Shutdown::new();
         let driver = task::spawn("driver", driver.run(shutdown.clone()));
         cache.ready().await;
-        let view = cache.view(PODS).expect("it was just given").clone();
+        let view = cache.view(PODS).expect("it was just given");
         fill(args, &store, &cache, report).await?;
         list(&view, report);
         watch(args, &store, &cache, &view, report).await?;

@@ -32,7 +32,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 
+mod added;
 mod check;
 mod core;
 mod driver;
@@ -42,6 +44,7 @@ mod hub;
 mod map;
 mod reader;
 mod snapshot;
+mod state;
 mod subscription;
 mod view;
 
@@ -160,6 +163,12 @@ pub enum Error {
         #[source]
         source: Arc<crate::Error>,
     },
+    /// A view's prefix begins like that of another.
+    #[error("a view of {prefix} would overlap with another")]
+    Overlaps {
+        /// The prefix.
+        prefix: String,
+    },
     /// The cache has stopped.
     #[error("the watch cache has stopped")]
     Closed,
@@ -181,7 +190,7 @@ impl From<Error> for WatchError {
             Error::TooLarge { requested, current } => Self::TooLarge { requested, current },
             Error::Expired { requested, oldest } => Self::Expired { requested, oldest },
             Error::Store { source } => Self::Store { reason: gantry_common::error_chain(&*source) },
-            Error::Closed => Self::Closed,
+            Error::Overlaps { .. } | Error::Closed => Self::Closed,
         }
     }
 }
@@ -203,11 +212,28 @@ pub struct Undecodable {
 #[derive(Clone)]
 pub struct Cache {
     core: Arc<Core>,
-    views: Arc<Views>,
+    /// The views that there are now. Whoever works through several takes one state of the set and stays with it.
+    views: Arc<RwLock<Arc<Views>>>,
 }
 
 /// Views by prefix.
-type Views = BTreeMap<String, View>;
+type Views = BTreeMap<String, Slot>;
+
+/// The views of one prefix.
+#[derive(Clone)]
+struct Slot {
+    /// What readers see.
+    served: Option<View>,
+    /// What takes its place once it is filled.
+    filling: Option<View>,
+}
+
+impl Slot {
+    /// All that have to follow the store.
+    fn each(&self) -> impl Iterator<Item = &View> {
+        self.served.iter().chain(&self.filling)
+    }
+}
 
 impl Cache {
     /// A cache of the given views. It is empty until `Driver::run` has filled it, see [`Cache::ready`].
@@ -222,31 +248,30 @@ impl Cache {
         views: Vec<ViewSpec>,
     ) -> (Self, Driver) {
         let (core, questions) = Core::new(config, store, normalise);
-        let views: Views = views.into_iter().map(|spec| (spec.prefix.clone(), View::new(spec, core.clone()))).collect();
+        let made = |spec: ViewSpec| Slot { served: Some(View::new(spec, core.clone())), filling: None };
+        let views: Views = views.into_iter().map(|spec| (spec.prefix.clone(), made(spec))).collect();
         let prefixes: Vec<&String> = views.keys().collect();
         assert!(prefixes.windows(2).all(|pair| !pair[1].starts_with(pair[0])), "views must not overlap: {prefixes:?}");
         assert!(prefixes.iter().all(|prefix| prefix.starts_with(&core.config.prefix)), "a view is out of the prefix");
-        let cache = Self { core, views: Arc::new(views) };
+        let cache = Self { core, views: Arc::new(RwLock::new(Arc::new(views))) };
         (cache.clone(), Driver::new(cache, questions))
     }
 
     /// The view of this exact prefix.
     #[must_use]
-    pub fn view(&self, prefix: &str) -> Option<&View> {
-        self.views.get(prefix)
+    pub fn view(&self, prefix: &str) -> Option<View> {
+        self.views.read().get(prefix).and_then(|slot| slot.served.clone())
     }
 
-    /// All views by prefix.
-    pub fn views(&self) -> impl Iterator<Item = &View> {
-        self.views.values()
-    }
-
-    /// The view that covers a full key.
+    /// All views in the order of their prefixes.
     #[must_use]
-    pub fn view_of(&self, key: &str) -> Option<&View> {
-        // No prefix is a prefix of another, so only the greatest one that is not after the key can cover it.
-        let (prefix, view) = self.views.range::<str, _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
-        key.starts_with(prefix.as_str()).then_some(view)
+    pub fn views(&self) -> Vec<View> {
+        self.present().values().filter_map(|slot| slot.served.clone()).collect()
+    }
+
+    /// The views that there are now.
+    fn present(&self) -> Arc<Views> {
+        self.views.read().clone()
     }
 
     /// The revision that every view has reached.
@@ -295,7 +320,7 @@ impl Cache {
     /// All stored values that cannot be served.
     #[must_use]
     pub fn undecodable(&self) -> Vec<Undecodable> {
-        self.views().flat_map(View::undecodable).collect()
+        self.views().iter().flat_map(View::undecodable).collect()
     }
 
     /// What has happened since the start, for metrics.
@@ -314,6 +339,13 @@ impl Cache {
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.core.store
     }
+}
+
+/// The views that cover a full key, with their prefix.
+fn slot_of<'v>(views: &'v Views, key: &str) -> Option<(&'v str, &'v Slot)> {
+    // No prefix is a prefix of another, so only the greatest one that is not after the key can cover it.
+    let (prefix, slot) = views.range::<str, _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
+    key.starts_with(prefix.as_str()).then_some((prefix, slot))
 }
 
 #[cfg(test)]

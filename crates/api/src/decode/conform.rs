@@ -5,20 +5,22 @@
 
 use super::scalars::{canonical_base64, canonical_quantity, canonical_time};
 use crate::status::Status;
-use crate::table::{Field, FieldType, Type, TypeTable};
+use crate::table::{Field, FieldType, Type, TypeRef, TypeTable};
 use crate::{Object, Value};
 
-/// Conforms `value` to the type `type_name` (`apps/v1.Deployment`).
+/// Conforms `value` to a type (`apps/v1.Deployment`).
+///
+/// In types of custom definitions only unknown fields are pruned, and what is of a built-in type (metadata) conformed: JSON types,
+/// nulls and zeros are left to the definition's schema.
 ///
 /// Returns the unknown fields as `unknown field "spec.foo"`. A second call changes nothing.
 ///
 /// # Errors
 /// 400 in upstream's words when a value has the wrong JSON type or cannot be parsed; 500 for a type that is not in the table.
-pub fn conform(value: &mut Value, type_name: &str) -> Result<Vec<String>, Status> {
-    let table = TypeTable::builtin();
-    let ty = table.ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
+pub fn conform<'a>(value: &mut Value, ty: impl Into<TypeRef<'a>>) -> Result<Vec<String>, Status> {
+    let (table, ty) = (TypeTable::builtin(), ty.into().resolve()?);
     let mut walk = Walk { table, unknown: Vec::new(), omits: true };
-    walk.object(value, ty, &At::Root).map_err(|why| refuse(type_name, &why))?;
+    walk.object(value, ty, &At::Root).map_err(|why| refuse(ty.name, &why))?;
     Ok(walk.unknown)
 }
 
@@ -27,11 +29,10 @@ pub fn conform(value: &mut Value, type_name: &str) -> Result<Vec<String>, Status
 ///
 /// # Errors
 /// As [`conform`].
-pub fn scalars(value: &mut Value, type_name: &str) -> Result<(), Status> {
-    let table = TypeTable::builtin();
-    let ty = table.ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
+pub fn scalars<'a>(value: &mut Value, ty: impl Into<TypeRef<'a>>) -> Result<(), Status> {
+    let (table, ty) = (TypeTable::builtin(), ty.into().resolve()?);
     let mut walk = Walk { table, unknown: Vec::new(), omits: false };
-    walk.object(value, ty, &At::Root).map_err(|why| refuse(type_name, &why))
+    walk.object(value, ty, &At::Root).map_err(|why| refuse(ty.name, &why))
 }
 
 /// `Deployment in version "v1" cannot be handled as a Deployment: why`.
@@ -94,6 +95,7 @@ impl<'t> Walk<'t> {
     fn object(&mut self, value: &mut Value, ty: &'t Type, at: &At<'_>) -> Result<(), String> {
         let map = match value {
             Value::Object(map) => map,
+            _ if ty.is_custom() && !matches!(at, At::Root) => return Ok(()),
             Value::Null if !self.omits => return Ok(()),
             Value::Null => {
                 *value = Value::Object(Object::new());
@@ -104,20 +106,20 @@ impl<'t> Walk<'t> {
                 return Err(mismatch(other, ty, at, &go));
             }
         };
-        if map.keys().any(|name| !ty.fields.contains_key(name.as_str())) {
+        if !ty.is_open() && map.keys().any(|name| !ty.fields.contains_key(name.as_str())) {
             self.prune(map, ty, at);
         }
         let mut drop: Vec<&'static str> = Vec::new();
         for (name, item) in map.iter_mut() {
-            let field = &ty.fields[name.as_str()];
+            let Some(field) = ty.fields.get(name.as_str()) else { continue };
             if item.is_null() {
-                if self.omits {
+                if self.omits && !ty.is_custom() {
                     drop.push(field.name);
                 }
                 continue;
             }
             self.value(item, &field.ty, ty, &At::Key(at, name))?;
-            if self.omits && omitted(field, item) {
+            if self.omits && !ty.is_custom() && omitted(field, item) {
                 drop.push(field.name);
             }
         }
@@ -139,9 +141,10 @@ impl<'t> Walk<'t> {
 
     fn value(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
         match ty {
-            FieldType::Any | FieldType::Raw => Ok(()),
+            FieldType::Any | FieldType::Open | FieldType::Raw => Ok(()),
             FieldType::Struct(id) => match value {
                 Value::Object(_) | Value::Null => self.object(value, self.table.get(*id), at),
+                _ if self.table.get(*id).is_custom() => Ok(()),
                 other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
             },
             FieldType::List(item) => match value {
@@ -151,6 +154,7 @@ impl<'t> Walk<'t> {
                     }
                     Ok(())
                 }
+                _ if parent.is_custom() => Ok(()),
                 other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
             },
             FieldType::Map(item) => match value {
@@ -160,8 +164,10 @@ impl<'t> Walk<'t> {
                     }
                     Ok(())
                 }
+                _ if parent.is_custom() => Ok(()),
                 other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
             },
+            _ if parent.is_custom() => Ok(()),
             scalar => leaf(value, scalar, parent, at),
         }
     }
@@ -169,7 +175,9 @@ impl<'t> Walk<'t> {
     /// An item of a list or map: null becomes the zero value, as in Go.
     fn item(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
         if value.is_null() {
-            *value = zero(ty);
+            if !parent.is_custom() {
+                *value = zero(ty);
+            }
             return Ok(());
         }
         self.value(value, ty, parent, at)
@@ -184,7 +192,7 @@ fn zero(ty: &FieldType) -> Value {
         FieldType::Quantity => Value::from("0"),
         FieldType::Struct(_) | FieldType::Map(_) => Value::Object(Object::new()),
         FieldType::List(_) => Value::Array(Vec::new()),
-        FieldType::Time | FieldType::MicroTime | FieldType::Raw | FieldType::Any => Value::Null,
+        FieldType::Time | FieldType::MicroTime | FieldType::Raw | FieldType::Any | FieldType::Open => Value::Null,
     }
 }
 
@@ -285,6 +293,6 @@ fn go_type(table: &TypeTable, ty: &FieldType) -> String {
         FieldType::Time => "v1.Time".to_owned(),
         FieldType::MicroTime => "v1.MicroTime".to_owned(),
         FieldType::String => "string".to_owned(),
-        FieldType::Raw | FieldType::Any => "interface {}".to_owned(),
+        FieldType::Raw | FieldType::Any | FieldType::Open => "interface {}".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use super::set::Set;
 use super::{Write, check, compare, fields, merge};
 use crate::decode::conform;
 use crate::status::Status;
-use crate::table::{Type, TypeTable};
+use crate::table::Type;
 use crate::{Object, Value, kinds, value};
 
 /// The annotation in which clients that apply by themselves keep their configuration.
@@ -28,9 +28,7 @@ const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 /// # Errors
 /// 400 for a configuration that is not of the type, 409 with a cause per path for conflicts, both in upstream's words.
 pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: bool) -> Result<Value, Status> {
-    let ty = TypeTable::builtin()
-        .ty(write.type_name)
-        .ok_or_else(|| Status::internal(format!("no type {}", write.type_name)))?;
+    let ty = write.ty.resolve()?;
     check_type(config, write, ty)?;
     if value::get(config, "metadata.managedFields").is_some_and(Value::is_array) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
@@ -40,7 +38,7 @@ pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: boo
     })?;
     let given = config;
     let mut config = config.clone();
-    conform::scalars(&mut config, write.type_name)?;
+    conform::scalars(&mut config, ty)?;
     let state = State::new(live, &config, write, ty);
     let mut new = match state.attempt(force) {
         Err(mut conflicts) => {
@@ -196,7 +194,7 @@ impl<'a> State<'a> {
             return None;
         }
         check::typed(&config, self.ty).ok()?;
-        conform::scalars(&mut config, self.write.type_name).ok()?;
+        conform::scalars(&mut config, self.ty).ok()?;
         let mut set = fields::of(&config, self.ty);
         let changes = compare::changes(&config, &self.live, self.ty);
         set.subtract(&changes.set);

@@ -53,6 +53,9 @@ impl Walk {
         let Some(map) = self.map(value) else { return };
         for (name, value) in map {
             let Some(field) = ty.fields.get(name.as_str()) else {
+                if ty.is_open() {
+                    continue;
+                }
                 self.below(format!(".{name}"), |w| w.refuse("field not declared in schema"));
                 return;
             };
@@ -69,7 +72,7 @@ impl Walk {
 
     fn value(&mut self, value: &Value, ty: &FieldType, rule: Rule<'_>) {
         match ty {
-            FieldType::Any | FieldType::Raw => {}
+            FieldType::Any | FieldType::Open | FieldType::Raw => {}
             FieldType::Struct(id) => self.structure(value, TypeTable::builtin().get(*id)),
             FieldType::Map(item) => {
                 for (name, value) in self.map(value).into_iter().flatten() {

@@ -69,12 +69,19 @@ const BY_VALUE: [&str; 16] = [
 
 fn fields(old: Option<&Object>, new: Option<&Object>, ty: &Type) -> Changes {
     let mut found = Changes::default();
+    if ty.is_open() {
+        let unlisted = |map: Option<&Object>| -> Object {
+            let entries = map.into_iter().flatten().filter(|(name, _)| !ty.fields.contains_key(name.as_str()));
+            entries.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        found = entries(Some(&unlisted(old)), Some(&unlisted(new)), Rule::Deduced);
+    }
     for (name, field) in &ty.fields {
         let (mut a, mut b) = (old.and_then(|o| o.get(*name)), new.and_then(|n| n.get(*name)));
         if a == b {
             continue;
         }
-        if let Some(empty) = implied(field) {
+        if let Some(empty) = implied(field).filter(|_| !ty.is_custom() || *name == "metadata") {
             a = a.or_else(|| old.map(|_| empty));
             b = b.or_else(|| new.map(|_| empty));
         }
@@ -106,8 +113,8 @@ fn value(old: Option<&Value>, new: Option<&Value>, rule: Rule<'_>) -> Changes {
     if is_empty(old) && is_empty(new) {
         return leaf();
     }
-    let mut found = match rule {
-        Rule::Leaf => return leaf(),
+    let mut found = match rule.settle(old.into_iter().chain(new)) {
+        Rule::Leaf | Rule::Deduced => return leaf(),
         Rule::Struct(ty) => fields(object(old), object(new), ty),
         Rule::Map(_) => entries(object(old), object(new), rule),
         Rule::Set | Rule::Keyed(..) => match (rule.items(array(old)), rule.items(array(new))) {

@@ -16,8 +16,9 @@ pub(super) fn of(object: &Value, ty: &Type) -> Set {
 }
 
 fn collect(set: &mut Set, value: &Value, rule: Rule<'_>) {
+    let rule = rule.settle([value]);
     match (rule, value) {
-        (Rule::Leaf, _) => set.member = true,
+        (Rule::Leaf | Rule::Deduced, _) => set.member = true,
         (Rule::Struct(_) | Rule::Map(_), Value::Object(map)) => {
             for (name, value) in map {
                 let element = element::field(name);

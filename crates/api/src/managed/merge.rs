@@ -17,6 +17,7 @@ fn merged(old: &Value, new: &Value, rule: Rule<'_>) -> Option<Value> {
     if is_empty(Some(old)) && is_empty(Some(new)) {
         return Some(new.clone());
     }
+    let rule = rule.settle([old, new]);
     match rule {
         Rule::Struct(_) | Rule::Map(_) if is_map(old) && is_map(new) => {
             let entries = entries(object(Some(old)), object(Some(new)), rule);
@@ -135,6 +136,7 @@ pub(super) fn remove(object: &mut Value, gone: &Set, kept: &Set, ty: &Type) {
 }
 
 fn take(value: &mut Value, gone: &Set, kept: Option<&Set>, rule: Rule<'_>) {
+    let rule = rule.settle([&*value]);
     let kept_below = |element: &str| kept.and_then(|set| set.children.get(element));
     match (rule, &mut *value) {
         (Rule::Struct(_) | Rule::Map(_), Value::Object(map)) => {

@@ -123,15 +123,18 @@ pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
 
 /// Leaves out entries that own nothing, or in a version that the kind is not known in.
 pub(super) fn retain_meaningful(entries: &mut Vec<Value>, write: &Write<'_>) {
-    let kind = write.type_name.rsplit_once('.').map_or(write.type_name, |(_, kind)| kind);
     entries.retain(|e| {
         let version = value::str_at(e, "apiVersion").unwrap_or_default();
         value::map_at(e, "fieldsV1").is_some_and(|f| !f.is_empty())
-            && (version == write.api_version || is_known(version, kind))
+            && (version == write.api_version || is_known(version, write.ty))
     });
 }
 
-fn is_known(api_version: &str, kind: &str) -> bool {
+fn is_known(api_version: &str, ty: table::TypeRef<'_>) -> bool {
+    if let table::TypeRef::Type(table::Type { custom: Some(custom), .. }) = ty {
+        return custom.api_versions.iter().any(|known| known == api_version);
+    }
+    let kind = ty.name().rsplit_once('.').map_or(ty.name(), |(_, kind)| kind);
     let (group, version) = kinds::split_api_version(api_version);
     table::TypeTable::builtin().ty(&kinds::type_name(group, version, kind)).is_some()
 }

@@ -9,6 +9,8 @@ use crate::{Object, Value};
 pub(super) enum Rule<'t> {
     /// As a whole: scalars, atomic lists, maps and structs.
     Leaf,
+    /// By what is there: maps entry by entry, everything else as a whole.
+    Deduced,
     /// Field by field.
     Struct(&'t Type),
     /// Entry by entry.
@@ -41,6 +43,7 @@ impl<'t> Rule<'t> {
         match ty {
             FieldType::Struct(id) => Self::structure(TypeTable::builtin().get(*id)),
             FieldType::Map(item) => Self::Map(item),
+            FieldType::Open => Self::Deduced,
             _ => Self::Leaf,
         }
     }
@@ -49,10 +52,23 @@ impl<'t> Rule<'t> {
         if ty.atomic { Self::Leaf } else { Self::Struct(ty) }
     }
 
+    /// The rule for these values, where it depends on them.
+    pub(super) fn settle<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
+        match self {
+            Self::Deduced if values.into_iter().all(Value::is_object) => Self::Map(&FieldType::Open),
+            Self::Deduced => Self::Leaf,
+            settled => settled,
+        }
+    }
+
     /// Of the field or entry `name`. What the type does not have is a leaf.
     pub(super) fn entry(self, name: &str) -> Self {
         match self {
-            Self::Struct(ty) => ty.fields.get(name).map_or(Self::Leaf, Self::of),
+            Self::Struct(ty) => {
+                let unlisted = if ty.is_open() { Self::Deduced } else { Self::Leaf };
+                ty.fields.get(name).map_or(unlisted, Self::of)
+            }
+            Self::Deduced => Self::Deduced,
             Self::Map(item) => Self::plain(item),
             Self::Leaf | Self::Set | Self::Keyed(..) => Self::Leaf,
         }
@@ -82,8 +98,8 @@ impl<'t> Rule<'t> {
     /// Whether the type has what the element leads to.
     pub(super) fn has(self, element: &str) -> bool {
         match self {
-            Self::Struct(_) => self.names(element),
-            Self::Map(_) | Self::Set | Self::Keyed(..) => true,
+            Self::Struct(ty) => self.names(element) || ty.is_open(),
+            Self::Deduced | Self::Map(_) | Self::Set | Self::Keyed(..) => true,
             Self::Leaf => false,
         }
     }

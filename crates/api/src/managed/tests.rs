@@ -10,7 +10,7 @@ fn write(manager: &str, subresource: &str, second: i64, old: Option<&Value>, mut
     let write = Write {
         manager,
         api_version: "apps/v1",
-        type_name: "apps/v1.Deployment",
+        ty: "apps/v1.Deployment".into(),
         subresource,
         reset: &[],
         now: at(second),
@@ -241,7 +241,7 @@ fn what_a_write_cannot_set_is_nobodys() {
     let write = Write {
         manager: "",
         api_version: "apps/v1",
-        type_name: "apps/v1.Deployment",
+        ty: "apps/v1.Deployment".into(),
         subresource: "",
         reset: &["status", "metadata.labels"],
         now: at(0),

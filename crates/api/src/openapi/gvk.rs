@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use crate::Value;
-use crate::kinds::{self, KindInfo, type_name};
+use crate::kinds::{KindInfo, Kinds};
 
 /// Group, version and kind.
 type Gvk = (String, String, String);
@@ -21,11 +21,11 @@ impl Gvks {
             found.add(&kind.type_name, kind.group, kind.version, kind.kind);
             found.add(&format!("{}List", kind.type_name), kind.group, kind.version, &kind.list_kind());
             for sub in &kind.subresources {
-                found.add(&type_name(sub.group, sub.version, sub.kind), sub.group, sub.version, sub.kind);
+                found.add(&sub.type_name(kind), sub.group, sub.version, sub.kind);
             }
         }
         // Options and events are of every group, as upstream has it.
-        for (group, version) in kinds::group_versions().into_iter().chain([("", "v1")]) {
+        for (group, version) in Kinds::builtin().group_versions().into_iter().chain([("", "v1")]) {
             for kind in ["DeleteOptions", "WatchEvent"] {
                 found.add(&format!("meta/v1.{kind}"), group, version, kind);
             }

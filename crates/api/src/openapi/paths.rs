@@ -2,7 +2,7 @@
 
 use super::operation::{Content, Item, JSON, Operation, Place};
 use super::parameters::{self, PRETTY};
-use crate::kinds::{KindInfo, Subresource, type_name};
+use crate::kinds::{KindInfo, Subresource};
 
 const YAML: &str = "application/yaml";
 const READ: &[&str] = &[JSON, YAML, "application/vnd.kubernetes.protobuf"];
@@ -136,7 +136,7 @@ impl Subject<'_> {
 
     fn operation(&self, verb: &'static str, everywhere: bool, with_path: bool) -> Operation {
         let (group, version, kind) = self.gvk();
-        let own = Content::Of(type_name(&group, &version, &kind));
+        let own = Content::Of(self.sub.map_or_else(|| self.kind.type_name.clone(), |sub| sub.type_name(self.kind)));
         let streams = self.connects() || self.sub.is_some_and(|sub| sub.name == "log");
         let (takes, body): (&[&str], Content) = match verb {
             _ if self.connects() => (&[], Content::Nothing),

@@ -2,12 +2,12 @@
 
 use super::operation::{Content, Item, JSON, Operation};
 use super::paths::{group_id, root, tag};
-use crate::kinds;
+use crate::kinds::Kinds;
 
 const FORMS: &[&str] = &[JSON, "application/yaml"];
 
 /// A document of version 3 that is about one such path: its name, and the path.
-pub(super) fn documents() -> Vec<(String, Item)> {
+pub(super) fn documents(kinds: &Kinds) -> Vec<(String, Item)> {
     let mut found = vec![
         (
             "api".to_owned(),
@@ -18,7 +18,7 @@ pub(super) fn documents() -> Vec<(String, Item)> {
         (".well-known/openid-configuration".to_owned(), openid_configuration()),
         ("openid/v1/jwks".to_owned(), keys()),
     ];
-    let mut groups: Vec<&str> = kinds::group_versions().into_iter().map(|(group, _)| group).collect();
+    let mut groups: Vec<&str> = kinds.group_versions().into_iter().map(|(group, _)| group).collect();
     groups.retain(|group| !group.is_empty());
     groups.dedup();
     for group in groups {

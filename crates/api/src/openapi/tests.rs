@@ -2,15 +2,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use super::*;
+use crate::kinds;
 use crate::table::TypeTable;
 
 /// Every document, made once for all tests.
 fn documents() -> &'static HashMap<String, Value> {
     static ALL: OnceLock<HashMap<String, Value>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let generator = Generator::new();
+        let generator = Generator::new(Arc::new(Kinds::builtin()));
         let decoded = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("JSON");
-        let third = v3_paths().into_iter().map(|path| {
+        let third = v3_paths(&Kinds::builtin()).into_iter().map(|path| {
             let document = decoded(generator.v3(&path, Form::Json).expect("listed"));
             (path, document)
         });
@@ -225,7 +226,7 @@ fn check_references(at: &Value, prefix: &str, schemas: &Value) {
 #[test]
 fn references_resolve_and_hashes_differ() {
     let mut hashes = BTreeMap::new();
-    for path in v3_paths() {
+    for path in v3_paths(&Kinds::builtin()) {
         let value = document(&path);
         check_references(value, "#/components/schemas/", &value["components"]["schemas"]);
         hashes.insert(path, hash(value.to_string().as_bytes()));
@@ -235,7 +236,7 @@ fn references_resolve_and_hashes_differ() {
     let link = index(&hashes)["paths"]["api/v1"]["serverRelativeURL"].clone();
     assert_eq!(link, format!("/openapi/v3/api/v1?hash={}", hashes["api/v1"]));
     check_references(document("v2"), "#/definitions/", &document("v2")["definitions"]);
-    assert!(Generator::new().v3("apis/nope/v1", Form::Json).is_none());
+    assert!(Generator::new(Arc::new(Kinds::builtin())).v3("apis/nope/v1", Form::Json).is_none());
 }
 
 /// The types that upstream itself leaves without descriptions of some fields.
@@ -319,7 +320,7 @@ fn protobuf_holds_the_same_paths_and_schemas() {
         fields(inner).into_iter().filter(|(n, _)| *n == field).count()
     };
     let size = |value: &Value| value.as_object().map_or(0, Object::len);
-    let generator = Generator::new();
+    let generator = Generator::new(Arc::new(Kinds::builtin()));
     let second = generator.v2(Form::Protobuf);
     assert_eq!(count(&second, &[8], 2), size(&document("v2")["paths"]));
     assert_eq!(count(&second, &[9], 1), size(&document("v2")["definitions"]));

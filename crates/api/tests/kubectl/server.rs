@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
 use gantry_api::discovery::{self, AGGREGATED_CONTENT_TYPE, Root};
+use gantry_api::kinds::Kinds;
 use gantry_api::openapi::{self, Generator};
 use gantry_api::{canon, decode};
 
@@ -79,24 +80,24 @@ fn document(path: &str, form: Form) -> Option<(&'static str, Vec<u8>)> {
     let encoded = |value| Some((JSON, canon::encode(&value)));
     match (parts.as_slice(), form) {
         (["api"], Form::Aggregated) => {
-            Some((AGGREGATED_CONTENT_TYPE, canon::encode(&discovery::aggregated(Root::Api))))
+            Some((AGGREGATED_CONTENT_TYPE, canon::encode(&discovery::aggregated(&Kinds::builtin(), Root::Api))))
         }
         (["apis"], Form::Aggregated) => {
-            Some((AGGREGATED_CONTENT_TYPE, canon::encode(&discovery::aggregated(Root::Apis))))
+            Some((AGGREGATED_CONTENT_TYPE, canon::encode(&discovery::aggregated(&Kinds::builtin(), Root::Apis))))
         }
         (["api"], Form::Legacy) => encoded(discovery::api_versions("127.0.0.1:0")),
-        (["apis"], Form::Legacy) => encoded(discovery::group_list()),
-        (["api", version], _) => encoded(discovery::resource_list("", version)?),
-        (["apis", group], _) => encoded(discovery::group(group)?),
-        (["apis", group, version], _) => encoded(discovery::resource_list(group, version)?),
+        (["apis"], Form::Legacy) => encoded(discovery::group_list(&Kinds::builtin())),
+        (["api", version], _) => encoded(discovery::resource_list(&Kinds::builtin(), "", version)?),
+        (["apis", group], _) => encoded(discovery::group(&Kinds::builtin(), group)?),
+        (["apis", group, version], _) => encoded(discovery::resource_list(&Kinds::builtin(), group, version)?),
         (["openapi", "v3"], Form::Aggregated) => {
-            let hashes = openapi::v3_paths().into_iter().map(|path| (path, "1".to_owned())).collect();
+            let hashes = openapi::v3_paths(&Kinds::builtin()).into_iter().map(|path| (path, "1".to_owned())).collect();
             encoded(openapi::index(&hashes))
         }
         (["openapi", "v3", rest @ ..], Form::Aggregated) => {
-            Some((JSON, Generator::new().v3(&rest.join("/"), openapi::Form::Json)?))
+            Some((JSON, Generator::new(Arc::default()).v3(&rest.join("/"), openapi::Form::Json)?))
         }
-        (["openapi", "v2"], _) => Some((V2, Generator::new().v2(openapi::Form::Protobuf))),
+        (["openapi", "v2"], _) => Some((V2, Generator::new(Arc::default()).v2(openapi::Form::Protobuf))),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let claim = request.target.kind.kind == "PersistentVolumeClaim"
+        let claim = request.target.kind.is("", "PersistentVolumeClaim")
             && request.operation != Operation::Delete
             && request.target.subresource.is_empty();
         if !request.creates("Pod") && !claim {

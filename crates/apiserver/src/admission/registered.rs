@@ -15,7 +15,7 @@ const GROUP: &str = "admissionregistration.k8s.io";
 pub(super) const MUTATING: &[&str] = &["mutatingwebhookconfigurations", "mutatingadmissionpolicybindings"];
 
 /// The cache's view of a resource of the group.
-pub(super) fn view<'a>(app: &'a App, resource: &str) -> Option<&'a View> {
+pub(super) fn view(app: &App, resource: &str) -> Option<View> {
     kinds::by_resource(GROUP, "v1", resource).map(|kind| app.view(kind))
 }
 

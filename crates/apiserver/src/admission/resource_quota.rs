@@ -78,7 +78,7 @@ impl Plugin for ResourceQuota {
         for (at, name) in names.iter().enumerate() {
             let target = Target::new(quotas, &request.target.namespace, name);
             // A quota and the quota that counts it are of one kind.
-            if at + 1 == names.len() && kind.resource != "resourcequotas" {
+            if at + 1 == names.len() && !kind.is("", "ResourceQuota") {
                 if let Some((_, next)) = self.charge(request, object, &target, &delta).await? {
                     effects.conditions.push((target.key(), next.revision));
                     effects.puts.push((target.key(), commit::canonical(&next.value)));
@@ -171,11 +171,11 @@ impl ResourceQuota {
 }
 
 fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) -> Result<(), Status> {
-    canon::canonical(object, &kind.type_name)?;
+    canon::canonical(object, kind)?;
     let write = managed::Write {
         manager: "gantry-apiserver",
         api_version: &kind.api_version,
-        type_name: &kind.type_name,
+        ty: kind.into(),
         subresource: "status",
         reset: registry::strategy(kind).reset_fields(kind, "status"),
         now: app.clock.now(),
@@ -191,7 +191,7 @@ async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Res
     let now = app.clock.now().as_second();
     let hard = quota::amounts(value::map_at(spec, "hard"));
     let mut used: Usage = hard.keys().map(|name| (name.clone(), gantry_api::quantity::Quantity::ZERO)).collect();
-    for kind in kinds::all().iter().filter(|k| hard.keys().any(|name| quota::concerns(k, name))) {
+    for kind in app.kinds.kinds().distinct().filter(|k| hard.keys().any(|name| quota::concerns(k, name))) {
         for stored in app.view(kind).snapshot().list(Some(&target.namespace), None) {
             let object = Current::from_object(stored)?.value;
             if quota::matches(spec, kind, &object) {

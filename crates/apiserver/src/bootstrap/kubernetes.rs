@@ -92,7 +92,7 @@ fn changes(app: &App) -> impl Future<Output = ()> + use<> {
     let from = app.cache.revision();
     let scope = Scope::Name { namespace: Some("default".into()), name: "kubernetes".into() };
     let views = [("", "services"), ("discovery.k8s.io", "endpointslices")].map(|(group, resource)| {
-        kinds::by_resource(group, "v1", resource).and_then(|kind| app.cache.view(&kind.storage_prefix)).cloned()
+        kinds::by_resource(group, "v1", resource).and_then(|kind| app.cache.view(&kind.storage_prefix))
     });
     async move {
         let watches = views.into_iter().flatten().map(|view| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
+use gantry_api::kinds::Kinds;
 use gantry_proto::v1::cluster_server::Cluster as Service;
 use gantry_proto::v1::{ResourcesReply, ResourcesRequest, VersionReply, VersionRequest};
 use tonic::{Request, Response};
@@ -24,14 +25,14 @@ impl Service for Cluster {
 
     async fn resources(&self, request: Request<ResourcesRequest>) -> Result<Response<ResourcesReply>, tonic::Status> {
         convert::caller(&self.0, &request)?;
-        Ok(Response::new(ResourcesReply { groups: Bytes::from(everything().to_string()) }))
+        Ok(Response::new(ResourcesReply { groups: Bytes::from(everything(&self.0.kinds.kinds()).to_string()) }))
     }
 }
 
 /// Both halves of discovery as one list.
-fn everything() -> Value {
-    let mut all = discovery::aggregated(Root::Api);
-    let mut named = discovery::aggregated(Root::Apis);
+fn everything(kinds: &Kinds) -> Value {
+    let mut all = discovery::aggregated(kinds, Root::Api);
+    let mut named = discovery::aggregated(kinds, Root::Apis);
     if let (Some(Value::Array(items)), Some(Value::Array(more))) = (all.get_mut("items"), named.get_mut("items")) {
         items.append(more);
     }

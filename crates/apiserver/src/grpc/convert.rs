@@ -50,17 +50,25 @@ pub(crate) fn caller<T>(app: &App, request: &tonic::Request<T>) -> Result<Caller
 
 /// The target that a request names.
 pub(crate) fn target(
+    app: &App,
     resource: Option<&v1::Resource>,
     namespace: &str,
     name: &str,
     subresource: &str,
 ) -> Result<Target, Status> {
     let resource = resource.ok_or_else(|| Status::bad_request("the request names no resource"))?;
-    calls::target((&resource.group, &resource.version, &resource.resource), namespace, name, subresource)
+    calls::target(
+        &app.kinds.kinds(),
+        (&resource.group, &resource.version, &resource.resource),
+        namespace,
+        name,
+        subresource,
+    )
 }
 
 /// As [`target`], where a name is needed.
 pub(crate) fn named(
+    app: &App,
     resource: Option<&v1::Resource>,
     namespace: &str,
     name: &str,
@@ -69,7 +77,7 @@ pub(crate) fn named(
     if name.is_empty() {
         return Err(Status::bad_request("the request names no object"));
     }
-    target(resource, namespace, name, subresource)
+    target(app, resource, namespace, name, subresource)
 }
 
 /// How objects are shown.

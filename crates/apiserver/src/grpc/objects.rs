@@ -54,19 +54,25 @@ pub(super) enum Write {
 }
 
 impl Write {
-    fn target(&self) -> Result<(&'static str, Target), Status> {
+    fn target(&self, app: &App) -> Result<(&'static str, Target), Status> {
         Ok(match self {
-            Self::Create(r) => ("create", convert::target(r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?),
-            Self::Update(r) => ("update", convert::named(r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?),
-            Self::Patch(r) => ("patch", convert::named(r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?),
-            Self::Delete(r) => ("delete", convert::named(r.resource.as_ref(), &r.namespace, &r.name, "")?),
+            Self::Create(r) => {
+                ("create", convert::target(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+            }
+            Self::Update(r) => {
+                ("update", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+            }
+            Self::Patch(r) => {
+                ("patch", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+            }
+            Self::Delete(r) => ("delete", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, "")?),
         })
     }
 
     /// Makes the write.
     pub(super) async fn run(self, app: &Arc<App>, caller: &Caller) -> Result<v1::ObjectReply, Status> {
         let started = Instant::now();
-        let (verb, target) = self.target()?;
+        let (verb, target) = self.target(app)?;
         // A batch is many requests of one caller.
         let caller = &caller.anew();
         let call = Call { app, caller };
@@ -254,8 +260,8 @@ impl Service for Objects {
         let started = Instant::now();
         let caller = convert::caller(&self.0, &request)?;
         let r = request.into_inner();
-        let target =
-            convert::named(r.resource.as_ref(), &r.namespace, &r.name, &r.subresource).map_err(convert::failed)?;
+        let target = convert::named(&self.0, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)
+            .map_err(convert::failed)?;
         let found = self.found(&caller, &r, &target).await;
         observe(&self.0, "get", &target, found.as_ref().map(drop), started);
         let object = found.map_err(convert::failed)?;
@@ -266,7 +272,7 @@ impl Service for Objects {
         let started = Instant::now();
         let caller = convert::caller(&self.0, &request)?;
         let r = request.into_inner();
-        let target = convert::target(r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
+        let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let listed = self.listed(&caller, &r, &target).await;
         observe(&self.0, "list", &target, listed.as_ref().map(drop), started);
         let shape = convert::shape(&self.0, r.view);
@@ -279,7 +285,7 @@ impl Service for Objects {
         let caller = convert::caller(&self.0, &request)?;
         let r = request.into_inner();
         let start = async {
-            let target = convert::target(r.resource.as_ref(), &r.namespace, "", "")?;
+            let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "")?;
             let query = watch_query(&r, &target)?;
             let watcher = Call { app: &self.0, caller: &caller }.watch(target.kind, &r.namespace, query).await?;
             Ok::<_, Status>((target, watcher))
@@ -318,7 +324,7 @@ impl Service for Objects {
         let started = Instant::now();
         let caller = convert::caller(&self.0, &request)?;
         let r = request.into_inner();
-        let target = convert::target(r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
+        let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let run = async {
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;

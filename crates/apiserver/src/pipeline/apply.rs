@@ -115,7 +115,7 @@ impl Request<'_> {
         let mut object = self.merged(Some(&state.value))?;
         let warnings = self.config.judge(self.options.field_validation)?;
         patch::check_same_object(self.target, &mut object, &state.value)?;
-        api_decode::conform(&mut object, &self.target.kind.hub().type_name)?;
+        api_decode::conform(&mut object, self.target.kind.hub())?;
         Ok(Made { object, warnings })
     }
 
@@ -155,6 +155,6 @@ impl Request<'_> {
         decode::place(object, kind.hub(), &target.namespace, &target.name)?;
         // Upstream does not compare a version with that of an object which is not there.
         value::remove(object, "metadata.resourceVersion");
-        api_decode::conform(object, &kind.hub().type_name).map(drop)
+        api_decode::conform(object, kind.hub()).map(drop)
     }
 }

@@ -1,6 +1,7 @@
 //! Binding a pod to a node: what the scheduler does.
 
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{kinds, value};
 
 use super::Written;
@@ -23,7 +24,7 @@ pub(crate) async fn bind(
     payload: &Payload,
     options: &WriteOptions,
 ) -> Result<Written, Status> {
-    let expected = Expected { group: "", version: "v1", kind: "Binding", type_name: "core/v1.Binding" };
+    let expected = Expected { group: "", version: "v1", kind: "Binding", ty: TypeRef::Name("core/v1.Binding") };
     let mut decoded = decode::object(payload, expected, options.field_validation)?;
     let pods = kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
     decode::place(&mut decoded.object, pods, &target.namespace, &target.name)?;

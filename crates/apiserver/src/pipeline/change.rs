@@ -190,7 +190,7 @@ impl Change<'_> {
             warnings.extend(strategy.warnings(&object, Some(old)));
             warnings.extend(app.admission.warnings(&request, &object).await);
         }
-        canon::canonical(&mut object, &kind.hub().type_name)?;
+        canon::canonical(&mut object, kind.hub())?;
         if !self.options.applies {
             let write = managed_write(app, self.caller, self.target, self.options);
             match meant {
@@ -286,7 +286,7 @@ pub(crate) fn managed_write<'a>(
     managed::Write {
         manager: options.manager(caller),
         api_version: &hub.api_version,
-        type_name: &hub.type_name,
+        ty: hub.into(),
         subresource: target.subresource,
         reset: registry::strategy(target.kind).reset_fields(target.kind, target.subresource),
         now: app.clock.now(),

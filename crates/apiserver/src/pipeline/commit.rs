@@ -65,7 +65,7 @@ impl Effects {
 
     /// A takeover of a fenced Lease changes its fence key in the same transaction.
     pub(crate) fn with_fence_of(mut self, target: &Target, new: &Value, old: Option<&Value>) -> Self {
-        if target.kind.kind != "Lease" {
+        if !target.kind.is("coordination.k8s.io", "Lease") {
             return self;
         }
         let annotated = |v: &Value| {

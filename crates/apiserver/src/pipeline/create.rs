@@ -83,7 +83,7 @@ async fn create_named(
     }
     let request = Request { nameless: generated, ..Request::creating(app, caller, &target, options) };
     let warnings = admitted(&request, &mut object).await?;
-    canon::canonical(&mut object, &kind.hub().type_name)?;
+    canon::canonical(&mut object, kind.hub())?;
     if options.dry_run {
         return dry(app, caller, &target, options, object, warnings).await;
     }
@@ -122,7 +122,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     let kind = target.kind;
     let strategy = registry::strategy(kind);
     app.admission.mutate(request, Which::All, object).await?;
-    if kind.kind == "CertificateSigningRequest" {
+    if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificate::identify(object, &caller.user);
     }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };

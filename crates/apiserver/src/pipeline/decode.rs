@@ -2,6 +2,7 @@
 
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{Value, decode, managed, value};
 
 use crate::request::{FieldValidation, Format, Payload};
@@ -12,13 +13,13 @@ pub(crate) struct Expected<'a> {
     pub(crate) group: &'a str,
     pub(crate) version: &'a str,
     pub(crate) kind: &'a str,
-    /// The name in the type table.
-    pub(crate) type_name: &'a str,
+    /// The type.
+    pub(crate) ty: TypeRef<'a>,
 }
 
 impl<'a> Expected<'a> {
     pub(crate) fn of(kind: &'a KindInfo) -> Self {
-        Self { group: kind.group, version: kind.version, kind: kind.kind, type_name: &kind.type_name }
+        Self { group: kind.group, version: kind.version, kind: kind.kind, ty: kind.into() }
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -96,7 +97,7 @@ pub(crate) fn object_or(
     }
     check_kind(&mut object, expected)?;
     managed::keep_reset(&mut object);
-    problems.extend(decode::conform(&mut object, expected.type_name)?);
+    problems.extend(decode::conform(&mut object, expected.ty)?);
     let warnings = judge(problems, validation)
         .map_err(|why| cannot_be_handled((expected.kind, expected.version), expected.kind, &why))?;
     Ok(Decoded { object, warnings })

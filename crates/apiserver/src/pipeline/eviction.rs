@@ -2,6 +2,7 @@
 
 use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{Object, Value, kinds, value};
 use jiff::Timestamp;
 use serde_json::json;
@@ -36,7 +37,8 @@ pub(crate) async fn evict(
     payload: &Payload,
     options: &WriteOptions,
 ) -> Result<Written, Status> {
-    let expected = Expected { group: "policy", version: "v1", kind: "Eviction", type_name: "policy/v1.Eviction" };
+    let expected =
+        Expected { group: "policy", version: "v1", kind: "Eviction", ty: TypeRef::Name("policy/v1.Eviction") };
     let mut decoded = decode::object_or(payload, expected, "policy/v1beta1", options.field_validation)?;
     let named = value::str_at(&decoded.object, "metadata.name").unwrap_or_default();
     if !named.is_empty() && named != target.name {

@@ -79,11 +79,13 @@ fn raises(kind: &KindInfo, new: &Value, old: &Value) -> bool {
         Generation::Untracked | Generation::Fixed => false,
         Generation::Spec => differs(new, old, "spec"),
         Generation::SpecAndAnnotations => differs(new, old, "spec") || differs(new, old, "metadata.annotations"),
-        Generation::Content | Generation::ContentAndLabels => {
+        Generation::Content | Generation::ContentAndStatus | Generation::ContentAndLabels => {
             let content = |v: &Value| {
                 let mut v = v.clone();
                 value::remove(&mut v, "metadata");
-                value::remove(&mut v, "status");
+                if kind.generation != Generation::ContentAndStatus {
+                    value::remove(&mut v, "status");
+                }
                 v
             };
             let with_labels = kind.generation == Generation::ContentAndLabels;

@@ -135,8 +135,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
         let shown = patch.body.to_string();
         Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
     };
-    let problems =
-        api_decode::conform(&mut object, &target.kind.type_name).map_err(|status| unusable(&status.message))?;
+    let problems = api_decode::conform(&mut object, target.kind).map_err(|status| unusable(&status.message))?;
     let warnings = decode::judge(problems, options.field_validation).map_err(|why| unusable(&why))?;
     convert::to_hub(target.kind, &mut object);
     Ok(Made { object, warnings })

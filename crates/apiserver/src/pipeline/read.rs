@@ -99,7 +99,7 @@ pub(crate) fn cache_failed(error: Error) -> Status {
     match error {
         Error::TooLarge { requested, current } => too_large(requested, current),
         Error::Expired { .. } => Status::expired("The resourceVersion for the provided list is too old."),
-        Error::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
+        Error::Overlaps { .. } | Error::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
         Error::Store { .. } => Status::unavailable(gantry_common::error_chain(&error)).retry_after(1),
     }
 }
@@ -231,10 +231,10 @@ async fn at(
     let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
     if selective {
         let items = page.items.into_iter().filter(|o| query.selection.matches(o));
-        return Ok(cut(app, kind, items, query.limit, revision));
+        return Ok(cut(kind, items, query.limit, revision));
     }
     let continue_token = match page.items.last() {
-        Some(last) if page.remaining > 0 => token_after(app, kind, last, revision),
+        Some(last) if page.remaining > 0 => token_after(kind, last, revision),
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
@@ -249,16 +249,16 @@ fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, 
         && let Scope::Index { index, value } = selection.scope()
     {
         let (found, revision) = view.by_index(index, &value);
-        return cut(app, kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision);
+        return cut(kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision);
     }
     let snapshot = view.snapshot();
     if selection.is_selective() {
         let matching = snapshot.list(selection.namespace(), after).filter(|o| selection.matches(o)).cloned();
-        return cut(app, kind, matching, limit, snapshot.revision());
+        return cut(kind, matching, limit, snapshot.revision());
     }
     let page = snapshot.page(selection.namespace(), after, limit);
     let continue_token = match page.items.last() {
-        Some(last) if page.remaining > 0 => token_after(app, kind, last, page.revision),
+        Some(last) if page.remaining > 0 => token_after(kind, last, page.revision),
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
@@ -266,27 +266,21 @@ fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, 
 }
 
 /// The first `limit` of the matching objects, with a token if there are more.
-fn cut(
-    app: &App,
-    kind: &'static KindInfo,
-    matching: impl Iterator<Item = Arc<Object>>,
-    limit: usize,
-    revision: u64,
-) -> Listed {
+fn cut(kind: &'static KindInfo, matching: impl Iterator<Item = Arc<Object>>, limit: usize, revision: u64) -> Listed {
     let mut items: Vec<Arc<Object>> =
         if limit == 0 { matching.collect() } else { matching.take(limit.saturating_add(1)).collect() };
     let mut continue_token = String::new();
     if limit > 0 && items.len() > limit {
         items.truncate(limit);
         if let Some(last) = items.last() {
-            continue_token = token_after(app, kind, last, revision);
+            continue_token = token_after(kind, last, revision);
         }
     }
     Listed { items, revision, continue_token, remaining: None, warnings: Vec::new() }
 }
 
-fn token_after(app: &App, kind: &'static KindInfo, last: &Object, revision: u64) -> String {
-    let relative = last.key().strip_prefix(app.view(kind).prefix()).unwrap_or_else(|| last.key());
+fn token_after(kind: &'static KindInfo, last: &Object, revision: u64) -> String {
+    let relative = last.key().strip_prefix(kind.storage_prefix.as_str()).unwrap_or_else(|| last.key());
     Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative)
 }
 

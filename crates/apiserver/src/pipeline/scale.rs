@@ -1,6 +1,7 @@
 //! The `scale` subresource: `autoscaling/v1` Scale of anything with `spec.replicas`.
 
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{Value, managed, value};
 
 use super::apply::Configuration;
@@ -14,7 +15,7 @@ use crate::registry::workload;
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
 const EXPECTED: Expected<'static> =
-    Expected { group: "autoscaling", version: "v1", kind: "Scale", type_name: "autoscaling/v1.Scale" };
+    Expected { group: "autoscaling", version: "v1", kind: "Scale", ty: TypeRef::Name("autoscaling/v1.Scale") };
 
 /// The Scale of an object.
 fn scale_of(object: &Value, revision: u64) -> Value {
@@ -69,7 +70,7 @@ pub(crate) async fn write(
     let make = |state: &Current| {
         let scale = match (&write, &replacement) {
             (Write::Apply(config), _) => return applied(app, caller, target, config, state, options),
-            (Write::Patch(patch), _) => patch.apply(&scale_of(&state.value, state.revision), EXPECTED.type_name)?,
+            (Write::Patch(patch), _) => patch.apply(&scale_of(&state.value, state.revision), EXPECTED.ty.name())?,
             (_, Some(scale)) => scale.clone(),
             (Write::Replace(_), None) => return Err(Status::internal("a replacement was not decoded")),
         };
@@ -98,7 +99,7 @@ fn applied(
     let api_version = EXPECTED.api_version();
     let write = managed::Write {
         api_version: &api_version,
-        type_name: EXPECTED.type_name,
+        ty: EXPECTED.ty,
         reset: &[],
         ..managed_write(app, caller, target, options)
     };

@@ -71,7 +71,7 @@ impl Selection {
 
     /// The one node whose pods the selection can match, if it says so.
     pub(crate) fn node(&self) -> Option<&str> {
-        self.fields.exact("spec.nodeName").filter(|_| self.kind.kind == "Pod")
+        self.fields.exact("spec.nodeName").filter(|_| self.kind.is("", "Pod"))
     }
 
     /// Whether objects of the namespace have to be looked at one by one.
@@ -84,7 +84,7 @@ impl Selection {
         if let Some(name) = self.fields.exact("metadata.name") {
             return Scope::Name { namespace: self.namespace.as_deref().map(Box::from), name: name.into() };
         }
-        if self.kind.kind == "Pod"
+        if self.kind.is("", "Pod")
             && let Some(node) = self.fields.exact("spec.nodeName").filter(|n| !n.is_empty())
         {
             return Scope::Index { index: PODS_BY_NODE, value: node.into() };

@@ -1,6 +1,7 @@
 //! `serviceaccounts/{name}/token`: issuing tokens bound to what they are for.
 
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{Value, kinds, value};
 use serde_json::json;
 
@@ -23,7 +24,7 @@ const EXPECTED: Expected<'static> = Expected {
     group: "authentication.k8s.io",
     version: "v1",
     kind: "TokenRequest",
-    type_name: "authentication/v1.TokenRequest",
+    ty: TypeRef::Name("authentication/v1.TokenRequest"),
 };
 
 fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> Status {

@@ -11,6 +11,8 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 use jiff::Timestamp;
 
+pub use gantry_api::kinds::Column;
+
 mod admission;
 mod batch;
 pub(crate) mod certificate;
@@ -44,21 +46,6 @@ pub struct Ctx<'a> {
     pub now: Timestamp,
     /// The user's name.
     pub user: &'a str,
-}
-
-/// One column of a Table; `priority` above 0 is shown by `-o wide` only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    /// The header, as kubectl prints it in upper case.
-    pub name: &'static str,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: &'static str,
-    /// `name` for the name column, else mostly empty.
-    pub format: &'static str,
-    /// For people.
-    pub description: &'static str,
-    /// 0: always shown.
-    pub priority: i32,
 }
 
 /// One row of a Table.

@@ -1,52 +1,29 @@
 //! Discovery: what is served, in the aggregated form and in the older one.
 
-use std::sync::OnceLock;
-
-use bytes::Bytes;
 use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
+use gantry_api::kinds::Kinds;
 use gantry_api::status::Status;
 use http::{HeaderValue, StatusCode, header};
-use sha2::{Digest, Sha256};
 
 use super::handler::Incoming;
 use super::{answer, negotiate};
+use crate::served::{Aggregated, Served};
 use crate::server::{Body, Response};
 
-/// An aggregated document and its hash.
-struct Aggregated {
-    bytes: Bytes,
-    etag: String,
-}
-
-impl Aggregated {
-    fn new(root: Root) -> Self {
-        let bytes = Bytes::from(discovery::aggregated(root).to_string());
-        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
-        Self { bytes, etag: format!("\"{hash}\"") }
-    }
-}
-
-fn aggregated(root: Root) -> &'static Aggregated {
-    static API: OnceLock<Aggregated> = OnceLock::new();
-    static APIS: OnceLock<Aggregated> = OnceLock::new();
-    let document = if root == Root::Api { &API } else { &APIS };
-    document.get_or_init(|| Aggregated::new(root))
-}
-
 /// `/api`, `/apis` and `/`.
-pub(crate) fn root(request: &Incoming, path: &str) -> Response {
+pub(crate) fn root(served: &Served, request: &Incoming, path: &str) -> Response {
     let root = match path {
         "/api" => Root::Api,
         "/apis" => Root::Apis,
-        _ => return answer::value(200, &paths(), request.style),
+        _ => return answer::value(200, &paths(&served.kinds), request.style),
     };
     let mut response = if negotiate::aggregated_discovery(Some(request.header(header::ACCEPT))) {
-        aggregated_answer(request, aggregated(root))
+        aggregated_answer(request, served.aggregated(root))
     } else {
         let body = match root {
             Root::Api => discovery::api_versions(request.header(header::HOST)),
-            Root::Apis => discovery::group_list(),
+            Root::Apis => discovery::group_list(&served.kinds),
         };
         answer::value(200, &body, request.style)
     };
@@ -78,15 +55,15 @@ fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
 ///
 /// # Errors
 /// 405 for anything but reads.
-pub(crate) fn group(request: &Incoming, path: &str) -> Result<Response, Status> {
+pub(crate) fn group(kinds: &Kinds, request: &Incoming, path: &str) -> Result<Response, Status> {
     if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let found: Option<Value> = match segments.as_slice() {
-        ["api", version] => discovery::resource_list("", version),
-        ["apis", group] => discovery::group(group),
-        ["apis", group, version] => discovery::resource_list(group, version),
+        ["api", version] => discovery::resource_list(kinds, "", version),
+        ["apis", group] => discovery::group(kinds, group),
+        ["apis", group, version] => discovery::resource_list(kinds, group, version),
         _ => None,
     };
     Ok(match found {
@@ -96,12 +73,12 @@ pub(crate) fn group(request: &Incoming, path: &str) -> Result<Response, Status> 
 }
 
 /// What `/` lists.
-fn paths() -> Value {
+fn paths(kinds: &Kinds) -> Value {
     let mut paths: Vec<String> =
         ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics"]
             .map(str::to_owned)
             .to_vec();
-    for (group, version) in gantry_api::kinds::group_versions().into_iter().filter(|(g, _)| !g.is_empty()) {
+    for (group, version) in kinds.group_versions().into_iter().filter(|(g, _)| !g.is_empty()) {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use gantry_api::kinds::{KindInfo, Kinds};
 use gantry_api::openapi::{self, Form, Generator};
 use gantry_api::status::Status;
 use parking_lot::Mutex;
@@ -49,14 +50,31 @@ impl Document {
 }
 
 /// Documents by what they are. What can be asked for is finite, so this is bounded: the served group versions, twice.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Documents {
+    kinds: Arc<Kinds>,
     made: Mutex<HashMap<(Which, Form), Arc<Document>>>,
     /// Held while documents are made, so that requests that arrive together make them once.
     making: tokio::sync::Mutex<()>,
 }
 
 impl Documents {
+    /// No documents yet, but those of another set that are the same in this one.
+    pub(crate) fn new(kinds: Arc<Kinds>, before: Option<&Self>) -> Self {
+        let mut made = HashMap::new();
+        if let Some(before) = before {
+            let same = |which: &Which| matches!(which, Which::V3(path) if before.lists(path) == kinds_of(&kinds, path));
+            made.extend(
+                before.made.lock().iter().filter(|((which, _), _)| same(which)).map(|(k, v)| (k.clone(), v.clone())),
+            );
+        }
+        Self { kinds, made: Mutex::new(made), making: tokio::sync::Mutex::new(()) }
+    }
+
+    fn lists(&self, path: &str) -> Vec<*const KindInfo> {
+        kinds_of(&self.kinds, path)
+    }
+
     /// A document; `None` where there is none of that path.
     ///
     /// # Errors
@@ -64,7 +82,7 @@ impl Documents {
     pub(crate) async fn get(&self, which: Which, form: Form) -> Result<Option<Arc<Document>>, Status> {
         let exists = match &which {
             Which::V2 => true,
-            Which::V3(path) => openapi::v3_paths().contains(path),
+            Which::V3(path) => openapi::v3_paths(&self.kinds).contains(path),
         };
         if !exists {
             return Ok(None);
@@ -77,7 +95,7 @@ impl Documents {
     /// # Errors
     /// 500 when making the documents failed.
     pub(crate) async fn hashes(&self) -> Result<BTreeMap<String, String>, Status> {
-        let paths = openapi::v3_paths();
+        let paths = openapi::v3_paths(&self.kinds);
         let all = self.all(paths.iter().map(|path| (Which::V3(path.clone()), Form::Json)).collect()).await?;
         let hashes = all.into_iter().map(|document| document.map(|d| d.hash.clone()).unwrap_or_default());
         Ok(paths.into_iter().zip(hashes).collect())
@@ -92,7 +110,8 @@ impl Documents {
                 keys.iter().filter(|key| !made.contains_key(*key)).cloned().collect()
             };
             // Tens of milliseconds of work: not on a thread that other requests wait for.
-            let fresh = tokio::task::spawn_blocking(move || make(missing)).await;
+            let kinds = self.kinds.clone();
+            let fresh = tokio::task::spawn_blocking(move || make(kinds, missing)).await;
             let fresh = fresh.map_err(|error| Status::internal(format!("making OpenAPI documents failed: {error}")))?;
             self.made.lock().extend(fresh);
         }
@@ -101,11 +120,21 @@ impl Documents {
     }
 }
 
-fn make(keys: Vec<(Which, Form)>) -> Vec<((Which, Form), Arc<Document>)> {
+/// The kinds that the document of a path is about. Kinds that are the same are the same reference.
+fn kinds_of(kinds: &Kinds, path: &str) -> Vec<*const KindInfo> {
+    let (group, version) = match path.split_once('/') {
+        Some(("apis", rest)) => rest.split_once('/').unwrap_or((rest, "")),
+        Some((_, version)) => ("", version),
+        None => ("", ""),
+    };
+    kinds.of(group, version).map(std::ptr::from_ref).collect()
+}
+
+fn make(kinds: Arc<Kinds>, keys: Vec<(Which, Form)>) -> Vec<((Which, Form), Arc<Document>)> {
     if keys.is_empty() {
         return Vec::new();
     }
-    let generator = Generator::new();
+    let generator = Generator::new(kinds);
     let one = |key: (Which, Form)| {
         let bytes = match &key.0 {
             Which::V2 => Some(generator.v2(key.1)),
@@ -122,20 +151,20 @@ mod tests {
 
     #[tokio::test]
     async fn documents_are_made_once_and_come_back_whole() {
-        let documents = Documents::default();
+        let documents = Documents::new(Arc::default(), None);
         let wanted = || documents.get(Which::V3("apis/apps/v1".to_owned()), Form::Json);
         let (first, second) = tokio::join!(wanted(), wanted());
         let (first, second) = (first.expect("made").expect("served"), second.expect("made").expect("served"));
         assert!(Arc::ptr_eq(&first, &second));
         let whole: Vec<u8> = first.unpacked().flatten().collect();
-        assert_eq!(Some(&whole), Generator::new().v3("apis/apps/v1", Form::Json).as_ref());
+        assert_eq!(Some(&whole), Generator::new(Arc::default()).v3("apis/apps/v1", Form::Json).as_ref());
         assert_eq!(first.hash, openapi::hash(&whole));
         assert!(first.packed.len() * 5 < whole.len(), "{} of {}", first.packed.len(), whole.len());
     }
 
     #[tokio::test]
     async fn what_does_not_exist_is_not_kept() {
-        let documents = Documents::default();
+        let documents = Documents::new(Arc::default(), None);
         let none = documents.get(Which::V3("apis/nope/v1".to_owned()), Form::Protobuf).await;
         assert!(none.expect("no failure").is_none());
         assert!(documents.made.lock().is_empty());

@@ -181,9 +181,11 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
         "/metrics" => health::metrics(app),
         "/.well-known/openid-configuration" => answer::value(200, &health::openid(app), request.style),
         "/openid/v1/jwks" => answer::value(200, &app.keys.jwks(), request.style),
-        "" | "/api" | "/apis" => discovery::root(request, path.trim_end_matches('/')),
+        "" | "/api" | "/apis" => discovery::root(&app.kinds.now(), request, path.trim_end_matches('/')),
         other if other.starts_with("/openapi/") => return openapi::answer(app, request, other).await,
-        other if other.starts_with("/api/") || other.starts_with("/apis/") => return discovery::group(request, other),
+        other if other.starts_with("/api/") || other.starts_with("/apis/") => {
+            return discovery::group(&app.kinds.kinds(), request, other);
+        }
         other if is_probe(other) => health::answer(app, other, &request.query).await,
         _ => answer::text(404, "404 page not found\n"),
     };

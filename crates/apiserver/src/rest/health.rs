@@ -100,8 +100,8 @@ pub(crate) fn version() -> Value {
 /// `/metrics`.
 pub(crate) fn metrics(app: &App) -> Response {
     let counters = app.cache.counters();
-    let objects: usize = app.cache.views().map(gantry_store::cache::View::len).sum();
-    let watchers: usize = app.cache.views().map(gantry_store::cache::View::watchers).sum();
+    let objects: usize = app.cache.views().iter().map(gantry_store::cache::View::len).sum();
+    let watchers: usize = app.cache.views().iter().map(gantry_store::cache::View::watchers).sum();
     let extra: Vec<(&str, &str, f64)> = vec![
         ("gantry_cache_revision", "Revision that the watch cache has reached.", app.cache.revision() as f64),
         ("gantry_cache_objects", "Objects in the watch cache.", objects as f64),

@@ -38,8 +38,10 @@ pub(crate) async fn answer(app: &App, request: &Incoming, path: &str) -> Result<
     if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
+    let served = app.kinds.now();
+    let documents = &served.documents;
     if path == "/openapi/v3" {
-        return Ok(answer::value(200, &openapi::index(&app.documents.hashes().await?), request.style));
+        return Ok(answer::value(200, &openapi::index(&documents.hashes().await?), request.style));
     }
     let (which, protobuf) = match path.strip_prefix("/openapi/v3/") {
         Some(rest) => (Which::V3(rest.to_owned()), V3),
@@ -47,14 +49,14 @@ pub(crate) async fn answer(app: &App, request: &Incoming, path: &str) -> Result<
         None => return Ok(missing()),
     };
     let form = form(request.header(header::ACCEPT), &protobuf)?;
-    let Some(document) = app.documents.get(which.clone(), form).await? else { return Ok(missing()) };
+    let Some(document) = documents.get(which.clone(), form).await? else { return Ok(missing()) };
     let content_type = if form == Form::Json { JSON } else { protobuf.written };
     let Which::V3(name) = which else { return Ok(body(request, &document, content_type)) };
     // Links name the hash of the JSON form, whichever form is then asked for.
     let current = match form {
         Form::Json => document.hash.clone(),
         Form::Protobuf => {
-            let twin = app.documents.get(Which::V3(name.clone()), Form::Json).await?;
+            let twin = documents.get(Which::V3(name.clone()), Form::Json).await?;
             twin.map(|document| document.hash.clone()).unwrap_or_default()
         }
     };

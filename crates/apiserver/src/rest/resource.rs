@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gantry_api::kinds;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming as HttpBody;
@@ -43,14 +42,15 @@ pub(crate) async fn handle(
     if request.caller.user.is_anonymous() {
         return Err(Status::unauthorized());
     }
-    if !kinds::group_versions().iter().any(|(group, _)| *group == path.group) {
+    let kinds = app.kinds.kinds();
+    if !kinds.all().any(|kind| kind.group == path.group) {
         return Ok(answer::text(404, "404 page not found\n"));
     }
     if path.subresource != "proxy" && !path.rest.trim_matches('/').is_empty() {
         return Err(Status::no_such_resource());
     }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
-    let target = calls::target(resource, &path.namespace, &path.name, &path.subresource)?;
+    let target = calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource)?;
     (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
     let is_watch = path.watch || request.query.flag("watch");
     if stream::serves(&target) {

@@ -1,5 +1,6 @@
 //! What a session is about: which object, on which node, and what a caller needs to be allowed.
 
+use gantry_api::kinds::Kinds;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_proto::v1::open_session::Kind;
@@ -72,10 +73,10 @@ impl Subject {
             }
         };
         let (target, resource) = if let Kind::Stats(request) = kind {
-            (calls::target(("", "v1", "nodes"), "", &request.node, "")?, "nodes")
+            (calls::target(&Kinds::builtin(), ("", "v1", "nodes"), "", &request.node, "")?, "nodes")
         } else {
             let part = pod_part(kind).ok_or_else(Status::no_such_resource)?;
-            (calls::target(("", "v1", "pods"), part.namespace, part.pod, "")?, "pods")
+            (calls::target(&Kinds::builtin(), ("", "v1", "pods"), part.namespace, part.pod, "")?, "pods")
         };
         if target.name.is_empty() {
             return Err(Status::bad_request("the session names no object"));

@@ -55,7 +55,7 @@ async fn compare(cache: &Cache) -> Result<usize, Error> {
     let revision = cache.consistent().await?;
     let mut different = 0;
     for view in cache.views() {
-        different += compare_view(cache, view, revision).await?;
+        different += compare_view(cache, &view, revision).await?;
     }
     Ok(different)
 }

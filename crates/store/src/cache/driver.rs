@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::core::Question;
-use super::view::Prepared;
-use super::{Cache, View, check, reader};
+use super::state::Prepared;
+use super::{Cache, Slot, View, Views, check, reader, slot_of};
 use crate::error::{Error, Result};
 use crate::store::{EventKind, KeyValue, Previous, Range, StoreEvent, WatchBatch};
 
@@ -55,7 +55,7 @@ impl Driver {
         reader.abort();
         checker.abort();
         cache.core.closed.trigger();
-        cache.views().for_each(View::close);
+        cache.present().values().flat_map(Slot::each).for_each(View::close);
     }
 }
 
@@ -101,31 +101,34 @@ async fn list(cache: &Cache) -> Result<()> {
         let back = present.saturating_sub(core.config.startup_revisions).max(1);
         back.max(core.store.compacted_revision().await?)
     };
-    let mut changes = read_all(cache, revision).await?;
-    for view in cache.views() {
-        let different = view.replace(changes.remove(view.prefix()).unwrap_or_default(), revision);
+    let views = cache.present();
+    let mut changes = read_all(cache, &views, revision).await?;
+    for (prefix, slot) in &*views {
+        let listed = changes.remove(prefix.as_str()).unwrap_or_else(|| slot.each().map(|_| Vec::new()).collect());
+        let replaced = slot.each().zip(listed).map(|(view, listed)| view.replace(listed, revision));
+        let different = replaced.max().unwrap_or(0);
         if core.is_ready() && different > 0 {
-            tracing::warn!(
-                prefix = view.prefix(),
-                objects = different,
-                "objects changed while the store was not followed"
-            );
+            tracing::warn!(prefix, objects = different, "objects changed while the store was not followed");
         }
     }
     core.set_revision(revision);
     Ok(())
 }
 
+/// The content of each view of a slot.
+type Content = Vec<Vec<Prepared>>;
+
 /// Everything of the views as of `revision`, decoded. The store reads the next page while one is decoded.
-async fn read_all(cache: &Cache, revision: u64) -> Result<BTreeMap<&str, Vec<Prepared>>> {
-    let mut changes: BTreeMap<&str, Vec<Prepared>> = BTreeMap::new();
+async fn read_all<'v>(cache: &Cache, views: &'v Views, revision: u64) -> Result<BTreeMap<&'v str, Content>> {
+    let mut changes: BTreeMap<&str, Content> = BTreeMap::new();
     let mut range = Range::prefix(cache.core.config.prefix.clone()).limit(PAGE_KEYS).at(revision);
     let mut waiting: Vec<KeyValue> = Vec::new();
     loop {
         let decode = async {
             for kv in waiting.drain(..) {
-                let Some(view) = cache.view_of(&kv.key) else { continue };
-                changes.entry(view.prefix()).or_default().push(prepare_put(view, &kv));
+                let Some((prefix, slot)) = slot_of(views, &kv.key) else { continue };
+                let content = changes.entry(prefix).or_insert_with(|| slot.each().map(|_| Vec::new()).collect());
+                content.iter_mut().zip(slot.each()).for_each(|(list, view)| list.push(prepare_put(view, &kv)));
             }
         };
         let (page, ()) = futures::join!(cache.core.store.range(range.clone()), decode);
@@ -185,14 +188,21 @@ fn is_in_order(batch: &WatchBatch, after: u64) -> bool {
 
 /// Decodes outside of any lock, then changes view after view, then raises the revision.
 fn apply(cache: &Cache, batch: &WatchBatch) {
-    let mut changes: BTreeMap<&str, (&View, Vec<Prepared>, u64)> = BTreeMap::new();
+    let views = cache.present();
+    let mut changes: BTreeMap<&str, (&Slot, Vec<&StoreEvent>)> = BTreeMap::new();
     for event in &batch.events {
-        let Some(view) = cache.view_of(&event.kv.key) else { continue };
-        let entry = changes.entry(view.prefix()).or_insert_with(|| (view, Vec::new(), 0));
-        entry.1.push(prepare(view, event));
-        entry.2 = event.kv.mod_revision;
+        let Some((prefix, slot)) = slot_of(&views, &event.kv.key) else { continue };
+        changes.entry(prefix).or_insert_with(|| (slot, Vec::new())).1.push(event);
     }
-    for (view, changes, revision) in changes.into_values() {
+    let prepared: Vec<(&View, Vec<Prepared>, u64)> = changes
+        .into_values()
+        .flat_map(|(slot, events)| slot.each().map(move |view| (view, events.clone())))
+        .map(|(view, events)| {
+            let revision = events.last().map_or(batch.revision, |event| event.kv.mod_revision);
+            (view, events.into_iter().map(|event| prepare(view, event)).collect(), revision)
+        })
+        .collect();
+    for (view, changes, revision) in prepared {
         view.apply(changes, revision);
     }
     cache.core.counters.count_events(batch.events.len());
@@ -206,7 +216,7 @@ fn prepare(view: &View, event: &StoreEvent) -> Prepared {
     }
 }
 
-fn prepare_put(view: &View, kv: &KeyValue) -> Prepared {
+pub(crate) fn prepare_put(view: &View, kv: &KeyValue) -> Prepared {
     match view.decode(kv) {
         Ok(object) => Prepared::Put(object),
         Err(what) => {

@@ -12,6 +12,7 @@ use crate::store::{Store, Txn, TxnOutcome};
 mod faults;
 mod random;
 mod reads;
+mod views;
 mod watches;
 
 const PODS: &str = "/registry/pods/";
@@ -44,7 +45,7 @@ impl World {
         Self::start(MemoryStore::new(), Config::default()).await
     }
 
-    fn pods(&self) -> &View {
+    fn pods(&self) -> View {
         self.cache.view(PODS).unwrap()
     }
 

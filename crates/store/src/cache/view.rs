@@ -1,16 +1,15 @@
 //! One resource's part of the cache: GET and LIST from an immutable snapshot, WATCH from the history ring.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::core::Core;
-use super::event::{Change, Event, Object, Scope};
+use super::event::{Event, Object, Scope};
 use super::gap::Gap;
 use super::hub::Hub;
-use super::map::Map;
 use super::snapshot::{Page, Snapshot};
+use super::state::{Prepared, State};
 use super::subscription::{Subscription, WatchError};
 use super::{Error, Undecodable};
 use crate::encoded::Encoded;
@@ -54,28 +53,18 @@ struct Inner {
     state: RwLock<State>,
 }
 
-struct State {
-    map: Map,
-    /// The revision of the last event applied here.
-    revision: u64,
-    indexes: Vec<Index>,
-    undecodable: BTreeMap<String, Undecodable>,
-}
-
-/// Objects by index value, then by key.
-type Index = HashMap<Box<str>, BTreeMap<Box<str>, Arc<Object>>>;
-
-/// A change that is ready to be applied: all decoding is done.
-pub(crate) enum Prepared {
-    Put(Arc<Object>),
-    Delete { key: String, revision: u64 },
-    Undecodable(Undecodable),
-}
-
 impl View {
     pub(crate) fn new(spec: ViewSpec, core: Arc<Core>) -> Self {
-        let indexes = spec.indexes.iter().map(|_| HashMap::new()).collect();
-        let state = State { map: Map::default(), revision: 0, indexes, undecodable: BTreeMap::new() };
+        Self::made(spec, core, None)
+    }
+
+    /// A view that keeps changes back until [`View::fill`].
+    pub(crate) fn pending(spec: ViewSpec, core: Arc<Core>) -> Self {
+        Self::made(spec, core, Some(Vec::new()))
+    }
+
+    fn made(spec: ViewSpec, core: Arc<Core>, waiting: Option<Vec<Prepared>>) -> Self {
+        let state = State::new(spec.indexes.len(), waiting);
         let hub = Mutex::new(Hub::new(core.config.limits()));
         Self(Arc::new(Inner { spec, core, hub, state: RwLock::new(state) }))
     }
@@ -295,6 +284,10 @@ impl View {
         let mut hub = self.0.hub.lock();
         let events: Vec<Event> = {
             let mut state = self.0.state.write();
+            if let Some(waiting) = &mut state.waiting {
+                waiting.extend(changes);
+                return;
+            }
             state.revision = revision;
             changes.into_iter().filter_map(|change| state.apply(change)).collect()
         };
@@ -322,102 +315,30 @@ impl View {
         count
     }
 
+    /// Fills a pending view with a list made at `revision`, then with the changes after it that arrived meanwhile.
+    pub(crate) fn fill(&self, listed: Vec<Prepared>, revision: u64) {
+        let mut hub = self.0.hub.lock();
+        let mut state = self.0.state.write();
+        // A relist of everything came first: it is newer.
+        let Some(waiting) = state.waiting.take() else { return };
+        hub.reset(revision);
+        listed.into_iter().for_each(|change| drop(state.apply(change)));
+        state.revision = revision;
+        for change in waiting.into_iter().filter(|change| change.revision() > revision) {
+            state.revision = change.revision();
+            if let Some(event) = state.apply(change) {
+                hub.publish(Arc::new(event));
+            }
+        }
+    }
+
+    /// Whether both are handles of one view.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Ends all watches for good.
     pub(crate) fn close(&self) {
         self.0.hub.lock().end_all(&WatchError::Closed, true);
-    }
-}
-
-impl State {
-    fn apply(&mut self, change: Prepared) -> Option<Event> {
-        match change {
-            Prepared::Put(object) => Some(self.put(object)),
-            Prepared::Delete { key, revision } => {
-                self.undecodable.remove(&key);
-                self.delete(&key, revision)
-            }
-            Prepared::Undecodable(what) => {
-                // What was there is not what is stored any more: for readers the object is gone. What is merely not
-                // readable is not: its last known state stays, and who asks for it is told why it cannot be had.
-                let event = if what.unreadable { None } else { self.delete(&what.key, what.mod_revision) };
-                self.undecodable.insert(what.key.clone(), what);
-                event
-            }
-        }
-    }
-
-    fn put(&mut self, object: Arc<Object>) -> Event {
-        if !self.undecodable.is_empty() {
-            self.undecodable.remove(object.key());
-        }
-        let previous = self.map.insert(object.clone());
-        if let Some(previous) = &previous {
-            self.unindex(previous);
-        }
-        for (number, index) in self.indexes.iter_mut().enumerate() {
-            if let Some(value) = object.index_value(number) {
-                index.entry(value.into()).or_default().insert(object.key().into(), object.clone());
-            }
-        }
-        let change = if previous.is_some() { Change::Modified } else { Change::Added };
-        Event { change, revision: object.rv(), object, previous }
-    }
-
-    fn delete(&mut self, key: &str, revision: u64) -> Option<Event> {
-        let object = self.map.remove(key)?;
-        self.unindex(&object);
-        Some(Event { change: Change::Deleted, revision, previous: Some(object.clone()), object })
-    }
-
-    fn unindex(&mut self, object: &Object) {
-        for (number, index) in self.indexes.iter_mut().enumerate() {
-            let Some(value) = object.index_value(number) else { continue };
-            if let Some(objects) = index.get_mut(value) {
-                objects.remove(object.key());
-                if objects.is_empty() {
-                    index.remove(value);
-                }
-            }
-        }
-    }
-
-    fn clear(&mut self) {
-        self.map = Map::default();
-        self.indexes.iter_mut().for_each(HashMap::clear);
-        self.undecodable.clear();
-    }
-
-    /// The events that lead from this state to the listed one. `Err(n)` = n differences, but some cannot be told as
-    /// events: a deletion's revision is unknown, so is one that a later creation hides, and a change that is not newer
-    /// than `known` (what the watchers have seen) means that the store has gone back in time.
-    fn differences(&self, listed: &[Prepared], known: u64) -> Result<Vec<Event>, usize> {
-        let (mut events, mut kept, mut untold) = (Vec::new(), 0, 0);
-        for change in listed {
-            let Prepared::Put(object) = change else { continue };
-            let Some(previous) = self.map.get(object.key()) else {
-                untold += usize::from(object.rv() <= known);
-                events.push(Event {
-                    change: Change::Added,
-                    revision: object.rv(),
-                    object: object.clone(),
-                    previous: None,
-                });
-                continue;
-            };
-            kept += 1;
-            if previous.rv() == object.rv() {
-                continue;
-            }
-            let recreated = previous.create_revision() != object.create_revision();
-            untold += usize::from(recreated || object.rv() <= known);
-            let previous = Some(previous.clone());
-            events.push(Event { change: Change::Modified, revision: object.rv(), object: object.clone(), previous });
-        }
-        untold += self.map.len() - kept;
-        if untold > 0 {
-            return Err(events.len() + self.map.len() - kept);
-        }
-        events.sort_by_key(|event| event.revision);
-        Ok(events)
     }
 }

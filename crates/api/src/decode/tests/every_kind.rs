@@ -26,7 +26,7 @@ fn some(ty: &FieldType, depth: usize) -> Value {
         FieldType::MicroTime => "2026-01-02T03:04:05.000006Z".into(),
         FieldType::Quantity => "5Gi".into(),
         FieldType::IntOrString => "50%".into(),
-        FieldType::Raw | FieldType::Any => json!({"a": [1]}),
+        FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": [1]}),
         FieldType::Struct(id) => full(TypeTable::builtin().get(*id), depth),
         FieldType::List(item) => json!([some(item, depth)]),
         FieldType::Map(item) => json!({"key": some(item, depth)}),
@@ -222,7 +222,7 @@ fn the_writer_of_every_field_of_every_kind_is_known() {
     let write = |kind: &'static KindInfo, manager| managed::Write {
         manager,
         api_version: &kind.api_version,
-        type_name: &kind.type_name,
+        ty: kind.into(),
         subresource: "",
         reset: &[],
         now: jiff::Timestamp::UNIX_EPOCH,

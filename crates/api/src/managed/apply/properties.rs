@@ -13,7 +13,7 @@ fn write(manager: &str) -> Write<'_> {
     Write {
         manager,
         api_version: "apps/v1",
-        type_name: TYPE,
+        ty: TYPE.into(),
         subresource: "",
         reset: &["status"],
         now: Timestamp::from_second(1_767_323_045).expect("in range"),
@@ -21,7 +21,7 @@ fn write(manager: &str) -> Write<'_> {
 }
 
 fn ty() -> &'static Type {
-    TypeTable::builtin().ty(TYPE).expect("a type")
+    crate::table::TypeTable::builtin().ty(TYPE).expect("a type")
 }
 
 fn applied(live: Option<&Value>, config: &Value, manager: &str, force: bool) -> Result<Value, Status> {

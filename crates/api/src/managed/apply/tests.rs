@@ -31,7 +31,7 @@ impl By<'_> {
         act(&Write {
             manager: self.manager,
             api_version: value::str_at(object, "apiVersion").unwrap_or_default(),
-            type_name: &type_name(object),
+            ty: (&type_name(object)).into(),
             subresource: self.subresource,
             reset: self.reset,
             now,
@@ -395,7 +395,7 @@ fn duplicates_in_the_store_are_replaced_and_in_a_configuration_refused() {
 fn a_configuration_must_be_of_its_type() {
     let check = |config: Value, message: &str| {
         let status =
-            by("a").write(&map(json!({})), |w| apply(None, &config, &Write { type_name: "core/v1.Pod", ..*w }, true));
+            by("a").write(&map(json!({})), |w| apply(None, &config, &Write { ty: "core/v1.Pod".into(), ..*w }, true));
         let status = status.expect_err("refused");
         assert_eq!((status.code, status.message.as_str()), (400, message), "{config}");
     };

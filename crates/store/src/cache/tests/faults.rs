@@ -1,7 +1,7 @@
 //! The store fails, and readers must not notice, or be told.
 
 use super::*;
-use crate::cache::view::Prepared;
+use crate::cache::state::Prepared;
 use crate::store::KeyValue;
 
 /// Waits until the cache has followed `world.store` to its present revision.

@@ -1,0 +1,132 @@
+//! Kinds that are defined at run time: what a `CustomResourceDefinition` says, as kinds, types and schemas.
+//!
+//! Kinds are passed around as `&'static KindInfo`, so those of definitions live for ever. They are interned by content: only
+//! definitions that differ cost memory, and two servers of one process share them (docs/adr/0006).
+
+mod columns;
+mod defaults;
+mod definition;
+pub mod json_path;
+pub mod schema;
+mod types;
+
+use std::sync::OnceLock;
+
+use crate::Value;
+use crate::kinds::{Column, KindInfo};
+use crate::table::Type;
+
+pub use defaults::{apply as default_object, prune_nulls};
+pub use definition::of as definition;
+pub use json_path::JsonPath;
+pub use schema::Schema;
+
+/// What a definition says of one version of its kind.
+#[derive(Debug)]
+pub struct Custom {
+    /// The type: what decoding, pruning and managed fields go by.
+    pub ty: &'static Type,
+    /// The schema: what defaulting and validation go by.
+    pub schema: Schema,
+    /// The schema as it was written, for OpenAPI.
+    pub source: Value,
+    /// `CronTabList`.
+    pub list_kind: String,
+    /// The columns of a Table, the name's first.
+    pub columns: &'static [Column],
+    /// Where the value of each column is; `None` for paths that cannot be read.
+    pub cells: Vec<Option<JsonPath>>,
+    /// Where the scale subresource finds its numbers.
+    pub scale: Option<Scale>,
+    /// The fields that lists can be selected by, beyond those of metadata.
+    pub selectable: Vec<(String, JsonPath)>,
+    /// Whether `/status` is served.
+    pub has_status: bool,
+    /// The definition that it belongs to.
+    pub definition: &'static Definition,
+}
+
+impl PartialEq for Custom {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Custom {}
+
+/// The paths of the scale subresource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scale {
+    /// `spec.replicas`.
+    pub replicas: String,
+    /// `status.replicas`.
+    pub status_replicas: String,
+    /// `status.selector`; a string.
+    pub selector: Option<String>,
+}
+
+/// How objects get from one version to another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Conversion {
+    /// Only `apiVersion` differs.
+    None,
+    /// A webhook does it: `spec.conversion.webhook`.
+    Webhook(Value),
+}
+
+/// One definition with the kinds of all its versions, served or not.
+#[derive(Debug)]
+pub struct Definition {
+    /// `crontabs.stable.example.com`.
+    pub name: String,
+    /// The group.
+    pub group: String,
+    /// `/registry/stable.example.com/crontabs/`.
+    pub storage_prefix: String,
+    /// How versions are converted.
+    pub conversion: Conversion,
+    versions: OnceLock<Vec<Version>>,
+}
+
+/// One version of a definition.
+#[derive(Debug)]
+struct Version {
+    kind: &'static KindInfo,
+    served: bool,
+    storage: bool,
+}
+
+impl PartialEq for Definition {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Definition {
+    fn versions(&self) -> &[Version] {
+        self.versions.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The kinds that are served.
+    pub fn served(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
+        self.versions().iter().filter(|v| v.served).map(|v| v.kind)
+    }
+
+    /// The kind of a version, served or not.
+    #[must_use]
+    pub fn version(&self, name: &str) -> Option<&'static KindInfo> {
+        self.versions().iter().map(|v| v.kind).find(|kind| kind.version == name)
+    }
+
+    /// The kind in whose version objects are stored.
+    #[must_use]
+    pub fn storage(&self) -> Option<&'static KindInfo> {
+        self.versions().iter().find(|v| v.storage).map(|v| v.kind)
+    }
+
+    /// The kind of which each object is seen once: that of the stored version where it is served, else of the first that is.
+    #[must_use]
+    pub fn canonical(&self) -> Option<&'static KindInfo> {
+        self.versions().iter().find(|v| v.served && v.storage).map(|v| v.kind).or_else(|| self.served().next())
+    }
+}

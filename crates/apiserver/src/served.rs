@@ -1,0 +1,90 @@
+//! The kinds that are served now, with the documents that tell of them.
+//!
+//! The set of kinds changes while the server runs: it is replaced as a whole, and the documents with it. Whoever answers a
+//! request takes the set once and stays with it.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use gantry_api::discovery::{self, Root};
+use gantry_api::kinds::Kinds;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::rest::documents::Documents;
+
+/// An aggregated discovery document and its hash.
+#[derive(Debug)]
+pub(crate) struct Aggregated {
+    pub(crate) bytes: Bytes,
+    pub(crate) etag: String,
+}
+
+impl Aggregated {
+    fn new(kinds: &Kinds, root: Root) -> Self {
+        let bytes = Bytes::from(discovery::aggregated(kinds, root).to_string());
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
+        Self { bytes, etag: format!("\"{hash}\"") }
+    }
+}
+
+/// One set of kinds with its documents, which are made when they are first asked for.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) documents: Documents,
+    api: OnceLock<Aggregated>,
+    apis: OnceLock<Aggregated>,
+}
+
+impl Served {
+    fn new(kinds: Kinds, before: Option<&Self>) -> Self {
+        let kinds = Arc::new(kinds);
+        let documents = Documents::new(kinds.clone(), before.map(|before| &before.documents));
+        Self { kinds, documents, api: OnceLock::new(), apis: OnceLock::new() }
+    }
+
+    /// The aggregated discovery document.
+    pub(crate) fn aggregated(&self, root: Root) -> &Aggregated {
+        let document = if root == Root::Api { &self.api } else { &self.apis };
+        document.get_or_init(|| Aggregated::new(&self.kinds, root))
+    }
+}
+
+/// What is served now.
+pub(crate) struct Registry {
+    now: ArcSwap<Served>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)), changes: watch::Sender::new(0) }
+    }
+}
+
+impl Registry {
+    /// The set of this moment.
+    pub(crate) fn now(&self) -> Arc<Served> {
+        self.now.load_full()
+    }
+
+    /// The kinds of this moment.
+    pub(crate) fn kinds(&self) -> Arc<Kinds> {
+        self.now.load().kinds.clone()
+    }
+
+    /// Replaces the set. Only one task may do so.
+    pub(crate) fn replace(&self, kinds: Kinds) {
+        let served = Served::new(kinds, Some(&self.now.load()));
+        self.now.store(Arc::new(served));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
