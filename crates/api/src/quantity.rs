@@ -112,6 +112,12 @@ impl Quantity {
         }
     }
 
+    /// The amount as the nearest floating-point number.
+    #[must_use]
+    pub fn as_f64(&self) -> f64 {
+        self.nano as f64 / NANO as f64
+    }
+
     /// The sum; zero takes the other's suffixes.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -7,7 +7,7 @@ use crate::{sh, up::cargo};
 
 /// Crates by layer, the lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["gantry-api", "gantry-proto", "gantry-common"],
+    &["gantry-api", "gantry-cel", "gantry-proto", "gantry-common"],
     &["gantry-store", "gantry-client", "gantry-spdy"],
     &["gantry-controller"],
     &[

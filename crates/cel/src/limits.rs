@@ -1,0 +1,22 @@
+//! Bounds. What an untrusted author writes can neither run forever nor fill the memory.
+
+/// The longest source, in code points (cel-go's default).
+pub(crate) const MAX_SOURCE_CODE_POINTS: usize = 100_000;
+/// The deepest tree (cel-go's default for the recursion of its parser).
+pub(crate) const MAX_DEPTH: u16 = 250;
+/// How deep parentheses, brackets and arguments may be nested: what the parser's recursion takes must fit half the stack of a thread that serves requests.
+pub(crate) const MAX_NESTING: u16 = 100;
+/// The most nodes of one expression with its macros expanded.
+pub(crate) const MAX_NODES: u32 = 200_000;
+/// Cost limit of one expression (`PerCallLimit`).
+pub const PER_CALL_LIMIT: u64 = 1_000_000;
+/// Cost limit of all rules of one object (`RuntimeCELCostBudget`).
+pub const RULE_SET_LIMIT: u64 = 10_000_000;
+/// What one expression may make anew, in bytes. Costs do not count the making of lists, so doubling one is bounded here.
+pub(crate) const MAX_ALLOCATED: u64 = 64 << 20;
+/// How many elements one expression may look at while comparing and converting nested values.
+pub(crate) const MAX_VISITED: u64 = 20_000_000;
+/// Bytes that a compiled regular expression may take.
+pub(crate) const MAX_REGEX_BYTES: usize = 1 << 20;
+/// Digits after the point in `format`.
+pub(crate) const MAX_PRECISION: usize = 1000;

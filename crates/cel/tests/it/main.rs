@@ -1,0 +1,5 @@
+//! The language from outside: tables of expressions and what they give.
+
+mod errors;
+mod language;
+mod support;
