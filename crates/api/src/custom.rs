@@ -9,6 +9,7 @@ mod definition;
 pub mod json_path;
 pub mod schema;
 mod types;
+mod validate;
 
 use std::sync::OnceLock;
 
@@ -20,6 +21,7 @@ pub use defaults::{apply as default_object, prune_nulls};
 pub use definition::of as definition;
 pub use json_path::JsonPath;
 pub use schema::Schema;
+pub use validate::{Unknown, counterpart, create as validate_new, update as validate_changed, value as validate_value};
 
 /// What a definition says of one version of its kind.
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Definition {
     pub storage_prefix: String,
     /// How versions are converted.
     pub conversion: Conversion,
+    /// What decides how stored objects are read: schemas and conversion, as canonical JSON.
+    pub form: Vec<u8>,
     versions: OnceLock<Vec<Version>>,
 }
 
@@ -110,6 +114,12 @@ impl Definition {
     /// The kinds that are served.
     pub fn served(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
         self.versions().iter().filter(|v| v.served).map(|v| v.kind)
+    }
+
+    /// Whether there is more than one version, so that an object may be stored in another than is asked for.
+    #[must_use]
+    pub fn has_versions(&self) -> bool {
+        self.versions().len() > 1
     }
 
     /// The kind of a version, served or not.

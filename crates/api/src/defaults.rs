@@ -27,6 +27,11 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Fills in what `object` leaves out.
 pub fn apply(kind: &KindInfo, object: &mut Value) {
+    if let Some(custom) = kind.custom {
+        crate::custom::default_object(object, &custom.schema);
+        crate::custom::prune_nulls(object, &custom.schema);
+        return;
+    }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object),
         ("", "Service") => service::service(object),
@@ -38,6 +43,7 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "PersistentVolume") => storage::persistent_volume(object),
         ("", "PersistentVolumeClaim") => storage::persistent_volume_claim(object),
         ("admissionregistration.k8s.io", name) => admission::registration(name, object),
+        ("apiextensions.k8s.io", _) => other::definition(object),
         ("autoscaling", _) => other::autoscaler(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => other::flow_schema(object),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => other::priority_level(object),

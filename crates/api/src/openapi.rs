@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::kinds::{KindInfo, Kinds};
 use crate::{Object, Value};
 
+mod custom;
 mod descriptions;
 mod gvk;
 mod operation;
@@ -83,8 +84,8 @@ impl Generator {
     fn document(&self, style: Style, form: Form, mut items: Vec<Item>, kinds: &[&KindInfo], gvks: &Gvks) -> Vec<u8> {
         items.sort_by(|a, b| a.path.cmp(&b.path));
         let named = items.iter().flat_map(types_of).chain(kinds.iter().flat_map(|kind| types_of_kind(kind)));
-        let types = schema::closure(named);
-        let schemas = Schemas { style, descriptions: &self.descriptions, gvks };
+        let types = schema::closure(&self.kinds, named);
+        let schemas = Schemas { style, kinds: &self.kinds, descriptions: &self.descriptions, gvks };
         let mut paths = items.iter().map(|item| (item.path.as_str(), item.value(style)));
         let mut types = types.iter().map(|(name, ty)| (name.as_str(), schemas.of(ty)));
         let parts = Parts { paths: &mut paths, schemas: &mut types };

@@ -9,6 +9,7 @@ mod certificate;
 mod claims;
 mod config;
 mod cron_job;
+mod definition;
 mod devices;
 mod flow;
 mod formats;
@@ -66,7 +67,12 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
     if !kind.create_only() {
         meta::object_meta(&mut out, object, kind.namespaced, name_rule(kind));
     }
+    if let Some(custom) = kind.custom {
+        out.errors.extend(crate::custom::validate_new(custom, object));
+        return out.errors;
+    }
     match (kind.group, kind.kind) {
+        ("apiextensions.k8s.io", _) => definition::create(&mut out, object),
         ("", "Pod") => pod::create(&mut out, object),
         ("batch", "Job") => {
             job::own_labels(&mut out, object);
@@ -172,6 +178,10 @@ fn devices(out: &mut Out, kind: &str, object: &Value) {
 pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
+    if let Some(custom) = kind.custom {
+        out.errors.extend(crate::custom::validate_changed(custom, new, old));
+        return out.errors;
+    }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::update::update(&mut out, new, old),
         ("", "Service") => service::update(&mut out, new, old),
@@ -201,6 +211,7 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
     match (kind.group, kind.kind) {
         ("apps", "ControllerRevision") => out.immutable(At::Root("data"), new.get("data"), old.get("data")),
         ("apps", "StatefulSet") => sets::stateful_set_update(out, new, old),
+        ("apiextensions.k8s.io", _) => definition::update(out, new, old),
         ("apps", _) => workload::selector_unchanged(out, new, old),
         ("batch", "Job") => job::update(out, new, old),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::role_unchanged(out, new, old),
@@ -232,7 +243,12 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
 pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
+    if let Some(custom) = kind.custom {
+        out.errors.extend(crate::custom::validate_changed(custom, new, old));
+        return out.errors;
+    }
     match (kind.group, kind.kind) {
+        ("apiextensions.k8s.io", _) => definition::status(&mut out, new),
         ("", "Pod") => pod::status::status_update(&mut out, new, old),
         ("", "Service") => service::status_update(&mut out, new),
         ("", "Node") => node::node_update(&mut out, new, old),
@@ -278,4 +294,10 @@ pub fn token_request(request: &Value) -> Errors {
     let mut out = Out::default();
     review::token_request(&mut out, request);
     out.errors
+}
+
+/// What the writer of a definition of a custom kind should know.
+#[must_use]
+pub fn definition_warnings(definition: &Value) -> Vec<String> {
+    definition::warnings(definition)
 }

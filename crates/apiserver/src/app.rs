@@ -16,6 +16,7 @@ use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
 use crate::config::Config;
+use crate::custom::form::Forms;
 use crate::dial;
 use crate::event_leases::EventLeases;
 use crate::metrics::Metrics;
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) stats: Stats,
     /// The kinds that are served now.
     pub(crate) kinds: Arc<Registry>,
+    /// How stored custom objects are read.
+    pub(crate) forms: Arc<Forms>,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) shutdown: Shutdown,

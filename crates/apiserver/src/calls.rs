@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit;
 use crate::auth::MASTERS;
 use crate::computed;
+use crate::custom::convert;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::{Asked, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
@@ -112,7 +113,10 @@ impl Call<'_> {
         match target.subresource {
             "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
             "" | "status" | "approval" | "ephemeralcontainers" => {
-                read::get(self.app, target, resource_version).await.map(Found::Object)
+                let mut found = [read::get(self.app, target, resource_version).await?];
+                convert::shown(self.app, target.kind, &mut found).await?;
+                let [object] = found;
+                Ok(Found::Object(object))
             }
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
             _ => Err(Status::method_not_allowed()),
@@ -134,7 +138,9 @@ impl Call<'_> {
         if kind.computed() {
             return computed::list(self.app, kind, &query.selection).await;
         }
-        read::list(self.app, kind, query).await
+        let mut listed = read::list(self.app, kind, query).await?;
+        convert::shown(self.app, kind, &mut listed.items).await?;
+        Ok(listed)
     }
 
     /// WATCH.
@@ -218,6 +224,9 @@ impl Call<'_> {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let _slot = self.enter("patch", target).await?;
+        if kind == PatchType::Strategic && target.kind.custom.is_some() {
+            return Err(Status::unsupported_media_type(PatchType::accepted(target.kind)));
+        }
         let asked = Asked::parse(kind, body)?;
         let (app, caller) = (self.app, self.caller);
         let result = match (target.subresource, &asked) {
@@ -266,6 +275,8 @@ impl Call<'_> {
         }
         let result = delete_collection::delete_collection(self.app, self.caller, target, query, options).await;
         audit::annotated(self.app, self.caller, "deletecollection", target, result.as_ref().map(drop));
-        result
+        let mut listed = result?;
+        convert::shown(self.app, target.kind, &mut listed.items).await?;
+        Ok(listed)
     }
 }

@@ -19,6 +19,7 @@ mod calls;
 mod cluster;
 mod computed;
 mod config;
+mod custom;
 mod dial;
 mod encryption;
 mod event_leases;

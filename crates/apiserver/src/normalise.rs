@@ -8,16 +8,17 @@ use gantry_api::{Value, canon, convert, decode, defaults, kinds, value};
 use gantry_store::cache::Normalise;
 use gantry_store::encoded::Encoded;
 
-use crate::served::Registry;
+use crate::custom::form::{self, Forms};
+use crate::custom::old;
 
 /// What the cache does with a value that it reads.
 pub(crate) struct Stored {
-    kinds: Arc<Registry>,
+    forms: Arc<Forms>,
 }
 
 impl Stored {
-    pub(crate) fn new(kinds: Arc<Registry>) -> Self {
-        Self { kinds }
+    pub(crate) fn new(forms: Arc<Forms>) -> Self {
+        Self { forms }
     }
 }
 
@@ -25,11 +26,22 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Normalise for Stored {
     fn normalise(&self, key: &str, value: &Bytes, mod_revision: u64) -> Result<Encoded, Error> {
+        if let Some(definition) = self.forms.of(key) {
+            let mut object: Value = serde_json::from_slice(value)?;
+            form::settle_stored(definition, &mut object);
+            return Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?);
+        }
         let kind = kinds::by_storage_key(key);
         let mut object = if value.starts_with(&decode::PROTOBUF_MAGIC) {
             decode::protobuf(value)?
         } else if kind.is_some_and(|kind| may_be_another_version(kind, value)) {
             serde_json::from_slice(value)?
+        } else if kind.is_some_and(|kind| kind.is("apiextensions.k8s.io", "CustomResourceDefinition"))
+            && old::may_be(value)
+        {
+            let mut definition = serde_json::from_slice(value)?;
+            old::to_v1(&mut definition);
+            definition
         } else {
             return Ok(Encoded::from_json(value, mod_revision)?);
         };

@@ -22,6 +22,7 @@ use crate::auth::token_file::{self, TokenFile};
 use crate::bootstrap;
 use crate::cluster::Lookup;
 use crate::config::Config;
+use crate::custom::{self, form::Forms};
 use crate::encryption;
 use crate::event_leases::EventLeases;
 use crate::grpc;
@@ -265,8 +266,8 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
     let store = encryption::layer::over(store, &config.etcd_prefix, keyring);
-    let kinds = Arc::new(Registry::default());
-    let normalise = Arc::new(Stored::new(kinds.clone()));
+    let forms = Arc::new(Forms::default());
+    let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
     let known = authenticator::Known {
@@ -290,7 +291,8 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
         audit,
         stats: Stats::default(),
-        kinds,
+        kinds: Arc::new(Registry::default()),
+        forms,
         turns: Turns::default(),
         webhooks: Webhooks::default(),
         shutdown: shutdown.clone(),
@@ -316,6 +318,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
 /// What the server keeps by itself, once the cache is filled.
 async fn control(app: Arc<App>) {
     app.cache.ready().await;
+    custom::start(&app).await;
     rbac::live::rebuild(&app);
     if rbac::live::is_bootstrapped(&app) {
         app.authorizer.set_known();
@@ -326,5 +329,6 @@ async fn control(app: Arc<App>) {
         std::future::pending::<()>().await;
     };
     let endpoints = bootstrap::kubernetes::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints);
+    let definitions = custom::run(app.clone());
+    tokio::join!(roles, bootstrap, endpoints, definitions);
 }

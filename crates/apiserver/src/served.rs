@@ -10,7 +10,6 @@ use bytes::Bytes;
 use gantry_api::discovery::{self, Root};
 use gantry_api::kinds::Kinds;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
 
 use crate::rest::documents::Documents;
 
@@ -55,13 +54,11 @@ impl Served {
 /// What is served now.
 pub(crate) struct Registry {
     now: ArcSwap<Served>,
-    /// Counts the changes.
-    changes: watch::Sender<u64>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)), changes: watch::Sender::new(0) }
+        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)) }
     }
 }
 
@@ -80,11 +77,5 @@ impl Registry {
     pub(crate) fn replace(&self, kinds: Kinds) {
         let served = Served::new(kinds, Some(&self.now.load()));
         self.now.store(Arc::new(served));
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    /// Tells of changes.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 }

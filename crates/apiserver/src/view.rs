@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::custom::form;
 use crate::registry::{self, Column};
 
 /// What the client wants to see.
@@ -88,12 +89,16 @@ fn partial(object: &Encoded, revision: u64, out: &mut Vec<u8>) {
 
 /// The object as a client of this kind knows it.
 fn full(kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
-    if !kind.is_converted() {
+    let other_version = form::differs(kind, object);
+    if !kind.is_converted() && !other_version {
         object.write(revision, out);
         return;
     }
     // The cache holds objects that were decoded once already.
     let mut value: Value = serde_json::from_slice(&object.to_bytes(revision)).unwrap_or_default();
+    if other_version {
+        form::relabel(kind, &mut value);
+    }
     convert::from_hub(kind, &mut value);
     out.put_slice(value.to_string().as_bytes());
 }
@@ -109,7 +114,7 @@ impl Shape {
                 out.put_slice(b"]}");
                 Bytes::from(out)
             }
-            View::Full if kind.is_converted() => {
+            View::Full if kind.is_converted() || form::differs(kind, object) => {
                 let mut out = Vec::with_capacity(1024);
                 full(kind, object, revision, &mut out);
                 Bytes::from(out)

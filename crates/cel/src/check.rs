@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod literals;
+mod mixtures;
 mod unify;
 
 use std::sync::Arc;
@@ -48,13 +49,14 @@ pub(crate) fn check(environment: &Environment, parse: &Parse) -> Result<Checked,
         issues: Vec::new(),
     };
     checker.check(&parse.root);
+    let types: Vec<Type> = checker.types.iter().map(|t| checker.variables.resolve(t, true)).collect();
     if checker.issues.is_empty() {
         literals::check(&parse.root, &mut checker.issues);
+        mixtures::check(&parse.root, &types, &mut checker.issues);
     }
     if !checker.issues.is_empty() {
         return Err(checker.issues);
     }
-    let types = checker.types.iter().map(|t| checker.variables.resolve(t, true)).collect();
     Ok(Checked { types, references: checker.references, overloads: checker.overloads })
 }
 

@@ -31,6 +31,7 @@ mod plan;
 mod program;
 mod regexes;
 mod registry;
+mod schema;
 mod types;
 mod value;
 
@@ -39,7 +40,7 @@ pub use cost::estimate::Estimate;
 pub use environment::{Environment, Library, VARIABLES};
 pub use error::{CompileError, EvalError, Issue, Scope};
 pub use host::{AUTHORIZER, Check, Decision, Host, RESOURCE_CHECK, ResourceCheck, Subject};
-pub use limits::{PER_CALL_LIMIT, RULE_SET_LIMIT};
+pub use limits::{ESTIMATED_DEFINITION_LIMIT, ESTIMATED_RULE_LIMIT, PER_CALL_LIMIT, RULE_SET_LIMIT};
 pub use program::{Bindings, Program};
 pub use types::{Annotated, Field, ListKind, ObjectType, Type};
 pub use value::{Key, List, Map, Moment, Object, Struct, Text, Value};

@@ -12,6 +12,10 @@ pub(crate) const MAX_NODES: u32 = 200_000;
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
 /// Cost limit of all rules of one object (`RuntimeCELCostBudget`).
 pub const RULE_SET_LIMIT: u64 = 10_000_000;
+/// Estimated cost, times how often its place may occur, from which on a rule of a custom resource is refused (`StaticEstimatedCostLimit`).
+pub const ESTIMATED_RULE_LIMIT: u64 = 10_000_000;
+/// The same for the sum over all rules of a definition (`StaticEstimatedCRDCostLimit`).
+pub const ESTIMATED_DEFINITION_LIMIT: u64 = 100_000_000;
 /// What one expression may make anew, in bytes. Costs do not count the making of lists, so doubling one is bounded here.
 pub(crate) const MAX_ALLOCATED: u64 = 64 << 20;
 /// How many elements one expression may look at while comparing and converting nested values.

@@ -50,7 +50,7 @@ impl Program {
         self.used.iter().any(|used| used == variable)
     }
 
-    /// Evaluates. Values of the result may point into the documents that are bound.
+    /// Evaluates. Values of the result may point into the program and the documents that are bound, so all of them outlive the bindings.
     ///
     /// # Errors
     /// The error that the expression ends in, or [`EvalError::OverBudget`].

@@ -136,8 +136,9 @@ impl Type {
         ty
     }
 
-    /// The bound on the size of its values, if there is one.
-    pub(crate) fn max_elements(&self) -> Option<u64> {
+    /// The bound on the size of its values, if there is one: elements, code points or bytes.
+    #[must_use]
+    pub fn max_elements(&self) -> Option<u64> {
         match self {
             Self::Annotated(annotated) => annotated.max_elements.or_else(|| annotated.ty.max_elements()),
             _ => None,

@@ -2,6 +2,7 @@
 //!
 //! One metadata watch per kind feeds it. Readers are told the identity of what changed and look at the present state.
 
+mod definitions;
 mod watch;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use gantry_api::kinds::{self, KindInfo};
+use gantry_api::kinds::{self, KindInfo, Kinds};
 use gantry_client::{Client, Key};
 use gantry_common::task::{Group, OnExit};
 use gantry_controller::Queue;
@@ -85,6 +86,8 @@ pub struct Catalog {
     inner: Mutex<Inner>,
     /// Kinds whose present objects are not all known yet.
     missing: signal::Sender<usize>,
+    /// The kinds that there are now.
+    kinds: Mutex<Arc<Kinds>>,
 }
 
 /// The kinds that are looked after: everything that can be watched and deleted. Events come and go by themselves.
@@ -101,12 +104,29 @@ impl Catalog {
     #[must_use]
     pub fn start(client: &Client, group: &Group) -> Arc<Self> {
         let kinds = watched_kinds();
-        let catalog = Arc::new(Self { inner: Mutex::default(), missing: signal::channel(kinds.len()).0 });
+        // The definitions of custom kinds count as one.
+        let catalog = Arc::new(Self::empty(kinds.len() + 1));
+        let definitions = definitions::Definitions::new(client.clone(), group.clone(), Arc::clone(&catalog));
+        group.spawn("definitions", OnExit::ShutDown, definitions.run());
         for kind in kinds {
             let watch = watch::Watch::new(client.clone(), kind, Arc::clone(&catalog));
             group.spawn("catalog", OnExit::ShutDown, watch.run());
         }
         catalog
+    }
+
+    fn empty(missing: usize) -> Self {
+        Self { inner: Mutex::default(), missing: signal::channel(missing).0, kinds: Mutex::default() }
+    }
+
+    /// The kinds that there are now, custom ones included.
+    #[must_use]
+    pub fn kinds(&self) -> Arc<Kinds> {
+        Arc::clone(&self.kinds.lock())
+    }
+
+    fn define(&self, kinds: Kinds) {
+        *self.kinds.lock() = Arc::new(kinds);
     }
 
     /// Resolves once all objects that were there at the start are known.
@@ -224,7 +244,7 @@ mod tests {
 
     #[test]
     fn namespaces_are_indexed_and_subscribers_told() {
-        let catalog = Arc::new(Catalog { inner: Mutex::default(), missing: signal::channel(0).0 });
+        let catalog = Arc::new(Catalog::empty(0));
         let (a, b) = (pod("ns", "a", "1"), pod("ns", "b", "2"));
         catalog.set(a.id(), Some(a.clone()));
         let subscription = catalog.subscribe();

@@ -11,6 +11,8 @@ use crate::kinds::{Generation, KindInfo, Subresource, api_version};
 use crate::value::{bool_at, get, list_at, str_at};
 use crate::{Value, canon};
 
+/// Of a kind whose definition goes.
+const LAST_VERBS: [&str; 5] = ["delete", "deletecollection", "get", "list", "watch"];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// Text that lives for ever. Only called while a definition is interned.
@@ -36,6 +38,7 @@ pub fn of(object: &Value) -> Option<&'static Definition> {
     let content = json!({
         "names": names, "group": spec.get("group")?, "scope": spec.get("scope")?, "versions": spec.get("versions")?,
         "conversion": spec.get("conversion"), "preserve": spec.get("preserveUnknownFields"),
+        "terminating": get(object, "metadata.deletionTimestamp").is_some(),
     });
     let key = canon::encode(&content).into_boxed_slice();
     let interned = INTERNED.get_or_init(Mutex::default);
@@ -58,6 +61,7 @@ fn make(content: &Value) -> Option<&'static Definition> {
             Some("Webhook") => Conversion::Webhook(get(content, "conversion.webhook").cloned().unwrap_or_default()),
             _ => Conversion::None,
         },
+        form: form(content),
         versions: OnceLock::new(),
     }));
     let versions = list_at(content, "versions");
@@ -73,6 +77,12 @@ fn make(content: &Value) -> Option<&'static Definition> {
     }
     definition.versions.get_or_init(|| made);
     Some(definition)
+}
+
+fn form(content: &Value) -> Vec<u8> {
+    let each = |version: &Value| json!([version.get("name"), version.get("schema")]);
+    let versions: Vec<Value> = list_at(content, "versions").iter().map(each).collect();
+    canon::encode(&json!([versions, content.get("conversion"), content.get("preserve")]))
 }
 
 fn kind(
@@ -101,7 +111,7 @@ fn kind(
         namespaced,
         short_names: texts(content, "names.shortNames"),
         categories: texts(content, "names.categories"),
-        verbs: VERBS.to_vec(),
+        verbs: if bool_at(content, "terminating") { LAST_VERBS.to_vec() } else { VERBS.to_vec() },
         type_name,
         storage_prefix: definition.storage_prefix.clone(),
         has_status: custom.has_status,

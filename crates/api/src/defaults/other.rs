@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{fill, fill_object, fill_text, object_in, objects_in};
-use crate::value::object_mut;
+use crate::value::{get, object_mut, set_default, str_at};
 use crate::{Object, Value};
 
 pub(super) fn endpoints(object: &mut Value) {
@@ -130,4 +130,17 @@ fn device_request(request: &mut Object) {
         request.insert("count".to_owned(), 1.into());
     }
     objects_in(request, "tolerations").for_each(|toleration| fill_text(toleration, "operator", "Equal"));
+}
+
+/// Names that follow from others, no conversion, and the port of a conversion webhook.
+pub(super) fn definition(object: &mut Value) {
+    let kind = str_at(object, "spec.names.kind").unwrap_or_default().to_owned();
+    if !kind.is_empty() {
+        super::set_default_text(object, "spec.names.singular", &kind.to_lowercase());
+        super::set_default_text(object, "spec.names.listKind", &format!("{kind}List"));
+    }
+    super::set_default_text(object, "spec.conversion.strategy", "None");
+    if get(object, "spec.conversion.webhook.clientConfig.service").is_some_and(Value::is_object) {
+        set_default(object, "spec.conversion.webhook.clientConfig.service.port", 443);
+    }
 }

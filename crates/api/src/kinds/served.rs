@@ -34,6 +34,10 @@ pub(super) const SERVED: &[Served] = &[
         deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         ..plain("", "endpoints")
     },
+    Served {
+        storage: "apiextensions.k8s.io/customresourcedefinitions",
+        ..tracked("apiextensions.k8s.io", "customresourcedefinitions", STATUS)
+    },
     plain("", "limitranges"),
     with_status("", "persistentvolumeclaims"),
     with_status("", "persistentvolumes"),

@@ -14,6 +14,9 @@ const PATCHES: &[&str] = &[
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
+/// Custom kinds say nothing of strategies.
+const CUSTOM_PATCHES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
 /// What passes through to a container or a node.
 const ANYTHING: &[&str] = &["*/*"];
 
@@ -137,10 +140,13 @@ impl Subject<'_> {
     fn operation(&self, verb: &'static str, everywhere: bool, with_path: bool) -> Operation {
         let (group, version, kind) = self.gvk();
         let own = Content::Of(self.sub.map_or_else(|| self.kind.type_name.clone(), |sub| sub.type_name(self.kind)));
+        let custom = self.kind.custom.is_some();
         let streams = self.connects() || self.sub.is_some_and(|sub| sub.name == "log");
         let (takes, body): (&[&str], Content) = match verb {
             _ if self.connects() => (&[], Content::Nothing),
+            "create" | "update" if custom => (WRITTEN, own.clone()),
             "create" | "update" => (READ, own.clone()),
+            "patch" if custom => (CUSTOM_PATCHES, Content::Of("meta/v1.Patch".to_owned())),
             "patch" => (PATCHES, Content::Of("meta/v1.Patch".to_owned())),
             "delete" | "deletecollection" => (READ, Content::Of("meta/v1.DeleteOptions".to_owned())),
             _ => (&[], Content::Nothing),

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::custom;
 use super::descriptions::{Described, Descriptions};
 use super::gvk::Gvks;
+use crate::kinds::Kinds;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
 use crate::{Object, Value};
 
@@ -26,9 +28,13 @@ impl Style {
     }
 }
 
-/// `io.k8s.api.apps.v1.Deployment` for `apps/v1.Deployment`.
+/// `io.k8s.api.apps.v1.Deployment` for `apps/v1.Deployment`, `com.example.v1.Thing` for the custom `example.com/v1.Thing`.
 pub(super) fn schema_name(type_name: &str) -> String {
     let (package, rest) = type_name.split_once('/').unwrap_or(("", type_name));
+    if package.contains('.') {
+        let reversed: Vec<&str> = package.split('.').rev().collect();
+        return format!("{}.{rest}", reversed.join("."));
+    }
     let dotted = match (package, rest.contains('.')) {
         ("meta", _) => "io.k8s.apimachinery.pkg.apis.meta",
         ("apiextensions", _) => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
@@ -44,10 +50,15 @@ pub(super) fn schema_name(type_name: &str) -> String {
 }
 
 /// The given types and all that they refer to, by the names of their schemas. Types that nothing is known of are left out.
-pub(super) fn closure(roots: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+pub(super) fn closure(kinds: &Kinds, roots: impl Iterator<Item = String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut open: Vec<String> = roots.collect();
     while let Some(name) = open.pop() {
+        if custom::named(kinds, &name).is_some() {
+            found.insert(schema_name(&name), name);
+            open.extend(custom::REFERENCES.map(str::to_owned));
+            continue;
+        }
         let known = TypeTable::builtin().ty(&name);
         if (known.is_none() && special(&name, Style::V3).is_none()) || found.contains_key(&schema_name(&name)) {
             continue;
@@ -73,6 +84,7 @@ fn refers_to(field: &Field) -> Option<&'static str> {
 /// Writes schemas.
 pub(super) struct Schemas<'a> {
     pub(super) style: Style,
+    pub(super) kinds: &'a Kinds,
     pub(super) descriptions: &'a Descriptions,
     pub(super) gvks: &'a Gvks,
 }
@@ -80,6 +92,11 @@ pub(super) struct Schemas<'a> {
 impl Schemas<'_> {
     /// The schema of a type that [`closure`] has found.
     pub(super) fn of(&self, type_name: &str) -> Value {
+        if let Some((kind, is_list)) = custom::named(self.kinds, type_name) {
+            let mut schema = custom::schema(kind, is_list, self.style, &|schema| self.finished(schema));
+            schema["x-kubernetes-group-version-kind"] = Value::from(self.gvks.of(type_name));
+            return schema;
+        }
         let described = self.descriptions.of(&schema_name(type_name));
         let mut schema = match TypeTable::builtin().ty(type_name) {
             Some(ty) => self.object(ty, described),

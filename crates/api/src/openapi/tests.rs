@@ -255,7 +255,8 @@ fn every_field_of_the_type_table_is_there_and_described() {
     let descriptions = Descriptions::unpack();
     let gvks = Gvks::new(std::iter::empty());
     for style in [Style::V2, Style::V3] {
-        let schemas = Schemas { style, descriptions: &descriptions, gvks: &gvks };
+        let kinds = Kinds::builtin();
+        let schemas = Schemas { style, kinds: &kinds, descriptions: &descriptions, gvks: &gvks };
         for ty in TypeTable::builtin().types() {
             let name = schema::schema_name(ty.name);
             let schema = schemas.of(ty.name);

@@ -1,10 +1,13 @@
 //! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
 
+use gantry_api::custom::Conversion;
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
+use gantry_api::table::TypeRef;
 use gantry_api::{Value, convert, decode, defaults, value};
 
 use super::{Operation, Request};
+use crate::custom::{form, strategy};
 use crate::registry::workload;
 
 /// Group, version and kind.
@@ -53,6 +56,11 @@ impl Request<'_> {
     pub(super) fn equivalents(&self) -> Vec<&'static KindInfo> {
         let (own, sub) = (self.target.kind, self.target.subresource);
         let serves = |kind: &KindInfo| sub.is_empty() || kind.subresource(sub).is_some();
+        if let Some(custom) = own.custom {
+            // Versions that only a webhook can tell apart are not shown for one another.
+            let converts = custom.definition.conversion == Conversion::None;
+            return custom.definition.served().filter(|kind| converts && *kind != own && serves(kind)).collect();
+        }
         let same = |kind: &&'static KindInfo| *kind != own && kind.stored() && kind.hub() == own.hub() && serves(kind);
         kinds::all().iter().filter(same).collect()
     }
@@ -67,10 +75,16 @@ impl Request<'_> {
     /// The object as `kind` shows it.
     pub(super) fn show(&self, kind: &'static KindInfo, object: &Value) -> Value {
         if self.target.subresource == "scale" {
-            return workload::scale(object);
+            return match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+                Some(paths) => strategy::scale(paths, object).unwrap_or_default(),
+                None => workload::scale(object),
+            };
         }
         let mut shown = object.clone();
         if self.is_stored_form() {
+            if kind.custom.is_some() {
+                form::relabel(kind, &mut shown);
+            }
             convert::from_hub(kind, &mut shown);
             if self.revision > 0 {
                 value::set(&mut shown, "metadata.resourceVersion", self.revision.to_string());
@@ -105,12 +119,16 @@ impl Request<'_> {
     ) -> Result<(), Status> {
         if self.target.subresource == "scale" {
             decode::conform(&mut shown, "autoscaling/v1.Scale").map_err(|s| Status::internal(s.message))?;
-            return workload::rescale(object, &shown)
-                .map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors));
+            let rescaled = match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+                Some(paths) => strategy::rescale(paths, object, &shown),
+                None => workload::rescale(object, &shown),
+            };
+            return rescaled.map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors));
         }
         let gvk = self.gvk(kind);
-        decode::conform(&mut shown, &kinds::type_name(gvk.group, gvk.version, gvk.kind))
-            .map_err(|status| Status::internal(status.message))?;
+        let name = kinds::type_name(gvk.group, gvk.version, gvk.kind);
+        let ty = if kind.custom.is_some() { TypeRef::from(kind) } else { TypeRef::from(&name) };
+        decode::conform(&mut shown, ty).map_err(|status| Status::internal(status.message))?;
         if self.is_stored_form() {
             for field in SYSTEM {
                 let path = format!("metadata.{field}");
@@ -119,8 +137,11 @@ impl Request<'_> {
                     None => drop(value::remove(&mut shown, &path)),
                 }
             }
+            if kind.custom.is_some() {
+                form::relabel(self.target.kind, &mut shown);
+            }
             convert::to_hub(kind, &mut shown);
-            defaults::apply(kind.hub(), &mut shown);
+            defaults::apply(self.target.kind.hub(), &mut shown);
         }
         *object = shown;
         Ok(())

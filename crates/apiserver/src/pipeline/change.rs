@@ -197,7 +197,7 @@ impl Change<'_> {
                 None => managed::stamp(Some(old), &mut object, &write),
                 Some(mut meant) => {
                     self.prepare(&ctx, &mut meant, old);
-                    canon::canonical(&mut meant, &kind.hub().type_name)?;
+                    canon::canonical(&mut meant, kind.hub())?;
                     managed::stamp(Some(old), &mut meant, &write);
                     copy(&meant, &mut object, "metadata.managedFields");
                 }

@@ -7,6 +7,7 @@ use gantry_store::{KeyValue, Txn, TxnOutcome};
 
 use super::current::{Current, store_failed};
 use crate::app::App;
+use crate::custom::convert;
 use crate::request::{Fence, Target, fence_key};
 
 /// Leases with this annotation fence their holder.
@@ -111,7 +112,10 @@ impl Write<'_> {
     ///
     /// # Errors
     /// 409 `Fenced` when another leader has taken over; what the store says otherwise.
-    pub(crate) async fn commit(self, app: &App) -> Result<Commit, Status> {
+    pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Status> {
+        if let Some(bytes) = self.bytes.take() {
+            self.bytes = Some(convert::to_storage(app, self.target.kind, bytes).await?);
+        }
         let (target, fence, from) = (self.target, self.fence, self.from);
         match app.store.txn(self.txn()).await.map_err(store_failed)? {
             TxnOutcome::Committed { revision } => Ok(Commit::Done(revision)),
@@ -130,7 +134,8 @@ impl Write<'_> {
                 let found = match stored.map(Current::from_stored) {
                     // A create need only know that the name is taken.
                     Some(Err(_)) if from == 0 => return Err(target.exists()),
-                    found => found.transpose()?,
+                    Some(found) => Some(found?.seen_as(app, target.kind).await?),
+                    None => None,
                 };
                 Ok(Commit::Moved(found.map(Box::new)))
             }

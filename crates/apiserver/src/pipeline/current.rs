@@ -1,11 +1,12 @@
 //! The stored state that a write starts from.
 
-use gantry_api::{Value, status::Status, value};
+use gantry_api::{Value, kinds::KindInfo, status::Status, value};
 use gantry_store::cache::Object;
 use gantry_store::encoded::Encoded;
 use gantry_store::{Error, Form, KeyValue};
 
 use crate::app::App;
+use crate::custom::{convert, form, old};
 use crate::request::Target;
 
 /// One stored object, decoded. `metadata.resourceVersion` is not in the value.
@@ -16,18 +17,31 @@ pub(crate) struct Current {
     pub(crate) lease: i64,
     /// Read from the store just now, not from the cache.
     pub(crate) fresh: bool,
-    /// Stored in a form that a write replaces even if it changes nothing. Known of what is fresh.
+    /// Stored in a form or version that a write replaces even if it changes nothing. The form is known of what is fresh.
     pub(crate) stale: bool,
 }
 
 fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
     let mut object: Value = serde_json::from_slice(json)
         .map_err(|e| Status::internal(format!("the stored object {key} cannot be decoded: {e}")))?;
+    old::to_v1(&mut object);
     value::remove(&mut object, "metadata.resourceVersion");
     Ok(object)
 }
 
 impl Current {
+    /// The state as the kind shows it; it may be stored in another version.
+    pub(crate) async fn seen_as(mut self, app: &App, kind: &KindInfo) -> Result<Self, Status> {
+        if let Some(custom) = kind.custom {
+            let stored = value::str_at(&self.value, "apiVersion").unwrap_or_default();
+            // What is in another version than new objects are is written anew, even if nothing else changes.
+            self.stale |= custom.definition.storage().is_some_and(|storage| storage.api_version != stored);
+            form::settle_stored(custom.definition, &mut self.value);
+            convert::convert(app, kind, &mut [&mut self.value]).await?;
+        }
+        Ok(self)
+    }
+
     pub(crate) fn from_object(object: &Object) -> Result<Self, Status> {
         let value = decoded(object.json(), object.key())?;
         Ok(Self { value, revision: object.rv(), lease: object.lease(), fresh: false, stale: false })
@@ -49,7 +63,7 @@ impl Current {
 /// When the store fails.
 pub(crate) async fn load(app: &App, target: &Target) -> Result<Option<Current>, Status> {
     if let Some(object) = app.view(target.kind).get(namespace_of(target), &target.name) {
-        return Current::from_object(&object).map(Some);
+        return Current::from_object(&object)?.seen_as(app, target.kind).await.map(Some);
     }
     reload(app, target).await
 }
@@ -60,7 +74,10 @@ pub(crate) async fn load(app: &App, target: &Target) -> Result<Option<Current>, 
 /// When the store fails.
 pub(crate) async fn reload(app: &App, target: &Target) -> Result<Option<Current>, Status> {
     let found = app.store.get(&target.key()).await.map_err(store_failed)?;
-    found.as_ref().map(Current::from_stored).transpose()
+    match &found {
+        Some(kv) => Current::from_stored(kv)?.seen_as(app, target.kind).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The namespace part of the key: nothing for cluster-scoped kinds.

@@ -34,10 +34,11 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
 }
 
-fn parse(payload: &Payload) -> Result<(Value, Vec<String>), Status> {
+fn parse(payload: &Payload, custom: bool) -> Result<(Value, Vec<String>), Status> {
     match payload.format {
         Format::Json => decode::json(&payload.bytes, true),
         Format::Yaml => decode::yaml(&payload.bytes),
+        Format::Protobuf if custom => Err(Status::unsupported_media_type("application/json, application/yaml")),
         Format::Protobuf => Ok((decode::protobuf(&payload.bytes)?, Vec::new())),
     }
 }
@@ -83,8 +84,9 @@ pub(crate) fn object_or(
     earlier: &str,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let (mut object, mut problems) =
-        parse(payload).map_err(|status| unrecognized(expected, &payload.bytes, &status))?;
+    let custom = matches!(expected.ty, TypeRef::Type(ty) if ty.is_custom());
+    let (mut object, mut problems) = parse(payload, custom)
+        .map_err(|status| if custom { status } else { unrecognized(expected, &payload.bytes, &status) })?;
     if !earlier.is_empty() && value::str_at(&object, "apiVersion") == Some(earlier) {
         value::set(&mut object, "apiVersion", expected.api_version());
     }

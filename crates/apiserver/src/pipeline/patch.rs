@@ -1,6 +1,7 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch. What server-side apply does stands in `apply`.
 
 use bytes::Bytes;
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, convert, decode as api_decode, field, managed, patch, value};
 
@@ -26,7 +27,16 @@ pub(crate) enum PatchType {
 /// Media types that are accepted, as the 415 of another one lists them.
 pub(crate) const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+/// The same for custom kinds, which say nothing of strategies.
+const ACCEPTED_BY_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 impl PatchType {
+    /// The media types that a kind takes.
+    pub(crate) fn accepted(kind: &KindInfo) -> &'static str {
+        if kind.custom.is_some() { ACCEPTED_BY_CUSTOM } else { ACCEPTED }
+    }
+
     /// Reads a `Content-Type` and the parameter `force`.
     ///
     /// # Errors

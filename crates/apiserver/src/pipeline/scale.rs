@@ -1,5 +1,6 @@
 //! The `scale` subresource: `autoscaling/v1` Scale of anything with `spec.replicas`.
 
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, managed, value};
@@ -11,6 +12,7 @@ use super::decode::{self, Expected};
 use super::patch::Patch;
 use super::{Outcome, Written, read};
 use crate::app::App;
+use crate::custom::strategy;
 use crate::registry::workload;
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
@@ -18,10 +20,13 @@ const EXPECTED: Expected<'static> =
     Expected { group: "autoscaling", version: "v1", kind: "Scale", ty: TypeRef::Name("autoscaling/v1.Scale") };
 
 /// The Scale of an object.
-fn scale_of(object: &Value, revision: u64) -> Value {
-    let mut scale = workload::scale(object);
+fn scale_of(kind: &KindInfo, object: &Value, revision: u64) -> Result<Value, Status> {
+    let mut scale = match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+        Some(paths) => strategy::scale(paths, object)?,
+        None => workload::scale(object),
+    };
     value::set(&mut scale, "metadata.resourceVersion", revision.to_string());
-    scale
+    Ok(scale)
 }
 
 /// Reads the Scale.
@@ -30,8 +35,8 @@ fn scale_of(object: &Value, revision: u64) -> Value {
 /// 404, and what reads say.
 pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Vec<u8>, Status> {
     let object = read::get(app, target, resource_version).await?;
-    let current = Current::from_object(&object)?;
-    Ok(scale_of(&current.value, current.revision).to_string().into_bytes())
+    let current = Current::from_object(&object)?.seen_as(app, target.kind).await?;
+    Ok(scale_of(target.kind, &current.value, current.revision)?.to_string().into_bytes())
 }
 
 /// How the new Scale is made of the old one.
@@ -70,7 +75,9 @@ pub(crate) async fn write(
     let make = |state: &Current| {
         let scale = match (&write, &replacement) {
             (Write::Apply(config), _) => return applied(app, caller, target, config, state, options),
-            (Write::Patch(patch), _) => patch.apply(&scale_of(&state.value, state.revision), EXPECTED.ty.name())?,
+            (Write::Patch(patch), _) => {
+                patch.apply(&scale_of(target.kind, &state.value, state.revision)?, EXPECTED.ty.name())?
+            }
             (_, Some(scale)) => scale.clone(),
             (Write::Replace(_), None) => return Err(Status::internal("a replacement was not decoded")),
         };
@@ -80,7 +87,7 @@ pub(crate) async fn write(
         Change { caller, target, options, part: Part::Main, version_required: false, make: &make }.run(app).await?;
     let Outcome::Object { encoded, revision } = &written.outcome else { return Ok(written) };
     let object: Value = serde_json::from_slice(encoded.json()).map_err(Status::internal)?;
-    let bytes = scale_of(&object, *revision).to_string().into_bytes();
+    let bytes = scale_of(target.kind, &object, *revision)?.to_string().into_bytes();
     warnings.extend(written.warnings);
     Ok(Written { warnings, ..Written::plain(bytes, false) })
 }
@@ -94,7 +101,7 @@ fn applied(
     state: &Current,
     options: &WriteOptions,
 ) -> Result<Made, Status> {
-    let mut seen = scale_of(&state.value, state.revision);
+    let mut seen = scale_of(target.kind, &state.value, state.revision)?;
     managed::to_scale(&state.value, &mut seen);
     let api_version = EXPECTED.api_version();
     let write = managed::Write {
@@ -114,8 +121,11 @@ fn applied(
 /// The object with the replicas of the Scale.
 fn scaled(target: &Target, state: &Current, scale: &Value) -> Result<Value, Status> {
     let mut object = state.value.clone();
-    workload::rescale(&mut object, scale)
-        .map_err(|errors| Status::invalid("autoscaling", "Scale", &target.name, &errors))?;
+    let rescaled = match target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
+        Some(paths) => strategy::rescale(paths, &mut object, scale),
+        None => workload::rescale(&mut object, scale),
+    };
+    rescaled.map_err(|errors| Status::invalid("autoscaling", "Scale", &target.name, &errors))?;
     for field in ["resourceVersion", "uid"] {
         if let Some(given) = value::get(scale, &format!("metadata.{field}")) {
             value::set(&mut object, &format!("metadata.{field}"), given.clone());

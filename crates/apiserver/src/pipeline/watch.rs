@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::read;
 use super::selection::Selection;
 use crate::app::App;
+use crate::custom::convert;
 
 /// How often a client that asked for bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -44,6 +45,7 @@ pub(crate) enum Signal {
 
 /// A running watch.
 pub(crate) struct Watcher {
+    kind: &'static KindInfo,
     selection: Selection,
     initial: VecDeque<Arc<Object>>,
     /// The bookmark that ends the initial events, if one is owed.
@@ -129,6 +131,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     app.metrics.watches.add(1);
     let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
     Ok(Watcher {
+        kind,
         selection: query.selection,
         initial,
         initial_end,
@@ -152,6 +155,18 @@ fn bookmark_after(now: Instant, ends: Instant) -> Instant {
 impl Watcher {
     /// The next thing to tell; `None` ends the watch.
     pub(crate) async fn next(&mut self) -> Option<Signal> {
+        let signal = self.next_as_stored().await?;
+        let Signal::Event { change, object, revision } = signal else { return Some(signal) };
+        let mut shown = [object];
+        if let Err(status) = convert::shown(&self.app, self.kind, &mut shown).await {
+            self.done = true;
+            return Some(Signal::Failed(Box::new(status)));
+        }
+        let [object] = shown;
+        Some(Signal::Event { change, object, revision })
+    }
+
+    async fn next_as_stored(&mut self) -> Option<Signal> {
         loop {
             if self.done {
                 return None;
@@ -182,7 +197,8 @@ impl Watcher {
 
     /// What can be told without waiting.
     pub(crate) fn try_next(&mut self) -> Option<Signal> {
-        if self.done {
+        // A webhook takes its time.
+        if self.done || convert::asks(self.kind) {
             return None;
         }
         if let Some(signal) = self.ready() {

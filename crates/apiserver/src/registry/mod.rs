@@ -18,6 +18,7 @@ mod batch;
 pub(crate) mod certificate;
 pub mod columns;
 mod config;
+pub(crate) mod definition;
 mod devices;
 mod event;
 mod flow;
@@ -196,6 +197,9 @@ impl Strategy for Plain {}
 /// The strategy of `kind`.
 #[must_use]
 pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
+    if let Some(custom) = kind.custom {
+        return custom;
+    }
     match (kind.group, kind.kind) {
         ("", "ConfigMap") => &config::ConfigMap,
         ("" | "events.k8s.io", "Event") => &event::Event,
@@ -226,6 +230,7 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("", "PersistentVolume") => &storage::PersistentVolume,
         ("", "PersistentVolumeClaim") => &storage::PersistentVolumeClaim,
         ("", "ResourceQuota") => &scaling::ResourceQuota,
+        ("apiextensions.k8s.io", _) => &definition::CustomResourceDefinition,
         ("autoscaling", _) => &scaling::HorizontalPodAutoscaler,
         ("certificates.k8s.io", _) => &certificate::CertificateSigningRequest,
         ("node.k8s.io", _) => &scaling::RuntimeClass,

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::calls::{self, Call, Found};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
-use crate::pipeline::patch::{ACCEPTED, PatchType};
+use crate::pipeline::patch::PatchType;
 use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::{Outcome, Written};
@@ -255,11 +255,16 @@ async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
     let force = request.query.has("force").then(|| request.query.flag("force"));
+    let accepted = PatchType::accepted(target.kind);
     let kind = match PatchType::parse(request.header(header::CONTENT_TYPE), force) {
+        Ok(PatchType::Strategic) if target.kind.custom.is_some() => Err(Status::unsupported_media_type(accepted)),
+        other => other,
+    };
+    let kind = match kind {
         Ok(kind) => kind,
         Err(status) if status.code == 415 => {
             let mut response = answer::status(&status, request.style);
-            response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPTED));
+            response.headers_mut().insert("accept-patch", HeaderValue::from_static(accepted));
             return Ok(response);
         }
         Err(status) => return Err(status),

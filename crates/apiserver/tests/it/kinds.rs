@@ -212,7 +212,8 @@ async fn every_kind_lives_alike() {
     let samples = samples();
     let name = |k: &KindInfo| format!("{}.{}", k.kind, k.api_version);
     let covered: BTreeSet<String> = samples.iter().map(|s| name(s.kind)).collect();
-    let served = kinds::all().iter().filter(|k| k.stored());
+    // The server itself writes to definitions as soon as they are there; `custom` tells of their lives.
+    let served = kinds::all().iter().filter(|k| k.stored() && k.kind != "CustomResourceDefinition");
     assert_eq!(covered, served.map(name).collect(), "a sample of every kind that is stored");
     let cluster = Cluster::start().await;
     cluster.default_account().await;

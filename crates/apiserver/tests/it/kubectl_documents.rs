@@ -7,7 +7,7 @@ use tokio::process::Command;
 use crate::support::{Cluster, skip};
 
 /// A kubectl and the kubeconfig of an administrator.
-struct Kubectl {
+pub(crate) struct Kubectl {
     program: PathBuf,
     config: PathBuf,
     cache: tempfile::TempDir,
@@ -15,7 +15,7 @@ struct Kubectl {
 
 impl Kubectl {
     /// Says so when the program is not there.
-    async fn new(cluster: &Cluster, program: PathBuf) -> Option<Self> {
+    pub(crate) async fn new(cluster: &Cluster, program: PathBuf) -> Option<Self> {
         let version = Command::new(&program).args(["version", "--client"]).output().await;
         if !version.is_ok_and(|output| output.status.success()) {
             skip(&format!("{} is not installed", program.display()));
@@ -38,7 +38,7 @@ impl Kubectl {
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    async fn prints(&self, line: &str, code: i32, parts: &[&str]) {
+    pub(crate) async fn prints(&self, line: &str, code: i32, parts: &[&str]) {
         let (got, text) = self.run(line).await;
         assert_eq!(got, Some(code), "{line}: {text}");
         for part in parts {
@@ -46,11 +46,17 @@ impl Kubectl {
         }
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.cache.path().join(name);
         std::fs::write(&path, text).expect("written");
         path.display().to_string()
     }
+}
+
+/// Debian's old one, where `cargo xtask test` has fetched it.
+pub(crate) fn old() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp is in the target folder");
+    target.join("tools/kubectl-1.20/usr/bin/kubectl")
 }
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1
@@ -100,9 +106,7 @@ async fn kubectl_explains_validates_and_compares() {
 #[tokio::test]
 async fn an_old_kubectl_explains_validates_and_compares() {
     let cluster = Cluster::start().await;
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp is in the target folder");
-    let program = target.join("tools/kubectl-1.20/usr/bin/kubectl");
-    let Some(kubectl) = Kubectl::new(&cluster, program).await else { return };
+    let Some(kubectl) = Kubectl::new(&cluster, old()).await else { return };
     let explained = ["KIND:     Deployment", "VERSION:  apps/v1", "replicas\t<integer>", "Number of desired pods."];
     kubectl.prints("explain deployments.spec", 0, &explained).await;
     kubectl.prints("explain pods.spec.containers --recursive", 0, &["hostPort\t<integer>"]).await;

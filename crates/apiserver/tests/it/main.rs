@@ -6,6 +6,7 @@ mod apply;
 mod backends;
 mod bootstrap;
 mod contract;
+mod custom;
 mod encryption;
 mod ephemeral;
 mod errors;

@@ -1,4 +1,4 @@
-//! Lists, maps and messages written out. All elements of a list have one type, as Kubernetes has it.
+//! Lists, maps and messages written out.
 
 use super::Checker;
 use super::unify::more_general;
@@ -11,7 +11,7 @@ impl Checker<'_> {
         for item in items {
             self.check(&item.value);
             let ty = self.unwrapped(&item.value, item.optional);
-            joined = Some(self.join(item.value.at, joined, ty));
+            joined = Some(self.join(joined, ty));
         }
         Type::list(joined.unwrap_or_else(|| self.variables.fresh()))
     }
@@ -21,10 +21,10 @@ impl Checker<'_> {
         for entry in entries {
             self.check(&entry.key);
             let key = self.type_of(&entry.key);
-            keys = Some(self.join(entry.key.at, keys, key));
+            keys = Some(self.join(keys, key));
             self.check(&entry.value);
             let value = self.unwrapped(&entry.value, entry.optional);
-            values = Some(self.join(entry.value.at, values, value));
+            values = Some(self.join(values, value));
         }
         let keys = keys.unwrap_or_else(|| self.variables.fresh());
         let values = values.unwrap_or_else(|| self.variables.fresh());
@@ -47,14 +47,13 @@ impl Checker<'_> {
         }
     }
 
-    fn join(&mut self, at: u32, former: Option<Type>, ty: Type) -> Type {
-        let Some(former) = former else { return ty };
-        if self.variables.assignable(&former, &ty) {
-            return more_general(&former, &ty);
+    /// The type of elements of both types: `dyn` when they have none in common, which is refused later where it is not meant.
+    fn join(&mut self, former: Option<Type>, ty: Type) -> Type {
+        match former {
+            None => ty,
+            Some(former) if self.variables.assignable(&former, &ty) => more_general(&former, &ty),
+            Some(_) => Type::Dyn,
         }
-        let former = self.variables.resolve(&former, false);
-        self.issue(at, format!("expected type '{former}' but found '{ty}'"));
-        former
     }
 
     pub(super) fn message(&mut self, at: u32, name: &str, fields: &[FieldInit]) -> Type {

@@ -25,7 +25,8 @@ pub(super) fn check(expr: &Expr, issues: &mut Vec<(Option<u32>, String)>) {
     each_child(expr, &mut |child| check(child, issues));
 }
 
-fn each_child(expr: &Expr, visit: &mut dyn FnMut(&Expr)) {
+/// Calls `visit` with each node directly below.
+pub(super) fn each_child(expr: &Expr, visit: &mut dyn FnMut(&Expr)) {
     match &expr.kind {
         Kind::Literal(_) | Kind::Ident(_) => {}
         Kind::Select { operand, .. } => visit(operand),

@@ -52,6 +52,11 @@ impl Watch {
         Self { api: client.dynamic(resource, ""), kind, catalog, position: Position::Start, synced: false }
     }
 
+    /// A watch that nobody waited for at the start.
+    pub(super) fn additional(client: Client, kind: &'static KindInfo, catalog: Arc<Catalog>) -> Self {
+        Self { synced: true, ..Self::new(client, kind, catalog) }
+    }
+
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         loop {

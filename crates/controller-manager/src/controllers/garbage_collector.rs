@@ -38,7 +38,7 @@ pub(super) async fn run(context: Context) {
     let controller = Controller {
         graph,
         queue: runner.queue(),
-        live: Live::new(context.client.clone()),
+        live: Live::new(context.client.clone(), Arc::clone(&context.catalog)),
         recorder: context.recorder("garbage-collector-controller"),
     };
     runner.run(Arc::new(controller)).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use gantry_api::kinds::{self, KindInfo};
+use gantry_api::kinds::KindInfo;
 use gantry_client::{Client, DeleteParams, Key, ListParams, Object, ResourceId, View};
 use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
@@ -108,9 +108,8 @@ impl Controller {
     /// A kind of which the namespace still holds something, by the API server's word. Events are deleted here: they are in no
     /// catalog.
     async fn remainder(&self, namespace: &str) -> Result<Option<&'static KindInfo>, Error> {
-        let stored =
-            |k: &&KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection") && !k.is_converted();
-        let kinds: Vec<&'static KindInfo> = kinds::all().iter().filter(stored).collect();
+        let stored = |k: &&'static KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection");
+        let kinds: Vec<&'static KindInfo> = self.context.catalog.kinds().distinct().filter(stored).collect();
         for kind in kinds.iter().filter(|k| k.kind == "Event") {
             self.delete_all(namespace, kind).await?;
         }
@@ -118,7 +117,11 @@ impl Controller {
         for kind in kinds {
             let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
             let found = api.list(&one, View::Metadata).await;
-            let found = found.doing(|| format!("look for {} in namespace {namespace}", kind.resource))?;
+            let found = match found {
+                // A custom kind that has just gone holds nothing any more.
+                Err(error) if error.is_not_found() && kind.custom.is_some() => continue,
+                found => found.doing(|| format!("look for {} in namespace {namespace}", kind.resource))?,
+            };
             if !found.items.is_empty() {
                 return Ok(Some(kind));
             }

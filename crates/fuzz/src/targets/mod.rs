@@ -10,6 +10,7 @@ macro_rules! targets {
 
 targets! {
     planted_fault,
+    cel_expressions,
     spdy_frames,
     spdy_headers,
     spdy_connection,

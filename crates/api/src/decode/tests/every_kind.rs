@@ -10,11 +10,11 @@ use crate::table::messages::{Message, Messages, Wire};
 use crate::table::{FieldType, Type, TypeTable};
 use crate::{Object, Value, canon, managed, patch};
 
-/// Types contain themselves (schemas, for one): below this nothing is set.
-const DEPTH: usize = 14;
+/// The types that a value is in. Types contain themselves (schemas, for one): in there nothing is set.
+type Above<'a> = Vec<&'a str>;
 
 /// A canonical value that is not its type's zero.
-fn some(ty: &FieldType, depth: usize) -> Value {
+fn some<'t>(ty: &'t FieldType, above: &mut Above<'t>) -> Value {
     match ty {
         FieldType::String => "text".into(),
         FieldType::Bytes => "AQI=".into(),
@@ -27,25 +27,27 @@ fn some(ty: &FieldType, depth: usize) -> Value {
         FieldType::Quantity => "5Gi".into(),
         FieldType::IntOrString => "50%".into(),
         FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": [1]}),
-        FieldType::Struct(id) => full(TypeTable::builtin().get(*id), depth),
-        FieldType::List(item) => json!([some(item, depth)]),
-        FieldType::Map(item) => json!({"key": some(item, depth)}),
+        FieldType::Struct(id) => full(TypeTable::builtin().get(*id), above),
+        FieldType::List(item) => json!([some(item, above)]),
+        FieldType::Map(item) => json!({"key": some(item, above)}),
     }
 }
 
 /// An object with every field set.
-fn full(ty: &Type, depth: usize) -> Value {
-    if depth == 0 {
+fn full<'t>(ty: &'t Type, above: &mut Above<'t>) -> Value {
+    if above.contains(&ty.name) {
         return json!({});
     }
-    let of = |(name, field): (&&str, &crate::table::Field)| ((*name).to_owned(), some(&field.ty, depth - 1));
-    Value::Object(ty.fields.iter().map(of).collect())
+    above.push(ty.name);
+    let fields = ty.fields.iter().map(|(name, field)| ((*name).to_owned(), some(&field.ty, above))).collect();
+    above.pop();
+    Value::Object(fields)
 }
 
 /// The canonical form of [`full`] for a kind.
 fn maximal(kind: &KindInfo) -> Value {
     let ty = TypeTable::builtin().ty(&kind.type_name).expect("a type for every kind");
-    let mut object = full(ty, DEPTH);
+    let mut object = full(ty, &mut Vec::new());
     object["apiVersion"] = kind.api_version.as_str().into();
     object["kind"] = kind.kind.into();
     object

@@ -1,6 +1,7 @@
 //! What the API server says of an object now, and the collector's writes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use gantry_api::{
     kinds::{self, KindInfo},
@@ -17,7 +18,7 @@ use super::{
     decide::Owner,
     graph::{is_foreground, owner_key},
 };
-use crate::catalog::Meta;
+use crate::catalog::{Catalog, Meta};
 
 /// Owners known to be absent that are remembered, so that a set with a thousand pods is asked for once.
 const ABSENT_LEN: usize = 500;
@@ -31,6 +32,7 @@ struct Sought {
 
 pub(super) struct Live {
     client: Client,
+    catalog: Arc<Catalog>,
     absent: Mutex<VecDeque<Sought>>,
 }
 
@@ -44,8 +46,8 @@ fn is_gone(error: &gantry_client::Error) -> bool {
 }
 
 impl Live {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, absent: Mutex::default() }
+    pub(super) fn new(client: Client, catalog: Arc<Catalog>) -> Self {
+        Self { client, catalog, absent: Mutex::default() }
     }
 
     fn api(&self, kind: &KindInfo, namespace: &str) -> DynApi {
@@ -69,8 +71,10 @@ impl Live {
     async fn find(&self, reference: &OwnerReference, namespace: &str) -> Result<Option<Meta>, Error> {
         let (group, _) = kinds::split_api_version(&reference.api_version);
         // Whatever version the reference names, the object is the same.
-        let kind = kinds::by_api_version(&reference.api_version, &reference.kind)
-            .or_else(|| kinds::all().iter().find(|k| k.group == group && k.kind == reference.kind));
+        let kinds = self.catalog.kinds();
+        let kind = kinds
+            .by_api_version(&reference.api_version, &reference.kind)
+            .or_else(|| kinds.all().find(|k| k.group == group && k.kind == reference.kind));
         let Some(kind) = kind.map(KindInfo::hub) else {
             let (api_version, kind, name) = (&reference.api_version, &reference.kind, &reference.name);
             return Err(Error::Refused(format!("the kind of the owner {api_version} {kind} {name} is not known")));
@@ -108,7 +112,8 @@ impl Live {
     /// What the owner is that `item` names so.
     pub(super) async fn owner(&self, reference: &OwnerReference, item: &Meta) -> Result<Owner, Error> {
         let (group, _) = kinds::split_api_version(&reference.api_version);
-        let kind = kinds::all().iter().find(|k| k.group == group && k.kind == reference.kind);
+        let kinds = self.catalog.kinds();
+        let kind = kinds.all().find(|k| k.group == group && k.kind == reference.kind);
         if !item.kind.namespaced && kind.is_some_and(|k| k.namespaced) {
             // Something of the whole cluster cannot belong to a namespace; such a reference is not followed.
             return Ok(Owner::Solid);
@@ -122,6 +127,10 @@ impl Live {
 
     /// Removes owners from the object's list.
     pub(super) async fn strike(&self, item: &Meta, uids: &[String]) -> Result<(), Error> {
+        if item.kind.custom.is_some() {
+            let rest = item.owners.iter().filter(|owner| !uids.contains(&owner.uid));
+            return self.set_owners(item, rest.cloned().collect(), "remove owners from").await;
+        }
         let strikes: Vec<Value> = uids.iter().map(|uid| json!({"$patch": "delete", "uid": uid})).collect();
         let patch = json!({"metadata": {"uid": item.uid, "ownerReferences": strikes}});
         self.patch(item, &Patch::Strategic(patch), "remove owners from").await
@@ -129,10 +138,24 @@ impl Live {
 
     /// Lets the object hold up none of its owners.
     pub(super) async fn unblock(&self, item: &Meta) -> Result<(), Error> {
+        if item.kind.custom.is_some() {
+            let unblocked = |owner: &OwnerReference| OwnerReference {
+                block_owner_deletion: owner.block_owner_deletion.map(|_| false),
+                ..owner.clone()
+            };
+            return self.set_owners(item, item.owners.iter().map(unblocked).collect(), "unblock the owners of").await;
+        }
         let blocking = item.owners.iter().filter(|o| o.block_owner_deletion == Some(true));
         let owners: Vec<Value> = blocking.map(|o| json!({"uid": o.uid, "blockOwnerDeletion": false})).collect();
         let patch = json!({"metadata": {"uid": item.uid, "ownerReferences": owners}});
         self.patch(item, &Patch::Strategic(patch), "unblock the owners of").await
+    }
+
+    /// Replaces the list of owners of a custom object, which cannot be patched by key.
+    async fn set_owners(&self, item: &Meta, owners: Vec<OwnerReference>, what: &str) -> Result<(), Error> {
+        // The resource version makes a conflict of a list that changed meanwhile.
+        let meta = json!({"uid": item.uid, "resourceVersion": item.resource_version, "ownerReferences": owners});
+        self.patch(item, &Patch::Merge(json!({"metadata": meta})), what).await
     }
 
     /// Takes one finalizer off.

@@ -14,9 +14,9 @@ use crate::catalog::Meta;
 /// The kinds of which something has not been asked to go yet. Pods come first and alone: they may still need their secrets,
 /// accounts and policies until they have ended.
 pub(super) fn to_delete(content: &[Arc<Meta>]) -> Vec<&'static KindInfo> {
-    let pods_remain = content.iter().any(|m| m.kind.kind == "Pod");
+    let pods_remain = content.iter().any(|m| m.kind.is("", "Pod"));
     let mut seen = BTreeSet::new();
-    let wanted = content.iter().filter(|m| !m.deleting && (!pods_remain || m.kind.kind == "Pod"));
+    let wanted = content.iter().filter(|m| !m.deleting && (!pods_remain || m.kind.is("", "Pod")));
     wanted.map(|m| m.kind).filter(|k| seen.insert(k.type_name.clone())).collect()
 }
 

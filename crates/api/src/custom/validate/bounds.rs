@@ -1,0 +1,94 @@
+//! Bounds of single values: numbers, lengths, patterns, formats, choices.
+
+use super::{At, Walk, formats, number};
+use crate::Value;
+use crate::custom::schema::{Bounds, Schema};
+use crate::field::{Error, ErrorKind};
+
+pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value) {
+    let bounds = &schema.bounds;
+    if !bounds.choices.is_empty() && !bounds.choices.contains(value) {
+        choices(walk, at, bounds, value);
+    }
+    match value {
+        Value::Number(_) => numbers(walk, at, bounds, value),
+        Value::String(text) => texts(walk, at, bounds, text),
+        Value::Array(list) => items(walk, at, bounds, list),
+        Value::Object(map) => properties(walk, at, bounds, map.len()),
+        _ => {}
+    }
+}
+
+/// In the order in which the schema lists them, as upstream.
+fn choices(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
+    let shown = |choice: &Value| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
+    let names: Vec<String> = bounds.choices.iter().map(|c| format!("{:?}", shown(c))).collect();
+    let body = format!("Unsupported value: {value}: supported values: {}", names.join(", "));
+    walk.push(Error { kind: ErrorKind::NotSupported, path: at.path(), body });
+}
+
+fn numbers(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
+    let Some(n) = value.as_f64() else { return };
+    if let Some((max, excluded)) = bounds.maximum
+        && (n > max || (excluded && n >= max))
+    {
+        let than = if excluded { "less than" } else { "less than or equal to" };
+        walk.invalid(at, value.clone(), &format!("should be {than} {}", number::shown(max)));
+    }
+    if let Some((min, excluded)) = bounds.minimum
+        && (n < min || (excluded && n <= min))
+    {
+        let than = if excluded { "greater than" } else { "greater than or equal to" };
+        walk.invalid(at, value.clone(), &format!("should be {than} {}", number::shown(min)));
+    }
+    if let Some(factor) = bounds.multiple_of.filter(|factor| *factor > 0.0)
+        && ((n / factor).round() * factor - n).abs() > f64::EPSILON * n.abs().max(1.0)
+    {
+        walk.invalid(at, value.clone(), &format!("should be a multiple of {}", number::shown(factor)));
+    }
+}
+
+fn count(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
+}
+
+fn texts(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, text: &str) {
+    if let Some(max) = bounds.max_length.filter(|max| count(text) > *max) {
+        walk.push(Error::too_long(&at.path(), usize::try_from(max).unwrap_or(0)));
+    }
+    if let Some(min) = bounds.min_length.filter(|min| count(text) < *min) {
+        walk.invalid(at, text, &format!("should be at least {min} chars long"));
+    }
+    if let Some(pattern) = &bounds.pattern
+        && !pattern.regex().is_some_and(|regex| regex.is_match(text))
+    {
+        walk.invalid(at, text, &format!("should match '{}'", pattern.source));
+    }
+    if !formats::fits(&bounds.format, text) {
+        let why = format!("{} must be of type {}: {text:?}", at.subject(), bounds.format);
+        walk.push(Error::type_invalid(&at.path(), text, &why));
+    }
+}
+
+fn items(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, list: &[Value]) {
+    let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
+    if let Some(max) = bounds.max_items.filter(|max| length > *max) {
+        walk.push(Error::too_many(&at.path(), list.len(), usize::try_from(max).unwrap_or(0)));
+    }
+    if let Some(min) = bounds.min_items.filter(|min| length < *min) {
+        walk.invalid(at, length, &format!("should have at least {min} items"));
+    }
+    if bounds.unique_items && list.iter().enumerate().any(|(i, item)| list[..i].contains(item)) {
+        walk.invalid(at, "", "shouldn't contain duplicates");
+    }
+}
+
+fn properties(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, length: usize) {
+    let counted = i64::try_from(length).unwrap_or(i64::MAX);
+    if let Some(max) = bounds.max_properties.filter(|max| counted > *max) {
+        walk.push(Error::too_many(&at.path(), length, usize::try_from(max).unwrap_or(0)));
+    }
+    if let Some(min) = bounds.min_properties.filter(|min| counted < *min) {
+        walk.invalid(at, min, &format!("should have at least {min} properties"));
+    }
+}

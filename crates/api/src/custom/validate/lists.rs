@@ -1,0 +1,72 @@
+//! Lists whose items are told apart: each may stand there once, and an update finds the item that was there before.
+
+use std::collections::BTreeSet;
+
+use crate::custom::schema::{ListKind, Schema};
+use crate::field::{Error, Errors, Path};
+use crate::{Object, Value};
+
+/// Errors beyond this are not listed.
+const MAX_ERRORS: usize = 100;
+
+/// What tells an item apart from the others; `None` where it has nothing of that.
+fn identity(schema: &Schema, item: &Value) -> Option<Value> {
+    match schema.list {
+        ListKind::Set => Some(item.clone()),
+        ListKind::Map => {
+            let map = item.as_object()?;
+            let keys = schema.list_keys.iter().filter_map(|key| Some((key.clone(), map.get(key)?.clone())));
+            Some(Value::Object(keys.collect::<Object>()))
+        }
+        ListKind::Atomic => None,
+    }
+}
+
+/// The item of the old list that an item of the new one follows, where items are told apart by keys.
+#[must_use]
+pub fn counterpart<'o>(schema: &Schema, item: &Value, old: Option<&'o Value>) -> Option<&'o Value> {
+    if schema.list != ListKind::Map {
+        return None;
+    }
+    let wanted = identity(schema, item)?;
+    old?.as_array()?.iter().find(|before| identity(schema, before).as_ref() == Some(&wanted))
+}
+
+/// Items that stand twice in a list that holds each once.
+pub(super) fn check(object: &Value, schema: &Schema) -> Errors {
+    let mut errors = Errors::new();
+    walk(&mut errors, &Path::default(), object, schema);
+    errors
+}
+
+fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
+    if errors.len() >= MAX_ERRORS {
+        return;
+    }
+    match value {
+        Value::Array(list) => {
+            let mut seen = BTreeSet::new();
+            for (index, item) in list.iter().enumerate() {
+                let at = at.index(index);
+                if let Some(identity) = identity(schema, item)
+                    && !seen.insert(identity.to_string())
+                {
+                    errors.push(Error::duplicate(&at, identity));
+                }
+                if let Some(items) = &schema.items {
+                    walk(errors, &at, item, items);
+                }
+            }
+        }
+        Value::Object(map) => {
+            for (name, held) in map {
+                match (schema.properties.get(name), schema.property(name)) {
+                    (Some(below), _) => walk(errors, &at.child(name), held, below),
+                    (None, Some(below)) => walk(errors, &at.key(name), held, below),
+                    (None, None) => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}

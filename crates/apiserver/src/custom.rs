@@ -1,0 +1,186 @@
+//! Custom kinds: follows the definitions, serves what they define, and keeps their status.
+//!
+//! Every API server does all of this by itself. The writes are compare-and-swap of what follows from the definitions alone, so
+//! several servers agree instead of fighting: the second one finds nothing left to change.
+
+pub(crate) mod convert;
+pub(crate) mod form;
+pub(crate) mod old;
+mod rules;
+mod status;
+pub(crate) mod strategy;
+mod terminate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::custom::{self, Definition};
+use gantry_api::field::Errors;
+use gantry_api::kinds::{self, KindInfo, Kinds};
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+use gantry_store::cache::{Scope, ViewSpec};
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::current::Current;
+use crate::request::{Caller, Target, WriteOptions};
+
+/// Between tries when following the definitions broke off.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait where no change of a definition will tell that there is more to do.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+const GROUP: &str = "apiextensions.k8s.io";
+
+/// What is wrong with the rules of a definition; rules that `old` has as well are left alone.
+pub(crate) fn rule_errors(definition: &Value, old: Option<&Value>) -> Errors {
+    rules::definition_errors(definition, old)
+}
+
+/// The kind of definitions.
+pub(crate) fn kind() -> &'static KindInfo {
+    kinds::by_resource(GROUP, "v1", "customresourcedefinitions").expect("definitions are always served")
+}
+
+/// Whether the condition `name` of a definition is true.
+fn is_true(definition: &Value, name: &str) -> bool {
+    status::condition(definition, name).and_then(|c| value::str_at(c, "status")) == Some("True")
+}
+
+/// Whether what the definition defines is to be served.
+fn is_served(definition: &Value) -> bool {
+    is_true(definition, "Established") || is_true(definition, "NamesAccepted")
+}
+
+/// The definitions that the cache holds, by name.
+fn present(app: &App) -> Vec<Value> {
+    let snapshot = app.view(kind()).snapshot();
+    snapshot.list(None, None).filter_map(|object| serde_json::from_slice(object.json()).ok()).collect()
+}
+
+/// Serves what the present definitions define. The cache must be ready.
+pub(crate) async fn start(app: &App) {
+    let mut served = Served::default();
+    while let Err(why) = served.update(app, &present(app)).await {
+        warn!(why, "custom kinds cannot be served yet");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Follows the definitions until the server stops.
+pub(crate) async fn run(app: Arc<App>) {
+    let mut served = Served::of(&app);
+    loop {
+        if let Err(why) = follow(&app, &mut served).await {
+            warn!(why, "following the definitions of custom kinds broke off, starting again");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn follow(app: &App, served: &mut Served) -> Result<(), String> {
+    let mut changes = app.view(kind()).watch(app.cache.revision(), Scope::All).await.map_err(|e| e.to_string())?;
+    loop {
+        let definitions = present(app);
+        served.update(app, &definitions).await?;
+        let more = reconcile(app, &definitions).await;
+        let wait = if more { LOOK_AGAIN } else { Duration::MAX };
+        match tokio::time::timeout(wait, changes.next()).await {
+            Ok(event) => drop(event.map_err(|e| e.to_string())?),
+            Err(_) => continue,
+        }
+        // Whatever else is there already is taken up by the same turn.
+        while let Some(event) = futures::FutureExt::now_or_never(changes.next()) {
+            event.map_err(|e| e.to_string())?;
+        }
+    }
+}
+
+/// Brings the status of all definitions up to date; whether there is more to do that no event will tell of.
+async fn reconcile(app: &App, definitions: &[Value]) -> bool {
+    let mut more = false;
+    for definition in definitions {
+        let done = if terminate::concerns(definition) {
+            terminate::run(app, definition).await
+        } else {
+            settle(app, definition, definitions).await.map(|()| true)
+        };
+        match done {
+            Ok(done) => more |= !done,
+            Err(status) => {
+                let name = value::str_at(definition, "metadata.name").unwrap_or_default();
+                warn!(definition = name, why = status.message, "keeping the status of a definition failed");
+                more = true;
+            }
+        }
+    }
+    more
+}
+
+async fn settle(app: &App, definition: &Value, all: &[Value]) -> Result<(), Status> {
+    if status::next(definition, all, app.clock.now()).is_none() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    write(app, definition, &|state: &Value| status::next(state, all, now).unwrap_or_else(|| state.clone())).await
+}
+
+/// Changes a definition as `change` says, status and finalizers included. One that is gone needs nothing.
+async fn write(app: &App, definition: &Value, change: &(dyn Fn(&Value) -> Value + Send + Sync)) -> Result<(), Status> {
+    let target = Target::new(kind(), "", value::str_at(definition, "metadata.name").unwrap_or_default());
+    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
+    let make = |state: &Current| Ok(Made { object: change(&state.value), warnings: Vec::new() });
+    let change = Change {
+        caller: &caller,
+        target: &target,
+        options: &options,
+        part: Part::System,
+        version_required: false,
+        make: &make,
+    };
+    match change.run(app).await {
+        Err(status) if !status.is("NotFound") => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// What is served now, by storage prefix.
+#[derive(Default)]
+struct Served(BTreeMap<String, &'static Definition>);
+
+impl Served {
+    /// What the registry says.
+    fn of(app: &App) -> Self {
+        Self(app.kinds.kinds().definitions().iter().map(|d| (d.storage_prefix.clone(), *d)).collect())
+    }
+
+    /// Makes views and kinds those of the definitions.
+    async fn update(&mut self, app: &App, definitions: &[Value]) -> Result<(), String> {
+        let wanted = definitions.iter().filter(|d| is_served(d)).filter_map(custom::definition);
+        let wanted: BTreeMap<String, &'static Definition> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
+        if wanted == self.0 {
+            return Ok(());
+        }
+        let changed: Vec<&Definition> = wanted
+            .values()
+            .copied()
+            .filter(|d| self.0.get(&d.storage_prefix).is_none_or(|before| before.form != d.form))
+            .collect();
+        let gone: Vec<String> = self.0.keys().filter(|prefix| !wanted.contains_key(*prefix)).cloned().collect();
+        app.forms.replace(wanted.values().copied().collect());
+        for definition in &changed {
+            let spec = ViewSpec::new(definition.storage_prefix.clone());
+            app.cache.add_view(spec).await.map_err(|e| gantry_common::error_chain(&e))?;
+        }
+        app.kinds.replace(Kinds::with(wanted.values().copied().collect()));
+        for prefix in &gone {
+            app.cache.remove_view(prefix);
+        }
+        info!(served = wanted.len(), changed = changed.len(), gone = gone.len(), "custom kinds changed");
+        self.0 = wanted;
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! The forms of custom objects: stored in one version, asked for in another.
+
+use arc_swap::ArcSwap;
+use gantry_api::custom::Definition;
+use gantry_api::kinds::{KindInfo, Kinds};
+use gantry_api::{Value, decode, defaults, value};
+use gantry_store::encoded::Encoded;
+
+/// The definitions by which stored objects are read. They are replaced before the views that they make are filled, and the kinds
+/// are served after that.
+#[derive(Default)]
+pub(crate) struct Forms(ArcSwap<Kinds>);
+
+impl Forms {
+    pub(crate) fn replace(&self, definitions: Vec<&'static Definition>) {
+        self.0.store(std::sync::Arc::new(Kinds::with(definitions)));
+    }
+
+    /// The definition of the object under an etcd key.
+    pub(crate) fn of(&self, key: &str) -> Option<&'static Definition> {
+        self.0.load().definition_of(key)
+    }
+}
+
+/// The object as the schema of its version has it: unknown fields gone, defaults filled in. What does not fit otherwise stays: it
+/// was valid when it was written.
+pub(crate) fn settle(kind: &KindInfo, object: &mut Value) {
+    // A stored object whose metadata does not decode is served as it is.
+    drop(decode::conform(object, kind));
+    defaults::apply(kind, object);
+}
+
+/// The served form of a stored object, in the version in which it is stored.
+pub(crate) fn settle_stored(definition: &Definition, object: &mut Value) {
+    let api_version = value::str_at(object, "apiVersion").unwrap_or_default();
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    if let Some(kind) = definition.version(version) {
+        settle(kind, object);
+    }
+}
+
+/// Whether the object has to be converted to be seen as this kind.
+pub(crate) fn differs(kind: &KindInfo, object: &Encoded) -> bool {
+    let versions = kind.custom.is_some_and(|custom| custom.definition.has_versions());
+    versions && object.scalar_at(&["apiVersion"]).as_deref() != Some(kind.api_version.as_str())
+}
+
+/// Whether the object is in the version of `kind`.
+pub(crate) fn is(kind: &KindInfo, object: &Value) -> bool {
+    value::str_at(object, "apiVersion") == Some(kind.api_version.as_str())
+}
+
+/// Brings an object to the version of `kind`, where only `apiVersion` tells versions apart.
+pub(crate) fn relabel(kind: &KindInfo, object: &mut Value) {
+    if !is(kind, object) {
+        value::set(object, "apiVersion", kind.api_version.as_str());
+        settle(kind, object);
+    }
+}

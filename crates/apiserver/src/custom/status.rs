@@ -1,0 +1,205 @@
+//! The status of a definition: which names it was given, and whether it is established. Pure.
+
+use std::collections::BTreeSet;
+
+use gantry_api::Value;
+use gantry_api::decode::time;
+use gantry_api::value::{get, list_at, map_at, set, str_at};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// Kept by the API server; a custom kind of this name would lie over it.
+const RESERVED: &str = "fences.gantry.dev";
+
+/// A condition of the definition.
+pub(super) fn condition<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
+    list_at(definition, "status.conditions").iter().find(|c| str_at(c, "type") == Some(name))
+}
+
+/// Sets a condition; its time changes with its status alone.
+pub(super) fn set_condition(definition: &mut Value, name: &str, says: (&str, &str, &str), now: Timestamp) {
+    let (status, reason, message) = says;
+    let before = condition(definition, name);
+    let since = before.filter(|c| str_at(c, "status") == Some(status)).and_then(|c| get(c, "lastTransitionTime"));
+    let since = since.cloned().unwrap_or_else(|| Value::from(time(now)));
+    let mut entry =
+        json!({"type": name, "status": status, "lastTransitionTime": since, "reason": reason, "message": message});
+    if let Some(generation) = get(definition, "metadata.generation") {
+        entry["observedGeneration"] = generation.clone();
+    }
+    let mut conditions = list_at(definition, "status.conditions").to_vec();
+    match conditions.iter_mut().find(|c| str_at(c, "type") == Some(name)) {
+        Some(own) => *own = entry,
+        None => conditions.push(entry),
+    }
+    set(definition, "status.conditions", conditions);
+}
+
+/// Whether a condition says this already.
+fn says(definition: &Value, name: &str, (status, reason, message): (&str, &str, &str)) -> bool {
+    condition(definition, name).is_some_and(|c| {
+        str_at(c, "status") == Some(status)
+            && str_at(c, "reason") == Some(reason)
+            && str_at(c, "message") == Some(message)
+    })
+}
+
+/// The definition with the status that it should have; `None` where it has it.
+pub(super) fn next(definition: &Value, all: &[Value], now: Timestamp) -> Option<Value> {
+    let (names, conflict) = accepted(definition, all);
+    let naming = match &conflict {
+        Some((reason, message)) => ("False", *reason, message.as_str()),
+        None => ("True", "NoConflicts", "no conflicts found"),
+    };
+    let established = super::is_true(definition, "Established");
+    // What is accepted is served first: by then the names stand in the status.
+    let served = get(definition, "status.acceptedNames") == Some(&names) && super::is_true(definition, "NamesAccepted");
+    let establishing = match (established, conflict.is_some(), served) {
+        (true, ..) => None,
+        (false, true, _) => Some(("False", "NotAccepted", "not all names are accepted")),
+        (false, false, false) => Some(("False", "Installing", "the initial names have been accepted")),
+        (false, false, true) => Some(("True", "InitialNamesAccepted", "the initial names have been accepted")),
+    };
+    let mut next = definition.clone();
+    set(&mut next, "status.acceptedNames", names);
+    if !says(definition, "NamesAccepted", naming) {
+        set_condition(&mut next, "NamesAccepted", naming, now);
+    }
+    if let Some(establishing) = establishing.filter(|e| !says(definition, "Established", *e)) {
+        set_condition(&mut next, "Established", establishing, now);
+    }
+    (next != *definition).then_some(next)
+}
+
+/// Names that the other definitions of the group hold: of resources, and of kinds.
+fn taken<'a>(definition: &Value, all: &'a [Value]) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+    let (mut resources, mut kinds) = (BTreeSet::new(), BTreeSet::new());
+    let own = str_at(definition, "metadata.name");
+    let same_group = |d: &&Value| str_at(d, "spec.group") == str_at(definition, "spec.group");
+    for other in all.iter().filter(same_group).filter(|d| str_at(d, "metadata.name") != own) {
+        let text = |path: &str| str_at(other, path).filter(|t| !t.is_empty());
+        resources.extend(text("status.acceptedNames.plural").into_iter().chain(text("status.acceptedNames.singular")));
+        resources.extend(list_at(other, "status.acceptedNames.shortNames").iter().filter_map(Value::as_str));
+        kinds.extend(text("status.acceptedNames.kind").into_iter().chain(text("status.acceptedNames.listKind")));
+    }
+    (resources, kinds)
+}
+
+/// The names that it may have, and why it may not have all that it wants.
+fn accepted(definition: &Value, all: &[Value]) -> (Value, Option<(&'static str, String)>) {
+    let (resources, kinds) = taken(definition, all);
+    let mut names =
+        get(definition, "status.acceptedNames").filter(|n| n.is_object()).cloned().unwrap_or_else(|| json!({}));
+    let mut conflict = None;
+    let in_use = |name: &str| format!("{name:?} is already in use");
+    if str_at(definition, "metadata.name") == Some(RESERVED) {
+        conflict = Some(("PluralConflict", in_use(RESERVED)));
+        return (names, conflict);
+    }
+    for (name, reason, used) in [
+        ("plural", "PluralConflict", &resources),
+        ("singular", "SingularConflict", &resources),
+        ("kind", "KindConflict", &kinds),
+        ("listKind", "ListKindConflict", &kinds),
+    ] {
+        let wanted = str_at(definition, &format!("spec.names.{name}")).unwrap_or_default();
+        let has = str_at(&names, name).unwrap_or_default();
+        if wanted != has && used.contains(wanted) {
+            conflict = Some((reason, in_use(wanted)));
+        } else if !wanted.is_empty() {
+            set(&mut names, name, wanted);
+        }
+    }
+    let wanted = list_at(definition, "spec.names.shortNames");
+    let has = list_at(&names, "shortNames");
+    let texts = wanted.iter().filter(|name| !has.contains(name)).filter_map(Value::as_str);
+    let used: Vec<String> = texts.filter(|name| resources.contains(name)).map(in_use).collect();
+    match used.as_slice() {
+        [] => copy(&mut names, definition, "shortNames"),
+        [only] => conflict = Some(("ShortNamesConflict", only.clone())),
+        many => conflict = Some(("ShortNamesConflict", format!("[{}]", many.join(", ")))),
+    }
+    copy(&mut names, definition, "categories");
+    (names, conflict)
+}
+
+fn copy(names: &mut Value, definition: &Value, list: &str) {
+    let wanted = map_at(definition, "spec.names")
+        .and_then(|names| names.get(list))
+        .filter(|l| l.as_array().is_some_and(|l| !l.is_empty()));
+    match (wanted, names.as_object_mut()) {
+        (Some(wanted), Some(names)) => drop(names.insert(list.to_owned(), wanted.clone())),
+        (None, Some(names)) => drop(names.remove(list)),
+        (_, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(name: &str, kind: &str, short: &[&str]) -> Value {
+        json!({"metadata": {"name": format!("{name}.example.com"), "generation": 1},
+            "spec": {"group": "example.com", "names": {"plural": name, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List"), "shortNames": short}}})
+    }
+
+    fn settled(mut definition: Value, others: &[Value]) -> (Value, usize) {
+        let mut steps = 0;
+        while let Some(next) = next(&definition, others, Timestamp::UNIX_EPOCH) {
+            definition = next;
+            steps += 1;
+            assert!(steps < 5, "{definition}");
+        }
+        (definition, steps)
+    }
+
+    fn says(definition: &Value, name: &str) -> String {
+        let c = condition(definition, name).expect("a condition");
+        format!("{} {} {}", c["status"], c["reason"], c["message"]).replace('"', "")
+    }
+
+    #[test]
+    fn names_are_accepted_before_the_kind_is_established() {
+        let (done, steps) = settled(definition("things", "Thing", &["th"]), &[]);
+        assert_eq!(steps, 2);
+        assert_eq!(done["status"]["acceptedNames"], done["spec"]["names"]);
+        assert_eq!(says(&done, "NamesAccepted"), "True NoConflicts no conflicts found");
+        assert_eq!(says(&done, "Established"), "True InitialNamesAccepted the initial names have been accepted");
+        assert_eq!(done["status"]["conditions"][0]["observedGeneration"], 1);
+    }
+
+    #[test]
+    fn names_of_others_are_refused() {
+        let (first, _) = settled(definition("things", "Thing", &["th"]), &[]);
+        let check = |name: &str, kind: &str, short: &[&str], expected: &str| {
+            let (second, _) = settled(definition(name, kind, short), std::slice::from_ref(&first));
+            assert_eq!(says(&second, "NamesAccepted"), expected);
+            assert_eq!(says(&second, "Established"), "False NotAccepted not all names are accepted");
+            // It gets the names once the other has gone.
+            let (freed, _) = settled(second, &[]);
+            assert_eq!(says(&freed, "NamesAccepted"), "True NoConflicts no conflicts found");
+        };
+        check(
+            "others",
+            "Thing",
+            &[],
+            "False ListKindConflict ThingList is already in use"
+                .replace("ThingList is", "\"ThingList\" is")
+                .replace('"', "")
+                .as_str(),
+        );
+        check("th", "Other", &[], "False PluralConflict th is already in use");
+        check("others", "Other", &["th", "ot"], "False ShortNamesConflict th is already in use");
+    }
+
+    #[test]
+    fn an_established_kind_stays_so() {
+        let (mut done, _) = settled(definition("things", "Thing", &[]), &[]);
+        let (other, _) = settled(definition("others", "Other", &["xy"]), &[]);
+        set(&mut done, "spec.names.shortNames", json!(["xy"]));
+        let (done, _) = settled(done, &[other]);
+        assert_eq!(says(&done, "NamesAccepted"), "False ShortNamesConflict xy is already in use");
+        assert_eq!(says(&done, "Established"), "True InitialNamesAccepted the initial names have been accepted");
+        assert_eq!(done["status"]["acceptedNames"].get("shortNames"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! The strategy of custom kinds: what their definition says.
+
+use std::borrow::Cow;
+
+use gantry_api::custom::{Custom, Scale};
+use gantry_api::field::{Error, Errors, Path};
+use gantry_api::kinds::{Column, KindInfo};
+use gantry_api::status::Status;
+use gantry_api::value::{get, i64_at, remove, set, str_at};
+use gantry_api::{Value, validation};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::rules;
+use crate::registry::columns::{cells, since};
+use crate::registry::{Ctx, Row, Strategy, metadata_field};
+
+impl Strategy for Custom {
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        // Metadata is not written through `/status`, but who owns what of it is noted.
+        let managed = get(new, "metadata.managedFields").cloned();
+        set(new, "metadata", get(old, "metadata").cloned().unwrap_or_else(|| json!({})));
+        match managed {
+            Some(managed) => set(new, "metadata.managedFields", managed),
+            None => drop(remove(new, "metadata.managedFields")),
+        }
+    }
+
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        with_rules(kind, object, None, validation::create(kind, object))
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        with_rules(kind, new, Some(old), validation::update(kind, new, old))
+    }
+
+    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        with_rules(kind, new, Some(old), validation::status_update(kind, new, old))
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
+        let Some((_, own)) = self.selectable.iter().find(|(name, _)| name == path) else {
+            return metadata_field(object, path);
+        };
+        Some(match own.first(object) {
+            None | Some(Value::Null) => Cow::Borrowed(""),
+            Some(Value::String(text)) => Cow::Borrowed(text),
+            Some(other) => Cow::Owned(other.to_string()),
+        })
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        self.columns
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Row {
+        let values = self.cells.iter().map(|path| path.as_ref().and_then(|path| path.first(object)));
+        cells(self.columns.iter().zip(values).map(|(column, value)| cell(column.kind, value, now)).collect())
+    }
+}
+
+/// The errors of the schema, and those of the rules.
+fn with_rules(kind: &'static KindInfo, object: &Value, old: Option<&Value>, mut errors: Errors) -> Errors {
+    if let Some(custom) = kind.custom {
+        rules::check(custom, object, old, &mut errors);
+    }
+    errors
+}
+
+/// A value as its column shows it.
+fn cell(kind: &str, value: Option<&Value>, now: Timestamp) -> Value {
+    match (kind, value) {
+        (_, None | Some(Value::Null)) => Value::Null,
+        ("string", Some(Value::String(text))) => Value::from(text.as_str()),
+        ("string", Some(other)) => Value::from(other.to_string()),
+        ("date", Some(Value::String(text))) => match text.parse::<Timestamp>() {
+            Ok(_) => Value::from(since(text, now)),
+            Err(_) => Value::from("<invalid>"),
+        },
+        ("integer", Some(Value::Number(n))) => {
+            n.as_i64().or_else(|| whole(n.as_f64())).map_or(Value::Null, Value::from)
+        }
+        ("number", Some(Value::Number(n))) => Value::Number(n.clone()),
+        ("boolean", Some(Value::Bool(b))) => Value::Bool(*b),
+        _ => Value::Null,
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "cells show whole numbers, as upstream cuts them")]
+fn whole(n: Option<f64>) -> Option<i64> {
+    n.map(|n| n as i64)
+}
+
+/// The Scale of a custom object.
+///
+/// # Errors
+/// 500 as upstream where the object has no replicas.
+pub(crate) fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
+    let Some(replicas) = i64_at(object, &paths.replicas) else {
+        return Err(Status::internal(format!("the spec replicas field \".{}\" does not exist", paths.replicas)));
+    };
+    let mut metadata = json!({});
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(found) = get(object, "metadata").and_then(|m| m.get(key)) {
+            metadata[key] = found.clone();
+        }
+    }
+    let mut status = json!({"replicas": i64_at(object, &paths.status_replicas).unwrap_or(0)});
+    if let Some(selector) = paths.selector.as_ref().and_then(|path| str_at(object, path)).filter(|s| !s.is_empty()) {
+        status["selector"] = selector.into();
+    }
+    Ok(json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": replicas}, "status": status,
+    }))
+}
+
+/// Writes the replicas that a Scale asks for into a custom object.
+///
+/// # Errors
+/// The field errors of the Scale.
+pub(crate) fn rescale(paths: &Scale, object: &mut Value, scale: &Value) -> Result<(), Errors> {
+    let replicas = i64_at(scale, "spec.replicas").unwrap_or(0);
+    let path = Path::new("spec").child("replicas");
+    if str_at(scale, "metadata.name") != str_at(object, "metadata.name") {
+        let name = str_at(scale, "metadata.name").unwrap_or_default();
+        let why = "must match the object that is scaled";
+        return Err(vec![Error::invalid(&Path::new("metadata").child("name"), name, why)]);
+    }
+    if replicas < 0 {
+        return Err(vec![Error::invalid(&path, replicas, "should be a non-negative integer")]);
+    }
+    set(object, &paths.replicas, replicas);
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Conversion by webhook.
+
+use super::*;
+use crate::hooks::{Hook, cluster};
+
+const V2: &str = "/apis/stable.example.com/v2/namespaces/default/crontabs";
+
+/// Version 2 has `spec.where` as one text, version 1 has host and port.
+fn converted(review: &Value) -> Value {
+    let wanted = review["request"]["desiredAPIVersion"].as_str().expect("a version");
+    let mut objects = review["request"]["objects"].as_array().expect("objects").clone();
+    for object in &mut objects {
+        let spec = object["spec"].as_object_mut().expect("a spec");
+        if wanted.ends_with("/v2") {
+            let (host, port) = (spec.remove("host").expect("a host"), spec.remove("port").expect("a port"));
+            let text = |v: &Value| v.as_str().expect("text").to_owned();
+            spec.insert("where".to_owned(), format!("{}:{}", text(&host), text(&port)).into());
+        } else {
+            let place = spec.remove("where").expect("a place");
+            let (host, port) = place.as_str().and_then(|p| p.split_once(':')).expect("host and port");
+            spec.insert("host".to_owned(), host.into());
+            spec.insert("port".to_owned(), port.into());
+        }
+        object["apiVersion"] = wanted.into();
+        object["metadata"]["annotations"] = json!({"converted": "yes"});
+    }
+    let response =
+        json!({"uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": objects});
+    json!({"apiVersion": review["apiVersion"], "kind": "ConversionReview", "response": response})
+}
+
+fn definition_with(hook: &Hook, cluster: &Cluster) -> Value {
+    let text = json!({"type": "string"});
+    let mut two =
+        definition("crontabs", "CronTab", json!({"type": "object", "properties": {"host": text, "port": text}}));
+    let mut second = two["spec"]["versions"][0].clone();
+    second["name"] = "v2".into();
+    second["storage"] = false.into();
+    second["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"] = json!({"where": text});
+    two["spec"]["versions"].as_array_mut().expect("versions").push(second);
+    two["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1", "v1beta1"], "clientConfig": hook.config(cluster, "convert", json!({}))["clientConfig"]}});
+    two
+}
+
+#[tokio::test]
+async fn a_webhook_converts_between_versions() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    define(&cluster, &definition_with(&hook, &cluster)).await;
+    let made = post(&cluster, CRONTABS, &crontab("a", json!({"host": "h", "port": "1"}))).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert!(hook.asked().is_empty(), "nothing is converted that need not be");
+    let seen = get(&cluster, &format!("{V2}/a")).await.json();
+    assert_eq!(
+        (&seen["spec"], &seen["apiVersion"]),
+        (&json!({"where": "h:1"}), &json!("stable.example.com/v2")),
+        "{seen}"
+    );
+    assert_eq!(seen["metadata"]["annotations"]["converted"], "yes");
+    assert_eq!(seen["metadata"]["uid"], made.json()["metadata"]["uid"]);
+    let review = hook.asked()[0].review.clone();
+    assert_eq!(
+        (&review["apiVersion"], &review["kind"]),
+        (&json!("apiextensions.k8s.io/v1"), &json!("ConversionReview"))
+    );
+    assert_eq!(review["request"]["desiredAPIVersion"], "stable.example.com/v2");
+    let list = get(&cluster, V2).await.json();
+    assert_eq!(list["items"][0]["spec"]["where"], "h:1");
+    // A write in the other version is converted both ways.
+    let changed = patch(&cluster, &format!("{V2}/a"), &json!({"spec": {"where": "g:2"}})).await;
+    assert_eq!((changed.code, &changed.json()["spec"]["where"]), (200, &json!("g:2")), "{}", changed.text);
+    assert_eq!(get(&cluster, &format!("{CRONTABS}/a")).await.json()["spec"], json!({"host": "g", "port": "2"}));
+    let second = json!({"apiVersion": "stable.example.com/v2", "kind": "CronTab", "metadata": {"name": "b"}, "spec": {"where": "x:3"}});
+    assert_eq!(post(&cluster, V2, &second).await.json()["spec"]["where"], "x:3");
+    assert_eq!(get(&cluster, &format!("{CRONTABS}/b")).await.json()["spec"]["port"], "3");
+    let events = get(&cluster, &format!("{V2}?watch=true&timeoutSeconds=1")).await.text;
+    assert!(events.contains("\"where\":\"g:2\"") && events.contains("\"where\":\"x:3\""), "{events}");
+}
+
+#[tokio::test]
+async fn what_a_webhook_does_wrong_is_said() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| {
+        let mut answer = converted(review);
+        match review["request"]["objects"][0]["metadata"]["name"].as_str() {
+            Some("refused") => answer["response"]["result"] = json!({"status": "Failure", "message": "not today"}),
+            Some("renamed") => answer["response"]["convertedObjects"][0]["metadata"]["name"] = "other".into(),
+            Some("lost") => answer["response"]["convertedObjects"] = json!([]),
+            _ => answer["response"]["convertedObjects"][0]["apiVersion"] = "stable.example.com/v3".into(),
+        }
+        (200, answer.to_string())
+    })
+    .await;
+    define(&cluster, &definition_with(&hook, &cluster)).await;
+    let check = async |name: &str, expected: &str| {
+        post(&cluster, CRONTABS, &crontab(name, json!({"host": "h", "port": "1"}))).await;
+        let failed = get(&cluster, &format!("{V2}/{name}")).await;
+        assert_eq!(failed.code, 500, "{}", failed.text);
+        assert!(failed.text.contains(expected), "{}", failed.text);
+        // The stored version is not concerned.
+        assert_eq!(get(&cluster, &format!("{CRONTABS}/{name}")).await.code, 200);
+    };
+    let head = "conversion webhook for stable.example.com/v1, Kind=CronTab";
+    check("refused", &format!("{head} failed: not today")).await;
+    check("renamed", "it must not be changed").await;
+    check("lost", &format!("{head} returned 0 objects, expected 1")).await;
+    check("wrong", "invalid groupVersion (expected stable.example.com/v2, received stable.example.com/v3)").await;
+}

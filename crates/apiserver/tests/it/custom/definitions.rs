@@ -1,0 +1,163 @@
+//! Definitions: their status, what is refused, how they go.
+
+use super::*;
+
+#[tokio::test]
+async fn a_definition_is_accepted_established_and_served() {
+    let cluster = Cluster::start().await;
+    assert_eq!(get(&cluster, CRONTABS).await.code, 404);
+    let made = post(&cluster, DEFINITIONS, &crontabs()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let made = made.json();
+    assert_eq!(made["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(made["spec"]["names"]["listKind"], "CronTabList");
+    assert_eq!(made["spec"]["conversion"], json!({"strategy": "None"}));
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let done = until(&cluster, &path, |a| condition(&a.json(), "Established").starts_with("True")).await.json();
+    assert_eq!(condition(&done, "Established"), "True InitialNamesAccepted");
+    assert_eq!(condition(&done, "NamesAccepted"), "True NoConflicts");
+    assert_eq!(done["status"]["acceptedNames"], done["spec"]["names"]);
+    // Whoever sees that it is established can use it.
+    let list = get(&cluster, CRONTABS).await;
+    assert_eq!((list.code, &list.json()["kind"]), (200, &json!("CronTabList")));
+    let group = get(&cluster, "/apis/stable.example.com").await.json();
+    assert_eq!(group["preferredVersion"]["groupVersion"], "stable.example.com/v1");
+    let resources = get(&cluster, "/apis/stable.example.com/v1").await.json();
+    assert_eq!(resources["resources"][0]["name"], "crontabs");
+    assert_eq!(resources["resources"][0]["kind"], "CronTab");
+}
+
+#[tokio::test]
+async fn names_are_given_once() {
+    let cluster = Cluster::start().await;
+    let mut first = definition("things", "Thing", json!({"type": "object"}));
+    first["spec"]["names"]["shortNames"] = json!(["th"]);
+    define(&cluster, &first).await;
+    let mut second = definition("others", "Other", json!({"type": "object"}));
+    second["spec"]["names"]["shortNames"] = json!(["th"]);
+    assert_eq!(post(&cluster, DEFINITIONS, &second).await.code, 201);
+    let path = format!("{DEFINITIONS}/others.stable.example.com");
+    let refused = until(&cluster, &path, |a| condition(&a.json(), "NamesAccepted").starts_with("False")).await.json();
+    assert_eq!(condition(&refused, "NamesAccepted"), "False ShortNamesConflict");
+    assert_eq!(condition(&refused, "Established"), "False NotAccepted");
+    assert_eq!(get(&cluster, "/apis/stable.example.com/v1/others").await.code, 404);
+    // The names come free with the first one.
+    let gone = cluster.rest("DELETE", &format!("{DEFINITIONS}/things.stable.example.com"), &[], "").await;
+    assert_eq!(gone.code, 200, "{}", gone.text);
+    until(&cluster, &path, |a| condition(&a.json(), "Established").starts_with("True")).await;
+}
+
+#[tokio::test]
+async fn a_definition_takes_its_objects_along() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    for name in ["a", "b"] {
+        assert_eq!(post(&cluster, CRONTABS, &crontab(name, json!({}))).await.code, 201);
+    }
+    // One object is held for a while.
+    let held =
+        patch(&cluster, &format!("{CRONTABS}/a"), &json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    assert_eq!(held.code, 200, "{}", held.text);
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let deleted = cluster.rest("DELETE", &path, &[], "").await.json();
+    assert_eq!(deleted["metadata"]["finalizers"], json!(["customresourcecleanup.apiextensions.k8s.io"]));
+    assert_eq!(condition(&deleted, "Terminating"), "True InstanceDeletionPending");
+    until(&cluster, &path, |a| condition(&a.json(), "Terminating") == "True InstanceDeletionInProgress").await;
+    until(&cluster, &format!("{CRONTABS}/b"), |a| a.code == 404).await;
+    let late = post(&cluster, CRONTABS, &crontab("late", json!({}))).await;
+    assert_eq!(late.code, 405, "{}", late.text);
+    assert_eq!(get(&cluster, &path).await.code, 200, "an object is left");
+    let freed = cluster.rest("PATCH", &format!("{CRONTABS}/a"), &[MERGE], r#"{"metadata":{"finalizers":null}}"#).await;
+    assert_eq!(freed.code, 200, "{}", freed.text);
+    until(&cluster, &path, |a| a.code == 404).await;
+    until(&cluster, CRONTABS, |a| a.code == 404).await;
+    // The same name may come again, without the objects.
+    define(&cluster, &crontabs()).await;
+    assert_eq!(get(&cluster, CRONTABS).await.json()["items"], json!([]));
+    assert_eq!(post(&cluster, CRONTABS, &crontab("a", json!({}))).await.code, 201);
+}
+
+/// Creates the cron tabs with a change, and expects this refusal.
+async fn refused(cluster: &Cluster, change: &dyn Fn(&mut Value), expected: &str) {
+    let mut wrong = crontabs();
+    change(&mut wrong);
+    let refused = post(cluster, DEFINITIONS, &wrong).await;
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    let message = refused.json()["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains(expected), "{message}\nlacks\n{expected}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_definition_is_said() {
+    let cluster = Cluster::start().await;
+    let check = async |change: &dyn Fn(&mut Value), expected: &str| refused(&cluster, change, expected).await;
+    let name = "metadata.name: Invalid value: \"x.example.com\": must be spec.names.plural+\".\"+spec.group";
+    check(&|d| d["metadata"]["name"] = "x.example.com".into(), name).await;
+    let scope = "spec.scope: Unsupported value: \"Nowhere\": supported values: \"Cluster\", \"Namespaced\"";
+    check(&|d| d["spec"]["scope"] = "Nowhere".into(), scope).await;
+    let storage = "must have exactly one version marked as storage version";
+    check(&|d| d["spec"]["versions"][0]["storage"] = false.into(), storage).await;
+    let schema = "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required";
+    check(&|d| d["spec"]["versions"][0]["schema"] = json!({}), schema).await;
+    let preserve = "spec.preserveUnknownFields: Invalid value: true: must be false";
+    check(&|d| d["spec"]["preserveUnknownFields"] = true.into(), preserve).await;
+    let group = |d: &mut Value| {
+        d["spec"]["group"] = "example.k8s.io".into();
+        d["metadata"]["name"] = "crontabs.example.k8s.io".into();
+    };
+    check(&group, "protected groups must have approval annotation \"api-approved.kubernetes.io\"").await;
+}
+
+#[tokio::test]
+async fn schemas_must_be_structural() {
+    const AT: &str = "spec.validation.openAPIV3Schema";
+    let cluster = Cluster::start().await;
+    let check = async |schema: Value, expected: &str| {
+        let change = |d: &mut Value| d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema.clone();
+        refused(&cluster, &change, &expected.replace("AT", AT)).await;
+    };
+    let object = |properties: Value| json!({"type": "object", "properties": properties});
+    check(json!({"properties": {}}), "AT.type: Required value: must not be empty at the root").await;
+    let untyped = "AT.properties[a].type: Required value: must not be empty for specified object fields";
+    check(object(json!({"a": {}})), untyped).await;
+    let nested = "AT.properties[a].anyOf[0].type: Forbidden: must be empty to be structural";
+    check(object(json!({"a": {"type": "string", "anyOf": [{"type": "string"}]}})), nested).await;
+    let inside = "AT.properties[a]: Required value: because it is defined in AT.anyOf[0].properties[a]";
+    check(json!({"type": "object", "anyOf": [{"properties": {"a": {"minLength": 1}}}]}), inside).await;
+    let default = "AT.properties[a].default: Invalid value: \"integer\"";
+    check(object(json!({"a": {"type": "string", "default": 1}})), default).await;
+    let pruned = "AT.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields";
+    check(object(json!({"a": {"type": "object", "default": {"b": 1}}})), pruned).await;
+    let keys = "AT.properties[a].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map";
+    let list = json!({"a": {"type": "array", "x-kubernetes-list-type": "map", "items": {"type": "object"}}});
+    check(object(list), keys).await;
+}
+
+#[tokio::test]
+async fn what_decides_where_objects_are_cannot_be_changed() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let refused = patch(&cluster, &path, &json!({"spec": {"scope": "Cluster"}})).await;
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    assert!(refused.text.contains("field is immutable"), "{}", refused.text);
+    let mut blind = get(&cluster, &path).await.json();
+    blind["metadata"].as_object_mut().expect("a map").remove("resourceVersion");
+    let refused = cluster.rest("PUT", &path, &[], &blind.to_string()).await;
+    assert!(refused.text.contains("must be specified for an update"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn definitions_and_objects_outlive_the_server() {
+    let store = std::sync::Arc::new(gantry_store::MemoryStore::new());
+    let builder = || gantry_apiserver::testing::Builder::default().store(store.clone());
+    let first = Cluster::with(builder()).await;
+    define(&first, &crontabs()).await;
+    assert_eq!(post(&first, CRONTABS, &crontab("a", json!({"image": "i"}))).await.code, 201);
+    let (server, folder) = first.into_parts();
+    server.stop().await;
+    drop(folder);
+    // Once it is ready it serves them: nobody is told that they do not exist.
+    let second = Cluster::with(builder()).await;
+    assert_eq!(get(&second, &format!("{CRONTABS}/a")).await.json()["spec"]["image"], "i");
+}

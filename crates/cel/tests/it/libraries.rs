@@ -1,0 +1,153 @@
+//! The libraries, by the examples of their documentation upstream.
+
+use crate::support::{all_fail, all_true};
+
+#[test]
+fn strings() {
+    all_true(&[
+        "'hello'.charAt(4) == 'o' && 'hello'.charAt(5) == ''",
+        "'hello mellow'.indexOf('') == 0 && 'hello mellow'.indexOf('ello') == 1 && 'hello mellow'.indexOf('jello') == -1",
+        "'hello mellow'.indexOf('ello', 2) == 7 && 'hello mellow'.indexOf('', 2) == 2 && ''.indexOf('a') == -1",
+        "'hello mellow'.lastIndexOf('') == 12 && 'hello mellow'.lastIndexOf('ello') == 7 && 'hello mellow'.lastIndexOf('ello', 6) == 1",
+        "'ta\u{a9}o\u{a9}\u{3b1}T'.indexOf('o') == 3 && 'ta\u{a9}o\u{a9}\u{3b1}T'.lastIndexOf('\u{a9}') == 4 && 'ta\u{a9}o\u{a9}\u{3b1}T'.charAt(5) == '\u{3b1}'",
+        "'TacoC\u{c6}t'.lowerAscii() == 'tacoc\u{c6}t' && 'tacoc\u{e6}t'.upperAscii() == 'TACOC\u{e6}T'",
+        "'hello hello'.replace('he', 'we') == 'wello wello' && 'hello hello'.replace('he', 'we', 1) == 'wello hello'",
+        "'abc'.replace('', '-') == '-a-b-c-' && 'hello hello'.replace('he', 'we', 0) == 'hello hello'",
+        "'a b c'.split(' ') == ['a', 'b', 'c'] && 'a b c'.split(' ', 2) == ['a', 'b c'] && 'a b'.split(' ', 0) == [] && 'a b'.split(' ', -1) == ['a', 'b']",
+        "'abc'.split('') == ['a', 'b', 'c'] && 'abc'.split('', 2) == ['a', 'bc'] && ''.split('') == []",
+        "['a', 'b'].join() == 'ab' && ['a', 'b'].join('-') == 'a-b' && [].join('-') == ''",
+        "'tacocat'.substring(4) == 'cat' && 'tacocat'.substring(0, 4) == 'taco' && 'abc'.substring(3) == ''",
+        "'  \\ttrim\\n '.trim() == 'trim' && '\\u200btrim'.trim() == '\\u200btrim'",
+        "'hello'.contains('ell') && 'hello'.startsWith('he') && 'hello'.endsWith('lo') && size('\u{4e16}') == 1 && 'ab'.size() == 2",
+        r#"strings.quote('a"b\n\\') == '"a\\"b\\n\\\\"'"#,
+        "'hello'.matches('^h.*o$') && matches('abc', 'b') && !'abc'.matches('^b')",
+    ]);
+    all_fail(&[
+        ("'tacocat'.charAt(30)", "index out of range: 30"),
+        ("'tacocat'.indexOf('a', 30)", "index out of range: 30"),
+        ("'tacocat'.lastIndexOf('a', -1)", "index out of range: -1"),
+        ("'tacocat'.substring(-1)", "index out of range: -1"),
+        ("'tacocat'.substring(2, 1)", "invalid substring range. start: 2, end: 1"),
+        ("'tacocat'.substring(0, 9)", "index out of range: 9"),
+    ]);
+}
+
+#[test]
+fn format() {
+    all_true(&[
+        "'%s and %d%%'.format(['a', 5]) == 'a and 5%'",
+        "'%s %s %s %s'.format([true, null, 1.5, b'x']) == 'true null 1.5 x'",
+        "'%.2f %f %e'.format([1.005, 2.5, 1052.032911275]) == '1.00 2.500000 1.052033e+03'",
+        "'%b %b %o %x %X %x'.format([5, true, 8, 255, 255, 'hi']) == '101 1 10 ff FF 6869'",
+        "'%b'.format([-5]) == '-101' && '%x'.format([-10]) == '-a'",
+        r#"'%s'.format([[dyn('a'), dyn(2), dyn(duration('90s'))]]) == '["a", 2, duration("90s")]'"#,
+        r#"'%s'.format([{'b': 1, 'a': 2}]) == '{"a":2, "b":1}'"#,
+        "'%s'.format([duration('1h')]) == '3600s' && '%s'.format([type(1)]) == 'int'",
+    ]);
+    all_fail(&[
+        ("'%s'.format([])", "index 0 out of range"),
+        (
+            "'%d'.format(['a'])",
+            "error during formatting: decimal clause can only be used on integers, was given string",
+        ),
+        ("'%'.format([1])", "unexpected end of string"),
+        ("'%a'.format([1])", "could not parse formatting clause: unrecognized formatting clause \"a\""),
+        ("'%.99999f'.format([1.0])", "error while converting precision to integer: 99999"),
+    ]);
+}
+
+#[test]
+fn lists_and_sets() {
+    all_true(&[
+        "[1, 2, 3].isSorted() && ['a', 'b', 'b'].isSorted() && ![2.0, 1.0].isSorted() && [1].isSorted()",
+        "[1, 3].sum() == 4 && [1.0, 3.0].sum() == 4.0 && [duration('1m'), duration('1s')].sum() == duration('61s')",
+        "[1, 3].min() == 1 && [1, 3].max() == 3 && ['b', 'a'].min() == 'a'",
+        "[1, 2, 2, 3].indexOf(2) == 1 && [1, 2, 2, 3].lastIndexOf(2) == 2 && [1.0].indexOf(1.1) == -1",
+        "sets.contains([1, 2], [2]) && !sets.contains([1], [2]) && sets.contains([], [])",
+        "sets.equivalent([1, 1, 2], [2, 1]) && !sets.equivalent([1], [1, 2])",
+        "sets.intersects([1, 2], [2, 3]) && !sets.intersects([1], [2])",
+        "'abc 123'.find('[0-9]+') == '123' && 'abc'.find('[0-9]+') == ''",
+        "'1 2 3'.findAll('[0-9]') == ['1', '2', '3'] && '1 2 3'.findAll('[0-9]', 2) == ['1', '2']",
+    ]);
+    all_fail(&[("[1].filter(x, false).min()", "min called on empty list")]);
+}
+
+#[test]
+fn quantities() {
+    all_true(&[
+        "quantity('1.5G').isInteger() && !quantity('1.3m').isInteger() && isQuantity('1.3G') && !isQuantity('1.3GB')",
+        "quantity('50k').asInteger() == 50000 && quantity('1Mi').asApproximateFloat() == 1048576.0",
+        "quantity('-1').sign() == -1 && quantity('0').sign() == 0",
+        "quantity('200M').isGreaterThan(quantity('1M')) && quantity('50Mi').isLessThan(quantity('100M'))",
+        "quantity('200M').compareTo(quantity('0.2G')) == 0 && quantity('1G') == quantity('1000M')",
+        "quantity('50k').add(20) == quantity('50020') && quantity('50k').sub(quantity('20k')) == quantity('30k')",
+        "dyn(quantity('1')) != dyn('1')",
+    ]);
+    all_fail(&[
+        (
+            "quantity('10 Mo')",
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+        ("quantity('1.5').asInteger()", "cannot convert value to integer"),
+    ]);
+}
+
+#[test]
+fn networks() {
+    all_true(&[
+        "ip('127.0.0.1').isLoopback() && ip('::1').family() == 6 && ip('0.0.0.0').isUnspecified()",
+        "ip('224.0.0.1').isLinkLocalMulticast() && !ip('224.0.1.1').isLinkLocalMulticast() && ip('ff02::1').isLinkLocalMulticast()",
+        "ip('169.254.169.254').isLinkLocalUnicast() && ip('fe80::1').isLinkLocalUnicast() && !ip('fd80::1').isLinkLocalUnicast()",
+        "ip('192.168.0.1').isGlobalUnicast() && !ip('255.255.255.255').isGlobalUnicast() && !ip('ff00::1').isGlobalUnicast()",
+        "isIP('::1') && !isIP('1.2.3') && !isIP('fe80::1%eth0') && !isIP('::ffff:1.2.3.4') && !isIP('01.2.3.4')",
+        "ip.isCanonical('2001:db8::abcd') && !ip.isCanonical('2001:DB8::ABCD') && string(ip('2001:DB8::1')) == '2001:db8::1'",
+        "cidr('192.168.0.0/24').containsIP('192.168.0.1') && !cidr('192.168.0.0/24').containsIP(ip('192.168.1.1'))",
+        "cidr('192.168.0.0/16').containsCIDR('192.168.10.0/24') && !cidr('192.168.1.0/24').containsCIDR(cidr('192.168.2.0/24'))",
+        "cidr('192.168.0.1/24').ip() == ip('192.168.0.1') && cidr('192.168.0.1/24').masked() == cidr('192.168.0.0/24')",
+        "cidr('192.168.0.1/24') != cidr('192.168.0.0/24') && cidr('::1/128').prefixLength() == 128 && cidr('0.0.0.0/0').containsIP('9.9.9.9')",
+        "!isCIDR('10.0.0.0/33') && !isCIDR('10.0.0.0/08') && !isCIDR('10.0.0.0') && string(cidr('::/64')) == '::/64'",
+        "type(ip('::1')) == net.IP && type(cidr('::/0')) == net.CIDR",
+    ]);
+    all_fail(&[
+        ("ip('fe80::1%en0')", "IP address \"fe80::1%en0\" with zone value is not allowed"),
+        ("ip('::ffff:1.2.3.4')", "IPv4-mapped IPv6 address \"::ffff:1.2.3.4\" is not allowed"),
+    ]);
+}
+
+#[test]
+fn urls() {
+    all_true(&[
+        "url('https://user:pass@example.com:80/path?query=val#fragment').getHost() == 'example.com:80'",
+        "url('https://example.com:80/').getHostname() == 'example.com' && url('https://[::1]:80/').getHostname() == '::1'",
+        "url('https://[::1]/').getHost() == '[::1]' && url('https://[::1]/').getHostname() == '::1'",
+        "url('https://example.com:80/').getPort() == '80' && url('https://example.com/').getPort() == '' && url('/path').getPort() == ''",
+        "url('HTTPS://example.com').getScheme() == 'https' && url('/path').getScheme() == ''",
+        "url('https://example.com/path with spaces/').getEscapedPath() == '/path%20with%20spaces/' && url('https://example.com').getEscapedPath() == ''",
+        "url('https://example.com/path?k1=a&k2=b&k2=c').getQuery() == {'k1': ['a'], 'k2': ['b', 'c']}",
+        "url('https://example.com/?key with spaces=value+x%21').getQuery() == {'key with spaces': ['value x!']}",
+        "url('https://example.com/path?').getQuery() == {} && url('https://example.com/path').getQuery() == {}",
+        "isURL('https://user:pass@example.com:80/path?query=val#fragment') && isURL('/absolute-path') && !isURL('https://a:b:c/') && !isURL('../relative-path')",
+    ]);
+    all_fail(&[(
+        "url('../relative-path')",
+        "URL parse error during conversion from string: parse \"../relative-path\": invalid URI for request",
+    )]);
+}
+
+#[test]
+fn versions_images_and_formats() {
+    all_true(&[
+        "semver('1.2.3').major() == 1 && semver('1.2.3').minor() == 2 && semver('1.2.3-rc.1').patch() == 3",
+        "semver('1.2.3').isGreaterThan(semver('1.2.3-rc.1')) && semver('1.2.3').isLessThan(semver('1.10.0')) && semver('1.0.0').compareTo(semver('1.0.0')) == 0",
+        "isSemver('1.0.0') && !isSemver('v1.0') && isSemver('v1.0', true) && semver('v01.02', true) == semver('1.2.0') && !isSemver('1.0-rc', true)",
+        "image('nginx').registry() == 'index.docker.io' && image('nginx').tag() == 'latest' && !image('nginx').containsDigest()",
+        "image('registry.k8s.io/a/b:v1').repository() == 'a/b' && image('registry.k8s.io/a/b:v1').identifier() == 'v1'",
+        "image('r.io/ab@sha256:6aefddb645ee6963afd681b1845c661d0ea4c3b20ab9db86d9e753b203d385f2').containsDigest()",
+        "!isImage('registry.k8s.io//kube-apiserver-arm64') && isImage('localhost:5000/ab:b')",
+        "!format.dns1123Label().validate('my-name').hasValue() && format.dns1123Label().validate('My.Name').hasValue()",
+        "format.named('dns1123Subdomain').value().validate('a.b') == optional.none() && !format.named('nope').hasValue()",
+        "format.uri().validate('x').hasValue() && !format.uuid().validate('123e4567-e89b-12d3-a456-426614174000').hasValue()",
+        "!format.date().validate('2021-01-01').hasValue() && format.date().validate('2021-13-01').hasValue() && format.byte().validate('a').value() == ['invalid base64']",
+        "!format.datetime().validate('2021-01-01T00:00:00Z').hasValue() && !format.labelValue().validate('').hasValue() && !format.dns1123LabelPrefix().validate('a-').hasValue()",
+    ]);
+}

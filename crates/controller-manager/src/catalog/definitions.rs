@@ -1,0 +1,136 @@
+//! The kinds that are defined at run time: their objects are looked after as those of all others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use gantry_api::{
+    custom::{self, Definition},
+    kinds::{KindInfo, Kinds},
+    value,
+};
+use gantry_client::{Client, DynApi, ListParams, ResourceId, Result, View, watch::EventKind};
+use gantry_common::{
+    backoff::Backoff,
+    task::{Group, OnExit},
+};
+use serde_json::Value;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Catalog, watch::Watch};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// A kind whose objects are watched until this is dropped.
+struct Watched {
+    kind: &'static KindInfo,
+    _watch: DropGuard,
+}
+
+/// Follows the definitions, and has the objects of their kinds watched.
+pub(super) struct Definitions {
+    api: DynApi,
+    client: Client,
+    group: Group,
+    catalog: Arc<Catalog>,
+    known: BTreeMap<String, &'static Definition>,
+    watched: BTreeMap<String, Watched>,
+    synced: bool,
+}
+
+/// What a definition defines, once its names are accepted.
+fn defined(object: &Value) -> Option<&'static Definition> {
+    let accepted = |c: &Value| {
+        matches!(value::str_at(c, "type"), Some("NamesAccepted" | "Established"))
+            && value::str_at(c, "status") == Some("True")
+    };
+    value::list_at(object, "status.conditions").iter().any(accepted).then(|| custom::definition(object)).flatten()
+}
+
+impl Definitions {
+    pub(super) fn new(client: Client, group: Group, catalog: Arc<Catalog>) -> Self {
+        let resource = ResourceId::new("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+        let api = client.dynamic(resource, "");
+        Self { api, client, group, catalog, known: BTreeMap::new(), watched: BTreeMap::new(), synced: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+        loop {
+            match self.stream().await {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    let error = gantry_common::error_chain(&error);
+                    tracing::debug!(error, "the watch of definitions broke, trying again");
+                }
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// One watch from the present definitions on. They are few, and change seldom.
+    async fn stream(&mut self) -> Result<()> {
+        let mut stream = self.api.watch(&ListParams::default(), true, View::Full).await?;
+        let mut present: Option<BTreeSet<String>> = Some(BTreeSet::new());
+        while let Some(event) = stream.next().await? {
+            if let EventKind::Bookmark { initial_events_end: true } = event.kind {
+                if let Some(present) = present.take() {
+                    self.known.retain(|name, _| present.contains(name));
+                    self.apply();
+                }
+                continue;
+            }
+            if matches!(event.kind, EventKind::Bookmark { .. }) {
+                continue;
+            }
+            let object: Value = serde_json::from_slice(&event.object).unwrap_or_default();
+            let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
+            match defined(&object).filter(|_| !matches!(event.kind, EventKind::Deleted)) {
+                Some(definition) => drop(self.known.insert(name.clone(), definition)),
+                None => drop(self.known.remove(&name)),
+            }
+            match &mut present {
+                Some(present) => drop(present.insert(name)),
+                None => self.apply(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches what is defined now, and nothing else.
+    fn apply(&mut self) {
+        self.catalog.define(Kinds::with(self.known.values().copied().collect()));
+        let wanted: BTreeMap<&String, &'static KindInfo> =
+            self.known.iter().filter_map(|(name, definition)| Some((name, definition.canonical()?))).collect();
+        let is_wanted = |name: &String, watched: &Watched| {
+            wanted.get(name).is_some_and(|kind| kind.type_name == watched.kind.type_name)
+        };
+        let gone: Vec<String> = self.watched.iter().filter(|(n, w)| !is_wanted(n, w)).map(|(n, _)| n.clone()).collect();
+        for name in gone {
+            if let Some(watched) = self.watched.remove(&name) {
+                self.catalog.replace(watched.kind, Vec::new());
+            }
+        }
+        for (name, kind) in wanted {
+            if !self.watched.contains_key(name) {
+                self.watched.insert(name.clone(), self.watch(kind));
+            }
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            self.catalog.kind_is_synced();
+        }
+    }
+
+    fn watch(&self, kind: &'static KindInfo) -> Watched {
+        let stop = CancellationToken::new();
+        let watch = Watch::additional(self.client.clone(), kind, Arc::clone(&self.catalog));
+        let stopped = stop.clone();
+        self.group.spawn("catalog", OnExit::Ignore, async move {
+            stopped.run_until_cancelled(watch.run()).await;
+        });
+        Watched { kind, _watch: stop.drop_guard() }
+    }
+}
