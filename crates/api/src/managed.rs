@@ -15,12 +15,14 @@ mod conflict;
 mod element;
 mod fields;
 mod merge;
+mod overlay;
 mod owners;
 mod rule;
 mod scale;
 mod set;
 
 pub use apply::apply;
+pub use overlay::overlay;
 pub use owners::keep_reset;
 pub use scale::{to_scale, to_workload};
 

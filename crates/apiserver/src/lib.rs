@@ -5,6 +5,7 @@
 //! * `auth` and `rbac`: who calls, and what they may do. `admission`: what the cluster adds and refuses.
 //! * `sessions`: streams with nodes, and the one door that every session passes; `audit`: who did what.
 //! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
+//! * `expressions`: what users write in CEL about requests.
 //! * `webhooks`: calls to what users run to judge or convert objects.
 //! * `encryption`: what is stored, sealed and opened on its way to etcd.
 //! * `bootstrap`: what every cluster starts with.
@@ -23,6 +24,7 @@ mod custom;
 mod dial;
 mod encryption;
 mod event_leases;
+mod expressions;
 mod grpc;
 mod metrics;
 mod normalise;
@@ -37,6 +39,7 @@ mod served;
 mod server;
 mod sessions;
 mod stats;
+mod type_checks;
 mod view;
 mod webhooks;
 

@@ -1,6 +1,7 @@
 //! Counters of the API server in Prometheus' text format, with upstream's names where there is one.
 
 pub(crate) mod hooks;
+pub(crate) mod policies;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -85,6 +86,7 @@ pub(crate) struct Metrics {
     pub(crate) conflicts: Number,
     pub(crate) refused: Number,
     pub(crate) hooks: hooks::Hooks,
+    pub(crate) policies: policies::Policies,
 }
 
 impl Metrics {
@@ -153,6 +155,7 @@ impl Metrics {
         line(&mut out, "apiserver_registered_watchers", &[], self.watches.get() as f64);
         self.render_sessions(&mut out);
         self.hooks.render(&mut out);
+        self.policies.render(&mut out);
         for (name, help, value) in [
             ("apiserver_tls_handshake_errors_total", "TLS handshakes that failed.", self.tls_failures.get()),
             ("gantry_write_conflicts_total", "Compare-and-swap writes that were tried again.", self.conflicts.get()),

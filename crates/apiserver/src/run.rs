@@ -37,6 +37,7 @@ use crate::server::{listener, tls, trust};
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
 use crate::stats::Stats;
+use crate::type_checks;
 use crate::webhooks::Webhooks;
 
 /// Why the server does not start.
@@ -330,5 +331,5 @@ async fn control(app: Arc<App>) {
     };
     let endpoints = bootstrap::kubernetes::run(app.clone());
     let definitions = custom::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints, definitions);
+    tokio::join!(roles, bootstrap, endpoints, definitions, type_checks::run(app.clone()));
 }

@@ -132,7 +132,6 @@ impl Criteria {
         Self::of(hook, "rules", false)
     }
 
-    #[expect(dead_code, reason = "policies come with the next change")]
     /// Of a policy or binding: its `MatchResources`.
     pub(super) fn of_policy(resources: &Value) -> Self {
         Self::of(resources, "resourceRules", true)

@@ -21,7 +21,9 @@ mod names;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taints;
+mod param_access;
 mod pod_security;
+mod policy;
 mod priority;
 mod registered;
 mod resource_quota;
@@ -203,9 +205,12 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(classes::DefaultIngressClass),
         Box::new(escalation::Escalation),
+        Box::new(param_access::PolicyParameters),
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
+        Box::new(policy::Mutating::default()),
         Box::new(webhook::Mutating::default()),
+        Box::new(policy::Validating::default()),
         Box::new(webhook::Validating::default()),
         // Last: what it reserves belongs to what everybody else let in.
         Box::new(resource_quota::ResourceQuota::default()),
@@ -231,6 +236,11 @@ impl Chain {
     pub(crate) fn unknown(names: &[String]) -> Vec<String> {
         let known = |name: &str| all().iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
         names.iter().filter(|n| !known(n)).cloned().collect()
+    }
+
+    /// Whether a plugin is on.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|plugin| plugin.name() == name)
     }
 
     /// Whether anything that users have set up may change objects.

@@ -18,7 +18,6 @@ struct Asked {
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asker {
-    #[cfg_attr(not(test), expect(dead_code, reason = "policies come with the next change"))]
     Policies,
     Webhooks,
 }

@@ -1,7 +1,7 @@
 //! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
 
 use gantry_api::custom::Conversion;
-use gantry_api::kinds::{self, KindInfo};
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, convert, decode, defaults, value};
@@ -52,7 +52,7 @@ impl Request<'_> {
         (self.target.kind.group, self.target.kind.resource) == ("", "namespaces")
     }
 
-    /// The other forms of the same resource.
+    /// The other forms of the same resource: they are stored in one place.
     pub(super) fn equivalents(&self) -> Vec<&'static KindInfo> {
         let (own, sub) = (self.target.kind, self.target.subresource);
         let serves = |kind: &KindInfo| sub.is_empty() || kind.subresource(sub).is_some();
@@ -61,8 +61,18 @@ impl Request<'_> {
             let converts = custom.definition.conversion == Conversion::None;
             return custom.definition.served().filter(|kind| converts && *kind != own && serves(kind)).collect();
         }
-        let same = |kind: &&'static KindInfo| *kind != own && kind.stored() && kind.hub() == own.hub() && serves(kind);
-        kinds::all().iter().filter(same).collect()
+        let same = |kind: &&'static KindInfo| {
+            *kind != own && kind.stored() && kind.storage_prefix == own.storage_prefix && serves(kind)
+        };
+        self.app.kinds.kinds().all().filter(same).collect()
+    }
+
+    /// The type of the request's object where the resource is of `kind`.
+    pub(super) fn with_type<T>(&self, kind: &'static KindInfo, then: impl FnOnce(TypeRef<'_>) -> T) -> T {
+        match kind.subresource(self.target.subresource).filter(|sub| sub.foreign) {
+            Some(sub) => then(TypeRef::from(&sub.type_name(kind))),
+            None => then(TypeRef::from(kind)),
+        }
     }
 
     /// Whether the object is what is stored, and not something else that is only asked for.
@@ -125,10 +135,7 @@ impl Request<'_> {
             };
             return rescaled.map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors));
         }
-        let gvk = self.gvk(kind);
-        let name = kinds::type_name(gvk.group, gvk.version, gvk.kind);
-        let ty = if kind.custom.is_some() { TypeRef::from(kind) } else { TypeRef::from(&name) };
-        decode::conform(&mut shown, ty).map_err(|status| Status::internal(status.message))?;
+        self.with_type(kind, |ty| decode::conform(&mut shown, ty)).map_err(|s| Status::internal(s.message))?;
         if self.is_stored_form() {
             for field in SYSTEM {
                 let path = format!("metadata.{field}");

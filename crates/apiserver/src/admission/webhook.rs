@@ -19,6 +19,7 @@ use super::registered::{Registered, is_exempt};
 use super::review::{self, Answer, Objects};
 use super::rounds::Asker;
 use super::{Plugin, Request};
+use crate::expressions::input::{Input, Rights};
 use crate::metrics::hooks::{Rejection, Seen};
 
 /// Asks webhooks that may change the object, one after the other.
@@ -62,6 +63,32 @@ fn is_out(request: &Request<'_>) -> bool {
 
 fn all(configurations: &[Arc<Vec<Hook>>]) -> impl Iterator<Item = (usize, &Hook)> {
     configurations.iter().flat_map(|configuration| configuration.iter()).enumerate()
+}
+
+/// The version of the resource that a webhook is to be asked about, if it is. `early`: the object is not stored yet.
+async fn wanted(
+    request: &Request<'_>,
+    hook: &Hook,
+    object: &Value,
+    early: bool,
+) -> Result<Option<&'static KindInfo>, Status> {
+    let Some(kind) = hook.criteria.find(request, request.present(object)).await? else { return Ok(None) };
+    if hook.conditions.is_empty() {
+        return Ok(Some(kind));
+    }
+    let show = |object| if early { request.show_early(kind, object) } else { request.show(kind, object) };
+    let input = Input {
+        object: request.present(object).map(show),
+        old: request.old.map(|old| request.show(kind, old)),
+        request: review::request(request, kind),
+        namespace: None,
+    };
+    let rights = Rights::of(request);
+    match hook.conditions.hold(&input.bindings(&rights, request, None, &[])) {
+        Ok(holds) => Ok(holds.then_some(kind)),
+        Err(_) if hook.ignores_failure => Ok(None),
+        Err(why) => Err(request.forbidden(&why)),
+    }
 }
 
 /// Asks one webhook.
@@ -206,7 +233,7 @@ impl Plugin for Mutating {
         }
         request.rounds.lock().begin(Asker::Webhooks, object);
         for (index, hook) in all(&configurations) {
-            let Some(kind) = hook.criteria.find(request, request.present(object)).await? else { continue };
+            let Some(kind) = wanted(request, hook, object, true).await? else { continue };
             if request.rounds.lock().is_due(Asker::Webhooks, &hook.key) {
                 self.one(request, &Meant { hook, index, kind }, object).await?;
             }
@@ -233,7 +260,7 @@ impl Plugin for Validating {
         let configurations = self.0.now(request.app);
         let mut meant = Vec::new();
         for (index, hook) in all(&configurations) {
-            if let Some(kind) = hook.criteria.find(request, request.present(object)).await? {
+            if let Some(kind) = wanted(request, hook, object, false).await? {
                 meant.push(Meant { hook, index, kind });
             }
         }

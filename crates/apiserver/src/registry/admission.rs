@@ -1,9 +1,12 @@
 //! Webhook configurations, admission policies and their bindings.
 
-use gantry_api::{Value, value};
+use gantry_api::field::Errors;
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, validation, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
 use super::{Column, Row, Strategy};
+use crate::expressions::written;
 
 /// The strategy of both kinds of webhook configurations.
 pub(super) struct Webhooks;
@@ -41,6 +44,18 @@ impl Strategy for Webhooks {
         false
     }
 
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        let mut errors = validation::create(kind, object);
+        errors.extend(written::webhooks(object, None));
+        errors
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        let mut errors = validation::update(kind, new, old);
+        errors.extend(written::webhooks(new, Some(old)));
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, column("Webhooks", "integer", "How many webhooks it has"), AGE] }
     }
@@ -54,6 +69,18 @@ impl Strategy for Webhooks {
 impl Strategy for ValidatingPolicy {
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        let mut errors = validation::create(kind, object);
+        errors.extend(written::policy(object));
+        errors
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        let mut errors = validation::update(kind, new, old);
+        errors.extend(written::policy(new));
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -75,6 +102,18 @@ impl Strategy for ValidatingPolicy {
 impl Strategy for MutatingPolicy {
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        let mut errors = validation::create(kind, object);
+        errors.extend(written::policy(object));
+        errors
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        let mut errors = validation::update(kind, new, old);
+        errors.extend(written::policy(new));
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -27,6 +27,7 @@ mod kubectl_sessions;
 mod lists;
 mod metrics;
 mod node;
+mod policies;
 mod proxy;
 mod proxy_attacks;
 mod proxy_upgrades;

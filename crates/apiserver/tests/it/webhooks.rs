@@ -364,3 +364,26 @@ async fn a_webhook_of_a_service_is_reached_through_the_node_of_its_pod() {
         "failed to call webhook: Post \"https://none.default.svc:443/check?timeout=5s\": services \"none\" not found";
     assert!(code == 500 && text.ends_with(expected), "{text}");
 }
+
+#[tokio::test]
+async fn conditions_decide_whether_a_webhook_is_asked() {
+    let cluster = cluster().await;
+    let hook = Hook::start(&cluster, |_| json!({"allowed": true})).await;
+    let with = |name: &str, policy: &str, expression: &str| {
+        let conditions = json!([{"name": "c", "expression": expression}]);
+        hook.config(&cluster, name, json!({"failurePolicy": policy, "matchConditions": conditions}))
+    };
+    let hooks = [
+        with("mine", "Fail", "object.data.a == 'x' && request.userInfo.username == 'admin'"),
+        with("open", "Ignore", "object.data.nothing == 'x'"),
+    ];
+    register(&cluster, VALIDATING, "v", &hooks).await;
+    assert_eq!(post(&cluster, MAPS, &configmap("a", "x")).await.code, 201);
+    assert_eq!(post(&cluster, MAPS, &configmap("b", "y")).await.code, 201);
+    let uris: Vec<String> = hook.asked().into_iter().map(|asked| asked.uri).collect();
+    assert_eq!(uris, ["/mine?timeout=10s"]);
+    register(&cluster, VALIDATING, "w", &[with("closed", "Fail", "object.data.nothing == 'x'")]).await;
+    let (code, text) = message(&post(&cluster, MAPS, &configmap("c", "x")).await);
+    let expected = "configmaps \"c\" is forbidden: expression 'object.data.nothing == 'x'' resulted in error: no such key: nothing";
+    assert_eq!((code, text.as_str()), (403, expected));
+}

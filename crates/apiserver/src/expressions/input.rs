@@ -1,0 +1,100 @@
+//! What expressions are evaluated on: one request.
+
+use gantry_api::Value;
+use gantry_cel::{Bindings, Check, Decision, Host, ResourceCheck, Subject};
+
+use super::Expression;
+use crate::admission::Request;
+use crate::auth::User;
+use crate::rbac::authorizer::Authorizer;
+use crate::rbac::rule::Attributes;
+
+static NULL: Value = Value::Null;
+
+/// The authoriser, as the request's user sees it.
+pub(crate) struct Rights<'a> {
+    authorizer: &'a Authorizer,
+    user: &'a User,
+}
+
+impl<'a> Rights<'a> {
+    pub(crate) fn of(request: &'a Request<'_>) -> Self {
+        Self { authorizer: &request.app.authorizer, user: &request.caller.user }
+    }
+}
+
+impl Host for Rights<'_> {
+    fn check(&self, check: &Check) -> Decision {
+        let verb = check.verb.clone();
+        let attributes = match &check.subject {
+            Subject::Nothing | Subject::Group(_) => return Decision::default(),
+            Subject::Path(path) => Attributes { verb, path: Some(path.clone()), ..Attributes::default() },
+            Subject::Resource(resource) => Attributes {
+                verb,
+                group: resource.group.clone(),
+                version: "*".to_owned(),
+                resource: resource.resource.clone(),
+                subresource: resource.subresource.clone(),
+                namespace: resource.namespace.clone(),
+                name: resource.name.clone(),
+                ..Attributes::default()
+            },
+        };
+        let account;
+        let user = match &check.service_account {
+            Some((namespace, name)) => {
+                account = User::service_account(namespace, name, "");
+                &account
+            }
+            None => self.user,
+        };
+        match self.authorizer.decide(user, &attributes) {
+            Ok(()) => Decision { allowed: true, ..Decision::default() },
+            Err(reason) => Decision { reason, ..Decision::default() },
+        }
+    }
+}
+
+/// The documents of one request, in the form that is asked for.
+pub(crate) struct Input {
+    pub(crate) object: Option<Value>,
+    pub(crate) old: Option<Value>,
+    pub(crate) request: Value,
+    pub(crate) namespace: Option<Value>,
+}
+
+impl Input {
+    /// What expressions read. `variables`: those of the policy, by name.
+    pub(crate) fn bindings<'a>(
+        &'a self,
+        rights: &'a Rights<'_>,
+        asked: &Request<'_>,
+        params: Option<&'a Value>,
+        variables: &'a [(String, Expression)],
+    ) -> Bindings<'a> {
+        let bindings = Bindings::new()
+            .json("object", self.object.as_ref().unwrap_or(&NULL))
+            .json("oldObject", self.old.as_ref().unwrap_or(&NULL))
+            .json("request", &self.request)
+            .json("namespaceObject", self.namespace.as_ref().unwrap_or(&NULL))
+            .json("params", params.unwrap_or(&NULL))
+            .host(rights, Some(resource(asked)));
+        variables.iter().fold(bindings, |bindings, (name, expression)| match expression.program() {
+            Some(program) => bindings.compose(name, program),
+            None => bindings,
+        })
+    }
+}
+
+/// The resource of the request, as `authorizer.requestResource` asks about it.
+fn resource(asked: &Request<'_>) -> Check {
+    let target = asked.target;
+    Check::resource(ResourceCheck {
+        group: target.kind.group.to_owned(),
+        resource: target.kind.resource.to_owned(),
+        subresource: target.subresource.to_owned(),
+        namespace: target.namespace.clone(),
+        name: if asked.nameless { String::new() } else { target.name.clone() },
+        ..ResourceCheck::default()
+    })
+}

@@ -1,0 +1,137 @@
+//! Types of what expressions see: the request, the namespace, and the kinds that are served.
+
+use std::collections::BTreeMap;
+
+use gantry_api::table::{self, FieldType, TypeRef, TypeTable};
+use gantry_cel::{ObjectType, Type};
+
+/// How deep the types of kinds are described; beyond that everything is allowed. JSON schemas contain themselves.
+const DEPTH_MAX: usize = 12;
+
+fn texts(name: &str, fields: &[&'static str]) -> Type {
+    Type::Object(ObjectType::new(name, fields.iter().map(|field| (*field, Type::String))))
+}
+
+/// The type of `request`.
+pub(crate) fn request() -> Type {
+    let kind = || texts("kubernetes.GroupVersionKind", &["group", "version", "kind"]);
+    let resource = || texts("kubernetes.GroupVersionResource", &["group", "version", "resource"]);
+    let user = ObjectType::new(
+        "kubernetes.UserInfo",
+        [
+            ("username", Type::String),
+            ("uid", Type::String),
+            ("groups", Type::list(Type::String)),
+            ("extra", Type::map(Type::String, Type::list(Type::String))),
+        ],
+    );
+    Type::Object(ObjectType::new(
+        "kubernetes.AdmissionRequest",
+        [
+            ("kind", kind()),
+            ("resource", resource()),
+            ("subResource", Type::String),
+            ("requestKind", kind()),
+            ("requestResource", resource()),
+            ("requestSubResource", Type::String),
+            ("name", Type::String),
+            ("namespace", Type::String),
+            ("operation", Type::String),
+            ("userInfo", Type::Object(user)),
+            ("dryRun", Type::Bool),
+            ("options", Type::Dyn),
+        ],
+    ))
+}
+
+/// The type of `namespaceObject`.
+pub(crate) fn namespace() -> Type {
+    let metadata = ObjectType::new(
+        "kubernetes.NamespaceMetadata",
+        [
+            ("name", Type::String),
+            ("generateName", Type::String),
+            ("namespace", Type::String),
+            ("labels", Type::map(Type::String, Type::String)),
+            ("annotations", Type::map(Type::String, Type::String)),
+            ("UID", Type::String),
+            ("uid", Type::String),
+            ("creationTimestamp", Type::Timestamp),
+            ("deletionGracePeriodSeconds", Type::Int),
+            ("deletionTimestamp", Type::Timestamp),
+            ("generation", Type::Int),
+            ("resourceVersion", Type::String),
+            ("finalizers", Type::list(Type::String)),
+        ],
+    );
+    let spec = ObjectType::new("kubernetes.NamespaceSpec", [("finalizers", Type::list(Type::String))]);
+    let status = ObjectType::new("kubernetes.NamespaceStatus", [("phase", Type::String)]);
+    Type::Object(ObjectType::new(
+        "kubernetes.Namespace",
+        [("metadata", Type::Object(metadata)), ("spec", Type::Object(spec)), ("status", Type::Object(status))],
+    ))
+}
+
+/// The type of a kind's objects.
+pub(crate) fn of_kind<'a>(ty: impl Into<TypeRef<'a>>) -> Option<Type> {
+    let ty = ty.into().resolve().ok()?;
+    Some(Describer::default().structure(ty, 0))
+}
+
+/// Describes types of the table. One that stands in many places is described once for each depth: without that the number
+/// of descriptions would double with every level of a type that contains itself.
+#[derive(Default)]
+struct Describer {
+    known: BTreeMap<(String, usize), Type>,
+}
+
+impl Describer {
+    fn structure(&mut self, ty: &table::Type, depth: usize) -> Type {
+        if depth == DEPTH_MAX {
+            return Type::Dyn;
+        }
+        let key = (ty.name.to_owned(), depth);
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let fields: Vec<(&str, Type)> =
+            ty.fields.values().map(|field| (field.name, self.field(&field.ty, depth + 1))).collect();
+        let described = Type::Object(ObjectType::new(ty.name, fields));
+        self.known.insert(key, described.clone());
+        described
+    }
+
+    fn field(&mut self, ty: &FieldType, depth: usize) -> Type {
+        match ty {
+            FieldType::String | FieldType::Quantity => Type::String,
+            FieldType::Bytes => Type::Bytes,
+            FieldType::Bool => Type::Bool,
+            FieldType::Int32 | FieldType::Int64 => Type::Int,
+            FieldType::Double => Type::Double,
+            FieldType::Time | FieldType::MicroTime => Type::Timestamp,
+            FieldType::IntOrString | FieldType::Raw | FieldType::Any | FieldType::Open => Type::Dyn,
+            FieldType::Struct(_) => {
+                TypeTable::builtin().fields_of(ty).map_or(Type::Dyn, |inner| self.structure(inner, depth))
+            }
+            FieldType::List(of) => Type::list(self.field(of, depth)),
+            FieldType::Map(of) => Type::map(Type::String, self.field(of, depth)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Uses, environment};
+    use super::*;
+
+    #[test]
+    fn kinds_have_types() {
+        let uses = Uses { params: false, authorizer: false, changes: false };
+        let environment = environment(uses, &of_kind("apps/v1.Deployment").expect("known"), &Type::Dyn);
+        assert!(environment.compile("object.spec.replicas + 1 > 2 && object.metadata.labels['a'] == 'b'").is_ok());
+        let why = environment.compile("object.spec.nonsense == 1").expect_err("no such field").to_string();
+        assert!(why.contains("undefined field 'nonsense'"), "{why}");
+        let schemas = of_kind("apiextensions/v1.JSONSchemaProps");
+        assert!(schemas.is_some(), "a type that contains itself ends");
+    }
+}

@@ -1,0 +1,177 @@
+//! Type checks of validating policies: what their expressions get wrong about the kinds that they name is told in
+//! `status.typeChecking`. It changes nothing in what a policy does. Several servers write the same.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_api::kinds::{self, KindInfo, Kinds};
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+use gantry_cel::{Environment, Type};
+use gantry_store::cache::Scope;
+use serde_json::json;
+use tracing::warn;
+
+use crate::app::App;
+use crate::expressions::{Uses, environment, types};
+use crate::pipeline::apply::{self, Configuration};
+use crate::request::{Caller, Target, WriteOptions};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+/// How long to wait before watching again after a watch ended.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Kinds that one policy is checked against (upstream's limit).
+const KINDS_MAX: usize = 10;
+/// As upstream's controller calls itself.
+const MANAGER: &str = "validatingadmissionpolicy-status";
+
+fn policies() -> &'static KindInfo {
+    kinds::by_resource(GROUP, "v1", "validatingadmissionpolicies").expect("policies are always served")
+}
+
+/// Follows policies until the server stops.
+pub(crate) async fn run(app: Arc<App>) {
+    // Where policies decide nothing, nothing is said of them.
+    while app.admission.has("ValidatingAdmissionPolicy") {
+        let Err(why) = follow(&app).await;
+        warn!(why, "following admission policies broke off, starting again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn follow(app: &App) -> Result<Infallible, String> {
+    let from = app.cache.revision();
+    let mut events = app.view(policies()).watch(from, Scope::All).await.map_err(|e| e.to_string())?;
+    check_all(app).await.map_err(|status| status.message)?;
+    loop {
+        events.next().await.map_err(|e| e.to_string())?;
+        check_all(app).await.map_err(|status| status.message)?;
+    }
+}
+
+/// Checks every policy that has changed since it was checked.
+async fn check_all(app: &App) -> Result<(), Status> {
+    let snapshot = app.view(policies()).snapshot();
+    for stored in snapshot.list(None, None) {
+        let Ok(policy) = serde_json::from_slice::<Value>(stored.json()) else { continue };
+        let generation = value::i64_at(&policy, "metadata.generation").unwrap_or(0);
+        if value::i64_at(&policy, "status.observedGeneration") == Some(generation) {
+            continue;
+        }
+        match tell(app, &policy, generation).await {
+            Ok(()) => {}
+            Err(status) if status.is("NotFound") || status.is("Conflict") => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(())
+}
+
+async fn tell(app: &App, policy: &Value, generation: i64) -> Result<(), Status> {
+    let name = value::str_at(policy, "metadata.name").unwrap_or_default();
+    let warnings = warnings(&app.kinds.kinds(), policy);
+    let checking = if warnings.is_empty() { json!({}) } else { json!({"expressionWarnings": warnings}) };
+    let config = json!({
+        "apiVersion": policies().api_version, "kind": policies().kind, "metadata": {"name": name},
+        "status": {"observedGeneration": generation, "typeChecking": checking},
+    });
+    let config = Configuration::parse(&Bytes::from(config.to_string()), true)?;
+    let target = Target { subresource: "status", ..Target::new(policies(), "", name) };
+    let options = WriteOptions { field_manager: MANAGER.to_owned(), ..WriteOptions::default() };
+    apply::apply(app, &Caller::apiserver(), &target, &config, &options).await.map(drop)
+}
+
+/// The kinds that the policy names without wildcards, by group, version and kind.
+fn named(served: &Kinds, policy: &Value) -> Vec<&'static KindInfo> {
+    let mut found = BTreeSet::new();
+    for rule in value::list_at(policy, "spec.matchConstraints.resourceRules") {
+        let texts = |key: &str| -> Vec<&str> { value::list_at(rule, key).iter().filter_map(Value::as_str).collect() };
+        let (groups, versions) = (texts("apiGroups"), texts("apiVersions"));
+        if groups.iter().chain(&versions).any(|text| text.contains('*')) {
+            continue;
+        }
+        for resource in texts("resources").into_iter().filter(|r| !r.contains(['*', '/'])) {
+            let all = groups.iter().flat_map(|group| versions.iter().map(move |version| (group, version)));
+            for kind in all.filter_map(|(group, version)| served.by_resource(group, version, resource)) {
+                found.insert((kind.group, kind.version, kind.kind));
+            }
+        }
+    }
+    let kinds = found.into_iter().take(KINDS_MAX);
+    kinds.filter_map(|(group, version, kind)| served.by_kind(group, version, kind)).collect()
+}
+
+/// What is wrong with the expressions of a policy, by field.
+fn warnings(served: &Kinds, policy: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    let kinds = named(served, policy);
+    let environments: Vec<(&KindInfo, Environment)> =
+        kinds.iter().filter_map(|kind| Some((*kind, environment_for(served, policy, kind)?))).collect();
+    for (index, rule) in value::list_at(policy, "spec.validations").iter().enumerate() {
+        for field in ["expression", "messageExpression"] {
+            let source = value::str_at(rule, field).unwrap_or_default();
+            if source.is_empty() {
+                continue;
+            }
+            let issues: Vec<String> = environments
+                .iter()
+                .filter_map(|(kind, environment)| {
+                    let error = environment.compile(source).err()?;
+                    Some(format!("{}/{}, Kind={}: {error}\n", kind.group, kind.version, kind.kind))
+                })
+                .collect();
+            if !issues.is_empty() {
+                let at = format!("spec.validations[{index}].{field}");
+                found.push(json!({"fieldRef": at, "warning": issues.join("\n")}));
+            }
+        }
+    }
+    found
+}
+
+/// What expressions of the policy may use where `object` is of a kind.
+fn environment_for(served: &Kinds, policy: &Value, kind: &'static KindInfo) -> Option<Environment> {
+    let object = types::of_kind(kind)?;
+    let param = value::get(policy, "spec.paramKind").filter(|p| p.is_object());
+    let text = |param: &Value, key: &str| value::str_at(param, key).unwrap_or_default().to_owned();
+    let known = param.and_then(|p| served.by_api_version(&text(p, "apiVersion"), &text(p, "kind")));
+    let params = known.and_then(types::of_kind).unwrap_or(Type::Dyn);
+    let uses = Uses { params: param.is_some(), authorizer: true, changes: false };
+    let mut environment = environment(uses, &object, &params);
+    for variable in value::list_at(policy, "spec.variables") {
+        let compiled = environment.compile(&text(variable, "expression"));
+        let ty = compiled.map_or(Type::Dyn, |program| program.result_type().clone());
+        environment = environment.compose(&text(variable, "name"), ty);
+    }
+    Some(environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_are_checked_against_the_kinds_that_are_named() {
+        let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments", "replicasets", "deployments/scale"]});
+        let policy = |resource_rule: &Value, expression: &str| {
+            json!({"spec": {"matchConstraints": {"resourceRules": [resource_rule]},
+                "variables": [{"name": "n", "expression": "object.spec.replicas"}],
+                "validations": [{"expression": expression}]}})
+        };
+        assert_eq!(warnings(&Kinds::builtin(), &policy(&rule, "variables.n > 1")), Vec::<Value>::new());
+        let found = warnings(&Kinds::builtin(), &policy(&rule, "object.spec.strategy.type == 'Recreate'"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0]["fieldRef"], "spec.validations[0].expression");
+        let warning = found[0]["warning"].as_str().expect("text");
+        assert!(
+            warning.starts_with("apps/v1, Kind=ReplicaSet: ERROR: <input>:1:12: undefined field 'strategy'"),
+            "{warning}"
+        );
+        assert!(!warning.contains("Kind=Deployment"), "{warning}");
+        let any = json!({"apiGroups": ["*"], "apiVersions": ["v1"], "resources": ["deployments"]});
+        assert_eq!(warnings(&Kinds::builtin(), &policy(&any, "object.nonsense == 1")), Vec::<Value>::new());
+    }
+}
