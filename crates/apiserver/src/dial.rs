@@ -17,6 +17,7 @@ use gantry_proto::v1::{DialRequest, KubeletRequest};
 use crate::app::App;
 use crate::pipeline::current;
 use crate::request::Target;
+use crate::sessions::Start;
 
 pub(crate) use service::service_of;
 pub(crate) use stream::DialStream;
@@ -164,7 +165,7 @@ fn to_pod(pod: &Value, address: &str, port: u16) -> Result<Way, Status> {
 
 async fn open(app: &App, way: Way) -> Result<DialStream, Error> {
     let opened = match way {
-        Way::Node { node, kind } => app.sessions.open(&node, kind).await.map(DialStream::session),
+        Way::Node { node, kind } => app.sessions.open(&node, kind, Start::AtOnce).await.map(DialStream::session),
         Way::Direct { host, port } => direct::connect(app, &host, port).await.map(DialStream::direct),
     };
     opened.map_err(Error::Unreachable)

@@ -8,12 +8,15 @@ pub(crate) mod bounds;
 pub(crate) mod channel;
 pub(crate) mod container;
 pub(crate) mod grant;
+pub(crate) mod over;
+pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod relay;
 pub(crate) mod right;
 mod subject;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,9 +25,11 @@ use gantry_api::status::Status;
 use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ControlCommand, OpenSession, SessionFrame};
+use gantry_proto::v1::{ControlCommand, OpenSession, SessionFrame, SessionStart};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+
+use self::over::{Listed, Open, Over};
 
 /// How long a node may take to open a session.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +69,34 @@ pub(crate) struct Opened {
     pub(crate) from_node: mpsc::Receiver<Received>,
     /// What the node is sent: data, resize and end frames.
     pub(crate) to_node: mpsc::Sender<SessionFrame>,
+    /// Whether the node has said that it is over, past all that is still on its way.
+    pub(crate) over: Over,
+}
+
+impl Opened {
+    /// Lets a session begin that was opened [deferred](Start::Deferred).
+    pub(crate) async fn begin(&self) {
+        let start = SessionFrame { frame: Some(Frame::Start(SessionStart {})) };
+        // A node that is gone is noticed by whoever passes the frames.
+        drop(self.to_node.send(start).await);
+    }
+
+    /// Waits until the node has ended a session in which no frame has passed yet.
+    pub(crate) async fn lost(&self) -> Status {
+        tokio::select! {
+            status = self.over.wait() => status,
+            () = self.to_node.closed() => relay::broke_off(),
+        }
+    }
+}
+
+/// When a session begins on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Once the node has said hello.
+    AtOnce,
+    /// With [`Opened::begin`].
+    Deferred,
 }
 
 /// The other ends of [`Opened`], for the node's stream.
@@ -71,6 +104,10 @@ pub(crate) struct Opened {
 pub(crate) struct Accepted {
     pub(crate) from_node: mpsc::Sender<Received>,
     pub(crate) to_node: mpsc::Receiver<SessionFrame>,
+    /// Resolves like the one of [`Opened`].
+    pub(crate) over: Over,
+    /// While this is kept the node may say that the session is over.
+    pub(crate) listed: Listed,
 }
 
 struct Control {
@@ -92,6 +129,7 @@ pub(crate) struct Sessions {
     next: AtomicU64,
     controls: Mutex<HashMap<String, Control>>,
     pending: Mutex<HashMap<String, Pending>>,
+    open: Arc<Open>,
 }
 
 fn unavailable(node: &str, why: &str) -> Status {
@@ -130,7 +168,7 @@ impl Sessions {
     ///
     /// # Errors
     /// 503 when the node has no stream here or does not answer, and what the node says.
-    pub(crate) async fn open(&self, node: &str, kind: Kind) -> Result<Opened, Status> {
+    pub(crate) async fn open(&self, node: &str, kind: Kind, start: Start) -> Result<Opened, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
         let commands = commands.ok_or_else(|| unavailable(node, NO_STREAM))?;
@@ -143,7 +181,7 @@ impl Sessions {
             pending.insert(id.clone(), Pending { node: node.to_owned(), opened });
         }
         let waiting = Waiting { sessions: self, id: &id };
-        let open = OpenSession { session: id.clone(), kind: Some(kind) };
+        let open = OpenSession { session: id.clone(), kind: Some(kind), deferred: start == Start::Deferred };
         let command = ControlCommand { command: Some(Command::Open(open)) };
         // A burst waits for the node to take its commands: how many may wait is bounded above.
         let asked = async { commands.send(command).await.ok().and(answer.await.ok()) };
@@ -164,9 +202,10 @@ impl Sessions {
         let pending = self.take(id, node)?;
         let (from_node, received) = mpsc::channel(FRAMES);
         let (sent, to_node) = mpsc::channel(FRAMES);
-        let opened = Opened { id: id.to_owned(), from_node: received, to_node: sent };
+        let (over, listed) = self.open.list(id, node);
+        let opened = Opened { id: id.to_owned(), from_node: received, to_node: sent, over: over.clone() };
         pending.opened.send(Ok(opened)).map_err(|_| refused(id))?;
-        Ok(Accepted { from_node, to_node })
+        Ok(Accepted { from_node, to_node, over, listed })
     }
 
     /// A node says that it cannot open a session.
@@ -175,6 +214,11 @@ impl Sessions {
             // Whoever waited may be gone.
             drop(pending.opened.send(Err(status)));
         }
+    }
+
+    /// A node says how a session ended whose stream takes nothing.
+    pub(crate) fn over(&self, id: &str, node: &str, status: Status) {
+        self.open.end(id, node, status);
     }
 
     fn take(&self, id: &str, node: &str) -> Result<Pending, Status> {
@@ -219,7 +263,7 @@ pub(crate) fn received(frame: Option<Frame>) -> Received {
                 Status::internal(format!("the node ended the session with an unreadable status: {error}"))
             }))
         }
-        Some(Frame::Hello(_) | Frame::Resize(_) | Frame::Open(_)) | None => {
+        Some(Frame::Hello(_) | Frame::Resize(_) | Frame::Open(_) | Frame::Start(_)) | None => {
             Received::Done(Status::internal("the node sent a frame that a node does not send"))
         }
     }
@@ -227,8 +271,7 @@ pub(crate) fn received(frame: Option<Frame>) -> Received {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use futures::FutureExt;
     use gantry_proto::v1::LogRequest;
 
     use super::*;
@@ -240,7 +283,7 @@ mod tests {
     async fn opened(sessions: &Arc<Sessions>) -> (tokio::task::JoinHandle<Result<Opened, Status>>, String) {
         let (_, mut commands) = sessions.register("n1");
         let asking = sessions.clone();
-        let open = gantry_common::task::spawn("open", async move { asking.open("n1", log()).await });
+        let open = gantry_common::task::spawn("open", async move { asking.open("n1", log(), Start::AtOnce).await });
         let command = commands.recv().await.expect("a command");
         let Some(Command::Open(open_session)) = command.command else { panic!("an open command") };
         (open, open_session.session)
@@ -263,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_without_a_stream_is_unavailable() {
-        let status = Sessions::default().open("n9", log()).await.expect_err("no stream");
+        let status = Sessions::default().open("n9", log(), Start::AtOnce).await.expect_err("no stream");
         assert_eq!((status.code, status.details.map(|d| d.retry_after_seconds)), (503, Some(1)));
     }
 
@@ -274,7 +317,7 @@ mod tests {
         let opens: Vec<_> = (0..3 * COMMANDS)
             .map(|_| {
                 let sessions = sessions.clone();
-                gantry_common::task::spawn("open", async move { sessions.open("n1", log()).await })
+                gantry_common::task::spawn("open", async move { sessions.open("n1", log(), Start::AtOnce).await })
             })
             .collect();
         for _ in 0..3 * COMMANDS {
@@ -285,6 +328,26 @@ mod tests {
         for open in opens {
             open.await.expect("no panic").expect("opened");
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_may_end_a_session_past_its_stream() {
+        let sessions = Arc::new(Sessions::default());
+        let (open, id) = opened(&sessions).await;
+        let accepted = sessions.accept(&id, "n1").expect("the node");
+        let session = open.await.expect("no panic").expect("opened");
+        sessions.over(&id, "n2", Status::bad_request("not yours"));
+        assert!(session.over.wait().now_or_never().is_none(), "another node says nothing about it");
+        sessions.over(&id, "n1", Status::bad_request("the pod is gone"));
+        assert_eq!(session.over.wait().await.message, "the pod is gone");
+        assert_eq!(accepted.over.wait().await.message, "the pod is gone");
+        let (open, id) = opened(&sessions).await;
+        let accepted = sessions.accept(&id, "n1").expect("the node");
+        let session = open.await.expect("no panic").expect("opened");
+        drop(accepted);
+        sessions.over(&id, "n1", Status::bad_request("too late"));
+        assert!(session.over.wait().now_or_never().is_none(), "its stream has said how it ended");
+        assert!(sessions.open.is_empty());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use gantry_proto::v1::open_session::Kind;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::sessions::{Received, Sessions};
+use crate::sessions::{Received, Sessions, Start};
 
 /// How long an answer is good for everybody who asks.
 const SHARED: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ impl Stats {
 }
 
 async fn ask(sessions: &Sessions, node: &str) -> Answer {
-    let mut session = sessions.open(node, Kind::Stats(StatsRequest { node: node.to_owned() })).await?;
+    let mut session = sessions.open(node, Kind::Stats(StatsRequest { node: node.to_owned() }), Start::AtOnce).await?;
     let mut bytes = Vec::new();
     while let Some(received) = session.from_node.recv().await {
         match received {

@@ -29,7 +29,7 @@ pub(crate) fn connect(server: &str, ca_pem: &str) -> Result<Channel, Box<dyn std
 /// Runs a command without input and collects what it writes.
 pub(crate) async fn exec(channel: Channel, token: &str, exec: ExecRequest) -> Result<Output, Status> {
     let (sender, frames) = mpsc::channel(8);
-    let open = OpenSession { session: String::new(), kind: Some(Kind::Exec(exec)) };
+    let open = OpenSession { kind: Some(Kind::Exec(exec)), ..OpenSession::default() };
     // There is room for the first frame. The sender is kept: the session ends when the client's side does.
     drop(sender.try_send(SessionFrame { frame: Some(Frame::Open(open)) }));
     let mut request = Request::new(ReceiverStream::new(frames));

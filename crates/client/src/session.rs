@@ -164,7 +164,7 @@ impl Client {
     pub async fn open_session(&self, kind: Kind) -> Result<(Input, Output)> {
         let (frames, receiver) = mpsc::channel(FRAMES);
         let input = Input(frames);
-        let open = OpenSession { session: String::new(), kind: Some(kind) };
+        let open = OpenSession { kind: Some(kind), ..OpenSession::default() };
         // The channel is empty: there is room.
         drop(input.send(Frame::Open(open)).await);
         let ends = CancellationToken::new().drop_guard();

@@ -281,7 +281,9 @@ async fn answer_a_log(client: Client, connected: tokio::sync::oneshot::Sender<()
     let mut orders = nodes.control(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
     connected.send(()).expect("the test waits");
     let order = orders.message().await.expect("alive").expect("an order").command;
-    let Some(Order::Open(OpenSession { session, kind: Some(Kind::Log(log)) })) = order else { panic!("a log session") };
+    let Some(Order::Open(OpenSession { session, kind: Some(Kind::Log(log)), .. })) = order else {
+        panic!("a log session")
+    };
     let (frames, receiver) = mpsc::channel(4);
     let success = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":200}"#;
     for frame in [Frame::Hello(session), Frame::Data("crashed\n".into()), Frame::Status(success.into())] {

@@ -57,16 +57,11 @@ impl Commands {
         Arc::new(Self { runtime, records: Records::in_root(root), ending: TaskTracker::new() })
     }
 
-    /// Prepares a command in a running container. Its end, should it be ended, is gentle for `grace`.
-    pub(crate) async fn create(
-        self: &Arc<Self>,
-        container: &str,
-        spec: ExecSpec,
-        grace: Duration,
-    ) -> Result<Command, Error> {
-        let exec = self.runtime.exec_create(container, &spec).await?;
-        let container = container.to_owned();
-        Ok(Command { commands: Arc::clone(self), exec, container, spec, grace, process: None, state: State::Prepared })
+    /// Prepares a command in a running container; the runtime knows nothing of it before it starts. Its end, should it be
+    /// ended, is gentle for `grace`.
+    pub(crate) fn prepare(self: &Arc<Self>, container: &str, spec: ExecSpec, grace: Duration) -> Command {
+        let plan = Plan { commands: Arc::clone(self), container: container.to_owned(), spec, grace };
+        Command { plan, running: None }
     }
 
     /// Runs a command to its end; it is killed when `timeout` has passed.
@@ -77,7 +72,7 @@ impl Commands {
         timeout: Duration,
     ) -> Result<Executed, Error> {
         let spec = ExecSpec { command: command.to_vec(), stdout: true, stderr: true, ..ExecSpec::default() };
-        let mut prepared = self.create(container, spec, Duration::ZERO).await?;
+        let mut prepared = self.prepare(container, spec, Duration::ZERO);
         let run = async {
             let Streams { mut output, input: _input } = match prepared.start().await? {
                 Started::Running(streams) => streams,
@@ -157,42 +152,88 @@ async fn collect(output: &mut Output) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Not started: there is nothing to end.
-    Prepared,
-    /// Started, or about to be.
-    Started,
-    /// Its end is known.
-    Ended,
+/// What is to be run, and where.
+#[derive(Clone)]
+struct Plan {
+    commands: Arc<Commands>,
+    container: String,
+    spec: ExecSpec,
+    grace: Duration,
+}
+
+impl Plan {
+    /// Makes the command known to the runtime and to the records, and starts it. The runtime forgets only a command that has
+    /// run: one that was made is started, whatever has become of whoever wanted it, and ended if need be.
+    async fn carry_out(self) -> Result<(Running, Streams), Error> {
+        let exec = self.commands.runtime.exec_create(&self.container, &self.spec).await?;
+        let running = Running { plan: self, exec, process: None, over: false };
+        running.write_down()?;
+        let streams = running.runtime().exec_start(&running.exec, &running.plan.spec).await?;
+        Ok((running, streams))
+    }
 }
 
 /// One command.
 pub(crate) struct Command {
-    commands: Arc<Commands>,
+    plan: Plan,
+    running: Option<Running>,
+}
+
+/// A command that was started, or is about to be. When this goes before its end is known, it is ended.
+struct Running {
+    plan: Plan,
     exec: String,
-    container: String,
-    spec: ExecSpec,
-    grace: Duration,
     process: Option<Identity>,
-    state: State,
+    over: bool,
 }
 
 impl Command {
+    /// Starts it, and waits until it has a process.
+    pub(crate) async fn start(&mut self) -> Result<Started, Error> {
+        let (running, streams) = self.order().await?;
+        self.running.insert(running).until_started(streams).await
+    }
+
+    /// Gives the order to start. It is carried through even if nobody waits for it any more: a command of which nobody
+    /// knows whether it will start could not be ended either.
+    async fn order(&self) -> Result<(Running, Streams), Error> {
+        let plan = self.plan.clone();
+        let (sender, receiver) = oneshot::channel();
+        let ending = &self.plan.commands.ending;
+        // Whoever waited may be gone; then the command goes here, and is ended.
+        let carried = async move { drop(sender.send(plan.carry_out().await)) };
+        task::spawn("exec-start", ending.track_future(carried));
+        // The task ends only after its answer.
+        receiver.await.unwrap_or_else(|_| Err(forgotten("")))
+    }
+
+    /// Its exit code; to be asked when its output has ended.
+    pub(crate) async fn code(&mut self) -> Result<i64, Error> {
+        match &mut self.running {
+            Some(running) => running.code().await,
+            None => Err(forgotten("")),
+        }
+    }
+
+    /// Its terminal, once it is started.
+    pub(crate) fn terminal(&self) -> Option<Terminal> {
+        let running = self.running.as_ref()?;
+        Some(Terminal { commands: Arc::clone(&running.plan.commands), exec: running.exec.clone() })
+    }
+}
+
+impl Running {
     fn runtime(&self) -> &dyn Runtime {
-        self.commands.runtime.as_ref()
+        self.plan.commands.runtime.as_ref()
     }
 
     fn write_down(&self) -> Result<(), Error> {
-        let written = self.commands.records.put(&self.exec, &self.container, self.process);
+        let written = self.plan.commands.records.put(&self.exec, &self.plan.container, self.process);
         written.map_err(|source| Error::Record { exec: self.exec.clone(), source })
     }
 
-    /// Starts it, and waits until it has a process.
-    pub(crate) async fn start(&mut self) -> Result<Started, Error> {
-        self.write_down()?;
-        self.state = State::Started;
-        let Streams { output, input } = self.order().await?;
+    /// Waits until it has a process, or could not be started.
+    async fn until_started(&mut self, Streams { output, input }: Streams) -> Result<Started, Error> {
         let mut output = output.peekable();
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         let mut spoken = false;
@@ -201,14 +242,14 @@ impl Command {
                 Some(ExecState { pid: Some(pid), running, .. }) => {
                     // One that has ended may have left its number to another process.
                     let found = process::identify(pid).filter(|_| running);
-                    self.process = found.filter(|id| process::is_in_container(id.pid, &self.container));
+                    self.process = found.filter(|id| process::is_in_container(id.pid, &self.plan.container));
                     self.write_down()?;
                     return Ok(Started::Running(Streams { output: output.boxed(), input }));
                 }
                 Some(ExecState { running: true, .. }) => {}
                 Some(ExecState { code: Some(_), .. }) => break,
                 Some(_) => {}
-                None => return Err(self.forgotten()),
+                None => return Err(forgotten(&self.exec)),
             }
             // What has said something, or has closed its output, has started.
             tokio::select! {
@@ -226,21 +267,7 @@ impl Command {
         Ok(Started::Refused { code: refusal_code(&message), message })
     }
 
-    /// Gives the order to start. It is carried through even if nobody waits for it any more: a command of which nobody
-    /// knows whether it will start could not be ended either.
-    async fn order(&self) -> Result<Streams, Error> {
-        let (commands, exec, spec) = (Arc::clone(&self.commands), self.exec.clone(), self.spec.clone());
-        let (sender, receiver) = oneshot::channel();
-        task::spawn("exec-start", async move {
-            // Whoever waited may be gone; then the streams go, and the process is ended by its number.
-            drop(sender.send(commands.runtime.exec_start(&exec, &spec).await));
-        });
-        // The task ends only after its answer.
-        receiver.await.unwrap_or_else(|_| Err(self.forgotten()))
-    }
-
-    /// Its exit code; to be asked when its output has ended.
-    pub(crate) async fn code(&mut self) -> Result<i64, Error> {
+    async fn code(&mut self) -> Result<i64, Error> {
         self.process_ended().await?;
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         let asking = async {
@@ -248,7 +275,7 @@ impl Command {
                 match self.runtime().exec_state(&self.exec).await? {
                     Some(ExecState { running: false, code: Some(code), .. }) => return Ok(code),
                     Some(_) => {}
-                    None => return Err(self.forgotten()),
+                    None => return Err(forgotten(&self.exec)),
                 }
                 tokio::time::sleep(backoff.next()).await;
             }
@@ -275,27 +302,22 @@ impl Command {
                 _ = checks.tick() => match self.runtime().exec_state(&self.exec).await? {
                     Some(state) if state.running => {}
                     Some(_) => return Ok(()),
-                    None => return Err(self.forgotten()),
+                    None => return Err(forgotten(&self.exec)),
                 }
             }
         }
     }
 
-    /// Its terminal.
-    pub(crate) fn terminal(&self) -> Terminal {
-        Terminal { commands: Arc::clone(&self.commands), exec: self.exec.clone() }
-    }
-
-    fn forgotten(&self) -> Error {
-        let message = format!("the container runtime has forgotten the command {}: it was restarted", self.exec);
-        Error::Refused { code: 404, message }
-    }
-
     /// Nothing of it is left to be ended.
     fn over(&mut self) {
-        self.state = State::Ended;
-        self.commands.records.remove(&self.exec);
+        self.over = true;
+        self.plan.commands.records.remove(&self.exec);
     }
+}
+
+fn forgotten(exec: &str) -> Error {
+    let message = format!("the container runtime has forgotten the command {exec}: it was restarted");
+    Error::Refused { code: 404, message }
 }
 
 /// The terminal of a command.
@@ -311,11 +333,11 @@ impl Terminal {
     }
 }
 
-impl Drop for Command {
+impl Drop for Running {
     fn drop(&mut self) {
-        if self.state == State::Started {
-            let (exec, container) = (self.exec.clone(), self.container.clone());
-            self.commands.end_later(exec, container, self.process, self.grace);
+        if !self.over {
+            let (exec, container) = (self.exec.clone(), self.plan.container.clone());
+            self.plan.commands.end_later(exec, container, self.process, self.plan.grace);
         }
     }
 }
@@ -358,6 +380,22 @@ mod tests {
         let hung = commands.run("c1", &words("sleep 9"), Duration::from_secs(1)).await.unwrap_err();
         assert_eq!(hung.to_string(), "command \"sleep 9\" timed out after 1s");
         commands.settle().await;
+        assert_eq!(std::fs::read_dir(root.path().join("sessions")).unwrap().count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_is_started_and_what_is_not_started_is_not_made() {
+        let fake = Fake::new(clock::system());
+        let (commands, root) = commands(&fake);
+        let spec = ExecSpec { command: words("sleep 9"), ..ExecSpec::default() };
+        drop(commands.prepare("c1", spec.clone(), GRACE));
+        assert!(fake.calls().is_empty(), "{:?}", fake.calls());
+        // Given up as soon as the order is on its way.
+        let mut command = commands.prepare("c1", spec, GRACE);
+        assert!(futures::poll!(std::pin::pin!(command.start())).is_pending());
+        drop(command);
+        commands.settle().await;
+        assert_eq!(fake.calls(), ["exec sleep 9", "exec-start e1"]);
         assert_eq!(std::fs::read_dir(root.path().join("sessions")).unwrap().count(), 0);
     }
 

@@ -8,6 +8,7 @@ mod answer;
 mod attach;
 mod control;
 mod dial;
+mod ending;
 mod exec;
 mod forward;
 pub(crate) mod link;
@@ -22,18 +23,18 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_common::shutdown::Shutdown;
-use gantry_proto::v1::{open_session::Kind, session_frame::Frame};
+use gantry_proto::v1::open_session::Kind;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(crate) use control::Control;
 pub(crate) use target::Pods;
 
 use self::{
     answer::Ended,
+    ending::{Session, With},
     link::{Incoming, Outgoing},
     target::Target,
 };
@@ -63,15 +64,6 @@ trait Work: Send {
     async fn run(self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended;
 }
 
-/// A session that the node has accepted.
-pub(crate) struct Session {
-    work: Box<dyn Work>,
-    /// The pod with which it ends.
-    target: Option<Target>,
-    sessions: Arc<Sessions>,
-    _place: OwnedSemaphorePermit,
-}
-
 /// Serves sessions.
 pub(crate) struct Sessions {
     context: Context,
@@ -91,18 +83,18 @@ impl Sessions {
         Arc::new(Self { context, counts: Counts::default(), places: Arc::new(Semaphore::new(max)), max })
     }
 
-    /// Checks what is asked for, and prepares it.
+    /// Checks what is asked for, and prepares it. A `deferred` session begins with a frame that says so.
     ///
     /// # Errors
     /// What the client is told in place of a session.
-    pub(crate) async fn accept(self: &Arc<Self>, kind: Option<Kind>) -> Result<Session, Status> {
-        let accepted = self.prepare(kind).await;
+    pub(crate) async fn accept(self: &Arc<Self>, kind: Option<Kind>, deferred: bool) -> Result<Session, Status> {
+        let accepted = self.prepare(kind, deferred).await;
         let count = if accepted.is_ok() { &self.counts.opened } else { &self.counts.refused };
         count.fetch_add(1, Ordering::Relaxed);
         accepted
     }
 
-    async fn prepare(self: &Arc<Self>, kind: Option<Kind>) -> Result<Session, Status> {
+    async fn prepare(self: &Arc<Self>, kind: Option<Kind>, deferred: bool) -> Result<Session, Status> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = format!("the node serves {} sessions already, as many as --max-sessions allows", self.max);
             Status::too_many_requests(message, 1)
@@ -111,19 +103,25 @@ impl Sessions {
         if context.shutdown.is_requested() {
             return Err(stopping());
         }
-        let alone = |work: Box<dyn Work>| (work, None);
-        let with = |(work, target): (Box<dyn Work>, Target)| (work, Some(target));
-        let (work, target) = match kind {
-            Some(Kind::Log(request)) => alone(log::prepare(context, &request).await?),
+        let alone = |work: Box<dyn Work>| (work, With::Nothing);
+        let with = |(work, target): (Box<dyn Work>, Target)| (work, With::Sandbox(Box::new(target)));
+        let (work, with) = match kind {
+            Some(Kind::Log(request)) => {
+                let (work, pod) = log::prepare(context, &request).await?;
+                (work, With::Log(pod))
+            }
             Some(Kind::Exec(request)) => with(exec::prepare(context, request).await?),
-            Some(Kind::Attach(request)) => with(attach::prepare(context, request).await?),
+            Some(Kind::Attach(request)) => with(attach::prepare(context, request, deferred).await?),
             Some(Kind::PortForward(request)) => with(forward::prepare(context, request).await?),
-            Some(Kind::Dial(request)) => dial::prepare(context, request).await?,
+            Some(Kind::Dial(request)) => {
+                let (work, target) = dial::prepare(context, request).await?;
+                (work, target.map_or(With::Nothing, |target| With::Sandbox(Box::new(target))))
+            }
             Some(Kind::Stats(_)) => alone(stats::prepare(context).await?),
             Some(Kind::Kubelet(_)) => alone(server::prepare(self)),
             None => return Err(Status::bad_request("the node's kubelet does not know this kind of session")),
         };
-        Ok(Session { work, target, sessions: Arc::clone(self), _place: place })
+        Ok(Session { work, with, deferred, sessions: Arc::clone(self), place })
     }
 
     /// Sessions that are being served.
@@ -142,47 +140,4 @@ impl Sessions {
 
 fn stopping() -> Status {
     Status::unavailable("the node's kubelet is stopping").retry_after(1)
-}
-
-impl Session {
-    /// Serves to the end, whoever brings it about, and says how it ended.
-    pub(crate) async fn run(self, mut incoming: Incoming, outgoing: Outgoing) {
-        let Self { work, target, sessions, _place } = self;
-        let context = &sessions.context;
-        let gone = async {
-            match &target {
-                Some(target) => target.gone(context.pods.as_ref(), &context.deps.observed).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = tokio::select! {
-            biased;
-            ended = work.run(&mut incoming, &outgoing) => ended,
-            () = outgoing.closed() => Ended::Left,
-            status = gone => answer::failure(&status),
-            () = context.shutdown.requested() => answer::failure(&stopping()),
-        };
-        if let Ended::Status(status) = ended {
-            tell(status, &mut incoming, outgoing, &context.shutdown).await;
-        }
-    }
-}
-
-/// Says how the session ended, and waits until the other side has taken everything: leaving earlier would lose what is
-/// still on its way.
-async fn tell(status: Bytes, incoming: &mut Incoming, outgoing: Outgoing, shutdown: &Shutdown) {
-    let told = async {
-        if outgoing.send(Frame::Status(status)).await.is_ok() {
-            drop(outgoing);
-            incoming.left().await;
-        }
-    };
-    let stopping = async {
-        shutdown.requested().await;
-        tokio::time::sleep(control::FAREWELL).await;
-    };
-    tokio::select! {
-        () = told => {}
-        () = stopping => {}
-    }
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use crate::sessions::over::Over;
 use crate::sessions::{Opened, Received};
 
 /// Bytes of one frame.
@@ -34,12 +35,21 @@ impl DialStream {
     pub(super) fn direct(stream: TcpStream) -> Self {
         Self::Direct(stream)
     }
+
+    /// Resolves when the node has ended the connection while nobody reads it; nothing for one from here.
+    pub(crate) fn over(&self) -> Option<Over> {
+        match self {
+            Self::Session(stream) => Some(stream.over.clone()),
+            Self::Direct(_) => None,
+        }
+    }
 }
 
 /// The bytes of a session. The session's bounded channels hold back whoever is too fast.
 pub(crate) struct SessionStream {
     from_node: mpsc::Receiver<Received>,
     to_node: PollSender<SessionFrame>,
+    over: Over,
     /// Received and not read yet.
     unread: Bytes,
     /// The peer has sent all.
@@ -64,8 +74,9 @@ fn gone<E>(_: E) -> io::Error {
 
 impl SessionStream {
     pub(super) fn new(opened: Opened) -> Self {
-        let Opened { from_node, to_node, .. } = opened;
-        Self { from_node, to_node: PollSender::new(to_node), unread: Bytes::new(), ended: false, shut: false }
+        let Opened { from_node, to_node, over, .. } = opened;
+        let to_node = PollSender::new(to_node);
+        Self { from_node, to_node, over, unread: Bytes::new(), ended: false, shut: false }
     }
 
     /// Sends what `take` takes once there is room for a frame.
@@ -211,12 +222,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::sessions::{Accepted, Sessions};
+    use crate::sessions::{Accepted, Sessions, Start};
 
     async fn pair() -> (DialStream, Accepted) {
         let sessions = Sessions::default();
         let (_, mut commands) = sessions.register("n1");
-        let opening = sessions.open("n1", Kind::Stats(StatsRequest::default()));
+        let opening = sessions.open("n1", Kind::Stats(StatsRequest::default()), Start::AtOnce);
         let accepting = async {
             let Some(Command::Open(open)) = commands.recv().await.and_then(|c| c.command) else { panic!("a command") };
             sessions.accept(&open.session, "n1").expect("accepted")

@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use super::convert;
 use crate::app::App;
+use crate::sessions::over::{Listed, Over};
 use crate::sessions::{Received, received};
 
 /// Serves kubelets.
@@ -93,7 +94,7 @@ impl Service for Nodes {
             return Err(convert::failed(Status::bad_request("the first frame of a session is its hello")));
         };
         let accepted = self.0.sessions.accept(&id, &node).map_err(convert::failed)?;
-        drop(task::spawn("node-session", forward(frames, accepted.from_node)));
+        drop(task::spawn("node-session", forward(frames, accepted.from_node, accepted.over, accepted.listed)));
         // Its end tells the node that nobody is there any more.
         Ok(Response::new(Box::pin(ReceiverStream::new(accepted.to_node).map(Ok))))
     }
@@ -108,10 +109,10 @@ async fn follow_reports(app: &App, node: &str, mut reports: Streaming<ControlRep
         match report {
             Ok(Some(report)) => match report.report {
                 Some(Report::OpenFailed(failed)) => {
-                    let status = serde_json::from_slice(&failed.status).unwrap_or_else(|e| {
-                        Status::internal(format!("the node refused with an unreadable status: {e}"))
-                    });
-                    app.sessions.failed(&failed.session, node, status);
+                    app.sessions.failed(&failed.session, node, status(&failed.status, "refused"));
+                }
+                Some(Report::SessionOver(over)) => {
+                    app.sessions.over(&over.session, node, status(&over.status, "ended the session"));
                 }
                 Some(Report::Hello(hello)) if hello.node != node => {
                     info!(node, said = hello.node, "a node calls itself by another name than its certificate does");
@@ -128,8 +129,23 @@ async fn follow_reports(app: &App, node: &str, mut reports: Streaming<ControlRep
     }
 }
 
-/// Passes frames on until either side ends. A slow reader holds this session back, by flow control, and no other.
-async fn forward(mut frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>) {
+fn status(json: &[u8], done: &str) -> Status {
+    let read = serde_json::from_slice(json);
+    read.unwrap_or_else(|e| Status::internal(format!("the node {done} with an unreadable status: {e}")))
+}
+
+/// Passes frames on until either side ends. A slow reader holds this session back, by flow control, and no other; what the
+/// node has ended it does not hold.
+async fn forward(frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>, over: Over, _listed: Listed) {
+    let status = tokio::select! {
+        () = pass(frames, sender.clone()) => return,
+        status = over.wait() => status,
+    };
+    // Who reads hears of it in its turn; who does not is told past all that.
+    drop(sender.send(Received::Done(status)).await);
+}
+
+async fn pass(mut frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>) {
     loop {
         let frame = tokio::select! {
             frame = frames.message() => frame,

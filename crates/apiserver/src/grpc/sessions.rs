@@ -22,7 +22,7 @@ use crate::rest::log;
 use crate::server::connection::Origin;
 use crate::sessions::channel::{Gone, Input, Output, Sink, Source};
 use crate::sessions::grant::{Ask, grant};
-use crate::sessions::{FRAME_BYTES_MAX, FRAMES};
+use crate::sessions::{FRAME_BYTES_MAX, FRAMES, Start};
 
 /// How long a client may take to say what it wants.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ impl Service for Sessions {
         let kind = wanted(&mut frames).await?;
         let one_way = matches!(kind, Kind::Log(_) | Kind::Stats(_));
         let mut grant = grant(&self.0, ask, kind).await.map_err(convert::failed)?;
-        let opened = grant.open().await.map_err(convert::failed)?;
+        let opened = grant.open(Start::AtOnce).await.map_err(convert::failed)?;
         let (sender, answers) = mpsc::channel(FRAMES);
         // There is room for the first one.
         drop(sender.try_send(Ok(frame(Frame::Hello(opened.id.clone())))));
@@ -116,7 +116,7 @@ fn input(frame: Option<Frame>) -> Result<Input, Gone> {
         Some(Frame::Data(bytes)) => Ok(Input::Data(bytes)),
         Some(Frame::Resize(size)) => Ok(Input::Resize { width: size.width, height: size.height }),
         Some(Frame::End(_)) => Ok(Input::End),
-        Some(Frame::Hello(_) | Frame::Status(_) | Frame::Stderr(_) | Frame::Open(_)) | None => {
+        Some(Frame::Hello(_) | Frame::Status(_) | Frame::Stderr(_) | Frame::Open(_) | Frame::Start(_)) | None => {
             Err(refused("the session got a frame that a client does not send once it is open"))
         }
     }
@@ -179,6 +179,7 @@ mod tests {
         check(Some(Frame::Resize(size)), Ok(Input::Resize { width: 80, height: 24 }));
         check(Some(Frame::Hello(String::new())), Err(400));
         check(Some(Frame::Status(Bytes::new())), Err(400));
+        check(Some(Frame::Start(gantry_proto::v1::SessionStart {})), Err(400));
         check(None, Err(400));
     }
 }

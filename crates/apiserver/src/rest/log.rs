@@ -19,6 +19,7 @@ use super::handler::Incoming;
 use crate::app::App;
 use crate::request::Target;
 use crate::server::{Body, Response};
+use crate::sessions::Start;
 use crate::sessions::channel::{Gone, Output, Silent, Sink, is_success};
 use crate::sessions::grant::{Ask, grant};
 
@@ -103,7 +104,7 @@ pub(crate) async fn open<T: Send + 'static>(
     if grant.node.is_empty() {
         return Ok(received);
     }
-    let opened = grant.open().await?;
+    let opened = grant.open(Start::AtOnce).await?;
     let sink = Pieces { sender, make, shutdown: app.shutdown.clone() };
     drop(task::spawn("session", grant.run(opened, Silent, sink)));
     Ok(received)

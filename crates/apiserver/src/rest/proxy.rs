@@ -27,6 +27,7 @@ use crate::dial;
 use crate::dial::backend::Backend;
 use crate::request::Target;
 use crate::server::{Body, Response};
+use crate::sessions::over::Over;
 
 /// The verb that a method needs, as upstream's request info has it: OPTIONS has none, so only `*` allows it.
 fn verb(method: &Method) -> Result<&'static str, Status> {
@@ -67,8 +68,9 @@ pub(crate) async fn handle(
         // A backend that does not answer is not waited for any longer than the user may ask it.
         status = guard.ends() => Err(status),
     };
-    guard.answered(answered.as_ref().map_or_else(|status| status.code, |(answer, _)| answer.status().as_u16()));
-    let (answer, links) = answered?;
+    guard.answered(answered.as_ref().map_or_else(|status| status.code, |(answer, ..)| answer.status().as_u16()));
+    let (answer, links, over) = answered?;
+    guard.follow(over);
     match upgrade {
         Some(protocol) => upgrade::answer(request, &protocol, answer, &links, guard),
         None => passed(request, answer, &links, guard),
@@ -93,14 +95,15 @@ async fn ask(
     (name, target): (&Name<'_>, &Target),
     (wanted, rest): (&str, &str),
     upgrade: Option<&str>,
-) -> Result<(http::Response<HttpBody>, Links), Status> {
+) -> Result<(http::Response<HttpBody>, Links, Option<Over>), Status> {
     let dialed = dial::dial(app, name.endpoint(target), name.default_port()).await.map_err(dial::Error::proxied)?;
+    let over = dialed.stream.over();
     let links = Links::new(prefix(request, rest), [&dialed.authority, headers::host(request)]);
     let mut outgoing = outgoing(request, wanted, upgrade)?;
     app.authenticator.strip(outgoing.headers_mut());
     let backend = Backend::new(app, dialed, name.secure()).await.map_err(|error| error.status())?;
     let answer = backend.send(outgoing.map(|()| body), None).await.map_err(|error| error.status())?;
-    Ok((answer, links))
+    Ok((answer, links, over))
 }
 
 /// Backends expect a path that ends in a slash where relative links of their first page begin.

@@ -87,7 +87,7 @@ pub(crate) async fn start(
         drop(task::spawn("session", port_forward(grant, agreed, ports, upgrade)));
         return Ok(response);
     }
-    let opened = grant.open().await?;
+    let opened = grant.open(agreed.start()).await?;
     drop(task::spawn("session", remote_command(grant, opened, agreed, upgrade)));
     Ok(response)
 }
@@ -159,15 +159,22 @@ impl Streams {
 
 async fn remote_command(mut grant: Grant, opened: Opened, agreed: Agreed, upgrade: OnUpgrade) {
     let streams = Streams::of(&grant.kind);
-    let Some(io) = connection(upgrade).await else { return };
+    let connected = tokio::select! {
+        connected = connection(upgrade) => connected,
+        status = grant.lost(&opened) => return grant.refuse(&status),
+    };
+    let Some(io) = connected else { return };
     match agreed {
         Agreed::WebSocket { protocol, .. } => {
             if let Some((source, sink)) = websocket::channels(io, protocol, streams).await {
                 grant.run(opened, source, sink).await;
             }
         }
-        Agreed::Spdy { protocol } => match spdy::channels(io, protocol, streams).await {
-            Ok((source, sink)) => grant.run(opened, source, sink).await,
+        Agreed::Spdy { protocol } => match spdy::channels(io, protocol, streams, grant.lost(&opened)).await {
+            Ok((source, sink)) => {
+                opened.begin().await;
+                grant.run(opened, source, sink).await;
+            }
             Err(status) => grant.refuse(&status),
         },
         // Offered to port-forwards alone.

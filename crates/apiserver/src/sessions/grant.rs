@@ -9,14 +9,14 @@ use gantry_proto::v1::open_session::Kind;
 use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
-use super::Opened;
 use super::bounds::Place;
 use super::channel::{Sink, Source};
+use super::ports::Ports;
 use super::record::{Counts, Record};
 use super::relay;
 use super::right::Right;
 use super::subject::{self, Subject};
-use crate::admission::{Operation, Request};
+use super::{Opened, Start};
 use crate::app::App;
 use crate::auth::credential::Credential;
 use crate::request::Caller;
@@ -114,10 +114,10 @@ impl Grant {
     ///
     /// # Errors
     /// 503 when the node cannot be reached, and what the node says.
-    pub(crate) async fn open(&mut self) -> Result<Opened, Status> {
+    pub(crate) async fn open(&mut self, start: Start) -> Result<Opened, Status> {
         let opened = match self.node.is_empty() {
             true => Err(subject::no_host(&self.object)),
-            false => self.app.sessions.open(&self.node, self.kind.clone()).await,
+            false => self.app.sessions.open(&self.node, self.kind.clone(), start).await,
         };
         match &opened {
             Ok(opened) => self.record.start(&opened.id),
@@ -132,6 +132,14 @@ impl Grant {
     /// 503 when it cannot.
     pub(crate) fn check_node(&mut self) -> Result<(), Status> {
         self.app.sessions.check(&self.node).inspect_err(|status| self.record.finish(status))
+    }
+
+    /// Waits until a session that has not begun cannot: the right to it has ended, or the node has ended it.
+    pub(crate) async fn lost(&self, opened: &Opened) -> Status {
+        tokio::select! {
+            status = self.right.ends() => status,
+            status = opened.lost() => status,
+        }
     }
 
     /// The session was refused after all.
@@ -156,6 +164,7 @@ pub(crate) struct Connector {
     request: PortForwardRequest,
     user: String,
     ended: watch::Receiver<Option<Status>>,
+    ports: Arc<Ports>,
     pub(crate) counts: Arc<Counts>,
 }
 
@@ -165,9 +174,10 @@ impl Connector {
     /// # Errors
     /// 429 past a bound, 503 when the node cannot be reached, and what the node says.
     pub(crate) async fn open(&self, port: u16) -> Result<(Place, Opened), Status> {
+        self.ports.used(port);
         let place = self.app.places.take(&self.user)?;
         let request = PortForwardRequest { port: port.into(), ..self.request.clone() };
-        let opened = self.app.sessions.open(&self.node, Kind::PortForward(request)).await?;
+        let opened = self.app.sessions.open(&self.node, Kind::PortForward(request), Start::AtOnce).await?;
         self.counts.connected();
         Ok((place, opened))
     }
@@ -201,7 +211,7 @@ impl Grant {
         F: Future<Output = ()>,
     {
         let Kind::PortForward(request) = self.kind.clone() else { return };
-        self.record.start(&uuid::Uuid::new_v4().to_string());
+        let ports = self.record.start_ports(&uuid::Uuid::new_v4().to_string());
         let (over, ended) = watch::channel(None);
         let connector = Connector {
             app: self.app.clone(),
@@ -209,6 +219,7 @@ impl Grant {
             request,
             user: self.user.clone(),
             ended,
+            ports,
             counts: self.record.counts(),
         };
         let mut work = std::pin::pin!(serve(connector));

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::grant::Ask;
+use super::ports::Ports;
 use super::subject::Subject;
 use crate::app::App;
 use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who};
@@ -53,6 +54,8 @@ pub(crate) struct Record {
     outcome: Option<Status>,
     /// Bytes are counted where they pass in frames.
     counts: Option<Arc<Counts>>,
+    /// Of a port-forward that has begun.
+    ports: Option<Arc<Ports>>,
 }
 
 /// The event of a request that has come.
@@ -84,7 +87,7 @@ fn event(
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.6}")
 }
 
@@ -138,6 +141,7 @@ impl Record {
             started: false,
             outcome: None,
             counts: Some(Arc::default()),
+            ports: None,
         }
     }
 
@@ -165,6 +169,7 @@ impl Record {
             started: false,
             outcome: None,
             counts: None,
+            ports: None,
         }
     }
 
@@ -200,12 +205,24 @@ impl Record {
     /// The session has begun.
     pub(crate) fn start(&mut self, session: &str) {
         self.open();
-        self.event.annotations.insert("gantry.dev/session".into(), session.to_owned());
+        self.event.annotations.insert("gantry.dev/session", session.to_owned());
+        self.app.audit.write(&self.started());
+    }
+
+    /// A port-forward whose ports are not known yet has begun.
+    pub(crate) fn start_ports(&mut self, session: &str) -> Arc<Ports> {
+        self.start(session);
+        let ports = Ports::new(&self.app, self.started());
+        self.ports = Some(ports.clone());
+        ports
+    }
+
+    fn started(&self) -> Event {
         let mut event = self.event.clone();
         event.stage = STARTED;
         event.response_status = Some(json!({"metadata": {}, "code": 101}));
         event.stage_timestamp = time(self.app.clock.now());
-        self.app.audit.write(&event);
+        event
     }
 
     /// How it ended. Without this, the client has left.
@@ -223,6 +240,9 @@ impl Record {
             if connections > 0 {
                 notes.insert("gantry.dev/connections".into(), connections.to_string());
             }
+        }
+        if let Some(ports) = self.ports.as_ref().and_then(|ports| ports.text()) {
+            notes.insert("gantry.dev/ports", ports);
         }
         let status = match &self.outcome {
             None => {

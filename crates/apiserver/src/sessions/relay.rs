@@ -29,12 +29,14 @@ pub(crate) async fn relay(
     mut source: impl Source,
     mut sink: impl Sink,
 ) -> Option<Status> {
-    let Opened { mut from_node, to_node, .. } = opened;
+    let Opened { mut from_node, to_node, over, .. } = opened;
     // No order: with a preferred arm, a busy session would never look at the others.
     let gone = tokio::select! {
         status = down(&mut from_node, &mut sink, counts) => status,
         gone = up(&mut source, &to_node, counts) => Err(gone),
         status = ended => Ok(status),
+        // A client that takes nothing does not keep what its node has ended.
+        status = over.wait() => Ok(status),
     };
     // The node's side ends here, whatever the client does.
     drop((from_node, to_node));
@@ -101,6 +103,7 @@ async fn up(source: &mut impl Source, to_node: &mpsc::Sender<SessionFrame>, coun
     }
 }
 
-fn broke_off() -> Status {
+/// The node's stream has ended without a word.
+pub(super) fn broke_off() -> Status {
     Status::unavailable("the session with the node broke off")
 }

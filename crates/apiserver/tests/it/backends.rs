@@ -61,7 +61,9 @@ impl Node {
         let seen = dialled.clone();
         drop(task::spawn("node", async move {
             while let Ok(Some(command)) = commands.message().await {
-                let Some(Command::Open(OpenSession { session, kind: Some(kind) })) = command.command else { return };
+                let Some(Command::Open(OpenSession { session, kind: Some(kind), .. })) = command.command else {
+                    return;
+                };
                 if let Kind::Dial(request) = &kind {
                     seen.lock().push(request.clone());
                 }

@@ -187,7 +187,7 @@ async fn open(
 ) -> Result<(mpsc::Sender<SessionFrame>, tonic::Streaming<SessionFrame>), tonic::Status> {
     let client = cluster.client(user, groups);
     let (frames, receiver) = mpsc::channel(4);
-    let open = OpenSession { session: "mine".to_owned(), kind: Some(kind) };
+    let open = OpenSession { session: "mine".to_owned(), kind: Some(kind), deferred: false };
     frames.send(frame(Frame::Open(open))).await.expect("room");
     let mut sessions = client.sessions();
     let answers = sessions.open(ReceiverStream::new(receiver)).await?.into_inner();

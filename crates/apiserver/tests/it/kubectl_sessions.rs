@@ -41,7 +41,7 @@ async fn serve(kind: Kind, mut served: Served) {
                 lines += bytes.iter().filter(|b| **b == b'\n').count();
                 served.send(Frame::Data(bytes)).await;
             }
-            Some(Frame::Resize(_)) => {}
+            Some(Frame::Resize(_) | Frame::Start(_)) => {}
             Some(Frame::End(_)) => break,
             Some(other) => panic!("{other:?}"),
             None => return,

@@ -7,7 +7,7 @@ use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::control_report::Report;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ControlReport, LogRequest, NodeHello, OpenFailed, OpenSession, SessionFrame};
+use gantry_proto::v1::{ControlReport, LogRequest, NodeHello, OpenFailed, OpenSession, SessionFrame, SessionOver};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) client: gantry_client::Client,
     commands: tonic::Streaming<gantry_proto::v1::ControlCommand>,
     reports: mpsc::Sender<ControlReport>,
+    /// Whether the session that was asked for last waits for its start.
+    pub(crate) deferred: bool,
 }
 
 /// The node's end of a session.
@@ -61,15 +63,16 @@ impl Node {
         reports.send(hello).await.expect("room");
         let (_, mut nodes) = client.nodes().into_iter().next().expect("a server");
         let commands = nodes.control(ReceiverStream::new(receiver)).await.expect("opens").into_inner();
-        Self { client, commands, reports }
+        Self { client, commands, reports, deferred: false }
     }
 
     /// The next session that is asked for.
     pub(crate) async fn opened(&mut self) -> (String, Kind) {
         let command = self.commands.message().await.expect("alive").expect("a command");
-        let Some(Command::Open(OpenSession { session, kind: Some(kind) })) = command.command else {
+        let Some(Command::Open(OpenSession { session, kind: Some(kind), deferred })) = command.command else {
             panic!("an open command")
         };
+        self.deferred = deferred;
         (session, kind)
     }
 
@@ -89,11 +92,24 @@ impl Node {
         (frames, back)
     }
 
+    /// Takes the next session; gives its id too.
+    pub(crate) async fn serve_named(&mut self) -> (String, Served) {
+        let (session, _) = self.opened().await;
+        let (frames, back) = self.answer(&session).await;
+        (session, Served { frames, back })
+    }
+
     /// Takes the next session.
     pub(crate) async fn serve(&mut self) -> (Kind, Served) {
         let (session, kind) = self.opened().await;
         let (frames, back) = self.answer(&session).await;
         (kind, Served { frames, back })
+    }
+
+    /// Says past a session's own stream how it ended.
+    pub(crate) async fn over(&self, session: &str, status: &Value) {
+        let over = SessionOver { session: session.to_owned(), status: status.to_string().into() };
+        self.reports.send(ControlReport { report: Some(Report::SessionOver(over)) }).await.expect("room");
     }
 
     /// Refuses a session.
@@ -106,6 +122,15 @@ impl Node {
 impl Served {
     pub(crate) async fn send(&self, sent: Frame) {
         self.frames.send(frame(sent)).await.expect("the server takes it");
+    }
+
+    /// Sends output until nothing fits any more: nobody takes it.
+    pub(crate) async fn fill(&self) {
+        let data = frame(Frame::Data(vec![b'x'; 60_000].into()));
+        let stuck = Duration::from_millis(500);
+        while let Ok(sent) = tokio::time::timeout(stuck, self.frames.send(data.clone())).await {
+            sent.expect("the session is open");
+        }
     }
 
     /// The next frame; `None` once the server has ended the session.

@@ -80,6 +80,7 @@ async fn a_command_runs_over_spdy() {
     let mut stdout = stream("stdout").await;
     let resize = stream("resize").await;
     resize.write(Bytes::from_static(b"{\"Width\":80,\"Height\":24}\n")).await.expect("written");
+    assert!(matches!(served.next().await, Some(Frame::Start(_))));
     assert_eq!(served.next().await, Some(Frame::Resize(TerminalSize { width: 80, height: 24 })));
     stdin.write(Bytes::from_static(b"one")).await.expect("written");
     assert_eq!(served.next().await, Some(Frame::Data(Bytes::from_static(b"one"))));
@@ -120,6 +121,7 @@ async fn a_spdy_client_that_leaves_ends_the_nodes_stream() {
     let stream = async |name: &str| open(&connection, &[("streamtype", name)]).await;
     let streams = [stream("error").await, stream("stdin").await, stream("stdout").await, stream("stderr").await];
     streams[1].write(Bytes::from_static(b"one")).await.expect("written");
+    assert!(matches!(served.next().await, Some(Frame::Start(_))));
     assert_eq!(served.next().await, Some(Frame::Data(Bytes::from_static(b"one"))));
     drop(streams);
     drop(connection);

@@ -41,9 +41,9 @@ fn masked(data: &[u8]) -> Vec<u8> {
 }
 
 /// Binds alice to a role that may exec.
-async fn bind_alice(cluster: &Cluster) {
+pub(crate) async fn bind_alice(cluster: &Cluster) {
     let role = json!({"metadata": {"name": "exec"}, "rules": [
-        {"verbs": ["get", "create"], "apiGroups": [""], "resources": ["pods/exec"]},
+        {"verbs": ["get", "create"], "apiGroups": [""], "resources": ["pods/exec", "pods/proxy"]},
     ]});
     let binding = json!({
         "metadata": {"name": "exec"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "exec"},
@@ -175,12 +175,9 @@ async fn a_right_that_is_taken_away_ends_a_session_that_nobody_reads() {
     let alice = cluster.identity("alice", &[]);
     let (socket, (_, served)) = tokio::join!(websocket(&cluster, Some(&alice), EXEC, V5), node.serve());
     let _socket = socket.expect("upgraded");
+    // The client does not read.
+    served.fill().await;
     let crate::node::Served { frames, mut back } = served;
-    // The node sends until nothing fits any more: the client does not read.
-    let data = frame(Frame::Data(Bytes::from(vec![b'x'; 60_000])));
-    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(500), frames.send(data.clone())).await {
-        sent.expect("the session is open");
-    }
     let binding = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/exec";
     assert_eq!(cluster.rest("DELETE", binding, &[], "").await.code, 200);
     while let Ok(Some(_)) = back.message().await {}

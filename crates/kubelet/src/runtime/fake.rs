@@ -235,7 +235,7 @@ impl Runtime for Fake {
 
     /// A command without an answer never ends.
     async fn exec_start(&self, exec: &str, _spec: &ExecSpec) -> Result<Streams, Error> {
-        let inner = self.inner.lock();
+        let inner = self.up(format!("exec-start {exec}"))?;
         let answer = inner.started.get(exec).and_then(|line| inner.exec.get(line));
         let output: Output = match answer {
             Some(done) => stream::iter([Ok(Chunk::Out(Bytes::from(done.output.clone())))]).boxed(),

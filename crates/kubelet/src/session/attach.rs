@@ -12,7 +12,7 @@ use super::{
     link::{Incoming, Outgoing},
     target::Target,
 };
-use crate::runtime::{AttachSpec, Runtime, Streams};
+use crate::runtime::{AttachSpec, Error, Runtime, Streams};
 
 const WHAT: &str = "error attaching to container";
 
@@ -23,11 +23,18 @@ pub(super) struct Attach {
     /// Whether the client's input is passed on, and whether its end is.
     types: bool,
     closes: bool,
-    streams: Streams,
+    spec: AttachSpec,
+    /// Once it is joined.
+    streams: Option<Streams>,
 }
 
-/// Joins the container, so that nothing that it says after the answer is missed.
-pub(super) async fn prepare(context: &Context, request: AttachRequest) -> Result<(Box<dyn Work>, Target), Status> {
+/// Joins the container, so that nothing that it says after the answer is missed; with a `deferred` session it is joined when
+/// that begins, since leaving may close its input.
+pub(super) async fn prepare(
+    context: &Context,
+    request: AttachRequest,
+    deferred: bool,
+) -> Result<(Box<dyn Work>, Target), Status> {
     let deps = &context.deps;
     let (namespace, name) = (&request.namespace, &request.pod);
     let target = Target::find(context.pods.as_ref(), &deps.observed, namespace, name, &request.pod_uid)?;
@@ -47,14 +54,31 @@ pub(super) async fn prepare(context: &Context, request: AttachRequest) -> Result
     // Otherwise Docker takes the end of the input for the client's leaving, and what the container answers would be lost.
     let closes = once && !tty;
     let runtime = Arc::clone(&deps.runtime);
-    let streams = runtime.attach(&container.id, &spec).await.map_err(|error| answer::internal(WHAT, &error))?;
-    Ok((Box::new(Attach { runtime, id: container.id, types, closes, streams }), target))
+    let mut attach = Attach { runtime, id: container.id, types, closes, spec, streams: None };
+    if !deferred {
+        attach.streams = Some(attach.join().await.map_err(|error| answer::internal(WHAT, &error))?);
+    }
+    Ok((Box::new(attach), target))
+}
+
+impl Attach {
+    async fn join(&mut self) -> Result<Streams, Error> {
+        self.runtime.attach(&self.id, &self.spec).await
+    }
 }
 
 #[async_trait::async_trait]
 impl Work for Attach {
-    async fn run(self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended {
-        let Self { runtime, id, types, closes, streams: Streams { mut output, input } } = *self;
+    async fn run(mut self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended {
+        let joined = match self.streams.take() {
+            Some(streams) => Ok(streams),
+            None => self.join().await,
+        };
+        let Streams { mut output, input } = match joined {
+            Ok(streams) => streams,
+            Err(error) => return answer::broken(WHAT, &error),
+        };
+        let Self { runtime, id, types, closes, .. } = *self;
         // An input that is not passed on is held all the same: see above.
         let (writer, _held) = if types { (Some(input), None) } else { (None, Some(input)) };
         let mut stdin = Stdin { writer, closes };

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use gantry_client::Client;
 use gantry_common::{
     backoff::Backoff,
     task::{self, Group, OnExit},
 };
 use gantry_proto::v1::{
-    ControlReport, NodeHello, OpenFailed, OpenSession, SessionFrame, control_command, control_report, session_frame,
+    ControlReport, NodeHello, OpenFailed, OpenSession, SessionFrame, SessionOver, control_command, control_report,
+    session_frame,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
@@ -30,11 +32,14 @@ pub(crate) struct Control {
     client: Client,
     node: String,
     sessions: Arc<Sessions>,
+    /// The reports of the control stream that each replica has now. A session does not keep a stream that has broken.
+    reports: Vec<watch::Sender<Option<mpsc::WeakSender<ControlReport>>>>,
 }
 
 impl Control {
     pub(crate) fn new(client: Client, node: String, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { client, node, sessions })
+        let reports = client.nodes().iter().map(|_| watch::Sender::new(None)).collect();
+        Arc::new(Self { client, node, sessions, reports })
     }
 
     /// Keeps a control stream to every replica.
@@ -64,6 +69,9 @@ impl Control {
         let mut commands = nodes.control(ReceiverStream::new(outgoing)).await?.into_inner();
         tracing::info!(server = address, "control stream is open");
         backoff.reset();
+        if let Some(current) = self.reports.get(index) {
+            current.send_replace(Some(reports.downgrade()));
+        }
         while let Some(command) = commands.message().await? {
             let Some(control_command::Command::Open(open)) = command.command else { continue };
             let (control, reports) = (Arc::clone(self), reports.clone());
@@ -73,8 +81,8 @@ impl Control {
     }
 
     async fn open(&self, index: usize, open: OpenSession, reports: mpsc::Sender<ControlReport>) {
-        let OpenSession { session: id, kind } = open;
-        let session = match self.sessions.accept(kind).await {
+        let OpenSession { session: id, kind, deferred } = open;
+        let session = match self.sessions.accept(kind, deferred).await {
             Ok(session) => session,
             Err(status) => {
                 let status = serde_json::to_vec(&status).unwrap_or_default().into();
@@ -91,8 +99,27 @@ impl Control {
         // There is room for the first one.
         drop(frames.try_send(SessionFrame { frame: Some(session_frame::Frame::Hello(id.clone())) }));
         match nodes.session(ReceiverStream::new(outgoing)).await {
-            Ok(answer) => session.run(Incoming::new(answer.into_inner()), Outgoing::new(frames)).await,
+            Ok(answer) => {
+                let past = |status| self.over(index, id, status);
+                session.run(Incoming::new(answer.into_inner()), Outgoing::new(frames), past).await;
+            }
             Err(status) => tracing::warn!(session = id, %status, "session could not be opened"),
+        }
+    }
+
+    /// Says by the control stream how a session ended whose own stream is full. Waits for a control stream if need be.
+    async fn over(&self, index: usize, session: String, status: Bytes) {
+        let Some(current) = self.reports.get(index) else { return };
+        let upgrade =
+            |weak: &Option<mpsc::WeakSender<ControlReport>>| weak.as_ref().and_then(mpsc::WeakSender::upgrade);
+        let mut current = current.subscribe();
+        let reports = match current.wait_for(|weak| upgrade(weak).is_some()).await {
+            Ok(weak) => upgrade(&weak),
+            Err(_) => None,
+        };
+        if let Some(reports) = reports {
+            let report = control_report::Report::SessionOver(SessionOver { session, status });
+            drop(reports.send(ControlReport { report: Some(report) }).await);
         }
     }
 }

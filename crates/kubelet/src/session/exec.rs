@@ -24,6 +24,8 @@ const WHAT: &str = "error executing command in container";
 pub(super) struct Exec {
     command: Command,
     spec: ExecSpec,
+    /// The container's name, for the errors.
+    container: String,
 }
 
 /// Checks that the command can be run, and prepares it.
@@ -42,32 +44,34 @@ pub(super) async fn prepare(context: &Context, request: ExecRequest) -> Result<(
         stderr: request.stderr && !request.tty,
         tty: request.tty,
     };
-    let prepared = deps.commands.create(&container.id, spec.clone(), GRACE).await;
-    let command = prepared.map_err(|error| match error {
-        Error::Refused { code: 404, .. } => {
-            Status::failure(500, "InternalError", format!("container not found (\"{}\")", container.name))
-        }
-        Error::Refused { code: 409, .. } => {
-            Status::failure(500, "InternalError", format!("container {} is not running", container.name))
-        }
-        other => answer::internal(WHAT, &other),
-    })?;
-    Ok((Box::new(Exec { command, spec }), target))
+    // Docker keeps what is made and never started until the container goes: it is made when it starts.
+    let command = deps.commands.prepare(&container.id, spec.clone(), GRACE);
+    Ok((Box::new(Exec { command, spec, container: container.name }), target))
+}
+
+/// Why a command could not be started, in upstream's words for a container that has just ended.
+fn unstarted(error: &Error, container: &str) -> Ended {
+    let gone = |message| answer::failure(&Status::failure(500, "InternalError", message));
+    match error {
+        Error::Refused { code: 404, .. } => gone(format!("container not found (\"{container}\")")),
+        Error::Refused { code: 409, .. } => gone(format!("container {container} is not running")),
+        other => answer::broken(WHAT, other),
+    }
 }
 
 #[async_trait::async_trait]
 impl Work for Exec {
     async fn run(mut self: Box<Self>, incoming: &mut Incoming, outgoing: &Outgoing) -> Ended {
-        let Self { command, spec } = &mut *self;
+        let Self { command, spec, container } = &mut *self;
         let streams = match command.start().await {
             Ok(Started::Running(streams)) => streams,
             Ok(Started::Refused { code, message }) => return refused(outgoing, spec, code, &message).await,
-            Err(error) => return answer::broken(WHAT, &error),
+            Err(error) => return unstarted(&error, container),
         };
         let Streams { mut output, input } = streams;
         // A terminal is not closed by whoever types no more; Docker would close its output instead.
         let mut stdin = Stdin { writer: spec.stdin.then_some(input), closes: !spec.tty };
-        let terminal = Terminal::Command(command.terminal());
+        let terminal = command.terminal().map_or(Terminal::None, Terminal::Command);
         // A process that has closed its outputs may still read.
         tokio::select! {
             ended = follow(command, &spec.command, &mut output, outgoing) => ended,
@@ -117,6 +121,7 @@ pub(super) async fn speak(output: &mut Output, outgoing: &Outgoing) -> Result<Re
 pub(super) enum Terminal {
     Command(crate::exec::Terminal),
     Container(Arc<dyn Runtime>, String),
+    None,
 }
 
 impl Terminal {
@@ -124,6 +129,7 @@ impl Terminal {
         let resized = match self {
             Self::Command(terminal) => terminal.resize(size).await,
             Self::Container(runtime, id) => runtime.resize(id, size).await,
+            Self::None => Ok(()),
         };
         // What has just ended has no terminal any more.
         if let Err(error) = resized {

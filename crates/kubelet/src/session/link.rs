@@ -50,7 +50,7 @@ fn input(frame: SessionFrame) -> Option<Input> {
         Some(Frame::Resize(size)) => Some(Input::Resize(Size { width: short(size.width), height: short(size.height) })),
         Some(Frame::End(_)) => Some(Input::End),
         // Not for a node.
-        Some(Frame::Hello(_) | Frame::Status(_) | Frame::Stderr(_) | Frame::Open(_)) | None => None,
+        Some(Frame::Hello(_) | Frame::Status(_) | Frame::Stderr(_) | Frame::Open(_) | Frame::Start(_)) | None => None,
     }
 }
 
@@ -69,6 +69,17 @@ impl Incoming {
                 }
                 Some(Err(_)) | None => return Poll::Ready(Input::Gone),
             }
+        }
+    }
+
+    /// Waits for the start of a session that is deferred.
+    ///
+    /// # Errors
+    /// When the other side has left, or sends something else first.
+    pub(super) async fn start(&mut self) -> Result<(), Left> {
+        match self.frames.next().await {
+            Some(Ok(SessionFrame { frame: Some(Frame::Start(_)) })) => Ok(()),
+            _ => Err(Left),
         }
     }
 
@@ -196,7 +207,7 @@ impl AsyncWrite for Bytestream<'_> {
 #[cfg(test)]
 mod tests {
     use futures::stream;
-    use gantry_proto::v1::TerminalSize;
+    use gantry_proto::v1::{SessionStart, TerminalSize};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -216,6 +227,16 @@ mod tests {
         assert_eq!(incoming.next().await, Input::End);
         assert_eq!(incoming.next().await, Input::Gone);
         assert_eq!(incoming.next().await, Input::Gone, "and it stays so");
+    }
+
+    #[tokio::test]
+    async fn only_a_start_starts() {
+        let start = || Ok(SessionFrame { frame: Some(Frame::Start(SessionStart {})) });
+        let mut incoming = Incoming::new(stream::iter([start(), data("a"), start(), data("b")]));
+        assert_eq!(incoming.start().await, Ok(()));
+        assert_eq!((incoming.next().await, incoming.next().await), (Input::Data("a".into()), Input::Data("b".into())));
+        assert_eq!(Incoming::new(stream::iter([data("a"), start()])).start().await, Err(Left));
+        assert_eq!(Incoming::new(stream::iter([])).start().await, Err(Left));
     }
 
     #[tokio::test]

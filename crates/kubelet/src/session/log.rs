@@ -1,11 +1,12 @@
 //! A container's log.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use gantry_api::status::Status;
 use gantry_proto::v1::LogRequest;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     Context, Work,
@@ -25,10 +26,14 @@ struct Log {
 
 /// Opens the log that is asked for.
 pub(super) async fn open(context: &Context, request: &LogRequest) -> Result<Bytestream, Status> {
-    let deps = &context.deps;
     let pod = target::pod(context.pods.as_ref(), &request.namespace, &request.pod, &request.pod_uid)?;
-    let containers = deps.observed.of(&pod::reference(&pod).uid);
-    let id = logs::select(&pod, &containers, request)?;
+    open_of(context, request, &pod).await
+}
+
+async fn open_of(context: &Context, request: &LogRequest, pod: &Pod) -> Result<Bytestream, Status> {
+    let deps = &context.deps;
+    let containers = deps.observed.of(&pod::reference(pod).uid);
+    let id = logs::select(pod, &containers, request)?;
     let options = logs::options(request, deps.clock.now())?;
     let output = deps.runtime.logs(&id, &options).await;
     let output = output.map_err(|error| Status::internal(gantry_common::error_chain(&error)))?;
@@ -59,9 +64,11 @@ where
     })
 }
 
-/// Opens the log as a session.
-pub(super) async fn prepare(context: &Context, request: &LogRequest) -> Result<Box<dyn Work>, Status> {
-    Ok(Box::new(Log { stream: open(context, request).await? }))
+/// Opens the log as a session; gives its pod too.
+pub(super) async fn prepare(context: &Context, request: &LogRequest) -> Result<(Box<dyn Work>, Arc<Pod>), Status> {
+    let pod = target::pod(context.pods.as_ref(), &request.namespace, &request.pod, &request.pod_uid)?;
+    let stream = open_of(context, request, &pod).await?;
+    Ok((Box::new(Log { stream }), pod))
 }
 
 #[async_trait::async_trait]

@@ -105,13 +105,23 @@ impl Target {
             let runs = || observed.of(&reference.uid).iter().any(|c| c.id == self.sandbox.id && c.running());
             while runs() && version.changed().await.is_ok() {}
         };
-        let why = tokio::select! {
-            () = pods.gone(&reference.namespace, &reference.name, &reference.uid) => "it was deleted",
-            () = stopped => "its sandbox has ended",
-        };
-        let message = format!("the session has ended because pod \"{}\" is gone: {why}", reference.name);
-        Status::failure(404, "NotFound", message).about("", "pods", &reference.name)
+        tokio::select! {
+            status = deleted(pods, &self.pod) => status,
+            () = stopped => ended(&reference.name, "its sandbox has ended"),
+        }
     }
+}
+
+fn ended(pod: &str, why: &str) -> Status {
+    let message = format!("the session has ended because pod \"{pod}\" is gone: {why}");
+    Status::failure(404, "NotFound", message).about("", "pods", pod)
+}
+
+/// Resolves once the pod's object is gone, with what a session is told then.
+pub(super) async fn deleted(pods: &dyn Pods, pod: &Pod) -> Status {
+    let reference = pod::reference(pod);
+    pods.gone(&reference.namespace, &reference.name, &reference.uid).await;
+    ended(&reference.name, "it was deleted")
 }
 
 fn default_container(pod: &Pod) -> String {

@@ -11,6 +11,7 @@ use crate::rbac::authorizer;
 use crate::request::Target;
 use crate::rest::handler::Incoming;
 use crate::sessions::bounds::Place;
+use crate::sessions::over::Over;
 use crate::sessions::record::Record;
 use crate::sessions::right::Right;
 
@@ -18,6 +19,8 @@ use crate::sessions::right::Right;
 pub(super) struct Guard {
     right: Right,
     record: Record,
+    /// The connection to the backend, through a node.
+    over: Option<Over>,
     _place: Place,
 }
 
@@ -41,7 +44,7 @@ impl Guard {
         match granted {
             Ok((right, place)) => {
                 record.open();
-                Ok(Self { right, record, _place: place })
+                Ok(Self { right, record, over: None, _place: place })
             }
             Err(status) => {
                 record.finish(&status);
@@ -56,8 +59,23 @@ impl Guard {
         self.record.finish(&Status { status: status.to_owned(), ..Status::failure(code, "", "") });
     }
 
-    /// Waits until the request may not go on, and says why: its right has ended, or the server stops.
+    /// From now on it also ends with the connection to the backend, whether or not the client takes what has come.
+    pub(super) fn follow(&mut self, over: Option<Over>) {
+        self.over = over;
+    }
+
+    /// Waits until the request may not go on, and says why: its right has ended, the server stops, or the node has ended the
+    /// connection.
     pub(super) async fn ends(&self) -> Status {
-        self.right.ends().await
+        let over = async {
+            match &self.over {
+                Some(over) => over.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = self.right.ends() => status,
+            status = over => status,
+        }
     }
 }

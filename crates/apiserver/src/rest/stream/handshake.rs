@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::channel::Protocol;
 use crate::auth::websocket::{TOKEN, has_token, is_websocket, list};
 use crate::server::{Body, Response};
+use crate::sessions::Start;
 
 /// The subprotocol of a port-forward whose messages are slices of a SPDY connection.
 pub(crate) const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
@@ -128,6 +129,14 @@ impl Agreed {
     /// Whether it is one of the text forms of the channel protocols.
     pub(crate) fn is_base64(&self) -> bool {
         matches!(self, Self::WebSocket { protocol, .. } if protocol.is_base64())
+    }
+
+    /// When exec and attach begin: a client of SPDY has to open its streams first, as upstream waits for them.
+    pub(crate) fn start(&self) -> Start {
+        match self {
+            Self::Spdy { .. } => Start::Deferred,
+            Self::WebSocket { .. } | Self::Tunnel { .. } => Start::AtOnce,
+        }
     }
 
     /// 101: from here on the connection speaks the other protocol.

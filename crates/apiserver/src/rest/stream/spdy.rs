@@ -1,5 +1,6 @@
 //! The streams of exec and attach in a SPDY connection: one per channel, each named by its `streamType`.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use super::Streams;
 use super::channel::{farewell, size};
 use crate::sessions::FRAME_BYTES_MAX;
 use crate::sessions::channel::{Gone, Input, Output, Sink, Source};
+use crate::sessions::relay::FAREWELL;
 
 /// How long a client may take to open all its streams (upstream's time).
 pub(crate) const STREAMS_WITHIN: Duration = Duration::from_secs(30);
@@ -113,11 +115,13 @@ pub(crate) struct Outputs {
 /// Waits for the client's streams.
 ///
 /// # Errors
-/// When they do not all come in time.
+/// When they do not all come in time, or `lost` says that there is nothing to wait for any more; a client with an error
+/// stream has been told.
 pub(crate) async fn channels<T: super::websocket::Io>(
     io: T,
     protocol: &str,
     wanted: Streams,
+    lost: impl Future<Output = Status>,
 ) -> Result<(Inputs, Outputs), Status> {
     let version = Version::of(protocol);
     let (mut connection, driver) = gantry_spdy::server(io);
@@ -132,13 +136,19 @@ pub(crate) async fn channels<T: super::websocket::Io>(
         }
         true
     };
-    let in_time = tokio::time::timeout(STREAMS_WITHIN, all).await;
-    let Some(error) = open.error.filter(|_| matches!(in_time, Ok(true))) else {
-        let why = match in_time {
-            Err(_) => "timed out waiting for client to create streams",
-            Ok(_) => "the client left before it had created its streams",
-        };
-        return Err(Status::failure(408, "Timeout", why));
+    let late = |why| Status::failure(408, "Timeout", why);
+    let refused = tokio::select! {
+        all = all => (!all).then(|| late("the client left before it had created its streams")),
+        () = tokio::time::sleep(STREAMS_WITHIN) => Some(late("timed out waiting for client to create streams")),
+        status = lost => Some(status),
+    };
+    let error = match (open.error.take(), refused) {
+        (Some(error), None) => error,
+        (error, refused) => {
+            let status = refused.unwrap_or_else(|| late("the client created no error stream"));
+            refuse(connection, error, version, &status).await;
+            return Err(status);
+        }
     };
     let (stdin_reader, stdin) = open.stdin.map(gantry_spdy::Stream::split).unzip();
     let (resize_reader, resize) = open.resize.map(gantry_spdy::Stream::split).unzip();
@@ -156,6 +166,22 @@ pub(crate) async fn channels<T: super::websocket::Io>(
     let inputs =
         Inputs { stdin: stdin_reader, resize: resize_reader, sizes: BytesMut::new(), left: Bytes::new(), driver };
     Ok((inputs, outputs))
+}
+
+/// Says why there is no session, where there is a stream for that, and closes.
+async fn refuse(connection: Connection, error: Option<gantry_spdy::Stream>, version: Version, status: &Status) {
+    let told = async {
+        let Some(error) = error else { return };
+        if let Some(last) = farewell(version.status, status) {
+            drop(error.write(last).await);
+        }
+        drop(error.finish().await);
+        connection.close();
+        error.split().1.closed().await;
+    };
+    if tokio::time::timeout(FAREWELL, told).await.is_err() {
+        debug!("a client did not take the refusal of its session in time");
+    }
 }
 
 async fn read(reader: &mut Option<Reader>) -> Option<Bytes> {

@@ -57,6 +57,7 @@ async fn scenario(machine: &mut Machine) {
     others::attaches_again_and_again(&node).await;
     ends::broken_off(&served, &pod).await;
     ends::two_hundred(&served, &pod).await;
+    ends::never_started(machine, &served, &pod).await;
     ends::left_behind(&node, &pod).await;
     ends::bounds(&pod).await;
     ends::docker_dies(machine, &node, &served, &pod).await;

@@ -1,13 +1,23 @@
 //! Sessions over the network: an API server in process, the kubelet's control stream and its sessions' streams.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use gantry_apiserver::testing::TestServer;
-use gantry_client::{Client, Config};
-use gantry_common::{shutdown::Shutdown, task::Group};
-use gantry_proto::v1::LogRequest;
+use gantry_client::{Client, Config, session::Event};
+use gantry_common::{
+    shutdown::Shutdown,
+    task::{self, Group},
+};
+use gantry_proto::v1::{LogRequest, PortForwardRequest, open_session::Kind, session_frame::Frame};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::{rig::Rig, sessions::client::Served};
 use crate::session::Control;
@@ -40,13 +50,19 @@ fn client(server: &TestServer, user: &str, group: &str) -> Client {
 impl Cluster {
     /// A pod that runs on this node.
     async fn start() -> Self {
+        Self::start_with(json!({})).await
+    }
+
+    /// Its spec has these fields besides.
+    async fn start_with(fields: serde_json::Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start(folder.path()).await.unwrap();
         let admin = client(&server, "admin", "system:masters");
         let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
         admin.namespaced::<ServiceAccount>("default").create(&account).await.unwrap();
         let containers = json!([{"name": "app", "image": "web:1"}]);
-        let spec = json!({"nodeName": "n1", "automountServiceAccountToken": false, "containers": containers});
+        let mut spec = json!({"nodeName": "n1", "automountServiceAccountToken": false, "containers": containers});
+        spec.as_object_mut().unwrap().extend(fields.as_object().cloned().unwrap_or_default());
         let pod = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec});
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let pod = admin.namespaced::<Pod>("default").create(&pod).await.unwrap();
@@ -138,4 +154,76 @@ async fn sessions_end_with_the_api_server() {
     server.stop().await;
     until("the session has ended", || served.idle()).await;
     shutdown.trigger();
+}
+
+/// A server whose connections send without an end; what they have sent.
+async fn endless() -> (u32, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    task::spawn("endless", async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok(length) = stream.write(&[b'x'; 64 << 10]).await {
+                count.fetch_add(length, Ordering::Relaxed);
+            }
+        }
+    });
+    (port.into(), sent)
+}
+
+/// Its stream is full from one end to the other: the node cannot say on it that the session has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_nobody_reads_ends_with_its_pod() {
+    let cluster = Cluster::start_with(json!({"hostNetwork": true})).await;
+    let (port, sent) = endless().await;
+    let reader = cluster.reader();
+    let request =
+        PortForwardRequest { namespace: "default".into(), pod: "web".into(), port, ..PortForwardRequest::default() };
+    let (_input, mut output) = loop {
+        match reader.open_session(Kind::PortForward(request.clone())).await {
+            Ok(opened) => break opened,
+            // The control stream is still on its way.
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+    };
+    let last = AtomicUsize::new(0);
+    until("nothing fits any more", || {
+        let now = sent.load(Ordering::Relaxed);
+        now > 0 && last.swap(now, Ordering::Relaxed) == now
+    })
+    .await;
+    assert_eq!(cluster.served.sessions.current(), 1);
+    cluster.served.set(None);
+    until("the session has ended", || cluster.served.idle()).await;
+    let status = loop {
+        match output.next().await.unwrap() {
+            Event::Done(status) => break status,
+            Event::Data(_) | Event::Stderr(_) | Event::End => {}
+        }
+    };
+    assert_eq!(status.message, "the session has ended because pod \"web\" is gone: it was deleted");
+    cluster.shutdown.trigger();
+}
+
+/// What a pod said can be read for a moment after it has gone, and no longer.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_nobody_reads_ends_soon_after_its_pod() {
+    let rig = Rig::new(json!({"containers": [{"name": "app", "image": "web:1"}]}));
+    rig.fake.publish("web:1", "");
+    rig.fake.set_endless_logs(true);
+    rig.start().await;
+    rig.until("Ready", 0).await;
+    let served = Served::of_rig(&rig, 1);
+    let request =
+        LogRequest { namespace: "default".into(), pod: "web".into(), container: "app".into(), ..LogRequest::default() };
+    let mut client = served.open(Kind::Log(request)).await.unwrap();
+    served.set(None);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    for _ in 0..100 {
+        assert!(matches!(client.next().await, Some(Frame::Data(_))), "who reads still gets what there is");
+    }
+    assert!(!served.idle());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(served.idle());
 }

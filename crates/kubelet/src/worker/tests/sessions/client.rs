@@ -101,11 +101,11 @@ impl Served {
     }
 
     pub(in super::super) async fn open(&self, kind: Kind) -> Result<Client, Status> {
-        let session = self.sessions.accept(Some(kind)).await?;
+        let session = self.sessions.accept(Some(kind), false).await?;
         let (to, incoming) = mpsc::channel(link::FRAMES);
         let (outgoing, from) = mpsc::channel(link::FRAMES);
         let incoming = link::Incoming::new(ReceiverStream::new(incoming));
-        task::spawn("session", session.run(incoming, link::Outgoing::new(outgoing)));
+        task::spawn("session", session.run(incoming, link::Outgoing::new(outgoing), |_| async {}));
         Ok(Client { to: Some(to), from })
     }
 

@@ -120,13 +120,42 @@ pub(super) async fn two_hundred(served: &Served, pod: &Running) {
     until("no connection is left", 10, async || connections(pod) <= streams).await;
 }
 
+/// Commands that Docker still knows in the pod's container.
+fn known(machine: &Machine, pod: &Running) -> String {
+    let id = pod.container();
+    let inspect = ["-H", &machine.endpoint(), "inspect", "--format", "{{len .ExecIDs}}", &id];
+    let output = std::process::Command::new("docker").args(inspect).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Openings that are given up, before the session begins and at every moment of its start.
+pub(super) async fn never_started(machine: &Machine, served: &Served, pod: &Running) {
+    until("nothing before", 10, async || known(machine, pod) == "0").await;
+    for number in 0..100_u64 {
+        let command = Kind::Exec(shell("exec /bin/busybox sleep 71725"));
+        if number % 4 == 0 {
+            let deferred = number % 8 == 0;
+            drop(served.sessions.accept(Some(command), deferred).await.unwrap());
+        } else {
+            let client = served.open(command).await.unwrap();
+            // A start takes some tens of milliseconds.
+            tokio::time::sleep(Duration::from_millis(number % 50)).await;
+            drop(client);
+        }
+    }
+    let root = root(pod);
+    until("no session is left", 30, async || served.idle() && records(&root) == 0).await;
+    until("Docker has forgotten all of them", 30, async || known(machine, pod) == "0").await;
+    assert_eq!(called("sleep 71725"), 0);
+}
+
 /// A kubelet that was killed: its commands are ended by the next one, and nobody else's.
 pub(super) async fn left_behind(node: &Node, pod: &Running) {
     let folder = tempfile::tempdir().unwrap();
     let first = Commands::new(Arc::clone(&node.runtime), folder.path());
     let words = |last: &str| ["/bin/busybox", "sleep", last].map(str::to_owned).to_vec();
     let spec = ExecSpec { command: words("71720"), stdout: true, ..ExecSpec::default() };
-    let mut command = first.create(&pod.container(), spec, GRACE).await.unwrap();
+    let mut command = first.prepare(&pod.container(), spec, GRACE);
     assert!(matches!(command.start().await.unwrap(), Started::Running(_)));
     // What a process that is killed does with what it owns: nothing.
     std::mem::forget(command);
