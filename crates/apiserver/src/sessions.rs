@@ -341,6 +341,7 @@ mod tests {
         sessions.over(&id, "n1", Status::bad_request("the pod is gone"));
         assert_eq!(session.over.wait().await.message, "the pod is gone");
         assert_eq!(accepted.over.wait().await.message, "the pod is gone");
+        drop((accepted, session));
         let (open, id) = opened(&sessions).await;
         let accepted = sessions.accept(&id, "n1").expect("the node");
         let session = open.await.expect("no panic").expect("opened");

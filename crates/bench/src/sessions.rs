@@ -17,18 +17,14 @@ use crate::report::Report;
 
 mod docker;
 mod socket;
+mod spdy;
 mod tls_copy;
 
 use socket::Socket;
+use spdy::Way;
 
-/// Bytes that a throughput figure moves.
-const MOVED_BYTES: usize = 256 << 20;
-/// Execs of one latency figure.
-const EXECS: usize = 20;
 /// Readers of a log that never read.
 const SLOW_READERS: [usize; 3] = [0, 1, 8];
-/// Execs beside slow readers.
-const BESIDE: usize = 100;
 
 /// Flags.
 #[derive(clap::Args)]
@@ -51,6 +47,15 @@ pub(crate) struct Args {
     /// Only processes whose command line holds this, for the figure of memory: the cluster's state folder.
     #[arg(long = "match", default_value = "")]
     contains: String,
+    /// MiB that a figure of throughput moves.
+    #[arg(long, default_value_t = 256)]
+    mib: usize,
+    /// Execs of one figure of latency.
+    #[arg(long, default_value_t = 20)]
+    execs: usize,
+    /// Execs beside slow readers.
+    #[arg(long, default_value_t = 100)]
+    beside: usize,
 }
 
 const POD: &str = "sessions";
@@ -60,9 +65,10 @@ pub(crate) async fn run(args: &Args, runs: usize, report: &mut Report) -> anyhow
     let container = prepare(&target, args).await?;
     for _ in 0..runs {
         latency(&target, args, &container, report).await?;
-        throughput(&target, report).await?;
+        throughput(&target, args.mib << 20, report).await?;
+        spdy_throughput(&target, args.mib << 20, report).await?;
         rates(&target, report).await?;
-        slow_readers(&target, report).await?;
+        slow_readers(&target, args.beside, report).await?;
     }
     memory(&target, args, report).await?;
     let path = format!("/api/v1/namespaces/{}/pods/{POD}?gracePeriodSeconds=0", pods::NAMESPACE);
@@ -119,7 +125,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 async fn latency(target: &Target, args: &Args, container: &str, report: &mut Report) -> anyhow::Result<()> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..EXECS {
+    for _ in 0..args.execs {
         ours.push(exec_true(target).await?);
         theirs.push(docker::exec_true(&args.docker, container).await?);
     }
@@ -134,34 +140,67 @@ fn mib_per_second(bytes: usize, started: Instant) -> f64 {
     bytes as f64 / (1 << 20) as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn throughput(target: &Target, report: &mut Report) -> anyhow::Result<()> {
-    report.add("plain TLS copy", "MiB/s", tls_copy::run(MOVED_BYTES).await?);
+async fn throughput(target: &Target, moved: usize, report: &mut Report) -> anyhow::Result<()> {
+    report.add("plain TLS copy", "MiB/s", tls_copy::run(moved).await?);
 
-    let count = MOVED_BYTES.to_string();
+    let count = moved.to_string();
     let mut socket = Socket::open(target, &exec(&["head", "-c", &count, "/dev/zero"], "stdout=true")).await?;
     let started = Instant::now();
     let got = socket.drain().await?;
-    anyhow::ensure!(got == MOVED_BYTES, "{got} bytes came out of exec instead of {MOVED_BYTES}");
+    anyhow::ensure!(got == moved, "{got} bytes came out of exec instead of {moved}");
     report.add("exec, out of the container", "MiB/s", mib_per_second(got, started));
 
     let mut socket = Socket::open(target, &exec(&["sh", "-c", "cat > /dev/null"], "stdin=true&stdout=true")).await?;
     let started = Instant::now();
-    socket.send_zeros(0, MOVED_BYTES).await?;
+    socket.send_zeros(0, moved).await?;
     socket.close_channel(0).await?;
     socket.status().await?;
-    report.add("exec, into the container", "MiB/s", mib_per_second(MOVED_BYTES, started));
+    report.add("exec, into the container", "MiB/s", mib_per_second(moved, started));
 
     let forward = |port| format!("/api/v1/namespaces/{}/pods/{POD}/portforward?ports={port}", pods::NAMESPACE);
     let mut socket = Socket::open(target, &forward(7001)).await?;
     let started = Instant::now();
-    let got = socket.take(MOVED_BYTES).await?;
+    let got = socket.take(moved).await?;
     report.add("port-forward, out of the pod", "MiB/s", mib_per_second(got, started));
     drop(socket);
 
     let mut socket = Socket::open(target, &forward(7002)).await?;
     let started = Instant::now();
-    socket.send_zeros(0, MOVED_BYTES).await?;
-    report.add("port-forward, into the pod", "MiB/s", mib_per_second(MOVED_BYTES, started));
+    socket.send_zeros(0, moved).await?;
+    report.add("port-forward, into the pod", "MiB/s", mib_per_second(moved, started));
+    Ok(())
+}
+
+/// The same over SPDY: exec as kubectl up to 1.30 has it, port-forward as every kubectl has it.
+async fn spdy_throughput(target: &Target, moved: usize, report: &mut Report) -> anyhow::Result<()> {
+    let count = moved.to_string();
+    let exec_out = exec(&["head", "-c", &count, "/dev/zero"], "stdout=true");
+    let session = spdy::Exec::open(target, &exec_out, false).await?;
+    let started = Instant::now();
+    let got = session.drain().await?;
+    anyhow::ensure!(got == moved, "{got} bytes came out of exec instead of {moved}");
+    report.add("exec over SPDY, out of the container", "MiB/s", mib_per_second(got, started));
+
+    let exec_in = exec(&["sh", "-c", "cat > /dev/null"], "stdin=true&stdout=true");
+    let session = spdy::Exec::open(target, &exec_in, true).await?;
+    let started = Instant::now();
+    session.send_zeros(moved).await?;
+    session.drain().await?;
+    report.add("exec over SPDY, into the container", "MiB/s", mib_per_second(moved, started));
+
+    let forward = format!("/api/v1/namespaces/{}/pods/{POD}/portforward", pods::NAMESPACE);
+    for (way, name) in [(Way::Plain, "over SPDY"), (Way::Tunnel, "over SPDY in a WebSocket")] {
+        let mut connection = spdy::Forward::open(target, &forward, 7001, way).await?;
+        let started = Instant::now();
+        let got = connection.take(moved).await?;
+        report.add(format!("port-forward {name}, out of the pod"), "MiB/s", mib_per_second(got, started));
+        drop(connection);
+
+        let connection = spdy::Forward::open(target, &forward, 7002, way).await?;
+        let started = Instant::now();
+        connection.send_zeros(moved).await?;
+        report.add(format!("port-forward {name}, into the pod"), "MiB/s", mib_per_second(moved, started));
+    }
     Ok(())
 }
 
@@ -192,7 +231,7 @@ async fn rates(target: &Target, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Execs while others ask for a long log and never read it.
-async fn slow_readers(target: &Target, report: &mut Report) -> anyhow::Result<()> {
+async fn slow_readers(target: &Target, beside: usize, report: &mut Report) -> anyhow::Result<()> {
     let log = format!("/api/v1/namespaces/{}/pods/{POD}/log?follow=true", pods::NAMESPACE);
     for count in SLOW_READERS {
         let mut stuck = Vec::new();
@@ -206,13 +245,13 @@ async fn slow_readers(target: &Target, report: &mut Report) -> anyhow::Result<()
         }
         // Until every buffer between the log and the readers is full.
         tokio::time::sleep(Duration::from_secs(if count == 0 { 0 } else { 1 })).await;
-        let mut times = Vec::with_capacity(BESIDE);
-        for _ in 0..BESIDE {
+        let mut times = Vec::with_capacity(beside);
+        for _ in 0..beside {
             times.push(exec_true(target).await?);
         }
         let worst = times.iter().copied().fold(0.0, f64::max);
-        report.add(format!("exec beside {count} stuck `logs -f`, median of {BESIDE}"), "ms", median(times));
-        report.add(format!("exec beside {count} stuck `logs -f`, worst of {BESIDE}"), "ms", worst);
+        report.add(format!("exec beside {count} stuck `logs -f`, median of {beside}"), "ms", median(times));
+        report.add(format!("exec beside {count} stuck `logs -f`, worst of {beside}"), "ms", worst);
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ impl Cluster {
         fs::create_dir_all(&self.bin).expect("a folder for programs");
         let daemons = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"];
         let own = daemons.iter().map(|d| format!("gantry-{d}"));
-        for program in own.chain(["gantryctl".to_owned(), "xtask".to_owned()]) {
+        for program in own.chain(["gantryctl", "gantry-bench", "xtask"].map(str::to_owned)) {
             let (from, to) = (built.join(&program), self.bin.join(&program));
             assert!(
                 from.exists(),

@@ -27,21 +27,29 @@ pub(crate) fn encode(word: &str) -> String {
         .collect()
 }
 
+/// A WebSocket that speaks `protocol`.
+pub(crate) async fn open(
+    target: &Target,
+    path: &str,
+    protocol: &str,
+) -> anyhow::Result<WebSocketStream<TlsStream<TcpStream>>> {
+    let stream = target.stream().await?;
+    let mut request = format!("wss://{}{path}", target.authority()).into_client_request()?;
+    request.headers_mut().insert("sec-websocket-protocol", protocol.parse()?);
+    match tokio_tungstenite::client_async(request, stream).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+            let body = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+            bail!("{path}: {}: {body}", answer.status());
+        }
+        Err(other) => Err(other).context(path.to_owned()),
+    }
+}
+
 impl Socket {
     pub(crate) async fn open(target: &Target, path: &str) -> anyhow::Result<Self> {
-        let stream = target.stream().await?;
-        let mut request = format!("wss://{}{path}", target.authority()).into_client_request()?;
-        let protocols = if path.contains("/portforward") { "v4.channel.k8s.io" } else { "v5.channel.k8s.io" };
-        request.headers_mut().insert("sec-websocket-protocol", protocols.parse()?);
-        let (socket, _) = match tokio_tungstenite::client_async(request, stream).await {
-            Ok(opened) => opened,
-            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
-                let body = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
-                bail!("{path}: {}: {body}", answer.status());
-            }
-            Err(other) => return Err(other).context(path.to_owned()),
-        };
-        Ok(Self(socket))
+        let protocol = if path.contains("/portforward") { "v4.channel.k8s.io" } else { "v5.channel.k8s.io" };
+        Ok(Self(open(target, path, protocol).await?))
     }
 
     async fn next(&mut self) -> anyhow::Result<Option<(u8, Bytes)>> {

@@ -1,14 +1,19 @@
 //! Sessions with containers and nodes, through every client: exec, attach, port-forward, cp, logs, proxy, debug, top.
 
+mod bench;
 mod clients;
 mod copy;
 mod counts;
+mod deaths;
 mod exec;
 mod forward;
+mod gauges;
 mod kills;
 mod logs;
 mod observe;
 mod proxy;
+mod stuck;
+mod upgrades;
 
 use gantry_tests::cluster::{Cluster, SOON};
 

@@ -93,38 +93,96 @@ impl Drop for Inner {
     }
 }
 
-#[test]
-fn e2e_units_run_the_cluster_where_systemd_is_pid_1() {
-    let Some(c) = cluster() else { return };
-    let inner = match Inner::start(&c) {
+/// The machine within, up and able to have a cluster; the reason is noted where this machine cannot run one.
+fn inner(c: &Cluster) -> Option<Inner> {
+    let inner = match Inner::start(c) {
         Ok(inner) => inner,
-        Err(why) => return note_skip(&format!("no systemd in namespaces on this machine: {why}")),
+        Err(why) => {
+            note_skip(&format!("no systemd in namespaces on this machine: {why}"));
+            return None;
+        }
     };
     eventually("systemd is up", SOON, || {
         let state = inner.run("systemctl is-system-running").stdout;
         ensure(state.trim() == "running" || state.trim() == "degraded", || state.clone())
     });
-    inner.ok("ip link set lo up && mkdir -p /run/lock && gantryctl up --name e2e-sd");
+    inner.ok("ip link set lo up && mkdir -p /run/lock");
+    Some(inner)
+}
+
+/// Units of a cluster that work.
+fn active(inner: &Inner) -> Vec<String> {
     let units = inner.ok("systemctl list-units --plain --no-legend 'gantry-*'");
-    assert_eq!(units.lines().filter(|l| l.contains(" active ")).count(), 11, "{units}");
+    let names =
+        units.lines().filter(|line| line.contains(" active ")).filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+fn nothing_left(inner: &Inner) {
+    let left = inner.ok("systemctl list-units --all --plain --no-legend 'gantry-*'; find /etc /usr/lib/gantry /run/netns -name '*gantry*' 2>/dev/null || true");
+    assert_eq!(left.trim(), "", "left behind");
+}
+
+/// Kills a unit's process and waits until systemd has started it again.
+fn kill(inner: &Inner, unit: &str) {
+    let pid = inner.ok(&format!("systemctl show --property MainPID --value {unit}"));
+    inner.ok(&format!("kill -9 {pid}"));
+    eventually("systemd starts it again", SOON, || {
+        let shown = inner.ok(&format!("systemctl show --property ActiveState --property MainPID {unit}"));
+        let again = shown.contains("ActiveState=active") && !shown.contains(&format!("MainPID={}\n", pid.trim()));
+        ensure(again, || shown.clone())
+    });
+}
+
+#[test]
+fn e2e_units_run_several_control_planes() {
+    let Some(c) = cluster() else { return };
+    let Some(inner) = inner(&c) else { return };
+    inner.ok("gantryctl up --name e2e-sd --nodes 1 --control-planes 2");
+    let units = active(&inner);
+    let servers = ["gantry-apiserver@e2e-sd.service", "gantry-apiserver-2@e2e-sd.service"];
+    assert!(servers.iter().all(|server| units.iter().any(|unit| unit == server)), "{units:?}");
+    let reads = |context: &str| {
+        let line =
+            format!("KUBECONFIG=/var/lib/gantry/e2e-sd/kubeconfig/admin.conf kubectl --context {context} get nodes");
+        eventually(&format!("{context} answers"), SOON, || {
+            let said = inner.run(&line);
+            ensure(said.ok && said.stdout.contains("node-1"), || said.stderr.clone())
+        });
+    };
+    let contexts = ["gantry-e2e-sd", "gantry-e2e-sd-2"];
+    contexts.into_iter().for_each(reads);
+    for unit in servers {
+        kill(&inner, unit);
+        contexts.into_iter().for_each(reads);
+    }
+    // Without one the other goes on.
+    inner.ok("gantryctl service stop --name e2e-sd apiserver");
+    reads(contexts[1]);
+    inner.ok("gantryctl service start --name e2e-sd apiserver && gantryctl service stop --name e2e-sd apiserver-2");
+    reads(contexts[0]);
+    inner.ok("gantryctl up --name e2e-sd --nodes 1 --control-planes 2 && gantryctl status --name e2e-sd");
+    assert_eq!(active(&inner).len(), units.len());
+    inner.ok("gantryctl down --name e2e-sd");
+    nothing_left(&inner);
+}
+
+#[test]
+fn e2e_units_run_the_cluster_where_systemd_is_pid_1() {
+    let Some(c) = cluster() else { return };
+    let Some(inner) = inner(&c) else { return };
+    inner.ok("gantryctl up --name e2e-sd");
+    let units = active(&inner);
+    assert_eq!(units.len(), 11, "{units:?}");
     let again = inner.run("gantryctl up --name e2e-sd");
     assert!(again.ok && again.stderr.contains("is already up"), "{}", again.stderr);
     let users = inner.ok("ps -o user= -p $(systemctl show --property MainPID --value gantry-apiserver@e2e-sd)");
     assert_ne!(users.trim(), "root", "the API server has a user of its own");
     for unit in ["gantry-kubelet@e2e-sd-node-1", "gantry-apiserver@e2e-sd"] {
-        let pid = inner.ok(&format!("systemctl show --property MainPID --value {unit}"));
-        inner.ok(&format!("kill -9 {pid}"));
-        eventually("systemd starts it again", SOON, || {
-            let shown = inner.ok(&format!("systemctl show --property ActiveState --property MainPID {unit}"));
-            ensure(
-                shown.contains("ActiveState=active") && !shown.contains(&format!("MainPID={}\n", pid.trim())),
-                || shown.clone(),
-            )
-        });
+        kill(&inner, unit);
     }
     inner.ok("gantryctl service stop --name e2e-sd scheduler && ! gantryctl status --name e2e-sd");
     inner.ok("gantryctl up --name e2e-sd && gantryctl status --name e2e-sd");
     inner.ok("gantryctl down --name e2e-sd");
-    let left = inner.ok("systemctl list-units --all --plain --no-legend 'gantry-*'; find /etc /usr/lib/gantry /run/netns -name '*gantry*' 2>/dev/null || true");
-    assert_eq!(left.trim(), "", "left behind");
+    nothing_left(&inner);
 }

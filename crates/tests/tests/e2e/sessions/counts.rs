@@ -11,7 +11,7 @@ use kube::api::{Api, AttachParams, LogParams};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::clients::with_kube;
-use super::fixture;
+use super::{NS, fixture, gauges};
 
 const SESSIONS: usize = 1000;
 const AT_ONCE: usize = 16;
@@ -99,6 +99,14 @@ fn many(c: &Cluster, count: usize) {
     });
 }
 
+/// Commands over SPDY whose client is killed at one moment or another of their start.
+fn given_up(c: &Cluster) {
+    let [_, old] = c.kubectls();
+    let exec = format!("{} exec -n {NS} shell-1 -- sleep 3000", c.path_of(&old));
+    let line = format!("for i in $(seq 40); do timeout -s KILL 0.$((i % 8 + 1)) {exec} 2>/dev/null & done; wait");
+    c.shell(&line);
+}
+
 #[test]
 fn e2e_session_a_thousand_leave_nothing_behind() {
     let Some(c) = cluster() else { return };
@@ -122,6 +130,9 @@ fn e2e_session_a_thousand_leave_nothing_behind() {
     // shell-1, shell-2, server, reader, and their sandboxes: `docker top` shows one process each.
     let processes = inside(&c).min(8);
     let before = daemons(&c);
+    gauges::idle(&c);
     many(&c, SESSIONS);
+    given_up(&c);
+    gauges::idle(&c);
     settled("nothing is left of a thousand sessions", &before, processes);
 }

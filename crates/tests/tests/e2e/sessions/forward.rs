@@ -10,15 +10,15 @@ use gantry_tests::cluster::{Cluster, cluster};
 use super::{NS, fixture};
 
 /// A port-forward that runs; ended when dropped.
-struct Forward {
-    child: Child,
-    at: SocketAddr,
+pub(super) struct Forward {
+    pub(super) child: Child,
+    pub(super) at: SocketAddr,
     /// Kept open: a client whose output nobody takes ends.
     _output: BufReader<ChildStdout>,
 }
 
 impl Forward {
-    fn start(c: &Cluster, tool: &str, what: &str) -> Self {
+    pub(super) fn start(c: &Cluster, tool: &str, what: &str) -> Self {
         let mut child = c.follow(&format!("{tool} port-forward -n {NS} {what}"));
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("its output is read"));

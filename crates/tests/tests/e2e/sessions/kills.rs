@@ -23,7 +23,7 @@ fn sleeper(c: &Cluster, tool: &str, marker: u32) -> Child {
     child
 }
 
-fn nothing_left(marker: u32) {
+pub(super) fn nothing_left(marker: u32) {
     eventually("the command's processes are ended", SOON, || {
         let found = processes(&format!("sleep\0{marker}\0"));
         ensure(found.is_empty(), || format!("{found:?}"))
@@ -81,6 +81,21 @@ fn killed(c: &Cluster, service: &str, marker: u32) {
 fn e2e_session_survives_no_killed_apiserver() {
     let Some(c) = cluster() else { return };
     killed(&c, "apiserver", 71_001);
+}
+
+/// Also kubectl 1.20, which does not notice a server that is killed.
+#[test]
+fn e2e_session_is_told_by_an_apiserver_that_stops() {
+    let Some(c) = cluster() else { return };
+    fixture(&c);
+    for (marker, tool) in (71_101..).zip(c.kubectls().into_iter().chain(["gantryctl".to_owned()])) {
+        let child = sleeper(&c, &tool, marker);
+        c.local(&["service", "stop", "apiserver"]).expect_ok("service stop").clear();
+        c.local(&["service", "start", "apiserver"]).expect_ok("service start").clear();
+        let (ok, said) = ending(child);
+        assert!(!ok && said.contains("shutting down"), "{tool}: {said:?}");
+        nothing_left(marker);
+    }
 }
 
 #[test]

@@ -33,13 +33,45 @@ fn e2e_session_debug_adds_a_container_that_sees_the_others_processes() {
 fn e2e_session_debug_a_node() {
     let Some(c) = cluster() else { return };
     fixture(&c);
-    let made = c.ok(&format!("kubectl debug -n {NS} node/node-1 --image=busybox -- ls /host/etc/debian_version"));
-    let pod = made.split_whitespace().find(|w| w.starts_with("node-debugger-")).expect("its name").to_owned();
-    eventually("the debugging pod has looked", SOON, || {
-        let logs = c.line(&format!("kubectl logs -n {NS} {pod}"));
-        ensure(logs.stdout.trim() == "/host/etc/debian_version", || format!("{}{}", logs.stdout, logs.stderr))
+    for tool in c.kubectls() {
+        let made = c.ok(&format!("{tool} debug -n {NS} node/node-1 --image=busybox -- ls /host/etc/debian_version"));
+        let pod = made.split_whitespace().find(|w| w.starts_with("node-debugger-")).expect("its name").to_owned();
+        eventually("the debugging pod has looked", SOON, || {
+            let logs = c.line(&format!("{tool} logs -n {NS} {pod}"));
+            ensure(logs.stdout.trim() == "/host/etc/debian_version", || format!("{}{}", logs.stdout, logs.stderr))
+        });
+        c.ok(&format!("kubectl delete pod -n {NS} {pod} --wait=false"));
+    }
+}
+
+/// Version 1.20 adds ephemeral containers by a form that Kubernetes 1.22 dropped; its copies and nodes are those of today.
+#[test]
+fn e2e_session_debug_by_an_old_kubectl_copies_a_pod() {
+    let Some(c) = cluster() else { return };
+    fixture(&c);
+    let [_, old] = c.kubectls();
+    c.ok(&format!("kubectl delete pod -n {NS} copied --ignore-not-found --timeout=60s"));
+    let line =
+        format!("{old} debug -n {NS} shell-1 --image=busybox --copy-to=copied --container=doctor -- sleep 36124");
+    c.ok(&line);
+    eventually("the copy runs", SOON, || {
+        let pod = c.get(&format!("pod -n {NS} copied"))?;
+        let statuses = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        ensure(statuses.len() == 2 && statuses.iter().all(|s| s["state"]["running"].is_object()), || {
+            pod["status"].to_string()
+        })
     });
-    c.ok(&format!("kubectl delete pod -n {NS} {pod} --wait=false"));
+    let seen = c.ok(&format!("{old} exec -n {NS} copied -c doctor -- ps"));
+    assert!(seen.contains("sleep 36124"), "{seen}");
+    c.ok(&format!("kubectl delete pod -n {NS} copied --wait=false"));
+
+    let before = c.get(&format!("pod -n {NS} shell-2")).expect("the pod");
+    let said = c
+        .line(&format!("{old} debug -n {NS} shell-2 --image=busybox --container=doctor"))
+        .expect_failure("the old form");
+    assert!(!said.trim().is_empty(), "it says why");
+    let after = c.get(&format!("pod -n {NS} shell-2")).expect("the pod");
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"], "{said}");
 }
 
 #[test]

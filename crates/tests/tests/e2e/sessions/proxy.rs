@@ -4,16 +4,21 @@ use gantry_tests::cluster::{Cluster, cluster};
 
 use super::{NS, fixture};
 
-/// Asks the API server as the administrator, with curl: status, headers and body.
-fn ask(c: &Cluster, args: &[&str], path: &str) -> String {
+/// Asks the API server as the administrator, with curl, for so many seconds.
+pub(super) fn ask_for(c: &Cluster, args: &[&str], path: &str, seconds: u32) -> gantry_tests::machine::Output {
     let pki = c.state().join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
     let (cert, key, ca) = (file("admin.crt"), file("admin.key"), file("ca.crt"));
-    let url = format!("{}{path}", c.server());
-    let all = ["--silent", "--show-error", "--include", "--max-time", "20", "--http1.1", "--path-as-is"];
+    let (url, seconds) = (format!("{}{path}", c.server()), seconds.to_string());
+    let all = ["--silent", "--show-error", "--include", "--no-buffer", "--http1.1", "--path-as-is"];
     let mut command = std::process::Command::new("curl");
-    command.args(all).args(["--cert", &cert, "--key", &key, "--cacert", &ca]).args(args).arg(&url);
-    gantry_tests::machine::run(&mut command, "").expect_ok(&url)
+    command.args(all).args(["--max-time", &seconds, "--cert", &cert, "--key", &key, "--cacert", &ca]);
+    gantry_tests::machine::run(command.args(args).arg(&url), "")
+}
+
+/// As [`ask_for`]: status, headers and body.
+fn ask(c: &Cluster, args: &[&str], path: &str) -> String {
+    ask_for(c, args, path, 20).expect_ok(path)
 }
 
 fn service(path: &str) -> String {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_common::{shutdown::Shutdown, task};
-use gantry_proto::v1::{ExecRequest, SessionEnd, SessionFrame, TerminalSize, open_session::Kind, session_frame::Frame};
+use gantry_proto::v1::{
+    ExecRequest, SessionEnd, SessionFrame, SessionStart, TerminalSize, open_session::Kind, session_frame::Frame,
+};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -101,7 +103,16 @@ impl Served {
     }
 
     pub(in super::super) async fn open(&self, kind: Kind) -> Result<Client, Status> {
-        let session = self.sessions.accept(Some(kind), false).await?;
+        self.open_as(kind, false).await
+    }
+
+    /// One that begins with [`Client::start`].
+    pub(super) async fn open_deferred(&self, kind: Kind) -> Client {
+        self.open_as(kind, true).await.unwrap()
+    }
+
+    async fn open_as(&self, kind: Kind, deferred: bool) -> Result<Client, Status> {
+        let session = self.sessions.accept(Some(kind), deferred).await?;
         let (to, incoming) = mpsc::channel(link::FRAMES);
         let (outgoing, from) = mpsc::channel(link::FRAMES);
         let incoming = link::Incoming::new(ReceiverStream::new(incoming));
@@ -140,6 +151,10 @@ impl Client {
     async fn send(&self, frame: Frame) {
         let to = self.to.as_ref().expect("it was not ended");
         drop(to.send(Ok(SessionFrame { frame: Some(frame) })).await);
+    }
+
+    pub(super) async fn start(&self) {
+        self.send(Frame::Start(SessionStart {})).await;
     }
 
     pub(in super::super) async fn data(&self, bytes: impl Into<Bytes>) {

@@ -28,6 +28,14 @@ pub(super) async fn commands(served: &Served) {
     let words = "error executing command [/bin/busybox sh -c read x; echo out $x; echo err >&2; exit 7], exit code 7";
     assert_eq!(said.status, exit(7, words));
 
+    // A deferred one runs when it is told to.
+    let later = served.open_deferred(Kind::Exec(shell("echo > /started"))).await;
+    let started = served.shell("[ ! -e /started ]").await.rest().await;
+    assert_eq!(started.status, success);
+    later.start().await;
+    assert_eq!(later.rest().await.status, success);
+    assert_eq!(served.shell("[ -e /started ]").await.rest().await.status, success);
+
     // A process that closes its outputs still reads, and its end still counts.
     let quiet = served.shell("exec >/dev/null 2>&1; read x; [ \"$x\" = go ]").await;
     quiet.data("go\n").await;

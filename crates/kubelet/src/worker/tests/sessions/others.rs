@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use super::{
     super::machine::{IMAGE, Node, Running},
     client::{Said, Served},
-    serving,
+    serving, until,
 };
 
 fn forward(port: u32) -> Kind {
@@ -217,7 +217,11 @@ pub(super) async fn attaches(node: &Node) {
         }
     });
     drop(served.open(looking).await.unwrap());
-    let client = served.open(attach()).await.unwrap();
+    // Who leaves before the session has begun has not joined: the container's input would be closed.
+    drop(served.open_deferred(attach()).await);
+    until("no session", 10, async || served.idle()).await;
+    let client = served.open_deferred(attach()).await;
+    client.start().await;
     client.data("line\n").await;
     let said: Said = client.rest_after_end().await;
     assert_eq!((said.text().as_str(), said.error().as_str()), ("got line\neof\n", "bad\n"));
