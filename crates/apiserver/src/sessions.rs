@@ -25,7 +25,7 @@ use gantry_api::status::Status;
 use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{ControlCommand, OpenSession, SessionFrame, SessionStart};
+use gantry_proto::v1::{CloseSession, ControlCommand, OpenSession, SessionFrame, SessionStart};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -219,6 +219,16 @@ impl Sessions {
     /// A node says how a session ended whose stream takes nothing.
     pub(crate) fn over(&self, id: &str, node: &str, status: Status) {
         self.open.end(id, node, status);
+    }
+
+    /// Tells a node past a session's stream that nobody is at its other end any more. A node without a control stream is not
+    /// told.
+    pub(crate) async fn close(&self, id: &str, node: &str) {
+        let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
+        if let Some(commands) = commands {
+            let close = CloseSession { session: id.to_owned() };
+            drop(commands.send(ControlCommand { command: Some(Command::Close(close)) }).await);
+        }
     }
 
     fn take(&self, id: &str, node: &str) -> Result<Pending, Status> {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use gantry_api::status::Status;
 use gantry_common::task;
 use gantry_proto::v1::control_report::Report;
@@ -12,21 +12,25 @@ use gantry_proto::v1::session_frame::Frame;
 use gantry_proto::v1::{ControlCommand, ControlReport, SessionFrame};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Streaming};
 use tracing::{debug, info};
 
 use super::convert;
 use crate::app::App;
 use crate::sessions::over::{Listed, Over};
-use crate::sessions::{Received, received};
+use crate::sessions::{Accepted, Received, received};
 
 /// Serves kubelets.
 pub(crate) struct Nodes(pub(crate) Arc<App>);
 
+/// How long the end of a session may take to reach its node on the session's stream.
+const CLOSE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How long a node may take to say which session its stream is for.
 const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
+type Stream_<T> = Pin<Box<dyn futures::Stream<Item = Result<T, tonic::Status>> + Send>>;
 
 /// The node that calls; only kubelets may.
 fn node<T>(app: &App, request: &Request<T>) -> Result<String, tonic::Status> {
@@ -94,9 +98,16 @@ impl Service for Nodes {
             return Err(convert::failed(Status::bad_request("the first frame of a session is its hello")));
         };
         let accepted = self.0.sessions.accept(&id, &node).map_err(convert::failed)?;
-        drop(task::spawn("node-session", forward(frames, accepted.from_node, accepted.over, accepted.listed)));
-        // Its end tells the node that nobody is there any more.
-        Ok(Response::new(Box::pin(ReceiverStream::new(accepted.to_node).map(Ok))))
+        let Accepted { from_node, to_node, over, listed } = accepted;
+        let sent = CancellationToken::new();
+        let guard = sent.clone().drop_guard();
+        let stream = Stream { app: self.0.clone(), node, id, sent, _listed: listed };
+        drop(task::spawn("node-session", stream.forward(frames, from_node, over)));
+        // Its end tells the node that nobody is there any more; it is dropped when that is on its way.
+        Ok(Response::new(Box::pin(ReceiverStream::new(to_node).map(move |frame| {
+            let _held = &guard;
+            Ok(frame)
+        }))))
     }
 }
 
@@ -134,15 +145,34 @@ fn status(json: &[u8], done: &str) -> Status {
     read.unwrap_or_else(|e| Status::internal(format!("the node {done} with an unreadable status: {e}")))
 }
 
-/// Passes frames on until either side ends. A slow reader holds this session back, by flow control, and no other; what the
-/// node has ended it does not hold.
-async fn forward(frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>, over: Over, _listed: Listed) {
-    let status = tokio::select! {
-        () = pass(frames, sender.clone()) => return,
-        status = over.wait() => status,
-    };
-    // Who reads hears of it in its turn; who does not is told past all that.
-    drop(sender.send(Received::Done(status)).await);
+/// The stream of a session.
+struct Stream {
+    app: Arc<App>,
+    node: String,
+    id: String,
+    /// The node has all that it is sent, and the end.
+    sent: CancellationToken,
+    _listed: Listed,
+}
+
+impl Stream {
+    /// Passes frames on until either side ends. A slow reader holds this session back, by flow control, and no other; what
+    /// one side has left the other does not hold.
+    async fn forward(self, frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>, over: Over) {
+        let ended = tokio::select! {
+            () = pass(frames, sender.clone()) => None,
+            status = over.wait() => Some(status),
+        };
+        if let Some(status) = ended {
+            // Who reads hears of it in its turn; who does not is told past all that.
+            drop(sender.send(Received::Done(status)).await);
+        }
+        sender.closed().await;
+        // A process that reads nothing keeps its stream full, and the end of that behind all that is on it.
+        while tokio::time::timeout(CLOSE_AFTER, self.sent.cancelled()).await.is_err() {
+            self.app.sessions.close(&self.id, &self.node).await;
+        }
+    }
 }
 
 async fn pass(mut frames: Streaming<SessionFrame>, sender: mpsc::Sender<Received>) {

@@ -17,6 +17,7 @@ use super::relay;
 use super::right::Right;
 use super::subject::{self, Subject};
 use super::{Opened, Start};
+use crate::admission::{Operation, Request};
 use crate::app::App;
 use crate::auth::credential::Credential;
 use crate::request::Caller;

@@ -31,7 +31,7 @@ impl Ports {
             return;
         }
         let mut event = self.event.clone();
-        event.annotations.insert("gantry.dev/port", port.to_string());
+        event.annotations.insert("gantry.dev/port".into(), port.to_string());
         event.stage_timestamp = super::record::time(self.app.clock.now());
         self.app.audit.write(&event);
     }

@@ -205,7 +205,7 @@ impl Record {
     /// The session has begun.
     pub(crate) fn start(&mut self, session: &str) {
         self.open();
-        self.event.annotations.insert("gantry.dev/session", session.to_owned());
+        self.event.annotations.insert("gantry.dev/session".into(), session.to_owned());
         self.app.audit.write(&self.started());
     }
 
@@ -242,7 +242,7 @@ impl Record {
             }
         }
         if let Some(ports) = self.ports.as_ref().and_then(|ports| ports.text()) {
-            notes.insert("gantry.dev/ports", ports);
+            notes.insert("gantry.dev/ports".into(), ports);
         }
         let status = match &self.outcome {
             None => {

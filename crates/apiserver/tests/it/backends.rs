@@ -62,7 +62,7 @@ impl Node {
         drop(task::spawn("node", async move {
             while let Ok(Some(command)) = commands.message().await {
                 let Some(Command::Open(OpenSession { session, kind: Some(kind), .. })) = command.command else {
-                    return;
+                    continue;
                 };
                 if let Kind::Dial(request) = &kind {
                     seen.lock().push(request.clone());

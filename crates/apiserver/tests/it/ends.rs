@@ -44,9 +44,7 @@ async fn what_a_node_has_ended_is_not_held_by_its_reader() {
     let full = websocket(&cluster, Some(&admin), EXEC, "v5.channel.k8s.io").await.map(drop).expect_err("no place");
     assert_eq!(full.0, 429);
     node.over(&session, &gone()).await;
-    let Served { frames, mut back } = served;
-    while let Ok(Some(_)) = back.message().await {}
-    frames.closed().await;
+    served.dropped().await;
     // It is told once it reads.
     let last = loop {
         let (channel, bytes) = message(&mut socket).await;
@@ -69,7 +67,7 @@ async fn a_log_that_nobody_takes_ends_with_its_pod() {
     let (session, served) = node.serve_named().await;
     served.fill().await;
     node.over(&session, &gone()).await;
-    served.frames.closed().await;
+    served.dropped().await;
     until_closed(&cluster, "log").await;
     drop(reader);
 }
@@ -159,7 +157,7 @@ async fn a_proxied_answer_that_nobody_takes_ends_with_its_pod() {
     served.send(Frame::Data(Bytes::from_static(b"HTTP/1.1 200 OK\r\n\r\n"))).await;
     served.fill().await;
     node.over(&session, &gone()).await;
-    served.frames.closed().await;
+    served.dropped().await;
     until_closed(&cluster, "proxy").await;
     drop(reader);
 }
@@ -244,7 +242,7 @@ async fn a_session_that_its_node_ends_before_it_starts_is_refused() {
     node.over(&session, &gone()).await;
     let status: Value = serde_json::from_str(&read_all(&mut error).await).expect("JSON");
     assert_eq!(status["message"], gone()["message"]);
-    served.frames.closed().await;
+    served.dropped().await;
     until_closed(&cluster, "exec").await;
 }
 

@@ -6,6 +6,8 @@ mod apply;
 mod backends;
 mod bootstrap;
 mod contract;
+mod custom;
+mod encryption;
 mod ends;
 mod ephemeral;
 mod errors;

@@ -68,10 +68,16 @@ impl Node {
 
     /// The next session that is asked for.
     pub(crate) async fn opened(&mut self) -> (String, Kind) {
-        let command = self.commands.message().await.expect("alive").expect("a command");
-        let Some(Command::Open(OpenSession { session, kind: Some(kind), deferred })) = command.command else {
-            panic!("an open command")
+        let open = loop {
+            let command = self.commands.message().await.expect("alive").expect("a command");
+            match command.command {
+                Some(Command::Open(open)) => break open,
+                // Of a session that this node has not noticed the end of.
+                Some(Command::Close(_)) => {}
+                None => panic!("a command"),
+            }
         };
+        let OpenSession { session, kind: Some(kind), deferred } = open else { panic!("it names its kind") };
         self.deferred = deferred;
         (session, kind)
     }
@@ -131,6 +137,11 @@ impl Served {
         while let Ok(sent) = tokio::time::timeout(stuck, self.frames.send(data.clone())).await {
             sent.expect("the session is open");
         }
+    }
+
+    /// Waits until the server takes nothing any more.
+    pub(crate) async fn dropped(&self) {
+        tokio::time::timeout(PATIENCE, self.frames.closed()).await.expect("in time");
     }
 
     /// The next frame; `None` once the server has ended the session.

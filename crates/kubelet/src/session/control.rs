@@ -1,6 +1,6 @@
 //! The control streams, and the streams that are opened on their word.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gantry_client::Client;
@@ -9,11 +9,13 @@ use gantry_common::{
     task::{self, Group, OnExit},
 };
 use gantry_proto::v1::{
-    ControlReport, NodeHello, OpenFailed, OpenSession, SessionFrame, SessionOver, control_command, control_report,
-    session_frame,
+    ControlReport, NodeHello, OpenFailed, OpenSession, SessionFrame, SessionOver, control_command::Command,
+    control_report, session_frame,
 };
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Sessions,
@@ -32,14 +34,37 @@ pub(crate) struct Control {
     client: Client,
     node: String,
     sessions: Arc<Sessions>,
+    /// Sessions by their replica and id.
+    open: Mutex<HashMap<(usize, String), CancellationToken>>,
     /// The reports of the control stream that each replica has now. A session does not keep a stream that has broken.
     reports: Vec<watch::Sender<Option<mpsc::WeakSender<ControlReport>>>>,
+}
+
+/// A session that its replica may close, as long as this is kept.
+struct Listed<'a> {
+    control: &'a Control,
+    session: (usize, String),
+    closed: CancellationToken,
+}
+
+impl<'a> Listed<'a> {
+    fn new(control: &'a Control, session: (usize, String)) -> Self {
+        let closed = CancellationToken::new();
+        control.open.lock().insert(session.clone(), closed.clone());
+        Self { control, session, closed }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.control.open.lock().remove(&self.session);
+    }
 }
 
 impl Control {
     pub(crate) fn new(client: Client, node: String, sessions: Arc<Sessions>) -> Arc<Self> {
         let reports = client.nodes().iter().map(|_| watch::Sender::new(None)).collect();
-        Arc::new(Self { client, node, sessions, reports })
+        Arc::new(Self { client, node, sessions, open: Mutex::default(), reports })
     }
 
     /// Keeps a control stream to every replica.
@@ -73,9 +98,14 @@ impl Control {
             current.send_replace(Some(reports.downgrade()));
         }
         while let Some(command) = commands.message().await? {
-            let Some(control_command::Command::Open(open)) = command.command else { continue };
-            let (control, reports) = (Arc::clone(self), reports.clone());
-            task::spawn("session", async move { control.open(index, open, reports).await });
+            match command.command {
+                Some(Command::Open(open)) => {
+                    let (control, reports) = (Arc::clone(self), reports.clone());
+                    task::spawn("session", async move { control.open(index, open, reports).await });
+                }
+                Some(Command::Close(close)) => self.close(&(index, close.session)),
+                None => {}
+            }
         }
         Ok(())
     }
@@ -95,15 +125,24 @@ impl Control {
         // While a session lasts it needs nothing of the control stream, which may break and come back.
         drop(reports);
         let Some((_, mut nodes)) = self.client.nodes().into_iter().nth(index) else { return };
+        let listed = Listed::new(self, (index, id.clone()));
         let (frames, outgoing) = mpsc::channel(FRAMES);
         // There is room for the first one.
         drop(frames.try_send(SessionFrame { frame: Some(session_frame::Frame::Hello(id.clone())) }));
         match nodes.session(ReceiverStream::new(outgoing)).await {
             Ok(answer) => {
                 let past = |status| self.over(index, id, status);
-                session.run(Incoming::new(answer.into_inner()), Outgoing::new(frames), past).await;
+                let incoming = Incoming::new(answer.into_inner());
+                session.run(incoming, Outgoing::new(frames), listed.closed.clone(), past).await;
             }
             Err(status) => tracing::warn!(session = id, %status, "session could not be opened"),
+        }
+    }
+
+    /// The replica says that nobody is at the other end of a session.
+    fn close(&self, session: &(usize, String)) {
+        if let Some(closed) = self.open.lock().get(session) {
+            closed.cancel();
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Sessions, Work,
@@ -66,9 +67,14 @@ pub(crate) struct Session {
 
 impl Session {
     /// Serves to the end, whoever brings it about, and says how it ended: where the stream is full and nobody takes what is
-    /// on it, by `past` it.
-    pub(crate) async fn run<F>(self, mut incoming: Incoming, outgoing: Outgoing, past: impl FnOnce(Bytes) -> F)
-    where
+    /// on it, by `past` it. `closed` says, past the stream as well, that the other side has left.
+    pub(crate) async fn run<F>(
+        self,
+        mut incoming: Incoming,
+        outgoing: Outgoing,
+        closed: CancellationToken,
+        past: impl FnOnce(Bytes) -> F,
+    ) where
         F: Future<Output = ()>,
     {
         let Self { work, with, deferred, sessions, place: _place } = self;
@@ -84,6 +90,7 @@ impl Session {
             biased;
             ended = serve(work, deferred, &mut incoming, &outgoing) => ended,
             () = outgoing.closed() => Ended::Left,
+            () = closed.cancelled() => Ended::Left,
             status = &mut over => answer::failure(&status),
         };
         let Ended::Status(status) = ended else { return };
@@ -96,6 +103,7 @@ impl Session {
         let told = tokio::select! {
             () = tell(status.clone(), &mut incoming, outgoing) => true,
             () = patience => false,
+            () = closed.cancelled() => true,
         };
         if !told && !context.shutdown.is_requested() {
             let past = async {

@@ -206,6 +206,41 @@ async fn a_session_that_nobody_reads_ends_with_its_pod() {
     cluster.shutdown.trigger();
 }
 
+/// The other direction: a pod that does not read, and a client that leaves. Its end is behind what nobody takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_a_pod_that_does_not_read_ends_the_session() {
+    let cluster = Cluster::start_with(json!({"hostNetwork": true})).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().into();
+    // As good as a process: its connections end with it.
+    let process = tokio::runtime::Runtime::new().unwrap();
+    let reader = {
+        let _inside = process.enter();
+        cluster.reader()
+    };
+    let request =
+        PortForwardRequest { namespace: "default".into(), pod: "web".into(), port, ..PortForwardRequest::default() };
+    let flooding = process.spawn(async move {
+        let (input, output) = loop {
+            match reader.open_session(Kind::PortForward(request.clone())).await {
+                Ok(opened) => break opened,
+                // The control stream is still on its way.
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        };
+        let stuck = Duration::from_secs(1);
+        while tokio::time::timeout(stuck, input.data(vec![b'x'; 64 << 10].into())).await.is_ok() {}
+        (input, output)
+    });
+    let (_held, _) = listener.accept().await.unwrap();
+    let kept = flooding.await.unwrap();
+    assert_eq!(cluster.served.sessions.current(), 1);
+    process.shutdown_background();
+    until("the session has ended", || cluster.served.idle()).await;
+    drop(kept);
+    cluster.shutdown.trigger();
+}
+
 /// What a pod said can be read for a moment after it has gone, and no longer.
 #[tokio::test(start_paused = true)]
 async fn a_log_that_nobody_reads_ends_soon_after_its_pod() {

@@ -23,7 +23,7 @@ fn sleeper(c: &Cluster, tool: &str, marker: u32) -> Child {
     child
 }
 
-pub(super) fn nothing_left(marker: u32) {
+fn nothing_left(marker: u32) {
     eventually("the command's processes are ended", SOON, || {
         let found = processes(&format!("sleep\0{marker}\0"));
         ensure(found.is_empty(), || format!("{found:?}"))

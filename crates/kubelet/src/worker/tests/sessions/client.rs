@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::{super::rig::Rig, Running};
 use crate::{
@@ -116,7 +117,10 @@ impl Served {
         let (to, incoming) = mpsc::channel(link::FRAMES);
         let (outgoing, from) = mpsc::channel(link::FRAMES);
         let incoming = link::Incoming::new(ReceiverStream::new(incoming));
-        task::spawn("session", session.run(incoming, link::Outgoing::new(outgoing), |_| async {}));
+        task::spawn(
+            "session",
+            session.run(incoming, link::Outgoing::new(outgoing), CancellationToken::new(), |_| async {}),
+        );
         Ok(Client { to: Some(to), from })
     }
 
