@@ -11,8 +11,8 @@ use crate::kinds::{Generation, KindInfo, Subresource, api_version};
 use crate::value::{bool_at, get, list_at, str_at};
 use crate::{Value, canon};
 
-/// Of a kind whose definition goes.
-const LAST_VERBS: [&str; 5] = ["delete", "deletecollection", "get", "list", "watch"];
+/// Of a kind whose definition goes: its objects can still be changed, so that whoever holds them lets go.
+const LAST_VERBS: [&str; 7] = ["delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// Text that lives for ever. Only called while a definition is interned.

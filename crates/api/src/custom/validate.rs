@@ -59,7 +59,8 @@ impl Unknown {
                 Some(below) => Self::any(held, below),
                 None => {
                     let open = schema.preserve_unknown || matches!(schema.additional, Some(Additional::Allowed(true)));
-                    !open && !(schema.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata"))
+                    let implied = schema.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
+                    !open && !implied
                 }
             }),
             Value::Array(list) => {

@@ -134,7 +134,7 @@ fn is_known(api_version: &str, ty: table::TypeRef<'_>) -> bool {
     if let table::TypeRef::Type(table::Type { custom: Some(custom), .. }) = ty {
         return custom.api_versions.iter().any(|known| known == api_version);
     }
-    let kind = ty.name().rsplit_once('.').map_or(ty.name(), |(_, kind)| kind);
+    let kind = ty.name().rsplit_once('.').map_or_else(|| ty.name(), |(_, kind)| kind);
     let (group, version) = kinds::split_api_version(api_version);
     table::TypeTable::builtin().ty(&kinds::type_name(group, version, kind)).is_some()
 }

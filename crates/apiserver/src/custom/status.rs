@@ -155,7 +155,8 @@ mod tests {
 
     fn says(definition: &Value, name: &str) -> String {
         let c = condition(definition, name).expect("a condition");
-        format!("{} {} {}", c["status"], c["reason"], c["message"]).replace('"', "")
+        let text = |path: &str| str_at(c, path).unwrap_or_default();
+        format!("{} {} {}", text("status"), text("reason"), text("message"))
     }
 
     #[test]
@@ -179,17 +180,9 @@ mod tests {
             let (freed, _) = settled(second, &[]);
             assert_eq!(says(&freed, "NamesAccepted"), "True NoConflicts no conflicts found");
         };
-        check(
-            "others",
-            "Thing",
-            &[],
-            "False ListKindConflict ThingList is already in use"
-                .replace("ThingList is", "\"ThingList\" is")
-                .replace('"', "")
-                .as_str(),
-        );
-        check("th", "Other", &[], "False PluralConflict th is already in use");
-        check("others", "Other", &["th", "ot"], "False ShortNamesConflict th is already in use");
+        check("others", "Thing", &[], "False ListKindConflict \"ThingList\" is already in use");
+        check("th", "Other", &[], "False PluralConflict \"th\" is already in use");
+        check("others", "Other", &["th", "ot"], "False ShortNamesConflict \"th\" is already in use");
     }
 
     #[test]
@@ -198,7 +191,7 @@ mod tests {
         let (other, _) = settled(definition("others", "Other", &["xy"]), &[]);
         set(&mut done, "spec.names.shortNames", json!(["xy"]));
         let (done, _) = settled(done, &[other]);
-        assert_eq!(says(&done, "NamesAccepted"), "False ShortNamesConflict xy is already in use");
+        assert_eq!(says(&done, "NamesAccepted"), "False ShortNamesConflict \"xy\" is already in use");
         assert_eq!(says(&done, "Established"), "True InitialNamesAccepted the initial names have been accepted");
         assert_eq!(done["status"]["acceptedNames"].get("shortNames"), None);
     }

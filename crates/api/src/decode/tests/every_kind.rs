@@ -39,7 +39,16 @@ fn full<'t>(ty: &'t Type, above: &mut Above<'t>) -> Value {
         return json!({});
     }
     above.push(ty.name);
-    let fields = ty.fields.iter().map(|(name, field)| ((*name).to_owned(), some(&field.ty, above))).collect();
+    let fields = ty.fields.iter().map(|(name, field)| {
+        let held = match (field.declared.contains("JSONSchemaPropsOr"), &field.ty) {
+            (false, ty) => some(ty, above),
+            // A schema, though it is not typed as one.
+            (true, FieldType::Map(_)) => json!({"key": {"type": "text"}}),
+            (true, _) => json!({"type": "text"}),
+        };
+        ((*name).to_owned(), held)
+    });
+    let fields = fields.collect();
     above.pop();
     Value::Object(fields)
 }
@@ -137,7 +146,12 @@ fn value(out: &mut Vec<u8>, at: u32, wire: &Wire, found: &Value) {
                 bytes(&mut inner, 1, item.as_str().expect("text").as_bytes());
             }
         }
-        Wire::SchemaOr(_) | Wire::Map(_) => panic!("no kind that is served has such a field"),
+        Wire::SchemaOr(id) => {
+            let schema = Messages::builtin().get(*id).fields.iter().find(|field| field.json == "schema");
+            let schema = schema.expect("a schema is what it mostly is");
+            value(&mut inner, schema.number, &schema.wire, found);
+        }
+        Wire::Map(_) => panic!("no kind that is served has such a field"),
         Wire::Message(id) => inner = message(Messages::builtin().get(*id), found.as_object().expect("an object")),
     }
     bytes(out, at, &inner);

@@ -253,7 +253,7 @@ fn map_keys(out: &mut Out, at: At<'_>, schema: &Value, keys: &[Value]) {
 /// The path of the list to which the keys belong.
 fn parent(keys: At<'_>) -> String {
     let path = keys.path().to_string();
-    path.rsplit_once(".x-kubernetes-list-map-keys").map_or(path.clone(), |(parent, _)| parent.to_owned())
+    path.rsplit_once(".x-kubernetes-list-map-keys").map_or_else(|| path.clone(), |(parent, _)| parent.to_owned())
 }
 
 /// What may be said of the fields that every object has.
@@ -362,7 +362,7 @@ fn outside_path(at: At<'_>, part: &str, key: Option<&str>) -> String {
     let steps = at.path().to_string();
     let kept: Vec<&str> = steps.split('.').filter(|step| !is_logic(step)).collect();
     let path = format!("{}.{part}", kept.join("."));
-    key.map_or(path.clone(), |key| format!("{path}[{key}]"))
+    key.map_or_else(|| path.clone(), |key| format!("{path}[{key}]"))
 }
 
 fn is_logic(step: &str) -> bool {
