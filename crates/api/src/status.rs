@@ -2,6 +2,7 @@
 //!
 //! Forms: `kubernetes-api` contract, section 1.7; k8s.io/apimachinery/pkg/api/errors.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -215,13 +216,10 @@ impl Status {
     /// 422: `Pod "x" is invalid: [a, b]`, a cause per field error.
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[field::Error]) -> Self {
-        let mut texts: Vec<String> = Vec::new();
-        for e in errors {
-            let text = e.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        // There may be very many: a long list can be wrong in every item.
+        let mut seen = HashSet::new();
+        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        texts.retain(|text| seen.insert(text.clone()));
         let list = if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
         let message = format!("{} \"{name}\" is invalid: {list}", qualified(group, kind));
         let mut status = Self::failure(422, "Invalid", message).about(group, kind, name);

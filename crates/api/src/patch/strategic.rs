@@ -2,6 +2,8 @@
 //!
 //! The rules are upstream's (apimachinery `strategicpatch`); `tests/strategic_kubectl.rs` holds them against kubectl's own merge.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeTable};
 use crate::{Object, Value};
@@ -139,9 +141,9 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> 
 
 /// `$deleteFromPrimitiveList/x`: removes scalars from the list `x`.
 fn delete_primitives(original: &mut Object, key: &str, value: Value) -> Result<(), Status> {
-    let gone = list_of(value, "primitive list")?;
+    let gone = Places::of(&list_of(value, "primitive list")?, None);
     if let Some(Value::Array(list)) = original.get_mut(key) {
-        list.retain(|item| !gone.contains(item));
+        list.retain(|item| gone.of_item(item).is_none());
     }
     Ok(())
 }
@@ -179,46 +181,73 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     let mut rest = order.iter();
     let kept = patch.iter().filter(|item| item.get(DIRECTIVE).is_none());
     for item in kept {
-        if !order.is_empty() && !rest.any(|o| same_item(o, item, key)) {
+        let wanted = identity(item, key);
+        if !order.is_empty() && !rest.any(|o| wanted.is_some() && identity(o, key) == wanted) {
             return Err(refused("the order in the patch list does not match the $setElementOrder list".to_owned()));
         }
     }
     Ok(())
 }
 
-fn same_item(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// What tells an item of a list apart: its key, or all of it.
+fn identity(item: &Value, key: Option<&str>) -> Option<String> {
     match key {
-        Some(key) => matches!((a.get(key), b.get(key)), (Some(a), Some(b)) if a == b),
-        None => a == b,
+        Some(key) => item.get(key).map(Value::to_string),
+        None => Some(item.to_string()),
+    }
+}
+
+/// Where the items of a list stand; found at once, however long the list is.
+struct Places<'a> {
+    key: Option<&'a str>,
+    first: HashMap<String, usize>,
+}
+
+impl<'a> Places<'a> {
+    fn of(list: &[Value], key: Option<&'a str>) -> Self {
+        let mut places = Self { key, first: HashMap::with_capacity(list.len()) };
+        list.iter().enumerate().for_each(|(at, item)| places.add(item, at));
+        places
+    }
+
+    fn add(&mut self, item: &Value, at: usize) {
+        if let Some(identity) = identity(item, self.key) {
+            self.first.entry(identity).or_insert(at);
+        }
+    }
+
+    fn of_item(&self, item: &Value) -> Option<usize> {
+        self.first.get(&identity(item, self.key)?).copied()
     }
 }
 
 fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, Status> {
     let maps = original.iter().chain(&patch).any(Value::is_object);
     if !maps {
-        let old = original.clone();
-        let mut merged = original;
-        for item in &patch {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
-        return Ok(ordered(merged, &patch, &old, None));
+        let mut seen = HashSet::new();
+        let mut merged: Vec<Value> = original.iter().chain(&patch).cloned().collect();
+        merged.retain(|item| seen.insert(item.to_string()));
+        return Ok(ordered(merged, &patch, &original, None));
     }
     let key = rule.key.ok_or_else(|| refused("cannot merge lists without merge key".to_owned()))?;
     let (original, patch) = list_directives(original, patch, key)?;
-    let old = original.clone();
-    let mut merged = original;
+    let mut places = Places::of(&original, Some(key));
+    let mut merged = original.clone();
     for item in &patch {
         let Value::Object(map) = item else { return Err(bad_format("a list of maps")) };
-        let Some(wanted) = map.get(key) else { return Err(no_merge_key(item, key)) };
-        let found = merged.iter_mut().find(|m| m.get(key) == Some(wanted));
-        match found {
+        if !map.contains_key(key) {
+            return Err(no_merge_key(item, key));
+        }
+        match places.of_item(item).and_then(|at| merged.get_mut(at)) {
             Some(Value::Object(old)) => *old = merge_map(std::mem::take(old), map.clone(), rule.ty)?,
-            _ => merged.extend(without_directives(item.clone())),
+            _ => {
+                let Some(new) = without_directives(item.clone()) else { continue };
+                places.add(&new, merged.len());
+                merged.push(new);
+            }
         }
     }
-    Ok(ordered(merged, &patch, &old, Some(key)))
+    Ok(ordered(merged, &patch, &original, Some(key)))
 }
 
 fn no_merge_key(item: &Value, key: &str) -> Status {
@@ -228,13 +257,16 @@ fn no_merge_key(item: &Value, key: &str) -> Status {
 /// Carries out the `$patch` items of a list patch; what is left is to be merged into what is left.
 fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), Status> {
     let mut plain = Vec::new();
+    let mut deleted = Vec::new();
     let mut replace = false;
     for item in patch {
         match item.get(DIRECTIVE).map(Value::as_str) {
             None => plain.push(item),
             Some(Some("delete")) => {
-                let Some(gone) = item.get(key) else { return Err(no_merge_key(&item, key)) };
-                original.retain(|o| o.get(key) != Some(gone));
+                if item.get(key).is_none() {
+                    return Err(no_merge_key(&item, key));
+                }
+                deleted.push(item);
             }
             Some(Some("replace")) => replace = true,
             Some(Some("merge")) => {
@@ -243,15 +275,17 @@ fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
             Some(_) => return Err(refused(format!("unknown patch type: {} in map: {item}", item[DIRECTIVE]))),
         }
     }
+    let deleted = Places::of(&deleted, Some(key));
+    original.retain(|item| deleted.of_item(item).is_none());
     Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
 }
 
 /// Puts the items named in `order` in that order; the others keep their place relative to where they stood in `before`.
 fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| list.iter().position(|o| same_item(o, item, key));
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|i| place(order, i).is_some());
-    named.sort_by_key(|i| place(order, i));
-    others.sort_by_key(|i| place(before, i).unwrap_or(usize::MAX));
+    let (order, before) = (Places::of(order, key), Places::of(before, key));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|i| order.of_item(i).is_some());
+    named.sort_by_cached_key(|i| order.of_item(i));
+    others.sort_by_cached_key(|i| before.of_item(i).unwrap_or(usize::MAX));
     let mut merged = Vec::with_capacity(named.len() + others.len());
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     loop {
@@ -260,7 +294,7 @@ fn ordered(items: Vec<Value>, order: &[Value], before: &[Value], key: Option<&st
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (Some(other), Some(named)) => {
-                matches!((place(before, other), place(before, named)), (Some(a), Some(b)) if a < b)
+                matches!((before.of_item(other), before.of_item(named)), (Some(a), Some(b)) if a < b)
             }
         };
         merged.extend(if other_first { others.next() } else { named.next() });

@@ -7,7 +7,7 @@ pub(super) mod policy;
 mod rules;
 
 use super::at::{At, Out};
-use super::read::{list, number, repeats, some, text};
+use super::read::{Seen, list, number, repeats, some, text};
 use super::selector::label_selector;
 use crate::{Value, names};
 
@@ -48,7 +48,7 @@ impl Known {
             return Self { side_effects: false, versions: false, names: false, conditions: false };
         };
         let hooks = list(old, "webhooks");
-        let mut seen = Vec::new();
+        let mut seen = Seen::new();
         let unchanged = |(old, new): (&Value, &Value)| list(old, "matchConditions") == list(new, "matchConditions");
         let fresh = list(new, "webhooks");
         Self {
@@ -67,7 +67,7 @@ fn recognised(hook: &Value) -> bool {
 fn configuration(out: &mut Out, object: &Value, old: Option<&Value>, mutating: bool) {
     let known = Known::of(object, old);
     let root = At::Root("webhooks");
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, hook) in list(object, "webhooks").iter().enumerate() {
         let at = root.index(index);
         webhook(out, at, hook, &known, mutating);
@@ -136,7 +136,7 @@ fn versions(out: &mut Out, at: At<'_>, hook: &Value, known: &Known) {
         out.required(at, &format!("must specify one of {}", REVIEW_VERSIONS.join(", ")));
         return;
     }
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, version) in found.iter().enumerate() {
         let version = version.as_str().unwrap_or_default();
         if repeats(&mut seen, version) {
@@ -155,7 +155,7 @@ fn conditions(out: &mut Out, at: At<'_>, conditions: &[Value]) {
     if conditions.len() > CONDITIONS {
         out.too_many(at, conditions.len(), CONDITIONS);
     }
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, condition) in conditions.iter().enumerate() {
         let at = at.index(index);
         if text(condition, "expression").trim().is_empty() {

@@ -1,7 +1,7 @@
 //! Horizontal pod autoscalers (version 2, in which they are stored), and disruption budgets.
 
 use super::at::{At, Out};
-use super::read::{list, number, some, text};
+use super::read::{Seen, list, number, some, text};
 use super::selector;
 use super::workload::amount_or_share;
 use crate::Value;
@@ -229,7 +229,7 @@ pub(super) fn budget_status(out: &mut Out, new: &Value) {
 
 /// Conditions of the common shape.
 pub(super) fn conditions(out: &mut Out, at: At<'_>, conditions: &[Value]) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, condition) in conditions.iter().enumerate() {
         let at = at.index(index);
         let kind = text(condition, "type");

@@ -1,7 +1,7 @@
 //! Certificate signing requests; whether the request itself can be read is the registry's to say.
 
 use super::at::{At, Out};
-use super::read::{list, number, repeats, some, text};
+use super::read::{Seen, list, number, repeats, some, text};
 use crate::Value;
 use crate::names;
 
@@ -45,7 +45,7 @@ pub(super) fn request(out: &mut Out, object: &Value) {
     if usages.is_empty() {
         out.required(usages_at, "");
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, usage) in usages.iter().enumerate() {
         let usage = usage.as_str().unwrap_or_default();
         if !USAGES.contains(&usage) {
@@ -100,7 +100,7 @@ fn signer_name(out: &mut Out, at: At<'_>, signer: &str) {
 fn conditions(out: &mut Out, object: &Value) {
     let at = At::Root("status.conditions");
     let status = some(object, "status").unwrap_or(&UNSET);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, condition) in list(status, "conditions").iter().enumerate() {
         let at = at.index(index);
         let (kind, status) = (text(condition, "type"), text(condition, "status"));

@@ -2,7 +2,7 @@
 
 use super::at::{At, Out, same};
 use super::claims::driver_name;
-use super::read::{list, map, number, repeats, some, text, truth};
+use super::read::{Seen, list, map, number, repeats, some, text, truth};
 use super::selector;
 use crate::Value;
 use crate::names;
@@ -85,7 +85,7 @@ fn configurations(out: &mut Out, at: At<'_>, found: &[Value], requests: &[&str])
 
 /// Names of requests that must be there.
 fn references(out: &mut Out, at: At<'_>, named: &[Value], requests: &[&str]) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, name) in named.iter().enumerate() {
         let name = name.as_str().unwrap_or_default();
         if !requests.contains(&name) {
@@ -122,7 +122,7 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     let requests_at = at.child("requests");
     let requests = list(devices, "requests");
     at_most(out, requests_at, requests, ITEMS);
-    let mut names_seen: Vec<&str> = Vec::new();
+    let mut names_seen = Seen::new();
     let mut full_names: Vec<String> = Vec::new();
     for (index, request) in requests.iter().enumerate() {
         let at = requests_at.index(index);
@@ -169,7 +169,7 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
 
 fn alternative_requests(out: &mut Out, at: At<'_>, alternatives: &[Value]) {
     at_most(out, at, alternatives, ALTERNATIVES);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, alternative) in alternatives.iter().enumerate() {
         let at = at.index(index);
         let name = text(alternative, "name");
@@ -259,7 +259,7 @@ pub(super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
     let consumers = list(status(new), "reservedFor");
     let consumers_at = at.child("reservedFor");
     at_most(out, consumers_at, consumers, CONSUMERS);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, consumer) in consumers.iter().enumerate() {
         let at = consumers_at.index(index);
         for key in ["resource", "name", "uid"] {
@@ -320,7 +320,7 @@ pub(super) fn slice(out: &mut Out, object: &Value) {
     let devices = list(spec, "devices");
     let rich = devices.iter().any(|d| !list(d, "taints").is_empty() || !list(d, "consumesCounters").is_empty());
     at_most(out, devices_at, devices, if rich { RICH_DEVICES } else { DEVICES });
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, found) in devices.iter().enumerate() {
         let name = text(found, "name");
         device(out, devices_at.index(index), found);

@@ -1,7 +1,7 @@
 //! Flow schemas and priority levels.
 
 use super::at::{At, Out};
-use super::read::{list, number, some, text, truth};
+use super::read::{Seen, list, number, some, text, truth};
 use crate::{Value, flow, names};
 
 const UNSET: Value = Value::Null;
@@ -262,7 +262,7 @@ fn queuing(out: &mut Out, at: At<'_>, queuing: &Value) {
 pub(super) fn status(out: &mut Out, new: &Value) {
     let at = At::Root("status.conditions");
     let status = some(new, "status").unwrap_or(&UNSET);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, condition) in list(status, "conditions").iter().enumerate() {
         let kind = text(condition, "type");
         if kind.is_empty() {

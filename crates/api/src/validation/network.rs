@@ -10,7 +10,7 @@ pub(super) use ingress::{create as ingress_create, ingress, status as ingress_st
 pub(super) use policy::network_policy;
 
 use super::at::{At, Out, same};
-use super::read::{list, number, repeats, some, text};
+use super::read::{Seen, list, number, repeats, some, text};
 use super::{formats, service};
 use crate::Value;
 use crate::names;
@@ -34,7 +34,7 @@ pub(super) fn endpoints(out: &mut Out, object: &Value) {
         }
         let ports_at = at.child("ports");
         let ports = list(subset, "ports");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen = Seen::new();
         for (index, port) in ports.iter().enumerate() {
             let at = ports_at.index(index);
             let name = text(port, "name");

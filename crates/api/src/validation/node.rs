@@ -1,5 +1,7 @@
 //! Nodes and namespaces.
 
+use std::collections::HashSet;
+
 use super::at::{At, Out, same};
 use super::read::{list, map, some, text};
 use super::{formats, meta, pod, selector};
@@ -25,15 +27,16 @@ pub(super) fn node(out: &mut Out, object: &Value) {
             pod::resource_list(out, at.child(key), amounts, "pods");
         }
     }
-    let addresses = list(status, "addresses");
-    for (index, address) in addresses.iter().enumerate() {
-        if addresses[..index].contains(address) {
+    let mut seen = HashSet::new();
+    for (index, address) in list(status, "addresses").iter().enumerate() {
+        if !seen.insert(address) {
             out.duplicate(At::Root("status.addresses").index(index), address.clone());
         }
     }
 }
 
 fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
+    let mut seen = HashSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let at = at.index(index);
         let (key, value) = (text(taint, "key"), text(taint, "value"));
@@ -43,8 +46,7 @@ fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
             out.invalid(at.child("value"), value, &found.join(";"));
         }
         out.one_of(at.child("effect"), text(taint, "effect"), selector::EFFECTS);
-        let same = |t: &Value| text(t, "key") == key && text(t, "effect") == text(taint, "effect");
-        if taints[..index].iter().any(same) {
+        if !seen.insert((key, text(taint, "effect"))) {
             out.duplicate(at, taint.clone());
             if let Some(error) = out.errors.last_mut() {
                 error.body.push_str(": taints must be unique by key and effect pair");

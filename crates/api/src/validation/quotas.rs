@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::at::{At, Out, same};
 use super::pod;
-use super::read::{list, map, repeats, some, text};
+use super::read::{Seen, list, map, repeats, some, text};
 use crate::names;
 use crate::quantity::Quantity;
 use crate::{Object, Value};
@@ -62,7 +62,7 @@ fn amounts(item: &Value, key: &str) -> BTreeMap<String, Quantity> {
 /// A limit range.
 pub(super) fn limit_range(out: &mut Out, object: &Value) {
     let at = At::Root("spec.limits");
-    let mut types: Vec<&str> = Vec::new();
+    let mut types = Seen::new();
     for (index, item) in list(some(object, "spec").unwrap_or(&UNSET), "limits").iter().enumerate() {
         let at = at.index(index);
         let kind = text(item, "type");

@@ -1,5 +1,7 @@
 //! One-key reads; validation walks trees level by level, so it needs no dotted paths.
 
+use std::collections::HashSet;
+
 use crate::{Object, Value};
 
 /// The string under `key`, or `""`.
@@ -32,11 +34,10 @@ pub(crate) fn some<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|v| !v.is_null())
 }
 
+/// Names that were seen; a list may hold very many.
+pub(crate) type Seen<'a> = HashSet<&'a str>;
+
 /// Whether `name` stands twice: true from its second time on.
-pub(crate) fn repeats<'a>(seen: &mut Vec<&'a str>, name: &'a str) -> bool {
-    if seen.contains(&name) {
-        return true;
-    }
-    seen.push(name);
-    false
+pub(crate) fn repeats<'a>(seen: &mut Seen<'a>, name: &'a str) -> bool {
+    !seen.insert(name)
 }

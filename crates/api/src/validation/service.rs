@@ -1,7 +1,9 @@
 //! Services: ports, addresses, what goes with which type, and what an update may not change.
 
+use std::collections::HashSet;
+
 use super::at::{At, Out, empty, same};
-use super::read::{list, map, number, repeats, some, text};
+use super::read::{Seen, list, map, number, repeats, some, text};
 use super::{formats, meta, pod};
 use crate::Value;
 use crate::names;
@@ -55,7 +57,8 @@ fn external_name(out: &mut Out, at: At<'_>, spec: &Value) {
 
 fn ports(out: &mut Out, at: At<'_>, spec: &Value) {
     let ports = list(spec, "ports");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
+    let mut taken = HashSet::new();
     let node_ports = text(spec, "type") != "ClusterIP";
     for (index, port) in ports.iter().enumerate() {
         let at = at.index(index);
@@ -83,15 +86,14 @@ fn ports(out: &mut Out, at: At<'_>, spec: &Value) {
         if !node_ports && number_of("nodePort") != 0 {
             out.forbidden(at.child("nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
-        let key = |p: &Value, k: &str| (text(p, "protocol").to_owned(), number(p, k).unwrap_or(0));
-        let before = &ports[..index];
-        if before.iter().any(|p| key(p, "port") == key(port, "port")) {
+        let protocol = text(port, "protocol");
+        if !taken.insert((protocol, "port", number_of("port"))) {
             let mut shown = serde_json::Map::new();
             shown.insert("port".to_owned(), number_of("port").into());
-            shown.insert("protocol".to_owned(), text(port, "protocol").into());
+            shown.insert("protocol".to_owned(), protocol.into());
             out.duplicate(at, Value::Object(shown));
         }
-        if number_of("nodePort") != 0 && before.iter().any(|p| key(p, "nodePort") == key(port, "nodePort")) {
+        if number_of("nodePort") != 0 && !taken.insert((protocol, "nodePort", number_of("nodePort"))) {
             out.duplicate(at.child("nodePort"), number_of("nodePort"));
         }
     }

@@ -1,7 +1,7 @@
 //! Kinds with few rules: endpoint slices, leases, events, priority classes.
 
 use super::at::{At, Out};
-use super::read::{list, number, repeats, some, text, truth};
+use super::read::{Seen, list, number, repeats, some, text, truth};
 use super::{formats, service};
 use crate::Value;
 use crate::names;
@@ -35,7 +35,7 @@ pub(super) fn endpoint_slice(out: &mut Out, slice: &Value) {
         out.too_many(at, ports.len(), PORTS);
         return;
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, port) in ports.iter().enumerate() {
         let at = at.index(index);
         let name = text(port, "name");

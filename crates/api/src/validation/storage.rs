@@ -2,7 +2,7 @@
 
 use super::at::{At, Out, same};
 use super::claims::{driver_name, volume_spec};
-use super::read::{list, map, number, repeats, some, text};
+use super::read::{Seen, list, map, number, repeats, some, text};
 use super::selector;
 use crate::names;
 use crate::quantity::Quantity;
@@ -56,7 +56,7 @@ pub(super) fn storage_class(out: &mut Out, class: &Value) {
     for (index, term) in list(class, "allowedTopologies").iter().enumerate() {
         let expressions = at.index(index);
         let expressions = expressions.child("matchLabelExpressions");
-        let mut keys: Vec<&str> = Vec::new();
+        let mut keys = Seen::new();
         for (index, requirement) in list(term, "matchLabelExpressions").iter().enumerate() {
             let at = expressions.index(index);
             let key = text(requirement, "key");
@@ -153,7 +153,7 @@ pub(super) fn csi_driver(out: &mut Out, object: &Value) {
         }
     }
     let tokens_at = at.child("tokenRequests");
-    let mut audiences: Vec<&str> = Vec::new();
+    let mut audiences = Seen::new();
     for (index, token) in list(spec, "tokenRequests").iter().enumerate() {
         let at = tokens_at.index(index);
         let audience = text(token, "audience");
@@ -186,7 +186,7 @@ pub(super) fn csi_driver_update(out: &mut Out, new: &Value, old: &Value) {
 /// The drivers of a node.
 pub(super) fn csi_node(out: &mut Out, object: &Value) {
     let at = At::Root("spec.drivers");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, driver) in list(spec_of(object), "drivers").iter().enumerate() {
         let at = at.index(index);
         let (name, id) = (text(driver, "name"), text(driver, "nodeID"));
@@ -200,7 +200,7 @@ pub(super) fn csi_node(out: &mut Out, object: &Value) {
             out.non_negative(at.child("allocatable.count"), number(allocatable, "count"));
         }
         let keys_at = at.child("topologyKeys");
-        let mut keys: Vec<&str> = Vec::new();
+        let mut keys = Seen::new();
         for key in list(driver, "topologyKeys").iter().filter_map(Value::as_str) {
             if key.is_empty() {
                 out.required(keys_at, "");

@@ -1,7 +1,7 @@
 //! Admission policies and what binds them to requests.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, repeats, some, text};
+use super::super::read::{Seen, list, repeats, some, text};
 use super::rules::criteria;
 use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, conditions, label_selector, optional};
 use crate::{Value, kinds, names};
@@ -151,7 +151,7 @@ pub(super) fn validating(out: &mut Out, object: &Value, old: Option<&Value>) {
         out.invalid(annotations_at, annotations.to_vec(), &detail);
     }
     let policy = some(object, "metadata").map_or("", |m| text(m, "name"));
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, found) in annotations.iter().enumerate() {
         let at = annotations_at.index(index);
         annotation(out, at, policy, found);
@@ -272,7 +272,7 @@ fn param_ref(out: &mut Out, at: At<'_>, found: &Value) {
 }
 
 fn actions(out: &mut Out, at: At<'_>, actions: &[Value]) {
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, action) in actions.iter().enumerate() {
         let action = action.as_str().unwrap_or_default();
         if !ACTIONS.contains(&action) {
@@ -282,7 +282,7 @@ fn actions(out: &mut Out, at: At<'_>, actions: &[Value]) {
             out.duplicate(at.index(index), action);
         }
     }
-    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+    if seen.contains("Deny") && seen.contains("Warn") {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
                       response and headers serves no purpose)";
         out.invalid(at, actions.to_vec(), detail);
@@ -306,7 +306,7 @@ pub(in crate::validation) fn status(out: &mut Out, object: &Value) {
         }
     }
     let at = At::Root("status.conditions");
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, condition) in list(status, "conditions").iter().enumerate() {
         let (at, kind) = (at.index(index), text(condition, "type"));
         if kind.is_empty() {

@@ -1,7 +1,7 @@
 //! Rules: which operations on which resources are meant.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, repeats, some};
+use super::super::read::{Seen, list, repeats, some};
 use super::{MATCH_POLICIES, label_selector, optional};
 use crate::{Value, names};
 
@@ -103,7 +103,7 @@ pub(super) fn criteria(out: &mut Out, at: At<'_>, criteria: &Value) {
 /// A `NamedRuleWithOperations`.
 fn named(out: &mut Out, at: At<'_>, found: &Value) {
     let names_at = at.child("resourceNames");
-    let mut seen = Vec::new();
+    let mut seen = Seen::new();
     for (index, name) in words(found, "resourceNames").into_iter().enumerate() {
         out.invalid_each(names_at.index(index), name, names::path_segment(name));
         if repeats(&mut seen, name) {

@@ -1,8 +1,10 @@
 //! Containers of all three sorts.
 
+use std::collections::HashSet;
+
 use super::super::at::{At, Out};
 use super::super::formats;
-use super::super::read::{list, number, repeats, some, text, truth};
+use super::super::read::{Seen, list, number, repeats, some, text, truth};
 use super::{Pod, env, ephemeral, handlers, mounts, resources, security};
 use crate::Value;
 use crate::names;
@@ -16,7 +18,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
     if regular.is_empty() {
         out.required(at.child("containers"), "");
     }
-    let mut names: Vec<&str> = Vec::new();
+    let mut names = Seen::new();
     for (index, container) in regular.iter().enumerate() {
         let list = at.child("containers");
         let at = list.index(index);
@@ -36,7 +38,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
     host_network(out, at.child("containers"), pod.spec, regular);
 }
 
-fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, names: &mut Vec<&'a str>) {
+fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, names: &mut Seen<'a>) {
     name(out, at, container, names);
     common(out, at, container, pod);
     match text(container, "restartPolicy") {
@@ -55,7 +57,7 @@ fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, name
     }
 }
 
-pub(super) fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Vec<&'a str>) {
+pub(super) fn name<'a>(out: &mut Out, at: At<'_>, container: &'a Value, names: &mut Seen<'a>) {
     let name = text(container, "name");
     if name.is_empty() {
         out.required(at.child("name"), "");
@@ -112,7 +114,7 @@ fn probes(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>) {
 }
 
 fn ports(out: &mut Out, at: At<'_>, ports: &[Value]) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, port) in ports.iter().enumerate() {
         let at = at.index(index);
         let name = text(port, "name");
@@ -142,17 +144,15 @@ fn port_number(out: &mut Out, at: At<'_>, number: i64) {
 
 /// Two containers of a pod cannot listen on the same host port.
 fn host_ports(out: &mut Out, at: At<'_>, containers: &[Value]) {
-    let mut seen: Vec<(&str, &str, i64)> = Vec::new();
+    let mut seen = HashSet::new();
     for (index, container) in containers.iter().enumerate() {
         let at = at.index(index);
         for (index, port) in list(container, "ports").iter().enumerate() {
             let Some(number) = number(port, "hostPort").filter(|n| *n != 0) else { continue };
             let key = (text(port, "protocol"), text(port, "hostIP"), number);
-            if seen.contains(&key) {
+            if !seen.insert(key) {
                 let text = format!("{}/{}/{}", key.0, key.1, key.2);
                 out.duplicate(at.child("ports").index(index).child("hostPort"), text);
-            } else {
-                seen.push(key);
             }
         }
     }

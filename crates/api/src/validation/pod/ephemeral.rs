@@ -2,7 +2,7 @@
 //! stay as they are.
 
 use super::super::at::{At, Out, empty, same};
-use super::super::read::{list, map, some, text};
+use super::super::read::{Seen, list, map, some, text};
 use super::{Pod, containers, update};
 use crate::containers::Sort;
 use crate::{Object, Value};
@@ -30,7 +30,7 @@ const ALLOWED: &[&str] = &[
 const NOT_ALLOWED: &str = "cannot be set for an Ephemeral Container";
 
 /// The ephemeral containers of a pod; `names` are those of the other containers.
-pub(super) fn all<'a>(out: &mut Out, at: At<'_>, pod: &Pod<'a>, names: &mut Vec<&'a str>) {
+pub(super) fn all<'a>(out: &mut Out, at: At<'_>, pod: &Pod<'a>, names: &mut Seen<'a>) {
     let others = names.clone();
     for (index, container) in list(pod.spec, Sort::Ephemeral.field()).iter().enumerate() {
         let at = at.index(index);

@@ -1,7 +1,7 @@
 //! Tolerations, gates and spread constraints.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, number, repeats, some, text};
+use super::super::read::{Seen, list, number, repeats, some, text};
 use super::super::selector;
 use crate::Value;
 use crate::names;
@@ -14,7 +14,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, spec: &Value) {
         out.invalid_each(list.index(index).child("conditionType"), kind, names::qualified_name(kind));
     }
     let gates_at = at.child("schedulingGates");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, gate) in list(spec, "schedulingGates").iter().enumerate() {
         let name = text(gate, "name");
         out.invalid_each(gates_at.index(index), name, names::qualified_name(name));

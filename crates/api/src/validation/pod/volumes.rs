@@ -1,7 +1,7 @@
 //! Volumes and their sources.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, number, repeats, some, text};
+use super::super::read::{Seen, list, number, repeats, some, text};
 use super::{mounts, sources};
 use crate::Value;
 use crate::names;
@@ -35,7 +35,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
 
 /// `volumes` of a pod.
 pub(super) fn volumes(out: &mut Out, at: At<'_>, volumes: &[Value]) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::new();
     for (index, volume) in volumes.iter().enumerate() {
         let at = at.index(index);
         let name = text(volume, "name");
@@ -179,7 +179,7 @@ fn downward(out: &mut Out, at: At<'_>, files: &[Value]) {
 
 fn projected(out: &mut Out, at: At<'_>, source: &Value) {
     mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-    let mut paths: Vec<&str> = Vec::new();
+    let mut paths = Seen::new();
     let sources_at = at.child("sources");
     for (index, part) in list(source, "sources").iter().enumerate() {
         let item = sources_at.index(index);

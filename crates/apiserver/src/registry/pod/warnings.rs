@@ -1,5 +1,7 @@
 //! What upstream warns pod authors of: legal, but hardly meant.
 
+use std::collections::{HashMap, HashSet};
+
 use gantry_api::{Value, names, value};
 
 /// Node labels that were renamed: old, new.
@@ -67,19 +69,20 @@ fn spec(out: &mut Vec<String>, at: &str, spec: &Value) {
 }
 
 fn container(out: &mut Vec<String>, at: &str, container: &Value) {
-    let env = value::list_at(container, "env");
-    for (index, variable) in env.iter().enumerate() {
+    let mut names = HashSet::new();
+    for (index, variable) in value::list_at(container, "env").iter().enumerate() {
         let name = variable.get("name").and_then(Value::as_str).unwrap_or_default();
-        if env[..index].iter().any(|v| v.get("name").and_then(Value::as_str) == Some(name)) {
+        if !names.insert(name) {
             out.push(format!(
                 "{at}.env[{index}]: hides previous definition of {name:?}, which may be dropped when using apply"
             ));
         }
     }
-    let ports = value::list_at(container, "ports");
-    let key = |p: &Value| (value::i64_at(p, "containerPort"), value::str_at(p, "protocol").unwrap_or("TCP").to_owned());
-    for (index, port) in ports.iter().enumerate() {
-        if let Some(first) = ports[..index].iter().position(|p| key(p) == key(port)) {
+    let mut firsts = HashMap::new();
+    for (index, port) in value::list_at(container, "ports").iter().enumerate() {
+        let key = (value::i64_at(port, "containerPort"), value::str_at(port, "protocol").unwrap_or("TCP"));
+        let first = *firsts.entry(key).or_insert(index);
+        if first != index {
             out.push(format!("{at}.ports[{index}]: duplicate port definition with {at}.ports[{first}]"));
         }
     }
