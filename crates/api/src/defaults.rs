@@ -38,6 +38,8 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
         ("", "Secret") => secret(object),
+        // In its stored form, whichever it came in; printed even when empty.
+        ("" | "events.k8s.io", "Event") => set_default(object, "involvedObject", Object::new()),
         ("", "Endpoints") => other::endpoints(object),
         ("", "LimitRange") => other::limit_range(object),
         ("", "PersistentVolume") => storage::persistent_volume(object),

@@ -22,7 +22,6 @@ fn rename(event: &mut Object, from: &str, to: &str) {
 pub(super) fn to_core(event: &mut Value) {
     let Some(event) = event.as_object_mut() else { return };
     NAMES.iter().for_each(|(new, core)| rename(event, new, core));
-    event.entry("involvedObject").or_insert_with(|| Value::Object(Object::new()));
 }
 
 pub(super) fn from_core(event: &mut Value) {

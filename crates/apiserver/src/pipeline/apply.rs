@@ -114,7 +114,7 @@ impl Request<'_> {
     fn made(&self, state: &Current) -> Result<Made, Status> {
         let mut object = self.merged(Some(&state.value))?;
         let warnings = self.config.judge(self.options.field_validation)?;
-        patch::check_same_object(self.target, &mut object, &state.value)?;
+        patch::check_same_object(self.target, self.target.kind.hub(), &mut object, &state.value)?;
         api_decode::conform(&mut object, self.target.kind.hub())?;
         Ok(Made { object, warnings })
     }

@@ -269,7 +269,14 @@ impl Change<'_> {
         let uid = value::str_at(object, "metadata.uid").unwrap_or_default();
         let stored = value::str_at(&state.value, "metadata.uid").unwrap_or_default();
         if !uid.is_empty() && uid != stored {
-            return Err(uid_differs(self.target, uid, stored));
+            let (namespace, name) = (&self.target.namespace, &self.target.name);
+            let key = kind.storage_key(namespace, name);
+            // As upstream's store words it.
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: UID in precondition: {uid}, UID in object meta: {stored}"
+            );
+            return Err(Status::conflict(kind.group, kind.resource, name, &why));
         }
         Ok(())
     }

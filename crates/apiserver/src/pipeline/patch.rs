@@ -139,7 +139,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     // Patches may test or replace the version.
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
-    check_same_object(target, &mut object, &state.value)?;
+    check_same_object(target, target.kind, &mut object, &state.value)?;
     managed::keep_reset(&mut object);
     let unusable = |why: &str| {
         let shown = patch.body.to_string();
@@ -151,23 +151,28 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     Ok(Made { object, warnings })
 }
 
-/// A patch may not turn the object into another.
-pub(super) fn check_same_object(target: &Target, object: &mut Value, old: &Value) -> Result<(), Status> {
+/// A patch may not turn the object, which is in the form of `form`, into another.
+pub(super) fn check_same_object(
+    target: &Target,
+    form: &KindInfo,
+    object: &mut Value,
+    old: &Value,
+) -> Result<(), Status> {
     let kind = target.kind;
     let at = |path: &str| value::str_at(object, path).unwrap_or_default();
     let refuse = |path: &str, found: &str| {
         let error = field::Error::invalid(&field::Path::new(path), found, "field is immutable");
         Err(Status::invalid(kind.group, kind.kind, &target.name, &[error]))
     };
-    if at("kind") != kind.kind {
+    if at("kind") != form.kind {
         return refuse("kind", at("kind"));
     }
-    if at("apiVersion") != kind.api_version {
+    if at("apiVersion") != form.api_version {
         return refuse("apiVersion", at("apiVersion"));
     }
     let uid = at("metadata.uid");
     if !uid.is_empty() && Some(uid) != value::str_at(old, "metadata.uid") {
         return refuse("metadata.uid", uid);
     }
-    decode::place(object, kind, &target.namespace, &target.name)
+    decode::place(object, form, &target.namespace, &target.name)
 }
