@@ -59,9 +59,17 @@ impl Incoming {
 /// Reads a body up to the limit.
 ///
 /// # Errors
-/// 413 past the limit, 400 when the client breaks off.
+/// 413 past the limit, 408 when it takes too long, 400 when the client breaks off.
 pub(crate) async fn read_body(mut body: HttpBody) -> Result<Bytes, Status> {
-    tokio::time::timeout(BODY_TIMEOUT, bounded(&mut body)).await.map_err(|_| {
+    in_time(&mut body).await
+}
+
+async fn in_time<B>(body: &mut B) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await.map_err(|_| {
         Status::failure(408, "Timeout", format!("the request body did not arrive within {BODY_TIMEOUT:?}"))
     })?
 }
@@ -225,5 +233,17 @@ mod tests {
         check(3, 3, 200).await;
         check(5, 5, 413).await;
         check(100, 3 + 1 + 17, 413).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attack_a_body_that_drips_has_its_time_and_no_more() {
+        let began = tokio::time::Instant::now();
+        let drops = futures::stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(b" ")))
+        });
+        let status = in_time(&mut Box::pin(StreamBody::new(drops))).await.expect_err("it never ends");
+        assert_eq!((status.code, status.reason.as_str()), (408, "Timeout"), "{}", status.message);
+        assert!(began.elapsed() < BODY_TIMEOUT * 2, "{:?}", began.elapsed());
     }
 }

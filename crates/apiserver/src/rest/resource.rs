@@ -116,6 +116,7 @@ pub(crate) fn shape(app: &App, request: &Incoming) -> Result<Shape, Status> {
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+    permit(app, request, "get", target)?;
     let shape = shape(app, request)?;
     let call = Call { app, caller: &request.caller };
     let bytes = match call.get(target, request.query.get("resourceVersion")).await? {
@@ -215,6 +216,11 @@ fn write_options(query: &Query) -> Result<WriteOptions, Status> {
     })
 }
 
+/// Whether the caller may do this: asked before a body is read, or anything is said about it.
+fn permit(app: &Arc<App>, request: &Incoming, verb: &str, target: &Target) -> Result<(), Status> {
+    Call { app, caller: &request.caller }.authorize(verb, target)
+}
+
 async fn payload(content_type: &str, body: HttpBody) -> Result<Payload, Status> {
     let format = negotiate::format(Some(content_type))?;
     Ok(Payload { bytes: read_body(body).await?, format })
@@ -235,6 +241,7 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
 }
 
 async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    permit(app, request, "create", target)?;
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
     if shape.view != View::Full && target.kind.create_only() {
         // A question has no rows, and its metadata says nothing.
@@ -246,6 +253,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 }
 
 async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    permit(app, request, "update", target)?;
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
@@ -253,6 +261,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 }
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    permit(app, request, "patch", target)?;
     let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
     let force = request.query.has("force").then(|| request.query.flag("force"));
     let accepted = PatchType::accepted(target.kind);
@@ -294,6 +303,7 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+    permit(app, request, if target.name.is_empty() { "deletecollection" } else { "delete" }, target)?;
     let shape = shape(app, request)?;
     let content_type = request.header(header::CONTENT_TYPE).to_owned();
     let body = read_body(body).await?;
