@@ -1,4 +1,4 @@
-//! Two guards that upstream has elsewhere: addresses in use stay, and devices of others are for marked namespaces.
+//! Guards: addresses in use stay, devices of others are for marked namespaces, and nobody claims addresses from outside.
 
 use async_trait::async_trait;
 use gantry_api::field::{Error, Path};
@@ -13,6 +13,9 @@ use crate::request::Target;
 pub(super) struct AddressInUse;
 /// `adminAccess` reaches devices that others use.
 pub(super) struct DeviceAdminAccess;
+
+/// A Service's external addresses take traffic that is meant for others.
+pub(super) struct DenyServiceExternalIPs;
 
 const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 
@@ -42,6 +45,26 @@ impl Plugin for AddressInUse {
             return Err(request.forbidden(&format!("it is the address of service {}/{}", owner.namespace, owner.name)));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Plugin for DenyServiceExternalIPs {
+    fn name(&self) -> &'static str {
+        "DenyServiceExternalIPs"
+    }
+
+    async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
+        let kind = request.target.kind;
+        if (kind.group, kind.kind) != ("", "Service") || !request.target.subresource.is_empty() {
+            return Ok(());
+        }
+        let before = request.old.map_or(&[][..], |old| value::list_at(old, "spec.externalIPs"));
+        let new = value::list_at(object, "spec.externalIPs").iter().any(|address| !before.contains(address));
+        if request.operation == Operation::Delete || !new {
+            return Ok(());
+        }
+        Err(request.forbidden("Use of external IPs is denied by admission control"))
     }
 }
 

@@ -208,7 +208,7 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(param_access::PolicyParameters),
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
-        Box::new(policy::Mutating::default()),
+        Box::new(guards::DenyServiceExternalIPs),
         Box::new(webhook::Mutating::default()),
         Box::new(policy::Validating::default()),
         Box::new(webhook::Validating::default()),
@@ -217,9 +217,9 @@ fn all() -> Vec<Box<dyn Plugin>> {
     ]
 }
 
-/// Plugins that are off unless they are asked for: what this one adds, only a controller can take away that not every cluster
-/// runs, and claims would never go.
-const OFF: &[&str] = &["StorageObjectInUseProtection"];
+/// Plugins that are off unless they are asked for. What the first adds, only a controller can take away that not every cluster
+/// runs, and claims would never go; the second is off upstream too.
+const OFF: &[&str] = &["StorageObjectInUseProtection", "DenyServiceExternalIPs"];
 
 /// The chain.
 pub(crate) struct Chain(Vec<Box<dyn Plugin>>);

@@ -1,5 +1,7 @@
 //! What a kubelet may write beyond what its URL says: the object itself must be its own.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -7,7 +9,21 @@ use gantry_api::{Value, value};
 use super::{Operation, Plugin, Request};
 
 /// Labels that say what may run on a node are not the node's to set.
-const RESTRICTED: &str = "node-restriction.kubernetes.io/";
+const RESTRICTED: &str = "node-restriction.kubernetes.io";
+/// Labels that describe a node.
+const DESCRIBING: &[&str] = &[
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "kubernetes.io/arch",
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+];
 
 pub(super) struct NodeRestriction;
 
@@ -67,10 +83,34 @@ fn own_node(node: &str, object: &Value, old: Option<&Value>) -> Result<(), Strin
     if !value::list_at(object, "metadata.ownerReferences").is_empty() {
         return Err(format!("node {node:?} is not allowed to set its owners"));
     }
+    let updates = old.is_some();
     let (new, old) = (labels(Some(object)), labels(old));
-    let mut keys = new.into_iter().chain(old).flat_map(|labels| labels.keys()).filter(|k| k.contains(RESTRICTED));
-    let changed = keys.find(|key| new.and_then(|l| l.get(*key)) != old.and_then(|l| l.get(*key)));
-    changed.map_or(Ok(()), |key| Err(format!("is not allowed to modify labels: {key}")))
+    let changed: BTreeSet<&str> = new
+        .into_iter()
+        .chain(old)
+        .flat_map(|labels| labels.keys())
+        .filter(|key| new.and_then(|l| l.get(*key)) != old.and_then(|l| l.get(*key)))
+        .map(String::as_str)
+        .filter(|key| !is_own(key))
+        .collect();
+    let shown = || changed.iter().copied().collect::<Vec<_>>().join(", ");
+    match (changed.is_empty(), updates) {
+        (true, _) => Ok(()),
+        (false, true) => Err(format!("is not allowed to modify labels: {}", shown())),
+        (false, false) => Err(format!("node {node:?} is not allowed to set the following labels: {}", shown())),
+    }
+}
+
+/// Whether a node may label itself so: not with what says what it may be trusted with, and of Kubernetes' own labels only
+/// with those that describe it.
+fn is_own(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else { return true };
+    let within = |of: &str| domain == of || domain.strip_suffix(of).is_some_and(|rest| rest.ends_with('.'));
+    if within(RESTRICTED) {
+        return false;
+    }
+    let kubernetes = within("kubernetes.io") || within("k8s.io");
+    !kubernetes || DESCRIBING.contains(&key) || within("kubelet.kubernetes.io") || within("node.kubernetes.io")
 }
 
 #[cfg(test)]
