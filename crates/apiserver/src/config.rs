@@ -235,6 +235,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_flag_has_a_name_of_its_own() {
+        Config::augment_args(clap::Command::new("gantry-apiserver")).debug_assert();
+    }
+
+    #[test]
     fn durations_take_go_units() {
         for (text, seconds) in [("90", 90), ("30s", 30), ("5m", 300), ("1h", 3600), ("1h0m0s", 3600)] {
             assert_eq!(seconds_or_unit(text), Ok(Duration::from_secs(seconds)), "{text}");

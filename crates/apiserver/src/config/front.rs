@@ -10,7 +10,8 @@ use crate::auth::request_header;
 #[derive(Debug, Clone, Default, Args)]
 pub struct RequestHeader {
     /// The CA of the certificates that such proxies show. Without it their headers mean nothing.
-    #[arg(long = "requestheader-client-ca-file")]
+    // Fields of flattened structs share one name space: without an id of its own this would be --client-ca-file.
+    #[arg(id = "requestheader_client_ca_file", long = "requestheader-client-ca-file")]
     pub client_ca_file: Option<PathBuf>,
     /// Common names of their certificates; any that the CA has signed if there are none.
     #[arg(long = "requestheader-allowed-names", value_delimiter = ',')]
