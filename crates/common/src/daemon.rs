@@ -10,6 +10,10 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
+/// The stack of a thread that serves requests, in bytes. Reading YAML that is nested as deeply as it may be takes more than the
+/// usual 2 MiB in a build for debugging; what is not used takes no memory.
+pub const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 /// Flags that every daemon has.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -82,7 +86,8 @@ where
         tracing::debug!(%error, "huge pages cannot be switched off");
     }
     crate::tls::install_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start the runtime");
