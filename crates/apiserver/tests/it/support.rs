@@ -139,7 +139,7 @@ pub(crate) async fn send(
 }
 
 /// HTTP/1.1 on a connection: requests can follow each other.
-async fn http(stream: TlsStream<TcpStream>) -> SendRequest<Full<Bytes>> {
+pub(crate) async fn http(stream: TlsStream<TcpStream>) -> SendRequest<Full<Bytes>> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
     drop(gantry_common::task::spawn("client", connection));
     sender
@@ -172,6 +172,18 @@ pub(crate) async fn request(
     body: &str,
 ) -> Answer {
     answer(send(server, identity, method, path, headers, body).await).await
+}
+
+/// A REST request with somebody's certificate.
+pub(crate) async fn request_as(
+    cluster: &Cluster,
+    identity: &tls::Identity,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    request(&cluster.server, Some(identity), method, path, headers, body).await
 }
 
 /// Reads an answer to its end.

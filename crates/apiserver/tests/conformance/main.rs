@@ -1,0 +1,17 @@
+//! Conformance of every kind, generated from the registry and the type table: what a kind needs beyond its types stands in
+//! `corrections.tsv`.
+
+#[path = "../it/support.rs"]
+#[allow(dead_code, reason = "shared with the other tests; each uses a part")]
+mod support;
+
+mod client;
+mod floods;
+mod manifest;
+mod openapi;
+mod reads;
+mod revisions;
+mod rights;
+mod subject;
+mod whole;
+mod writes;
