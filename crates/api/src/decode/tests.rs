@@ -1,4 +1,5 @@
 mod every_kind;
+mod k8s_pb;
 
 use serde_json::json;
 

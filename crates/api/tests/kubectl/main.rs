@@ -1,5 +1,6 @@
 //! kubectl as the oracle: it merges, reads documents and writes protobuf, all without a cluster.
 
+mod kinds;
 mod reads;
 mod server;
 mod strategic;

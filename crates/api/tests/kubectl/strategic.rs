@@ -13,21 +13,21 @@ use crate::present;
 
 const TYPE: &str = "core/v1.Pod";
 
-/// What kubectl makes of `docs` with `patch`, one result per document; `None` where it refuses.
-fn kubectl(docs: &[Value], patch: &Value) -> Option<Vec<Value>> {
+/// What kubectl makes of `docs` with `patch`, one result per document, or why it refuses.
+pub(crate) fn kubectl(docs: &[Value], patch: &Value) -> Result<Vec<Value>, String> {
     let mut child = Command::new("kubectl")
         .args(["patch", "--local", "-f", "-", "--type", "strategic", "-o", "json", "-p", &patch.to_string()])
         .env("KUBECONFIG", "/dev/null")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("kubectl starts");
     let text: String = docs.iter().map(|d| format!("---\n{d}\n")).collect();
     child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("kubectl reads its input");
     let output = child.wait_with_output().expect("kubectl ends");
     if !output.status.success() {
-        return None;
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     let printed = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
     let mut results = Vec::new();
@@ -37,7 +37,7 @@ fn kubectl(docs: &[Value], patch: &Value) -> Option<Vec<Value>> {
             None => results.push(value),
         }
     }
-    Some(results)
+    Ok(results)
 }
 
 fn conformed(mut value: Value) -> Value {
@@ -48,8 +48,8 @@ fn conformed(mut value: Value) -> Value {
 fn check(docs: &[Value], patch: &Value) {
     let ours: Result<Vec<Value>, _> = docs.iter().map(|d| patch::strategic(d, patch, TYPE)).collect();
     match (ours, kubectl(docs, patch)) {
-        (Err(_), None) => {}
-        (Ok(ours), Some(theirs)) => {
+        (Err(_), Err(_)) => {}
+        (Ok(ours), Ok(theirs)) => {
             assert_eq!(ours.len(), theirs.len(), "{patch}");
             for ((ours, theirs), doc) in ours.into_iter().zip(theirs).zip(docs) {
                 assert_eq!(conformed(ours), conformed(theirs), "\ndocument {doc}\npatch {patch}");

@@ -54,7 +54,7 @@ fn full<'t>(ty: &'t Type, above: &mut Above<'t>) -> Value {
 }
 
 /// The canonical form of [`full`] for a kind.
-fn maximal(kind: &KindInfo) -> Value {
+pub(super) fn maximal(kind: &KindInfo) -> Value {
     let ty = TypeTable::builtin().ty(&kind.type_name).expect("a type for every kind");
     let mut object = full(ty, &mut Vec::new());
     object["apiVersion"] = kind.api_version.as_str().into();
@@ -74,7 +74,7 @@ fn varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(u8::try_from(n).expect("seven bits"));
 }
 
-fn bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
+pub(super) fn bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     tag(out, number, 2);
     varint(out, content.len() as u64);
     out.extend_from_slice(content);
@@ -158,7 +158,7 @@ fn value(out: &mut Vec<u8>, at: u32, wire: &Wire, found: &Value) {
 }
 
 /// The object as `k8s\0` and an envelope.
-fn encoded(kind: &KindInfo, object: &Value) -> Vec<u8> {
+pub(super) fn encoded(kind: &KindInfo, object: &Value) -> Vec<u8> {
     let whole = Messages::builtin().by_name(&kind.type_name).expect("a message for every kind");
     let mut meta = Vec::new();
     bytes(&mut meta, 1, kind.api_version.as_bytes());
@@ -170,7 +170,7 @@ fn encoded(kind: &KindInfo, object: &Value) -> Vec<u8> {
 }
 
 /// Where two trees differ first, for a message that fits a screen.
-fn difference(a: &Value, b: &Value, path: &str) -> Option<String> {
+pub(super) fn difference(a: &Value, b: &Value, path: &str) -> Option<String> {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
