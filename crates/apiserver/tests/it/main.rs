@@ -3,6 +3,7 @@
 mod admission;
 mod allocation;
 mod apply;
+mod attacks;
 mod backends;
 mod bootstrap;
 mod contract;

@@ -1,0 +1,319 @@
+//! Attacks on the API server itself that other orchestrators have known, each under its name.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_apiserver::testing::Builder;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Answer, Cluster, answer, configmap, connect, http, pod, request_as, send_on};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const YAML: (&str, &str) = ("content-type", "application/yaml");
+
+fn refused(answer: &Answer, code: u16, part: &str) {
+    let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(answer.code, code, "{}", answer.text);
+    assert!(message.contains(part), "{message}");
+}
+
+/// The server still answers others.
+async fn lives(cluster: &Cluster) {
+    assert_eq!(cluster.rest("GET", MAPS, &[], "").await.code, 200);
+}
+
+/// Nine levels of nine aliases each: 387,420,489 leaves from half a kilobyte.
+fn laughs() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let items = vec![format!("*a{}", level - 1); 9].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\n{text}")
+}
+
+#[tokio::test]
+async fn cve_2019_11253_aliases_do_not_grow_without_bound() {
+    let cluster = Cluster::start().await;
+    refused(&cluster.rest("POST", MAPS, &[YAML], &laughs()).await, 400, "");
+    let apply = ("content-type", "application/apply-patch+yaml");
+    let path = format!("{MAPS}/x?fieldManager=a");
+    refused(&cluster.rest("PATCH", &path, &[apply], &laughs()).await, 400, "");
+    lives(&cluster).await;
+}
+
+/// Runs on a thread with the stack of the daemon's own.
+fn as_in_a_daemon<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(gantry_common::daemon::STACK_BYTES).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(work());
+    });
+    thread.expect("a thread").join().expect("the work is done");
+}
+
+#[test]
+fn cve_2019_11254_depth_is_bounded_in_every_encoding() {
+    as_in_a_daemon(depth);
+}
+
+async fn depth() {
+    let cluster = Cluster::start().await;
+    let deep = 100_000;
+    let json = format!("{}{}", "{\"a\":".repeat(deep), "1".to_owned() + &"}".repeat(deep));
+    refused(&cluster.rest("POST", MAPS, &[], &json).await, 400, "");
+    let flow = format!("a: {}{}", "[".repeat(deep), "]".repeat(deep));
+    refused(&cluster.rest("POST", MAPS, &[YAML], &flow).await, 400, "");
+    let block: String = (0..1_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    refused(&cluster.rest("POST", MAPS, &[YAML], &block).await, 400, "");
+    assert_eq!(cluster.rest("POST", MAPS, &[], &configmap("x", "1").to_string()).await.code, 201);
+    for form in ["merge-patch+json", "strategic-merge-patch+json", "json-patch+json"] {
+        let content = format!("application/{form}");
+        let patched = cluster.rest("PATCH", &format!("{MAPS}/x"), &[("content-type", &content)], &json).await;
+        refused(&patched, 400, "");
+    }
+    lives(&cluster).await;
+}
+
+#[tokio::test]
+async fn cve_2020_8552_bodies_beyond_the_bound_are_refused() {
+    let cluster = Cluster::start().await;
+    let large = configmap("x", &"a".repeat(4 * 1024 * 1024)).to_string();
+    let answer = cluster.rest("POST", MAPS, &[], &large).await;
+    refused(&answer, 413, "Request entity too large: limit is 3145728");
+    assert_eq!(answer.json()["reason"], "RequestEntityTooLarge");
+    let nothing = cluster.rest("GET", &format!("{MAPS}/x"), &[], "").await;
+    assert_eq!(nothing.code, 404);
+    lives(&cluster).await;
+}
+
+#[tokio::test]
+async fn attack_patches_do_not_grow_objects_without_bound() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.rest("POST", MAPS, &[], &configmap("x", &"a".repeat(1_000)).to_string()).await.code, 201);
+    let patch = ("content-type", "application/json-patch+json");
+    // Each copy holds all that was there before it.
+    let copies: Vec<Value> =
+        (0..60).map(|n| json!({"op": "copy", "from": "/data", "path": format!("/data/n{n}")})).collect();
+    let grown = cluster.rest("PATCH", &format!("{MAPS}/x"), &[patch], &json!(copies).to_string()).await;
+    assert!(matches!(grown.code, 413 | 422), "{}", grown.text);
+    let many: Vec<Value> = (0..10_001).map(|_| json!({"op": "test", "path": "/kind", "value": "ConfigMap"})).collect();
+    let many = cluster.rest("PATCH", &format!("{MAPS}/x"), &[patch], &json!(many).to_string()).await;
+    refused(&many, 413, "The allowed maximum operations in a JSON patch is 10000, got 10001");
+    lives(&cluster).await;
+}
+
+/// What the server says to raw bytes, up to the end of the connection.
+async fn says(cluster: &Cluster, head: &str) -> String {
+    let mut stream = connect(&cluster.server, Some(&cluster.identity("admin", &["system:masters"]))).await;
+    // It may hang up before all is sent.
+    drop(stream.write_all(head.as_bytes()).await);
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(bytes @ 1..) = stream.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..bytes]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn attack_a_request_has_one_length() {
+    let cluster = Cluster::start().await;
+    let inner = format!("GET {MAPS}/smuggled HTTP/1.1\r\nhost: x\r\n\r\n");
+    let body = format!("0\r\n\r\n{inner}");
+    let length = body.len();
+    for lengths in [
+        format!("content-length: {length}\r\ncontent-length: 5"),
+        format!("content-length: {length}\r\ntransfer-encoding: chunked"),
+        format!("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\ncontent-length: {length}"),
+    ] {
+        let head = format!("POST {MAPS} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lengths}\r\n\r\n{body}");
+        let answer = says(&cluster, &head).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{lengths}: one request, one answer: {answer}");
+        assert!(!answer.contains("smuggled"), "{lengths}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn attack_heads_are_bounded() {
+    let cluster = Cluster::start().await;
+    let one = format!("GET {MAPS} HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(2 * 1024 * 1024));
+    let answer = says(&cluster, &one).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let many: String = (0..5_000).map(|n| format!("x{n}: y\r\n")).collect();
+    let answer = says(&cluster, &format!("GET {MAPS} HTTP/1.1\r\nhost: x\r\n{many}\r\n")).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    lives(&cluster).await;
+}
+
+#[tokio::test]
+async fn attack_a_body_is_not_taken_from_who_has_no_right() {
+    let cluster = Cluster::start().await;
+    let eve = cluster.identity("eve", &[]);
+    for (method, path) in [("POST", MAPS.to_owned()), ("PUT", format!("{MAPS}/x")), ("PATCH", format!("{MAPS}/x"))] {
+        let mut stream = connect(&cluster.server, Some(&eve)).await;
+        // The head alone: who waits for the body does not answer.
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 3000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(std::str::from_utf8(&answer), Ok("HTTP/1.1 403"), "{method}");
+    }
+    let strange = request_as(&cluster, &eve, "POST", MAPS, &[("content-type", "text/strange")], "x").await;
+    refused(&strange, 403, "User \"eve\" cannot create resource \"configmaps\"");
+}
+
+#[tokio::test]
+async fn attack_names_do_not_lead_out_of_their_resource() {
+    let cluster = Cluster::start().await;
+    let mut connection =
+        http(connect(&cluster.server, Some(&cluster.identity("admin", &["system:masters"]))).await).await;
+    for path in [
+        "/api/v1/namespaces/%2e%2e/secrets",
+        "/api/v1/namespaces/..%2fsecrets%2fkube-system/configmaps",
+        "/api/v1/namespaces/default/configmaps/..%2f..%2fsecrets%2fdefault%2fs",
+        "/api/v1/namespaces/default/configmaps/%2e%2e",
+        "/api/v1/namespaces/default%00/configmaps",
+        "/api/v1/namespaces/default/configmaps/a%00b",
+        "/api/v1/namespaces/default/configmaps/%2e",
+    ] {
+        let found = answer(send_on(&mut connection, "GET", path, &[], "").await).await;
+        assert!(matches!(found.code, 400 | 404), "{path}: {} {}", found.code, found.text);
+    }
+    let mut traversal = configmap("x", "1");
+    for name in ["../secrets/x", "a/b", "..", ".", "a\u{0}b", ""] {
+        traversal["metadata"]["name"] = name.into();
+        let made = cluster.rest("POST", MAPS, &[], &traversal.to_string()).await;
+        assert_eq!(made.code, 422, "{name:?}: {}", made.text);
+    }
+    traversal["metadata"] = json!({"name": "x", "namespace": "kube-system"});
+    let elsewhere = cluster.rest("POST", MAPS, &[], &traversal.to_string()).await;
+    refused(&elsewhere, 400, "the namespace of the provided object does not match the namespace sent on the request");
+}
+
+#[tokio::test]
+async fn attack_continue_tokens_do_not_lead_to_other_resources() {
+    let cluster = Cluster::start().await;
+    let secret = json!({"metadata": {"name": "hidden"}, "stringData": {"k": "v"}});
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces/default/secrets", &[], &secret.to_string()).await.code, 201);
+    for start in ["../../secrets/default/\0", "/registry/secrets/\0", "\0", "zzz/zzz\0", "default/../../secrets/a\0"] {
+        for rv in [-1, 1, i64::MAX] {
+            let token = URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": rv, "start": start}).to_string());
+            let listed = cluster.rest("GET", &format!("{MAPS}?limit=1&continue={token}"), &[], "").await;
+            assert!(!listed.text.contains("hidden"), "{start:?} {rv}: {}", listed.text);
+            assert!(matches!(listed.code, 200 | 400 | 410 | 504), "{start:?} {rv}: {}", listed.text);
+        }
+    }
+    for token in ["x", "e30", "bnVsbA", "eyJ2IjoibWV0YS5rOHMuaW8vdjIifQ"] {
+        refused(
+            &cluster.rest("GET", &format!("{MAPS}?continue={token}"), &[], "").await,
+            400,
+            "continue key is not valid",
+        );
+    }
+}
+
+/// A node that has registered itself, and its identity.
+async fn node(cluster: &Cluster) -> gantry_common::tls::Identity {
+    let identity = cluster.identity("system:node:n", &["system:nodes"]);
+    let object = json!({"metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "n"}}});
+    let made = request_as(cluster, &identity, "POST", "/api/v1/nodes", &[], &object.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    identity
+}
+
+#[tokio::test]
+async fn cve_2025_5187_a_node_gives_itself_no_owner_taint_or_label_of_trust() {
+    let cluster = Cluster::start().await;
+    let node = node(&cluster).await;
+    let merge = ("content-type", "application/merge-patch+json");
+    let patch =
+        async |path: &str, patch: Value| request_as(&cluster, &node, "PATCH", path, &[merge], &patch.to_string()).await;
+    // An owner that is not there has the collector delete the node, which may then come back without its taints.
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "u"}]);
+    refused(&patch("/api/v1/nodes/n", json!({"metadata": {"ownerReferences": owner}})).await, 403, "owner");
+    refused(&patch("/api/v1/nodes/n", json!({"spec": {"taints": null}})).await, 403, "not allowed to modify taints");
+    for label in ["node-restriction.kubernetes.io/trusted", "node-role.kubernetes.io/control-plane", "sub.k8s.io/x"] {
+        let labels = json!({"metadata": {"labels": {label: "true"}}});
+        for path in ["/api/v1/nodes/n", "/api/v1/nodes/n/status"] {
+            refused(&patch(path, labels.clone()).await, 403, &format!("is not allowed to modify labels: {label}"));
+        }
+    }
+    for label in ["kubernetes.io/arch", "topology.kubernetes.io/zone", "node.kubernetes.io/x", "example.com/own"] {
+        let own = patch("/api/v1/nodes/n", json!({"metadata": {"labels": {label: "a"}}})).await;
+        assert_eq!(own.code, 200, "{label}: {}", own.text);
+    }
+    let other = cluster.identity("system:node:m", &["system:nodes"]);
+    let labelled = json!({"metadata": {"name": "m", "labels": {"node-role.kubernetes.io/x": ""}}});
+    let made = request_as(&cluster, &other, "POST", "/api/v1/nodes", &[], &labelled.to_string()).await;
+    refused(&made, 403, "is not allowed to set the following labels: node-role.kubernetes.io/x");
+}
+
+#[tokio::test]
+async fn cve_2025_4563_a_node_makes_no_pods_that_reach_what_is_not_its_own() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let node = node(&cluster).await;
+    let mut mirror = pod("mirror");
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    mirror["spec"]["nodeName"] = "n".into();
+    for extra in [
+        json!({}),
+        json!({"resourceClaims": [{"name": "c", "resourceClaimName": "others"}]}),
+        json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
+        json!({"serviceAccountName": "default"}),
+    ] {
+        let mut body = mirror.clone();
+        for (key, value) in extra.as_object().into_iter().flatten() {
+            body["spec"][key] = value.clone();
+        }
+        let made = request_as(&cluster, &node, "POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await;
+        assert_eq!(made.code, 403, "{extra}: {}", made.text);
+    }
+}
+
+#[tokio::test]
+async fn cve_2023_2727_cve_2024_3177_no_sort_of_container_gets_secrets_that_the_account_does_not_name() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let limited = json!({"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}},
+        "secrets": [{"name": "allowed"}]});
+    let merge = ("content-type", "application/merge-patch+json");
+    let account = "/api/v1/namespaces/default/serviceaccounts/default";
+    assert_eq!(cluster.rest("PATCH", account, &[merge], &limited.to_string()).await.code, 200);
+    let ways = |secret: &str| {
+        [
+            ("env", json!([{"name": "S", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}])),
+            ("envFrom", json!([{"secretRef": {"name": secret}}])),
+        ]
+    };
+    for list in ["containers", "initContainers"] {
+        for secret in ["allowed", "other"] {
+            for (key, value) in ways(secret) {
+                let mut body = pod(&format!("{}-{}-{secret}", list.to_lowercase(), key.to_lowercase()));
+                body["spec"][list] = json!([{"name": "d", "image": "i", key: value}]);
+                let made = cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await;
+                assert_eq!(made.code, if secret == "allowed" { 201 } else { 403 }, "{list} {key}: {}", made.text);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn cve_2020_8554_only_controllers_say_where_a_load_balancer_is() {
+    let cluster = Cluster::with(Builder::default().configure(|config| {
+        config.enable_admission_plugins = vec!["DenyServiceExternalIPs".to_owned()];
+    }))
+    .await;
+    let services = "/api/v1/namespaces/default/services";
+    let mut service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "type": "LoadBalancer"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    let made = cluster.rest("POST", services, &[], &service.to_string()).await;
+    assert_eq!((made.code, made.json()["status"]["loadBalancer"].get("ingress")), (201, None), "{}", made.text);
+    service["metadata"]["name"] = "t".into();
+    service["spec"]["externalIPs"] = json!(["192.0.2.1"]);
+    let refusal = "Use of external IPs is denied by admission control";
+    refused(&cluster.rest("POST", services, &[], &service.to_string()).await, 403, refusal);
+    let merge = ("content-type", "application/merge-patch+json");
+    let patch = json!({"spec": {"externalIPs": ["192.0.2.1"]}}).to_string();
+    refused(&cluster.rest("PATCH", &format!("{services}/s"), &[merge], &patch).await, 403, refusal);
+}
