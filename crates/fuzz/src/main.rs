@@ -4,6 +4,7 @@
 //! `GANTRY_FUZZ` picks it, `list` prints the names. docs/testing.md says how to add one and how to replay what was found.
 #![no_main]
 
+mod body;
 mod sessions;
 mod stream;
 mod targets;

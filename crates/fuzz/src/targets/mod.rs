@@ -17,4 +17,10 @@ targets! {
     spdy_session,
     websocket_messages,
     websocket_connection,
+    json_body,
+    yaml_body,
+    protobuf_body,
+    patches,
+    selectors,
+    scalars,
 }

@@ -1,0 +1,36 @@
+//! A protobuf body: the envelope as it comes, or the message of one of the kinds in a good one.
+
+use gantry_api::decode;
+
+use crate::body;
+
+pub(crate) fn run(data: &[u8]) {
+    let Some((choice, bytes)) = data.split_first() else { return };
+    let mut whole = decode::PROTOBUF_MAGIC.to_vec();
+    if *choice < 16 {
+        whole.extend_from_slice(bytes);
+    } else {
+        let kind = body::kind(choice - 16);
+        let mut meta = Vec::new();
+        field(&mut meta, 1, kind.api_version.as_bytes());
+        field(&mut meta, 2, kind.kind.as_bytes());
+        field(&mut whole, 1, &meta);
+        field(&mut whole, 2, bytes);
+    }
+    let Ok(object) = decode::protobuf(&whole) else { return };
+    if let Some(kind) = body::kind_of(&object) {
+        body::conformed(kind, object);
+    }
+}
+
+/// A field of bytes.
+fn field(out: &mut Vec<u8>, number: u8, content: &[u8]) {
+    out.push(number << 3 | 2);
+    let mut length = content.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(content);
+}
