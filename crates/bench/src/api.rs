@@ -14,6 +14,7 @@ use crate::{process, store};
 
 mod reads;
 mod server;
+mod watches;
 mod writes;
 
 use server::Server;
@@ -33,6 +34,12 @@ pub(crate) struct Args {
     /// Pods in the LIST and memory measurements.
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
+    /// Clients that watch one collection.
+    #[arg(long, default_value_t = 1_000)]
+    watchers: usize,
+    /// Events that each of them gets.
+    #[arg(long, default_value_t = 200)]
+    events: usize,
     /// Seconds of rest before memory and idle CPU are read.
     #[arg(long, default_value_t = 20)]
     rest: u64,
@@ -73,6 +80,7 @@ pub(crate) async fn run(args: &Args, runs: usize, disk: &Path, report: &mut Repo
     bench.fill(report).await?;
     bench.rest(report, &format!("{} pods", args.pods)).await?;
     bench.reads(report).await?;
+    bench.watches(report).await?;
     for run in 0..runs {
         for kind in [Kind::ConfigMap, Kind::Pod] {
             bench.creates(run, kind, report).await?;

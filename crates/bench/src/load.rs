@@ -18,17 +18,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The time below which this share (0 to 1) of the requests was answered, in ms.
+    /// As [`quantile_ms`] of the times of the requests.
     pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
-        let last = self.times.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index"
-        )]
-        let at = (last as f64 * share).round() as usize;
-        self.times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+        quantile_ms(&self.times, share)
     }
 
     pub(crate) fn report(&self, report: &mut Report, name: &str) {
@@ -36,6 +28,19 @@ impl Outcome {
         report.add(format!("{name}, p50"), "ms", self.quantile_ms(0.5));
         report.add(format!("{name}, p99"), "ms", self.quantile_ms(0.99));
     }
+}
+
+/// The time below which this share (0 to 1) of the sorted times lies, in ms.
+pub(crate) fn quantile_ms(times: &[Duration], share: f64) -> f64 {
+    let last = times.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let at = (last as f64 * share).round() as usize;
+    times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 /// One client. `request(n)` makes request number n; numbers are unique over all clients.

@@ -19,7 +19,24 @@ fn the_api_benchmark_prints_its_figures() {
         return skip("needs etcd, and gantry-apiserver beside it (`cargo build`)");
     }
     let disk = tempfile::tempdir().expect("a folder");
-    let small = ["api", "--runs", "1", "--clients", "1,3", "--count", "20", "--pods", "30", "--rest", "0", "--disk"];
+    let small = [
+        "api",
+        "--runs",
+        "1",
+        "--clients",
+        "1,3",
+        "--count",
+        "20",
+        "--pods",
+        "30",
+        "--rest",
+        "0",
+        "--watchers",
+        "5",
+        "--events",
+        "4",
+        "--disk",
+    ];
     let output = Command::new(program).args(small).arg(disk.path()).output().expect("it runs");
     let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
@@ -39,6 +56,8 @@ fn the_api_benchmark_prints_its_figures() {
         "create configmaps, 3 clients: share of raw etcd",
         "LIST 30 pods, RV 0",
         "LIST 30 pods, consistent",
+        "5 watchers: create to event, p50",
+        "5 watchers: create to event, p99",
         "API server, empty: RSS",
         "API server, 30 pods: RSS",
         "cold start to /readyz, empty etcd",

@@ -6,6 +6,7 @@ use super::Bench;
 use super::writes::LISTED;
 use crate::http::Connection;
 use crate::load::{self, Client};
+use crate::process;
 use crate::report::Report;
 
 const GETS: usize = 5_000;
@@ -56,6 +57,9 @@ impl Bench<'_> {
         connection.get_size(&format!("{path}?limit=500")).await?;
         report.add("first page of 500", "ms", started.elapsed().as_secs_f64() * 1e3);
         let mut connections = self.server.target.connections(8).await?;
+        let pid = self.server.apiserver_pid();
+        let before = process::rss_mib(pid)?;
+        process::forget_peak(pid)?;
         let started = Instant::now();
         let listed = connections.iter_mut().map(|connection| connection.get_size(&path));
         futures::future::try_join_all(listed).await?;
@@ -63,6 +67,11 @@ impl Bench<'_> {
             format!("LIST {} pods, 8 at a time, all done", self.args.pods),
             "ms",
             started.elapsed().as_secs_f64() * 1e3,
+        );
+        report.add(
+            format!("LIST {} pods, 8 at a time: RSS at its peak above before", self.args.pods),
+            "MiB",
+            process::peak_mib(pid)? - before,
         );
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Bench<'_> {
     /// Makes the namespaces; a namespace's controller would make the service account.
     pub(super) async fn prepare(&self) -> anyhow::Result<()> {
         let mut connection = self.server.target.connect().await?;
-        for namespace in [LISTED, CREATED] {
+        for namespace in [LISTED, CREATED, "watched"] {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             connection.call(Method::POST, "/api/v1/namespaces", Bytes::from(object.to_string())).await?;
             let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});

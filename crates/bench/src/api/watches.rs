@@ -1,0 +1,106 @@
+//! Watches: many clients of one collection; what a delivered event costs, and how late it comes.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use gantry_common::task;
+use http_body_util::BodyExt;
+use hyper::Method;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::Bench;
+use crate::http::Connection;
+use crate::load::quantile_ms;
+use crate::objects::Kind;
+use crate::report::Report;
+
+const PATH: &str = "/api/v1/namespaces/watched/configmaps";
+/// Time between two events: deliveries must not queue up behind each other, or their number is measured.
+const PACE: Duration = Duration::from_millis(20);
+/// How long to wait for the last event.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When each object's creation was begun.
+type Begun = Arc<Vec<OnceLock<Instant>>>;
+
+/// One watching client.
+struct Watcher {
+    body: Incoming,
+    _connection: Connection,
+    /// What stands before an object's number in its events.
+    mark: Vec<u8>,
+    begun: Begun,
+}
+
+impl Watcher {
+    async fn start(mut connection: Connection, from: &str, mark: &str, begun: Begun) -> anyhow::Result<Self> {
+        let path = format!("{PATH}?watch=true&resourceVersion={from}");
+        let response = connection.send(Method::GET, &path, Bytes::new()).await?;
+        anyhow::ensure!(response.status().is_success(), "watch: {}", response.status());
+        Ok(Self { body: response.into_body(), _connection: connection, mark: mark.as_bytes().to_vec(), begun })
+    }
+
+    /// Reads until all objects have come; how late each did.
+    async fn run(mut self) -> anyhow::Result<Vec<Duration>> {
+        let mut lags = Vec::with_capacity(self.begun.len());
+        let mut buffer: Vec<u8> = Vec::new();
+        while lags.len() < self.begun.len() {
+            let Ok(frame) = tokio::time::timeout(PATIENCE, self.body.frame()).await else {
+                bail!("{} of {} events came", lags.len(), self.begun.len());
+            };
+            let now = Instant::now();
+            buffer.extend_from_slice(frame.context("the watch ended")??.data_ref().map_or(&[], |data| data));
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let number = self.number(&buffer[..end]).context("an event of somebody else")?;
+                let begun = self.begun.get(number).and_then(OnceLock::get).context("an event before its object")?;
+                lags.push(now.duration_since(*begun));
+                buffer.drain(..=end);
+            }
+        }
+        Ok(lags)
+    }
+
+    fn number(&self, line: &[u8]) -> Option<usize> {
+        let at = line.windows(self.mark.len()).position(|window| window == self.mark)? + self.mark.len();
+        std::str::from_utf8(line.get(at..at + 6)?).ok()?.parse().ok()
+    }
+}
+
+impl Bench<'_> {
+    pub(super) async fn watches(&self, report: &mut Report) -> anyhow::Result<()> {
+        for run in 0..self.runs {
+            let mark = format!("\"name\":\"w{run}-");
+            let begun: Begun = Arc::new((0..self.args.events).map(|_| OnceLock::new()).collect());
+            let mut creator = self.server.target.connect().await?;
+            let list: serde_json::Value = serde_json::from_slice(&creator.get(&format!("{PATH}?limit=1")).await?)?;
+            let from = list["metadata"]["resourceVersion"].as_str().context("a list without resourceVersion")?;
+            let mut watching = Vec::new();
+            for connection in self.server.target.connections(self.args.watchers).await? {
+                let watcher = Watcher::start(connection, from, &mark, begun.clone()).await?;
+                watching.push(task::spawn("watcher", watcher.run()));
+            }
+            let cpu = self.server.apiserver_cpu()?;
+            for (number, begun) in begun.iter().enumerate() {
+                let next = Instant::now() + PACE;
+                begun.get_or_init(Instant::now);
+                creator.call(Method::POST, PATH, Kind::ConfigMap.object(&format!("w{run}-{number:06}"))).await?;
+                tokio::time::sleep_until(next).await;
+            }
+            let mut lags = Vec::new();
+            for watcher in watching {
+                lags.extend(watcher.await??);
+            }
+            lags.sort_unstable();
+            let name = format!("{} watchers", self.args.watchers);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let each = 1e6 / lags.len() as f64;
+            report.add(format!("{name}: API server CPU"), "us an event", (self.server.apiserver_cpu()? - cpu) * each);
+            report.add(format!("{name}: create to event, p50"), "ms", quantile_ms(&lags, 0.5));
+            report.add(format!("{name}: create to event, p99"), "ms", quantile_ms(&lags, 0.99));
+        }
+        Ok(())
+    }
+}
