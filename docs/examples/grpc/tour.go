@@ -205,7 +205,7 @@ func main() {
 		os.Exit(1)
 	}
 	// The part of the user agent before the slash is the field manager that changes are ascribed to.
-	connection, err := grpc.Dial(os.Args[1], grpc.WithTransportCredentials(authority),
+	connection, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(authority),
 		grpc.WithPerRPCCredentials(bearer(os.Args[3])), grpc.WithUserAgent("tour/1"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

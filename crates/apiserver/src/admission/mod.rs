@@ -209,6 +209,7 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
         Box::new(guards::DenyServiceExternalIPs),
+        Box::new(policy::Mutating::default()),
         Box::new(webhook::Mutating::default()),
         Box::new(policy::Validating::default()),
         Box::new(webhook::Validating::default()),
