@@ -46,6 +46,7 @@ pub fn apply(kind: &KindInfo, object: &mut Value) {
         ("", "PersistentVolumeClaim") => storage::persistent_volume_claim(object),
         ("admissionregistration.k8s.io", name) => admission::registration(name, object),
         ("apiextensions.k8s.io", _) => other::definition(object),
+        ("apiregistration.k8s.io", _) => other::api_service(object),
         ("autoscaling", _) => other::autoscaler(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => other::flow_schema(object),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => other::priority_level(object),

@@ -20,6 +20,7 @@ pub mod names;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;
+pub mod priorities;
 pub mod quantity;
 pub mod quota;
 pub mod selector;

@@ -3,6 +3,7 @@
 //! It runs on every write, so it looks at borrowed values, uses no regular expressions and builds a path only for an error.
 
 mod admission;
+mod aggregation;
 mod at;
 mod autoscaler;
 mod certificate;
@@ -47,6 +48,7 @@ const FLOW: &str = "flowcontrol.apiserver.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const DEVICES: &str = "resource.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
+const AGGREGATION: &str = "apiregistration.k8s.io";
 const EVENTS: &str = "events.k8s.io";
 
 fn name_rule(kind: &KindInfo) -> NameRule {
@@ -55,7 +57,7 @@ fn name_rule(kind: &KindInfo) -> NameRule {
         ("apps", "StatefulSet") => NameRule::Label,
         ("", "Service") => NameRule::Label1035,
         // An address has its own form, which is checked with the rest.
-        (RBAC, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
+        (RBAC | AGGREGATION, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
         _ => NameRule::Subdomain,
     }
 }
@@ -131,6 +133,7 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("node.k8s.io", "RuntimeClass") => small::runtime_class(out, object),
         (ADMISSION, name) => admission::registration(out, name, object, None),
         (CERTIFICATES, _) => certificate::request(out, object),
+        (AGGREGATION, _) => aggregation::api_service(out, object),
         (FLOW, "FlowSchema") => flow::schema(out, object),
         (FLOW, _) => flow::level(out, object),
         (NETWORKING, _) => networking(out, kind.kind, object),
@@ -263,6 +266,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         (ADMISSION, _) => admission::policy::status(&mut out, new),
         (CERTIFICATES, _) => certificate::update(&mut out, new, old, Through::Status),
         (FLOW, _) => flow::status(&mut out, new),
+        (AGGREGATION, _) => aggregation::api_service_status(&mut out, new),
         (NETWORKING, "Ingress") => network::ingress_status(&mut out, new),
         (DEVICES, "ResourceClaim") => devices::claim_status(&mut out, new, old),
         _ => {}

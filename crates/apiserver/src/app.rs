@@ -12,6 +12,7 @@ use rand::Rng;
 use tokio::sync::watch;
 
 use crate::admission::Chain;
+use crate::aggregate::Aggregator;
 use crate::audit;
 use crate::auth::authenticator::Authenticator;
 use crate::auth::keys::Keys;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) kinds: Arc<Registry>,
     /// How stored custom objects are read.
     pub(crate) forms: Arc<Forms>,
+    /// Who serves what besides this server.
+    pub(crate) aggregator: Aggregator,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) shutdown: Shutdown,

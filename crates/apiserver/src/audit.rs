@@ -52,14 +52,14 @@ impl From<&User> for Who {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ObjectRef {
-    pub(crate) resource: &'static str,
+    pub(crate) resource: Cow<'static, str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) namespace: String,
     pub(crate) name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) uid: String,
-    pub(crate) api_version: &'static str,
-    pub(crate) subresource: &'static str,
+    pub(crate) api_version: Cow<'static, str>,
+    pub(crate) subresource: Cow<'static, str>,
 }
 
 /// One event.
@@ -118,12 +118,12 @@ pub(crate) fn annotated(app: &App, caller: &Caller, verb: &'static str, target: 
         source_ips: Vec::new(),
         user_agent: caller.agent.clone(),
         object_ref: ObjectRef {
-            resource: kind.resource,
+            resource: Cow::Borrowed(kind.resource),
             namespace: target.namespace.clone(),
             name: target.name.clone(),
             uid: String::new(),
-            api_version: kind.version,
-            subresource: target.subresource,
+            api_version: Cow::Borrowed(kind.version),
+            subresource: Cow::Borrowed(target.subresource),
         },
         response_status: status,
         request_received_timestamp: now.clone(),
@@ -206,7 +206,11 @@ mod tests {
             impersonated_user: None,
             source_ips: vec!["127.0.0.1".to_owned()],
             user_agent: String::new(),
-            object_ref: ObjectRef { resource: "pods", subresource: "exec", ..ObjectRef::default() },
+            object_ref: ObjectRef {
+                resource: Cow::Borrowed("pods"),
+                subresource: Cow::Borrowed("exec"),
+                ..ObjectRef::default()
+            },
             response_status: None,
             request_received_timestamp: "2026-01-01T00:00:00.000000Z".to_owned(),
             stage_timestamp: "2026-01-01T00:00:01.000000Z".to_owned(),

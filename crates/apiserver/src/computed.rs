@@ -1,15 +1,18 @@
 //! Kinds that are in no store: worked out for whoever asks. What nodes and pods use (`metrics.k8s.io`) is asked of the nodes.
 
+mod components;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use gantry_api::Value;
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::stats::NodeStats;
 use gantry_api::status::Status;
 use gantry_store::cache::Object;
+use gantry_store::encoded::Encoded;
 
 use crate::app::App;
 use crate::pipeline::read::{self, Listed};
@@ -104,8 +107,16 @@ async fn compute(
             });
             Ok((items.collect::<Result<_, _>>()?, answers))
         }
+        ("", "ComponentStatus") => Ok((components::list(app, selection).await?, Answers::new())),
         _ => Err(Status::no_such_resource()),
     }
+}
+
+/// An object that is in no store.
+fn encoded(object: &Value) -> Result<Arc<Object>, Status> {
+    let encoded = Encoded::from_json(object.to_string().as_bytes(), 0)
+        .map_err(|error| Status::internal(gantry_common::error_chain(&error)))?;
+    Ok(Arc::new(Object::computed(encoded)))
 }
 
 fn node_of(pod: &Object) -> Option<String> {

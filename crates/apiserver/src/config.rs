@@ -8,8 +8,10 @@ use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 
 mod front;
+mod serving;
 
 pub use front::RequestHeader;
+pub use serving::{Error as ServingError, Serving};
 
 /// How requests are authorised, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,7 +106,8 @@ pub struct Config {
     /// Take up the encryption configuration again when its file changes.
     #[arg(
         long = "encryption-provider-config-automatic-reload",
-        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
+        action = clap::ArgAction::Set
     )]
     pub encryption_provider_config_automatic_reload: bool,
     /// How often the encryption configuration's file is looked at.
@@ -120,12 +123,9 @@ pub struct Config {
     /// Without it the first bound address that is neither loopback nor unspecified is taken.
     #[arg(long = "advertise-address")]
     pub advertise_address: Option<IpAddr>,
-    /// The serving certificate (PEM, with its chain).
-    #[arg(long = "tls-cert-file")]
-    pub tls_cert_file: PathBuf,
-    /// The key of the serving certificate.
-    #[arg(long = "tls-private-key-file")]
-    pub tls_private_key_file: PathBuf,
+    /// The serving certificate and how TLS is spoken.
+    #[command(flatten)]
+    pub serving: Serving,
     /// The CA of client certificates.
     #[arg(long = "client-ca-file")]
     pub client_ca_file: Option<PathBuf>,
@@ -144,16 +144,29 @@ pub struct Config {
     /// Static tokens: CSV lines `token,user,uid,"group1,group2"`.
     #[arg(long = "token-auth-file")]
     pub token_auth_file: Option<PathBuf>,
-    /// The issuer written into service-account tokens.
+    /// The issuer of service-account tokens. It may be given several times: the first is written into tokens, all are accepted.
     #[arg(long = "service-account-issuer", default_value = "https://kubernetes.default.svc.cluster.local")]
-    pub service_account_issuer: String,
+    pub service_account_issuers: Vec<String>,
+    /// Where the keys of service-account tokens can be had; below the issuer by default.
+    #[arg(long = "service-account-jwks-uri")]
+    pub service_account_jwks_uri: Option<String>,
+    /// The longest life of a token that is asked for; longer ones are shortened, with a warning.
+    #[arg(long = "service-account-max-token-expiration", value_parser = seconds_or_unit)]
+    pub service_account_max_token_expiration: Option<Duration>,
+    /// Let the tokens of pods live for a year, for clients that do not read them again.
+    #[arg(
+        long = "service-account-extend-token-expiration",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub service_account_extend_token_expiration: bool,
     /// Keys (public or private, PEM) that service-account tokens are checked with.
     #[arg(long = "service-account-key-file")]
     pub service_account_key_files: Vec<PathBuf>,
     /// The private key that signs service-account tokens.
     #[arg(long = "service-account-signing-key-file")]
     pub service_account_signing_key_file: Option<PathBuf>,
-    /// Audiences of this API; the issuer by default.
+    /// Audiences of this API; the issuers by default.
     #[arg(long = "api-audiences", value_delimiter = ',')]
     pub api_audiences: Vec<String>,
     /// Where Services get their cluster IPs from.
@@ -219,14 +232,16 @@ impl Config {
         Ipv4Addr::from(u32::from(self.service_cluster_ip_range.network()) + 1)
     }
 
+    /// The issuer of the tokens that this server makes.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.service_account_issuers.first().map_or("", String::as_str)
+    }
+
     /// Audiences that a token must name one of.
     #[must_use]
     pub fn audiences(&self) -> Vec<String> {
-        if self.api_audiences.is_empty() {
-            vec![self.service_account_issuer.clone()]
-        } else {
-            self.api_audiences.clone()
-        }
+        if self.api_audiences.is_empty() { self.service_account_issuers.clone() } else { self.api_audiences.clone() }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::pipeline::current;
 use crate::request::Target;
 use crate::sessions::Start;
 
-pub(crate) use service::service_of;
+pub(crate) use service::{Endpoints, endpoints, service_of};
 pub(crate) use stream::DialStream;
 
 /// The kubelet's port upstream: who names it means the kubelet, which has no port here.

@@ -7,10 +7,12 @@
 //! * `sessions` and `dial`: connections to nodes, and through them to pods and Services.
 //! * `expressions`: what users write in CEL about requests.
 //! * `webhooks`: calls to what users run to judge or convert objects.
+//! * `aggregate`: group versions that other API servers serve, with this one in front of them.
 //! * `encryption`: what is stored, sealed and opened on its way to etcd.
 //! * `bootstrap`: what every cluster starts with.
 
 mod admission;
+mod aggregate;
 mod allocate;
 mod app;
 mod audit;
@@ -47,5 +49,5 @@ mod webhooks;
 pub mod testing;
 
 pub use auth::User;
-pub use config::{AuthorizationMode, Config, PortRange, RequestHeader};
+pub use config::{AuthorizationMode, Config, PortRange, RequestHeader, Serving, ServingError};
 pub use run::{Deps, Error, Running, run, start};

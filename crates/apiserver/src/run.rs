@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::admission::Chain;
+use crate::aggregate::{self, Aggregator};
 use crate::app::{self, App};
 use crate::audit;
 use crate::auth::authenticator::{self, Authenticator};
@@ -71,6 +72,17 @@ pub enum Error {
     /// The serving certificate or the client CA cannot be used.
     #[error("cannot set up TLS: check --tls-cert-file, --tls-private-key-file and --client-ca-file")]
     Tls(#[source] gantry_common::tls::Error),
+    /// A value of `--tls-min-version` or `--tls-cipher-suites` is not known.
+    #[error("check --tls-min-version and --tls-cipher-suites: {why}")]
+    Protocol {
+        /// Which, in upstream's words.
+        why: String,
+    },
+    /// The server cannot make itself a certificate.
+    #[error(
+        "no serving certificate: give --tls-cert-file and --tls-private-key-file, or a --cert-dir that can be written"
+    )]
+    Certificate(#[source] crate::config::ServingError),
     /// The port cannot be had.
     #[error("cannot open the server's port")]
     Listen(#[source] listener::Error),
@@ -216,6 +228,17 @@ fn tokens(config: &Config) -> Result<TokenFile, Error> {
     TokenFile::parse(&text).map_err(|e: token_file::Error| Error::Tokens { path: path.clone(), source: e.into() })
 }
 
+/// The certificate that is served, made where none is given, and whose certificates are believed.
+fn acceptor(config: &Config, clock: &SharedClock) -> Result<tls::Acceptor, Error> {
+    let proxies = config.request_header.client_ca_file.clone();
+    let trusted = trust::Files { clients: config.client_ca_file.clone(), proxies };
+    let protocol = config.serving.protocol().map_err(|why| Error::Protocol { why })?;
+    let service = config.kubernetes_service_ip().into();
+    let files = config.serving.files(config.advertised(), service, clock.now());
+    let (cert, key) = files.map_err(Error::Certificate)?;
+    tls::Acceptor::new(&cert, &key, trusted, protocol).map_err(Error::Tls)
+}
+
 fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error> {
     let Some(path) = &config.encryption_provider_config else { return Ok(None) };
     let loaded = encryption::reload::File::load(path);
@@ -260,10 +283,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let tokens = tokens(&config)?;
     let audit = audit::Log::open(config.audit_log_path.as_deref())
         .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
-    let proxies = config.request_header.client_ca_file.clone();
-    let trusted = trust::Files { clients: config.client_ca_file.clone(), proxies };
-    let acceptor =
-        tls::Acceptor::new(&config.tls_cert_file, &config.tls_private_key_file, trusted).map_err(Error::Tls)?;
+    let acceptor = acceptor(&config, &clock)?;
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
     let store = encryption::layer::over(store, &config.etcd_prefix, keyring);
@@ -274,7 +294,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let known = authenticator::Known {
         tokens,
         keys: keys.clone(),
-        issuer: config.service_account_issuer.clone(),
+        issuers: config.service_account_issuers.clone(),
         audiences: config.audiences(),
         front: config.request_header.believed(),
     };
@@ -294,6 +314,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         stats: Stats::default(),
         kinds: Arc::new(Registry::default()),
         forms,
+        aggregator: Aggregator::default(),
         turns: Turns::default(),
         webhooks: Webhooks::default(),
         shutdown: shutdown.clone(),
@@ -330,6 +351,9 @@ async fn control(app: Arc<App>) {
         std::future::pending::<()>().await;
     };
     let endpoints = bootstrap::kubernetes::run(app.clone());
+    let aggregation = aggregate::run(app.clone());
+    let authentication = aggregate::authentication::run(app.clone());
     let definitions = custom::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints, definitions, type_checks::run(app.clone()));
+    let checks = type_checks::run(app.clone());
+    tokio::join!(roles, bootstrap, endpoints, aggregation, authentication, definitions, checks);
 }

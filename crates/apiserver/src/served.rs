@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
 use gantry_api::kinds::Kinds;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::rest::documents::Documents;
 
@@ -22,7 +24,12 @@ pub(crate) struct Aggregated {
 
 impl Aggregated {
     fn new(kinds: &Kinds, root: Root) -> Self {
-        let bytes = Bytes::from(discovery::aggregated(kinds, root).to_string());
+        Self::of(&discovery::aggregated(kinds, root))
+    }
+
+    /// A document that was made elsewhere.
+    pub(crate) fn of(document: &Value) -> Self {
+        let bytes = Bytes::from(document.to_string());
         let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
         Self { bytes, etag: format!("\"{hash}\"") }
     }
@@ -54,11 +61,13 @@ impl Served {
 /// What is served now.
 pub(crate) struct Registry {
     now: ArcSwap<Served>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)) }
+        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)), changes: watch::Sender::new(0) }
     }
 }
 
@@ -77,5 +86,11 @@ impl Registry {
     pub(crate) fn replace(&self, kinds: Kinds) {
         let served = Served::new(kinds, Some(&self.now.load()));
         self.now.store(Arc::new(served));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }

@@ -13,6 +13,11 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+mod protocol;
+mod unverified;
+
+pub use protocol::Protocol;
+
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -143,8 +148,21 @@ pub fn server_config(
     client_ca: Option<RootCertStore>,
     alpn: &[&[u8]],
 ) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
+    server_config_with(resolver, client_ca, alpn, &Protocol::default())
+}
+
+/// As [`server_config`], with versions and cipher suites of one's own choice.
+///
+/// # Errors
+/// As [`server_config`], and when no cipher suite is left.
+pub fn server_config_with(
+    resolver: Arc<dyn rustls::server::ResolvesServerCert>,
+    client_ca: Option<RootCertStore>,
+    alpn: &[&[u8]],
+    protocol: &Protocol,
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(protocol.provider())
+        .with_protocol_versions(protocol.versions())
         .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?;
     let builder = match client_ca {
         Some(store) => {
@@ -173,6 +191,32 @@ pub fn client_config(ca_pem: &[u8], identity: Option<&Identity>, alpn: &[&[u8]])
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?
         .with_root_certificates(roots(ca_pem, "the cluster's CA certificate")?);
+    let mut config = match identity {
+        Some(identity) => {
+            let chain = certificates(&identity.cert_pem, "the client certificate")?;
+            let key = private_key(&identity.key_pem, "the client key")?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|source| Error::Rustls { what: "the client certificate".to_owned(), source })?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(config)
+}
+
+/// As [`client_config`], but whoever answers is believed to be who it should be: for an owner who asks for that in as many
+/// words (`insecureSkipTLSVerify`).
+///
+/// # Errors
+/// When the identity cannot be used.
+pub fn unverified_client_config(identity: Option<&Identity>, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(unverified::Anybody(provider)));
     let mut config = match identity {
         Some(identity) => {
             let chain = certificates(&identity.cert_pem, "the client certificate")?;

@@ -132,6 +132,12 @@ fn device_request(request: &mut Object) {
     objects_in(request, "tolerations").for_each(|toleration| fill_text(toleration, "operator", "Equal"));
 }
 
+pub(super) fn api_service(object: &mut Value) {
+    if get(object, "spec.service").is_some_and(Value::is_object) {
+        set_default(object, "spec.service.port", 443);
+    }
+}
+
 /// Names that follow from others, no conversion, and the port of a conversion webhook.
 pub(super) fn definition(object: &mut Value) {
     let kind = str_at(object, "spec.names.kind").unwrap_or_default().to_owned();

@@ -24,6 +24,7 @@ const fn with_status(group: &'static str, resource: &'static str) -> Served {
 pub(super) const SERVED: &[Served] = &[
     Served { generation: Generation::Content, ..plain("", "podtemplates") },
     Served { storage: "controllers", fields: &["status.replicas"], ..tracked("", "replicationcontrollers", SCALE) },
+    Served { storage: "apiregistration.k8s.io/apiservices", ..with_status("apiregistration.k8s.io", "apiservices") },
     plain("apps", "controllerrevisions"),
     tracked("apps", "daemonsets", STATUS),
     tracked("apps", "statefulsets", SCALE),
@@ -34,6 +35,7 @@ pub(super) const SERVED: &[Served] = &[
         deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
         ..plain("", "endpoints")
     },
+    Served { deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"), ..plain("", "componentstatuses") },
     Served {
         storage: "apiextensions.k8s.io/customresourcedefinitions",
         ..tracked("apiextensions.k8s.io", "customresourcedefinitions", STATUS)

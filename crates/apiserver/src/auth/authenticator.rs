@@ -35,7 +35,7 @@ pub(crate) struct Peer {
 pub(crate) struct Known {
     pub(crate) tokens: TokenFile,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) issuer: String,
+    pub(crate) issuers: Vec<String>,
     pub(crate) audiences: Vec<String>,
     /// The headers of proxies in front, where such are believed.
     pub(crate) front: Option<RequestHeader>,
@@ -115,7 +115,7 @@ impl Authenticator {
             return (!common.is_empty()).then(|| (user.clone(), common));
         }
         let claims = self.claims(token)?;
-        let expected = Expected { issuer: &self.known.issuer, audiences, now: self.clock.now() };
+        let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
         service_account::user(&claims, &expected, self.live.as_ref())
     }
 

@@ -69,7 +69,7 @@ pub(crate) trait Live {
 /// What this server accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected<'a> {
-    pub(crate) issuer: &'a str,
+    pub(crate) issuers: &'a [String],
     /// The token must name one of these.
     pub(crate) audiences: &'a [String],
     pub(crate) now: Timestamp,
@@ -87,7 +87,7 @@ fn is_alive(found: Option<LiveObject>, bound: &Bound, now: Timestamp) -> bool {
 /// not (or no longer) good.
 pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, live: &dyn Live) -> Option<(User, Vec<String>)> {
     let now = expected.now.as_second();
-    if claims.iss != expected.issuer || claims.exp < now || claims.nbf > now + CLOCK_LEEWAY_SECONDS {
+    if !expected.issuers.contains(&claims.iss) || claims.exp < now || claims.nbf > now + CLOCK_LEEWAY_SECONDS {
         return None;
     }
     let audiences: Vec<String> = claims.aud.iter().filter(|a| expected.audiences.contains(a)).cloned().collect();
@@ -179,7 +179,7 @@ mod tests {
         change(&mut claims, &mut live);
         let audiences = ["api".to_owned()];
         let now = Timestamp::from_second(1500).expect("in range");
-        let expected = Expected { issuer: "issuer", audiences: &audiences, now };
+        let expected = Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now };
         assert_eq!(user(&claims, &expected, &live).is_some(), accepted, "{why}");
     }
 
@@ -207,7 +207,8 @@ mod tests {
         let (claims, live) = (claims(), live());
         let audiences = ["api".to_owned()];
         let now = Timestamp::from_second(1500).expect("in range");
-        let (user, _) = user(&claims, &Expected { issuer: "issuer", audiences: &audiences, now }, &live).expect("good");
+        let (user, _) = user(&claims, &Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now }, &live)
+            .expect("good");
         assert_eq!(user.name, "system:serviceaccount:a:web");
         assert!(user.in_group("system:serviceaccounts:a"));
         assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);

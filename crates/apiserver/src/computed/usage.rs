@@ -8,7 +8,6 @@ use gantry_api::status::Status;
 use gantry_api::{Object as Map, Value, duration};
 use gantry_store::Meta;
 use gantry_store::cache::Object;
-use gantry_store::encoded::Encoded;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -16,7 +15,7 @@ use serde_json::json;
 pub(super) fn node(node: &Meta, stats: &NodeStats, now: Timestamp) -> Result<Arc<Object>, Status> {
     let mut object = head("NodeMetrics", node, &stats.node, now);
     object["usage"] = usage(&stats.node);
-    encoded(&object)
+    super::encoded(&object)
 }
 
 /// What a pod uses; nothing for one without a running container.
@@ -26,7 +25,7 @@ pub(super) fn pod(pod: &Meta, stats: &PodStats, now: Timestamp) -> Option<Result
     let mut object = head("PodMetrics", pod, oldest, now);
     object["metadata"]["namespace"] = (*pod.namespace).into();
     object["containers"] = stats.containers.iter().map(|c| json!({"name": c.name, "usage": usage(c)})).collect();
-    Some(encoded(&object))
+    Some(super::encoded(&object))
 }
 
 fn head(kind: &str, of: &Meta, reading: &Usage, now: Timestamp) -> Value {
@@ -57,12 +56,6 @@ fn usage(reading: &Usage) -> Value {
     let cpu = Quantity::parse(&format!("{}n", reading.cpu_nano_cores)).unwrap_or(Quantity::ZERO);
     let memory = i64::try_from(reading.memory_working_set_bytes).unwrap_or(i64::MAX);
     json!({"cpu": cpu.to_string(), "memory": Quantity::from_value(memory, Format::BinarySi).to_string()})
-}
-
-fn encoded(object: &Value) -> Result<Arc<Object>, Status> {
-    let encoded = Encoded::from_json(object.to_string().as_bytes(), 0)
-        .map_err(|error| Status::internal(gantry_common::error_chain(&error)))?;
-    Ok(Arc::new(Object::computed(encoded)))
 }
 
 #[cfg(test)]

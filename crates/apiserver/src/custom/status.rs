@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_api::Value;
 use gantry_api::decode::time;
+use gantry_api::kinds;
 use gantry_api::value::{get, list_at, map_at, set, str_at};
 use jiff::Timestamp;
 use serde_json::json;
@@ -92,8 +93,11 @@ fn accepted(definition: &Value, all: &[Value]) -> (Value, Option<(&'static str, 
         get(definition, "status.acceptedNames").filter(|n| n.is_object()).cloned().unwrap_or_else(|| json!({}));
     let mut conflict = None;
     let in_use = |name: &str| format!("{name:?} is already in use");
-    if str_at(definition, "metadata.name") == Some(RESERVED) {
-        conflict = Some(("PluralConflict", in_use(RESERVED)));
+    let (group, plural) = (str_at(definition, "spec.group"), str_at(definition, "spec.names.plural"));
+    // What the server keeps itself under this name would be taken for custom objects.
+    let built_in = kinds::all().iter().any(|kind| Some(kind.group) == group && Some(kind.resource) == plural);
+    if built_in || str_at(definition, "metadata.name") == Some(RESERVED) {
+        conflict = Some(("PluralConflict", in_use(plural.unwrap_or_default())));
         return (names, conflict);
     }
     for (name, reason, used) in [
@@ -183,6 +187,17 @@ mod tests {
         check("others", "Thing", &[], "False ListKindConflict \"ThingList\" is already in use");
         check("th", "Other", &[], "False PluralConflict \"th\" is already in use");
         check("others", "Other", &["th", "ot"], "False ShortNamesConflict \"th\" is already in use");
+    }
+
+    #[test]
+    fn names_of_the_server_itself_are_refused() {
+        for (group, plural) in [("apiextensions.k8s.io", "customresourcedefinitions"), ("gantry.dev", "fences")] {
+            let mut definition = definition(plural, "Thing", &[]);
+            set(&mut definition, "spec.group", group);
+            set(&mut definition, "metadata.name", format!("{plural}.{group}"));
+            let (refused, _) = settled(definition, &[]);
+            assert_eq!(says(&refused, "NamesAccepted"), format!("False PluralConflict \"{plural}\" is already in use"));
+        }
     }
 
     #[test]

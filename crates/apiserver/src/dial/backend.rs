@@ -13,6 +13,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -44,7 +45,7 @@ pub(crate) enum Error {
         #[source]
         source: InvalidDnsNameError,
     },
-    #[error("tls: the other end must show a certificate for {name} that a CA of --proxy-ca-file has signed")]
+    #[error("tls: the other end must show a certificate for {name} that a trusted CA has signed")]
     Tls {
         name: String,
         #[source]
@@ -83,6 +84,14 @@ where
             Some(name) => Self::start(encrypted(app, stream, name).await?).await,
             None => Self::start(stream).await,
         }
+    }
+
+    /// Starts HTTP within TLS as `config` says; the other end must be `name`.
+    ///
+    /// # Errors
+    /// As [`Backend::new`].
+    pub(crate) async fn within_tls(dialed: Dialed, name: String, config: Arc<ClientConfig>) -> Result<Self, Error> {
+        Self::start(handshake(dialed.stream, name, config).await?).await
     }
 
     async fn start<S>(stream: S) -> Result<Self, Error>
@@ -132,8 +141,19 @@ where
     let unusable = |source| Error::Ca { path: path.clone(), name: name.clone(), source };
     let ca = tls::read(path).map_err(unusable)?;
     let client = tls::client_config(&ca, None, &[b"http/1.1"]).map_err(unusable)?;
+    handshake(stream, name, Arc::new(client)).await
+}
+
+async fn handshake<S>(
+    stream: S,
+    name: String,
+    config: Arc<ClientConfig>,
+) -> Result<tokio_rustls::client::TlsStream<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let server = ServerName::try_from(name.clone()).map_err(|source| Error::Name { name: name.clone(), source })?;
-    let handshake = TlsConnector::from(Arc::new(client)).connect(server, stream);
+    let handshake = TlsConnector::from(config).connect(server, stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(stream) => stream.map_err(|source| Error::Tls { name, source }),
         Err(_) => Err(Error::TlsTimeout),

@@ -44,9 +44,41 @@ struct Candidate {
     is_name: bool,
 }
 
+/// What the slices say of a Service's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoints {
+    Ready,
+    NoSlices,
+    NoneReady,
+}
+
+/// Whether a port of a Service, by its name, has endpoints that can be dialled.
+pub(crate) fn endpoints(app: &App, namespace: &str, name: &str, port: &str) -> Endpoints {
+    let wanted = Wanted { namespace, name, port, outside: true };
+    match slices(app, &wanted) {
+        Ok(slices) if slices.is_empty() => Endpoints::NoSlices,
+        Ok(slices) if !candidates(&slices, &wanted, port).is_empty() => Endpoints::Ready,
+        _ => Endpoints::NoneReady,
+    }
+}
+
+/// Connects to the name that a Service stands for.
+async fn dial_name(app: &App, wanted: &Wanted<'_>, host: &str) -> Result<Dialed, Error> {
+    let port = number(wanted.port)
+        .ok_or_else(|| Status::unavailable(format!("service {:?} has no port {:?}", wanted.name, wanted.port)))?;
+    let stream = open(app, Way::Direct { host: host.to_owned(), port }).await?;
+    Ok(Dialed { stream, authority: authority(host, port), server_name: Some(host.to_owned()) })
+}
+
 /// Connects to one of the ready endpoints, in random order.
 pub(super) async fn dial(app: &App, wanted: &Wanted<'_>) -> Result<Dialed, Error> {
     let service = load(app, "services", wanted.namespace, wanted.name).await?;
+    if wanted.outside
+        && value::str_at(&service, "spec.type") == Some("ExternalName")
+        && let Some(host) = value::str_at(&service, "spec.externalName")
+    {
+        return dial_name(app, wanted, host).await;
+    }
     let port = port_name(&service, wanted)?;
     let mut candidates = candidates(&slices(app, wanted)?, wanted, &port);
     candidates.shuffle(&mut rand::rng());

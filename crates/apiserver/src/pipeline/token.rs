@@ -65,6 +65,7 @@ pub(crate) async fn create(
             "may not specify a duration larger than 2^32 seconds",
         ));
     }
+    let (seconds, shortened) = shortened(seconds, app.config.service_account_max_token_expiration);
     let mut binding =
         Binding { namespace: target.namespace.clone(), serviceaccount: bound(&stored.value), ..Binding::default() };
     bind(app, caller, &account, &request, &mut binding).await?;
@@ -74,7 +75,8 @@ pub(crate) async fn create(
     let now = app.clock.now().as_second();
     let for_api = audiences.iter().all(|a| app.authenticator.audiences().contains(a));
     let mut life = seconds;
-    if seconds == POD_SECONDS && binding.pod.is_some() && for_api {
+    if seconds == POD_SECONDS && binding.pod.is_some() && for_api && app.config.service_account_extend_token_expiration
+    {
         life = POD_EXTENDED_SECONDS;
         binding.warnafter = Some(now + seconds);
     }
@@ -83,7 +85,7 @@ pub(crate) async fn create(
         exp: now + life,
         iat: now,
         nbf: now,
-        iss: app.config.service_account_issuer.clone(),
+        iss: app.config.issuer().to_owned(),
         jti: uuid::Uuid::new_v4().to_string(),
         sub: format!("{}{}:{}", crate::auth::SERVICE_ACCOUNT_PREFIX, target.namespace, target.name),
         binding,
@@ -100,7 +102,17 @@ pub(crate) async fn create(
     value::set(&mut request, "metadata.name", target.name.as_str());
     value::set(&mut request, "metadata.namespace", target.namespace.as_str());
     value::set(&mut request, "metadata.creationTimestamp", metadata::time(app.clock.now()));
-    Ok(Written { warnings: decoded.warnings, ..Written::plain(request.to_string().into_bytes(), true) })
+    let warnings = decoded.warnings.into_iter().chain(shortened).collect();
+    Ok(Written { warnings, ..Written::plain(request.to_string().into_bytes(), true) })
+}
+
+/// The life that is given, and what is said where it is shorter than the one asked for.
+fn shortened(seconds: i64, most: Option<std::time::Duration>) -> (i64, Option<String>) {
+    let most = most.and_then(|most| i64::try_from(most.as_secs()).ok()).filter(|most| *most > 0);
+    match most.filter(|most| *most < seconds) {
+        Some(most) => (most, Some(format!("requested expiration of {seconds} seconds shortened to {most} seconds"))),
+        None => (seconds, None),
+    }
 }
 
 fn bound(object: &Value) -> Bound {

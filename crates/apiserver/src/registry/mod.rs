@@ -14,6 +14,7 @@ use jiff::Timestamp;
 pub use gantry_api::kinds::Column;
 
 mod admission;
+pub(crate) mod aggregation;
 mod batch;
 pub(crate) mod certificate;
 pub mod columns;
@@ -225,12 +226,14 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &rbac::Role,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &rbac::Binding,
         ("scheduling.k8s.io", "PriorityClass") => &small::PriorityClass,
+        ("", "ComponentStatus") => &usage::ComponentStatus,
         ("", "Endpoints") => &network::Endpoints,
         ("", "LimitRange") => &scaling::LimitRange,
         ("", "PersistentVolume") => &storage::PersistentVolume,
         ("", "PersistentVolumeClaim") => &storage::PersistentVolumeClaim,
         ("", "ResourceQuota") => &scaling::ResourceQuota,
         ("apiextensions.k8s.io", _) => &definition::CustomResourceDefinition,
+        ("apiregistration.k8s.io", _) => &aggregation::ApiService,
         ("autoscaling", _) => &scaling::HorizontalPodAutoscaler,
         ("certificates.k8s.io", _) => &certificate::CertificateSigningRequest,
         ("node.k8s.io", _) => &scaling::RuntimeClass,

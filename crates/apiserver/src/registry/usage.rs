@@ -1,4 +1,4 @@
-//! Use of CPU and memory as rows.
+//! Use of CPU and memory as rows, and how components are.
 
 use gantry_api::quantity::Quantity;
 use gantry_api::{Value, value};
@@ -46,5 +46,32 @@ impl Strategy for PodMetrics {
 
     fn row(&self, object: &Value, _now: jiff::Timestamp) -> Row {
         row(object, value::list_at(object, "containers").iter().filter_map(|c| c.get("usage")))
+    }
+}
+
+/// The strategy of how components are.
+pub(super) struct ComponentStatus;
+
+impl Strategy for ComponentStatus {
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                NAME,
+                column("Status", "string", "Healthy, Unhealthy or Unknown"),
+                column("Message", "string", "What the component says"),
+                column("Error", "string", "What is wrong"),
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, _now: jiff::Timestamp) -> Row {
+        let healthy = value::list_at(object, "conditions").iter().find(|c| text(c, "type") == "Healthy");
+        let status = healthy.map_or("Unknown", |c| match text(c, "status") {
+            "True" => "Healthy",
+            "False" => "Unhealthy",
+            _ => "Unknown",
+        });
+        let said = |key| healthy.map_or("", |c| text(c, key));
+        cells(vec![name(object), status.into(), said("message").into(), said("error").into()])
     }
 }

@@ -8,22 +8,29 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::handler::Incoming;
 use super::{answer, negotiate};
-use crate::served::{Aggregated, Served};
+use crate::aggregate::documents;
+use crate::app::App;
+use crate::served::Aggregated;
 use crate::server::{Body, Response};
 
 /// `/api`, `/apis` and `/`.
-pub(crate) fn root(served: &Served, request: &Incoming, path: &str) -> Response {
+pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Response {
+    let (served, others) = (app.kinds.now(), &app.aggregator);
     let root = match path {
         "/api" => Root::Api,
         "/apis" => Root::Apis,
-        _ => return answer::value(200, &paths(&served.kinds), request.style),
+        _ => return answer::value(200, &paths(app), request.style),
     };
     let mut response = if negotiate::aggregated_discovery(Some(request.header(header::ACCEPT))) {
-        aggregated_answer(request, served.aggregated(root))
+        let local = served.aggregated(root);
+        match others.aggregated(&local.bytes).filter(|_| root == Root::Apis) {
+            Some(all) => aggregated_answer(request, &Aggregated::of(&all)),
+            None => aggregated_answer(request, local),
+        }
     } else {
         let body = match root {
             Root::Api => discovery::api_versions(request.header(header::HOST)),
-            Root::Apis => discovery::group_list(&served.kinds),
+            Root::Apis => others.group_list(discovery::group_list(&served.kinds)),
         };
         answer::value(200, &body, request.style)
     };
@@ -55,14 +62,15 @@ fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
 ///
 /// # Errors
 /// 405 for anything but reads.
-pub(crate) fn group(kinds: &Kinds, request: &Incoming, path: &str) -> Result<Response, Status> {
+pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
+    let kinds = &app.kinds.kinds();
     if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let found: Option<Value> = match segments.as_slice() {
         ["api", version] => discovery::resource_list(kinds, "", version),
-        ["apis", group] => discovery::group(kinds, group),
+        ["apis", group] => whole_group(app, kinds, group),
         ["apis", group, version] => discovery::resource_list(kinds, group, version),
         _ => None,
     };
@@ -72,8 +80,21 @@ pub(crate) fn group(kinds: &Kinds, request: &Incoming, path: &str) -> Result<Res
     })
 }
 
+/// `APIGroup` with what others serve of the group.
+fn whole_group(app: &App, kinds: &Kinds, name: &str) -> Option<Value> {
+    let local = discovery::group(kinds, name);
+    let is_bare = local.is_none();
+    let mut group = app.aggregator.group(local.unwrap_or_else(|| documents::bare_group(name)))?;
+    if is_bare {
+        group["kind"] = "APIGroup".into();
+        group["apiVersion"] = "v1".into();
+    }
+    Some(group)
+}
+
 /// What `/` lists.
-fn paths(kinds: &Kinds) -> Value {
+fn paths(app: &App) -> Value {
+    let kinds = app.kinds.kinds();
     let mut paths: Vec<String> =
         ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics"]
             .map(str::to_owned)
@@ -81,6 +102,9 @@ fn paths(kinds: &Kinds) -> Value {
     for (group, version) in kinds.group_versions().into_iter().filter(|(g, _)| !g.is_empty()) {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
+    }
+    for remote in app.aggregator.remotes() {
+        paths.extend([format!("/apis/{}", remote.group), remote.root()]);
     }
     paths.extend(["/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
     paths.sort();

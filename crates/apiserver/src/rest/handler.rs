@@ -171,7 +171,13 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
 }
 
 async fn route(app: &Arc<App>, request: Incoming, body: HttpBody, labels: &mut Labels) -> Result<Response, Status> {
-    match route::parse(&request.path) {
+    let route = route::parse(&request.path);
+    if !matches!(route, Route::Malformed)
+        && let Some(remote) = app.aggregator.serving(&request.path)
+    {
+        return super::proxy::aggregated::handle(app, &request, body, &remote, &route).await;
+    }
+    match route {
         Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),
         Route::Plain(path) => plain(app, &request, &path).await,
         Route::Resource(path) => resource::handle(app, &request, body, path, labels).await,
@@ -189,10 +195,10 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
         "/metrics" => health::metrics(app),
         "/.well-known/openid-configuration" => answer::value(200, &health::openid(app), request.style),
         "/openid/v1/jwks" => answer::value(200, &app.keys.jwks(), request.style),
-        "" | "/api" | "/apis" => discovery::root(&app.kinds.now(), request, path.trim_end_matches('/')),
+        "" | "/api" | "/apis" => discovery::root(app, request, path.trim_end_matches('/')),
         other if other.starts_with("/openapi/") => return openapi::answer(app, request, other).await,
         other if other.starts_with("/api/") || other.starts_with("/apis/") => {
-            return discovery::group(&app.kinds.kinds(), request, other);
+            return discovery::group(app, request, other);
         }
         other if is_probe(other) => health::answer(app, other, &request.query).await,
         _ => answer::text(404, "404 page not found\n"),

@@ -121,10 +121,11 @@ pub(crate) fn metrics(app: &App) -> Response {
 
 /// `/.well-known/openid-configuration`.
 pub(crate) fn openid(app: &App) -> Value {
-    let issuer = app.config.service_account_issuer.trim_end_matches('/');
+    let issuer = app.config.issuer();
+    let own = || format!("{}/openid/v1/jwks", issuer.trim_end_matches('/'));
     json!({
-        "issuer": app.config.service_account_issuer,
-        "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+        "issuer": issuer,
+        "jwks_uri": app.config.service_account_jwks_uri.clone().unwrap_or_else(own),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": app.keys.algorithms(),

@@ -41,7 +41,9 @@ pub(crate) async fn answer(app: &App, request: &Incoming, path: &str) -> Result<
     let served = app.kinds.now();
     let documents = &served.documents;
     if path == "/openapi/v3" {
-        return Ok(answer::value(200, &openapi::index(&documents.hashes().await?), request.style));
+        let hashes = documents.hashes().await?;
+        let index = app.aggregator.openapi(openapi::index(&hashes));
+        return Ok(answer::value(200, &index, request.style));
     }
     let (which, protobuf) = match path.strip_prefix("/openapi/v3/") {
         Some(rest) => (Which::V3(rest.to_owned()), V3),

@@ -1,6 +1,7 @@
 //! `pods|services|nodes/{[scheme:]name[:port]}/proxy/{path}`: a request passed on to what runs in the cluster, and its answer
 //! passed back. What both sides must not learn of each other (credentials, connections) stays here.
 
+pub(crate) mod aggregated;
 mod body;
 mod guard;
 mod headers;
@@ -120,6 +121,11 @@ fn redirect_to_slash(request: &Incoming) -> Result<Response, Status> {
 /// The query as it was sent.
 fn query(request: &Incoming) -> Option<&str> {
     request.uri.split_once('?').map(|(_, query)| query)
+}
+
+/// Path and query as they were sent, without scheme and host.
+fn path_and_query(request: &Incoming) -> String {
+    query(request).map_or_else(|| request.path.clone(), |query| format!("{}?{query}", request.path))
 }
 
 /// The part of the path that ends in `/proxy`.

@@ -40,6 +40,7 @@ struct InForce {
 pub(crate) struct Acceptor {
     certificate: Arc<ReloadingCert>,
     trusted: trust::Files,
+    protocol: tls::Protocol,
     files: Vec<PathBuf>,
     in_force: ArcSwap<InForce>,
     checked: Mutex<Checked>,
@@ -49,23 +50,33 @@ fn modified(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
     files.iter().map(|f| std::fs::metadata(f).and_then(|m| m.modified()).ok()).collect()
 }
 
-fn load(certificate: Arc<ReloadingCert>, trusted: &trust::Files) -> Result<InForce, tls::Error> {
+fn load(
+    certificate: Arc<ReloadingCert>,
+    trusted: &trust::Files,
+    protocol: &tls::Protocol,
+) -> Result<InForce, tls::Error> {
     let trust = Trust::load(trusted)?;
-    let config = Arc::new(tls::server_config(certificate, trust.roots(), ALPN)?);
+    let config = Arc::new(tls::server_config_with(certificate, trust.roots(), ALPN, protocol)?);
     Ok(InForce { config, trust })
 }
 
 impl Acceptor {
     /// Reads the files.
-    pub(crate) fn new(cert_file: &Path, key_file: &Path, trusted: trust::Files) -> Result<Self, tls::Error> {
+    pub(crate) fn new(
+        cert_file: &Path,
+        key_file: &Path,
+        trusted: trust::Files,
+        protocol: tls::Protocol,
+    ) -> Result<Self, tls::Error> {
         let certificate = ReloadingCert::load(cert_file, key_file)?;
         let mut files = vec![cert_file.to_owned(), key_file.to_owned()];
         files.extend(trusted.paths().cloned());
         Ok(Self {
-            in_force: ArcSwap::from_pointee(load(certificate.clone(), &trusted)?),
+            in_force: ArcSwap::from_pointee(load(certificate.clone(), &trusted, &protocol)?),
             checked: Mutex::new(Checked { at: Instant::now(), changed: modified(&files) }),
             certificate,
             trusted,
+            protocol,
             files,
         })
     }
@@ -84,7 +95,8 @@ impl Acceptor {
             }
             checked.changed = now;
         }
-        let fresh = self.certificate.reload().and_then(|_| load(self.certificate.clone(), &self.trusted));
+        let fresh =
+            self.certificate.reload().and_then(|_| load(self.certificate.clone(), &self.trusted, &self.protocol));
         match fresh {
             Ok(fresh) => {
                 self.in_force.store(Arc::new(fresh));

@@ -1,5 +1,6 @@
 //! What is kept about a session: counters for metrics, and the audit events at its start and its end.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use super::subject::Subject;
 use crate::app::App;
 use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who};
 use crate::auth::credential::{Credential, Shown};
-use crate::request::{Caller, Target};
+use crate::request::Caller;
 
 /// Bytes of a command that an event shows.
 const COMMAND_BYTES_MAX: usize = 4096;
@@ -125,12 +126,12 @@ impl Record {
         }
         let verb = if ask.by_get || matches!(subject.name, "log" | "stats") { "get" } else { "create" };
         let object = ObjectRef {
-            resource: subject.resource,
+            resource: Cow::Borrowed(subject.resource),
             namespace: subject.namespace.clone(),
             name: subject.object.clone(),
             uid: String::new(),
-            api_version: "v1",
-            subresource: subject.subresource,
+            api_version: Cow::Borrowed("v1"),
+            subresource: Cow::Borrowed(subject.subresource),
         };
         let event = Event { annotations, ..event(app, (&ask.caller, &ask.credential), ask.uri.clone(), verb, object) };
         Self {
@@ -151,16 +152,8 @@ impl Record {
         caller: (&Caller, &Credential),
         uri: String,
         verb: &'static str,
-        target: &Target,
+        object: ObjectRef,
     ) -> Self {
-        let object = ObjectRef {
-            resource: target.kind.resource,
-            namespace: target.namespace.clone(),
-            name: target.name.clone(),
-            uid: String::new(),
-            api_version: "v1",
-            subresource: target.subresource,
-        };
         Self {
             app: app.clone(),
             name: "proxy",

@@ -166,3 +166,48 @@ async fn kubectl_shows_what_an_apply_would_change() {
     );
     assert_eq!(kubectl.object().await, before, "a dry run stores nothing");
 }
+
+const ADMISSION: &str = r"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: replicas}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}
+  validations:
+  - {expression: object.spec.replicas <= 5, message: five are enough}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: replicas}
+spec: {policyName: replicas, validationActions: [Deny]}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: nobody}
+webhooks:
+- name: nobody.example.com
+  clientConfig: {url: 'https://example.com/x'}
+  rules:
+  - {apiGroups: [example.com], apiVersions: [v1], operations: ['*'], resources: [things]}
+  sideEffects: None
+  admissionReviewVersions: [v1]
+";
+
+#[tokio::test]
+async fn policies_and_webhooks_are_created_and_shown() {
+    let Some(kubectl) = Kubectl::start().await else { return };
+    let created = kubectl.ok("create -f {file}", ADMISSION).await;
+    assert!(created.contains("validatingadmissionpolicy.admissionregistration.k8s.io/replicas created"), "{created}");
+    let shown = kubectl.ok("get validatingadmissionpolicies", "").await;
+    let columns: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(columns, ["NAME", "VALIDATIONS", "PARAMKIND", "AGE"]);
+    let shown = kubectl.ok("get mutatingwebhookconfigurations nobody", "").await;
+    assert!(shown.lines().nth(1).is_some_and(|row| row.starts_with("nobody   1")), "{shown}");
+    let refused = kubectl.run("create deployment web --image=nginx --replicas=6", "").await;
+    let text = String::from_utf8_lossy(&refused.stderr);
+    let expected = "ValidatingAdmissionPolicy 'replicas' with binding 'replicas' denied request: five are enough";
+    assert!(!refused.status.success() && text.contains(expected), "{text}");
+    kubectl.ok("create deployment web --image=nginx --replicas=5", "").await;
+}

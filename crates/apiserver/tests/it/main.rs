@@ -1,6 +1,7 @@
 //! The API server in process, over its real port, with an in-memory store.
 
 mod admission;
+mod aggregation;
 mod allocation;
 mod apply;
 mod attacks;

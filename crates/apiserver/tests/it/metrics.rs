@@ -117,3 +117,28 @@ async fn grpc_lists_them_and_roles_cover_them() {
     });
     assert!(seen.await.is_ok(), "who may view pods may view what they use");
 }
+
+#[tokio::test]
+async fn components_say_how_they_are() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/componentstatuses";
+    let list = cluster.rest("GET", path, &[], "").await;
+    assert!(list.headers["warning"].to_str().expect("text").contains("v1 ComponentStatus is deprecated in v1.19+"));
+    let list = list.json();
+    let shown: Vec<_> = list["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|c| (&c["metadata"]["name"], &c["conditions"][0]["status"]))
+        .collect();
+    let expected = [("controller-manager", "False"), ("etcd-0", "True"), ("scheduler", "False")]
+        .map(|(n, s)| (json!(n), json!(s)));
+    assert_eq!(shown, expected.iter().map(|(n, s)| (n, s)).collect::<Vec<_>>());
+    let lease = json!({"metadata": {"name": "kube-scheduler"}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15,
+        "renewTime": "2100-01-01T00:00:00.000000Z"}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    assert_eq!(cluster.rest("POST", leases, &[], &lease.to_string()).await.code, 201);
+    let one = cluster.rest("GET", &format!("{path}/scheduler"), &[], "").await.json();
+    assert_eq!(one["conditions"][0], json!({"type": "Healthy", "status": "True", "message": "ok"}));
+    assert_eq!(cluster.rest("GET", &format!("{path}/nobody"), &[], "").await.code, 404);
+}

@@ -125,6 +125,16 @@ fn classes_and_drivers() -> Vec<Sample> {
             json!({"driverName": "a.b", "parameters": {"iops": "100"}}),
             none.clone(),
         ),
+        Sample {
+            name: "v1.example.com",
+            ..sample(
+                "apiregistration.k8s.io",
+                "APIService",
+                json!({"spec": {"group": "example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+                    "service": {"namespace": "none", "name": "none"}}}),
+                json!({"conditions": [{"type": "Other", "status": "True"}]}),
+            )
+        },
         sample("storage.k8s.io", "CSIDriver", json!({"spec": {"attachRequired": false}}), none.clone()),
         sample(
             "storage.k8s.io",

@@ -9,7 +9,8 @@ use crate::body;
 pub(crate) fn run(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else { return };
     let Some(middle) = bytes.iter().position(|b| *b == 0) else { return };
-    let (Ok((mut object, _)), Ok((change, _))) = (decode::json(&bytes[..middle], false), decode::json(&bytes[middle + 1..], false))
+    let (Ok((mut object, _)), Ok((change, _))) =
+        (decode::json(&bytes[..middle], false), decode::json(&bytes[middle + 1..], false))
     else {
         return;
     };

@@ -15,7 +15,8 @@ pub(crate) fn run(data: &[u8]) {
         assert_eq!(duration::parse_go(&printed), Ok(nanoseconds), "{text:?} and {printed:?}");
     }
     let _ = cron::parse(text);
-    for check in [names::dns_label, names::dns_subdomain, names::qualified_name, names::label_value, names::config_key] {
+    for check in [names::dns_label, names::dns_subdomain, names::qualified_name, names::label_value, names::config_key]
+    {
         let _ = check(text);
     }
     let mut time = gantry_api::Value::from(text);

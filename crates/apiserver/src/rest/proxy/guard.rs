@@ -1,13 +1,16 @@
 //! What a proxied request holds as long as it lasts: a place among all sessions, a right that is looked at again,
 //! and the record for the audit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gantry_api::status::Status;
 
 use crate::app::App;
+use crate::audit::ObjectRef;
 use crate::auth::credential::Credential;
 use crate::rbac::authorizer;
+use crate::rbac::rule::Attributes;
 use crate::request::Target;
 use crate::rest::handler::Incoming;
 use crate::sessions::bounds::Place;
@@ -25,7 +28,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Checks the right to the request and takes a place for it.
+    /// Checks the right to a `/proxy` and takes a place for the request.
     ///
     /// # Errors
     /// 401 and 403, 429 when there is no place.
@@ -37,8 +40,29 @@ impl Guard {
     ) -> Result<Self, Status> {
         // Upstream's roles name resources with scheme and port: `https:dashboard:`.
         let needed = authorizer::on(target.kind, verb, &target.namespace, &target.name, "proxy");
+        let object = ObjectRef {
+            resource: Cow::Borrowed(target.kind.resource),
+            namespace: target.namespace.clone(),
+            name: target.name.clone(),
+            uid: String::new(),
+            api_version: Cow::Borrowed("v1"),
+            subresource: Cow::Borrowed(target.subresource),
+        };
+        Self::open(app, request, needed, (verb, object))
+    }
+
+    /// Checks the right to a request about `object` and takes a place for it.
+    ///
+    /// # Errors
+    /// As [`Guard::take`].
+    pub(super) fn open(
+        app: &Arc<App>,
+        request: &Incoming,
+        needed: Attributes,
+        (verb, object): (&'static str, ObjectRef),
+    ) -> Result<Self, Status> {
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
-        let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, target);
+        let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, object);
         let granted = Right::new(app, credential, vec![needed])
             .and_then(|right| Ok((right, app.places.take(&request.caller.user.name)?)));
         match granted {

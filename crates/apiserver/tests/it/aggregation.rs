@@ -1,0 +1,412 @@
+//! Group versions of other API servers: registered, checked, listed, and passed on in the user's name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use gantry_apiserver::RequestHeader;
+use gantry_apiserver::testing::{Builder, Pki};
+use gantry_common::{task, tls};
+use http::Response;
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+
+use crate::backends::{Behaviour, Node, endpoint, raw, running_pod, service};
+use crate::support::{Cluster, connect, request};
+
+const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+
+/// What the other server was asked, and by whom.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: String,
+    uri: String,
+    headers: http::HeaderMap,
+    /// Whether the connection showed a certificate.
+    certified: bool,
+}
+
+impl Asked {
+    fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+}
+
+/// A cluster in front of another API server, which is a pod's.
+struct World {
+    cluster: Cluster,
+    front: Arc<Pki>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    _node: Node,
+    _files: tempfile::TempDir,
+}
+
+fn answer(asked: &Asked) -> Response<Full<Bytes>> {
+    let json = |value: Value| {
+        let response = Response::builder().header("content-type", "application/json");
+        response.body(Full::new(Bytes::from(value.to_string()))).expect("a response")
+    };
+    match asked.uri.as_str() {
+        "/apis/example.com/v1" | "/apis/metrics.k8s.io/v1beta1" => json(json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": asked.uri.trim_start_matches("/apis/"),
+            "resources": [{"name": "widgets", "singularName": "widget", "namespaced": true, "kind": "Widget", "verbs": ["get", "list"]}],
+        })),
+        "/openapi/v3" => json(json!({"paths": {"apis/example.com/v1":
+            {"serverRelativeURL": "/openapi/v3/apis/example.com/v1?hash=ABC"}}})),
+        uri if uri.starts_with("/openapi/v3/apis/example.com/v1") => json(json!({"openapi": "3.0.0"})),
+        "/apis/example.com/v1/namespaces/default/widgets/moved" => {
+            let response = Response::builder().status(302).header("location", "https://elsewhere.example/");
+            response.body(Full::default()).expect("a response")
+        }
+        _ => json(json!({"kind": "WidgetList", "apiVersion": "example.com/v1", "items": []})),
+    }
+}
+
+/// The other server: it serves HTTPS as `web.default.svc` and may be shown certificates of the front proxy's CA.
+async fn other_server(serving: tls::Identity, front_ca: &str, asked: Arc<Mutex<Vec<Asked>>>) -> std::net::SocketAddr {
+    let key = tls::certified_key(&serving, "the other server").expect("valid");
+    let roots = tls::roots(front_ca.as_bytes(), "the front proxy's CA").expect("valid");
+    let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(key));
+    let config = tls::server_config(resolver, Some(roots), &[b"http/1.1"]).expect("valid");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    raw(move |stream| {
+        let (acceptor, asked) = (acceptor.clone(), asked.clone());
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let certified = stream.get_ref().1.peer_certificates().is_some();
+            let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+                let asked = asked.clone();
+                async move {
+                    let upgrade = request.headers().contains_key("upgrade").then(|| hyper::upgrade::on(&mut request));
+                    let seen = Asked {
+                        method: request.method().to_string(),
+                        uri: request.uri().to_string(),
+                        headers: request.headers().clone(),
+                        certified,
+                    };
+                    asked.lock().push(seen.clone());
+                    Ok::<_, std::convert::Infallible>(match upgrade {
+                        Some(upgrade) => switch(&request, upgrade),
+                        None => answer(&seen),
+                    })
+                }
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            drop(connection.with_upgrades().await);
+        }
+    })
+    .await
+}
+
+/// Becomes a WebSocket that repeats what it is told.
+fn switch(request: &http::Request<hyper::body::Incoming>, upgrade: hyper::upgrade::OnUpgrade) -> Response<Full<Bytes>> {
+    let key = request.headers().get("sec-websocket-key").expect("a key").as_bytes().to_vec();
+    drop(task::spawn("echo", async move {
+        let stream = TokioIo::new(upgrade.await.expect("upgraded"));
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Server;
+        let mut socket = tokio_tungstenite::WebSocketStream::from_raw_socket(stream, role, None).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    }));
+    Response::builder()
+        .status(101)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-accept", tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key))
+        .body(Full::default())
+        .expect("a response")
+}
+
+impl World {
+    async fn start() -> Self {
+        let files = tempfile::tempdir().expect("a folder");
+        let front = Arc::new(Pki::new());
+        let client = front.client("front-proxy-client", &[]);
+        let write = |name: &str, text: &str| {
+            let path = files.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        let (ca, cert) = (write("front-ca.crt", &front.ca_pem()), write("front.crt", &client.cert_pem));
+        let key = write("front.key", &client.key_pem);
+        let one = |name: &str| vec![name.to_owned()];
+        let builder = Builder::default().configure(move |config| {
+            config.proxy_client_cert_file = Some(cert);
+            config.proxy_client_key_file = Some(key);
+            config.request_header = RequestHeader {
+                client_ca_file: Some(ca),
+                allowed_names: one("front-proxy-client"),
+                username_headers: one("X-Remote-User"),
+                uid_headers: one("X-Remote-Uid"),
+                group_headers: one("X-Remote-Group"),
+                extra_headers_prefix: one("X-Remote-Extra-"),
+            };
+        });
+        let cluster = Cluster::with(builder).await;
+        cluster.default_account().await;
+        let pod = running_pod(&cluster, "p", "10.244.1.7").await;
+        service(&cluster, json!([endpoint(&pod, "10.244.1.7")])).await;
+        let identity = cluster.server.serving(&["web.default.svc"]);
+        let serving =
+            tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let address = other_server(serving, &front.ca_pem(), asked.clone()).await;
+        let node = Node::start(&cluster, "n1", Behaviour { backend: Some(address), ..Behaviour::default() }).await;
+        Self { cluster, front, asked, _node: node, _files: files }
+    }
+
+    /// Registers the other server for a group version.
+    async fn register(&self, group: &str, version: &str, more: Value) {
+        use base64::Engine;
+        let bundle = base64::engine::general_purpose::STANDARD.encode(self.cluster.server.ca_pem());
+        let mut spec = json!({"group": group, "version": version, "groupPriorityMinimum": 2000, "versionPriority": 15,
+            "caBundle": bundle, "service": {"namespace": "default", "name": "web", "port": 80}});
+        for (key, value) in more.as_object().expect("a map") {
+            spec[key] = value.clone();
+        }
+        let name = format!("{version}.{group}");
+        let object = json!({"metadata": {"name": name}, "spec": spec}).to_string();
+        let answer = self.cluster.rest("POST", SERVICES, &[], &object).await;
+        if answer.code == 409 {
+            let path = format!("{SERVICES}/{name}");
+            let merge = [("content-type", "application/merge-patch+json")];
+            let answer = self.cluster.rest("PATCH", &path, &merge, &json!({"spec": spec}).to_string()).await;
+            assert_eq!(answer.code, 200, "{}", answer.text);
+        } else {
+            assert_eq!(answer.code, 201, "{}", answer.text);
+        }
+    }
+
+    /// Waits until the condition `Available` has this reason; gives it.
+    async fn condition(&self, name: &str, reason: &str) -> Value {
+        loop {
+            let object = self.cluster.rest("GET", &format!("{SERVICES}/{name}"), &[], "").await.json();
+            let condition = object["status"]["conditions"][0].clone();
+            if condition["reason"] == reason {
+                return condition;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until requests about widgets are passed on.
+    async fn served(&self) {
+        self.condition("v1.example.com", "Passed").await;
+        while self.cluster.rest("GET", WIDGETS, &[], "").await.code != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_served_here_is_registered() {
+    let cluster = Cluster::start().await;
+    let names = loop {
+        let list = cluster.rest("GET", SERVICES, &[], "").await.json();
+        let items = list["items"].as_array().expect("a list").clone();
+        if items.len() > 15 && items.iter().any(|item| item["metadata"]["name"] == "v1beta1.metrics.k8s.io") {
+            break items;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let named = |name: &str| names.iter().find(|item| item["metadata"]["name"] == name).expect(name);
+    assert_eq!(named("v1.")["spec"]["groupPriorityMinimum"], 18_000);
+    let apps = named("v1.apps");
+    assert_eq!(apps["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"], "onstart");
+    let condition = &apps["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"]),
+        (&json!("Available"), &json!("True"), &json!("Local"))
+    );
+    assert_eq!(named("v1beta1.metrics.k8s.io")["metadata"].get("labels"), None);
+    let path = format!("{SERVICES}/v1beta1.metrics.k8s.io");
+    assert_eq!(cluster.rest("DELETE", &path, &[], "").await.code, 200);
+    while cluster.rest("GET", &path, &[], "").await.code != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_are_passed_on_in_the_users_name() {
+    let world = World::start().await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let cluster = &world.cluster;
+    let forged = [("x-remote-user", "root"), ("x-remote-group", "system:masters"), ("x-remote-extra-a", "b")];
+    let answer = cluster.rest("GET", &format!("{WIDGETS}?limit=5"), &forged, "").await;
+    assert_eq!((answer.code, &answer.json()["kind"]), (200, &json!("WidgetList")));
+    let seen = world.asked.lock().last().cloned().expect("asked");
+    assert_eq!((seen.method.as_str(), seen.uri), ("GET", format!("{WIDGETS}?limit=5")));
+    assert!(seen.certified, "this server shows its certificate as a front proxy");
+    let all = |name: &str| seen.headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
+    assert_eq!(all("x-remote-user"), ["admin"]);
+    assert_eq!(all("x-remote-group"), ["system:masters", "system:authenticated"]);
+    assert!(all("x-remote-extra-a").is_empty());
+    // Impersonation ends here, and what is passed on is who is acted as.
+    let acting = [("impersonate-user", "bob"), ("impersonate-group", "system:masters")];
+    assert_eq!(cluster.rest("DELETE", &format!("{WIDGETS}/w"), &acting, "").await.code, 200);
+    let seen = world.asked.lock().last().cloned().expect("asked");
+    assert_eq!((seen.all("x-remote-user"), seen.all("impersonate-user").len()), (vec!["bob"], 0));
+    let alice = cluster.identity("alice", &[]);
+    let count = world.asked.lock().len();
+    let refused = request(&cluster.server, Some(&alice), "GET", WIDGETS, &[], "").await;
+    assert_eq!(refused.code, 403);
+    assert!(
+        refused.text.contains("cannot list resource \\\"widgets\\\" in API group \\\"example.com\\\""),
+        "{}",
+        refused.text
+    );
+    assert_eq!(cluster.bare("GET", WIDGETS, &[], "").await.code, 401);
+    assert_eq!(world.asked.lock().len(), count, "who may not is not passed on");
+    let moved = cluster.rest("GET", &format!("{WIDGETS}/moved"), &[], "").await;
+    assert_eq!((moved.code, moved.headers.contains_key("location")), (502, false), "{}", moved.text);
+}
+
+#[tokio::test]
+async fn upgrades_pass() {
+    let world = World::start().await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let admin = world.cluster.identity("admin", &["system:masters"]);
+    let stream = connect(&world.cluster.server, Some(&admin)).await;
+    let request = http::Request::builder()
+        .uri(format!("wss://localhost{WIDGETS}/w/exec"))
+        .header("host", "localhost")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", generate_key())
+        .body(())
+        .expect("a request");
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("switched");
+    socket.send(Message::text("hello")).await.expect("sent");
+    assert_eq!(socket.next().await.expect("open").expect("a message"), Message::text("hello"));
+}
+
+#[tokio::test]
+async fn discovery_and_openapi_hold_what_others_serve() {
+    let world = World::start().await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let cluster = &world.cluster;
+    let accept = [("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")];
+    let all = cluster.rest("GET", "/apis", &accept, "").await;
+    let found = all.json()["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|g| g["metadata"]["name"] == "example.com")
+        .cloned();
+    let version = found.expect("listed")["versions"][0].clone();
+    assert_eq!((&version["version"], &version["freshness"]), (&json!("v1"), &json!("Current")));
+    assert_eq!(
+        version["resources"][0]["responseKind"],
+        json!({"group": "example.com", "version": "v1", "kind": "Widget"})
+    );
+    let etag = all.headers["etag"].to_str().expect("text").to_owned();
+    let same = cluster.rest("GET", "/apis", &[accept[0], ("if-none-match", &etag)], "").await;
+    assert_eq!(same.code, 304);
+    let old = cluster.rest("GET", "/apis", &[], "").await.json();
+    let named = |g: &&Value| g["name"] == "example.com";
+    let group = old["groups"].as_array().expect("a list").iter().find(named).cloned().expect("listed");
+    assert_eq!(group["preferredVersion"]["groupVersion"], "example.com/v1");
+    assert_eq!(cluster.rest("GET", "/apis/example.com", &[], "").await.json()["kind"], "APIGroup");
+    assert_eq!(cluster.rest("GET", "/apis/example.com/v1", &[], "").await.json()["resources"][0]["name"], "widgets");
+    let index = cluster.rest("GET", "/openapi/v3", &[], "").await.json();
+    let link = index["paths"]["apis/example.com/v1"]["serverRelativeURL"].as_str().expect("a link").to_owned();
+    assert_eq!(cluster.rest("GET", &link, &[], "").await.json()["openapi"], "3.0.0");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_server_is_its_condition() {
+    let world = World::start().await;
+    let path = "/apis/example.com/v1/namespaces/default/widgets";
+    let service = |name: &str, port: u16| json!({"service": {"namespace": "default", "name": name, "port": port}});
+    world.register("example.com", "v1", service("nobody", 443)).await;
+    let missing = world.condition("v1.example.com", "ServiceNotFound").await;
+    assert_eq!(
+        (&missing["status"], &missing["message"]),
+        (&json!("False"), &json!("service/nobody in \"default\" is not present"))
+    );
+    let unavailable = world.cluster.rest("GET", path, &[], "").await;
+    assert_eq!((unavailable.code, unavailable.text.as_str()), (503, "service unavailable\n"));
+    world.register("example.com", "v1", service("web", 81)).await;
+    let port = world.condition("v1.example.com", "ServicePortError").await;
+    assert_eq!(port["message"], "service/web in \"default\" is not listening on port 81");
+    // The CA of the front proxy has not signed the other server's certificate.
+    use base64::Engine;
+    let wrong = base64::engine::general_purpose::STANDARD.encode(world.front.ca_pem());
+    let mut spec = service("web", 80);
+    spec["caBundle"] = wrong.into();
+    world.register("example.com", "v1", spec).await;
+    let failed = world.condition("v1.example.com", "FailedDiscoveryCheck").await;
+    assert!(
+        failed["message"].as_str().is_some_and(|m| m.starts_with("failing or missing response from https://")),
+        "{failed}"
+    );
+    let mut spec = service("web", 80);
+    spec["caBundle"] = Value::Null;
+    spec["insecureSkipTLSVerify"] = true.into();
+    world.register("example.com", "v1", spec).await;
+    world.served().await;
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1";
+    let merge = [("content-type", "application/merge-patch+json")];
+    assert_eq!(world.cluster.rest("PATCH", slices, &merge, &json!({"endpoints": []}).to_string()).await.code, 200);
+    let none = world.condition("v1.example.com", "MissingEndpoints").await;
+    assert_eq!(none["message"], "endpoints for service/web in \"default\" have no addresses with port name \"http\"");
+    assert_eq!(world.cluster.rest("DELETE", &format!("{SERVICES}/v1.example.com"), &[], "").await.code, 200);
+    while world.cluster.rest("GET", path, &[], "").await.code != 404 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_metrics_server_takes_over_from_this_one() {
+    let world = World::start().await;
+    world.condition("v1beta1.metrics.k8s.io", "Local").await;
+    world.register("metrics.k8s.io", "v1beta1", json!({"groupPriorityMinimum": 100, "versionPriority": 100})).await;
+    world.condition("v1beta1.metrics.k8s.io", "Passed").await;
+    let path = "/apis/metrics.k8s.io/v1beta1/nodes";
+    while !world.cluster.rest("GET", path, &[], "").await.text.contains("WidgetList") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.cluster.rest("DELETE", &format!("{SERVICES}/v1beta1.metrics.k8s.io"), &[], "").await.code, 200);
+    world.condition("v1beta1.metrics.k8s.io", "Local").await;
+    while !world.cluster.rest("GET", path, &[], "").await.text.contains("NodeMetricsList") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn other_servers_learn_whom_to_believe() {
+    let world = World::start().await;
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let map = loop {
+        let answer = world.cluster.rest("GET", path, &[], "").await;
+        if answer.code == 200 {
+            break answer.json();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let data = &map["data"];
+    assert_eq!(data["requestheader-allowed-names"], "[\"front-proxy-client\"]");
+    assert_eq!(data["requestheader-username-headers"], "[\"X-Remote-User\"]");
+    assert_eq!(data["requestheader-extra-headers-prefix"], "[\"X-Remote-Extra-\"]");
+    let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+    let text = |key: &str| squeezed(data[key].as_str().unwrap_or_default());
+    assert_eq!(text("requestheader-client-ca-file"), squeezed(&world.front.ca_pem()));
+    assert_eq!(text("client-ca-file"), squeezed(&world.cluster.server.ca_pem()));
+    // The Role that lets them read it.
+    let role =
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader";
+    assert_eq!(world.cluster.rest("GET", role, &[], "").await.code, 200);
+}
