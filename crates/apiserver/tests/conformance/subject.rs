@@ -11,9 +11,13 @@ use crate::support::{Answer, Cluster};
 /// A namespace with this label may use devices that others use.
 const ADMIN: &str = "resource.kubernetes.io/admin-access";
 
+/// Kinds with suites of their own (`it/custom`, `it/aggregation`): a schema holds schemas, without an end, and what either
+/// declares the server acts upon at once, so that its objects do not stay as they were made.
+const APART: &[&str] = &["CustomResourceDefinition", "APIService"];
+
 /// Every kind whose objects are stored.
 pub(crate) fn stored() -> impl Iterator<Item = &'static KindInfo> {
-    kinds::all().iter().filter(|k| k.stored())
+    kinds::all().iter().filter(|k| k.stored() && !APART.contains(&k.kind))
 }
 
 /// A server with what manifests refer to: a service account, namespaces, and classes of priority and runtime.
