@@ -195,6 +195,13 @@ fn check(config: &Config) -> Result<(), Error> {
             return refuse(flag, unknown, "there is no such plugin");
         }
     }
+    if let Some(name) = Chain::unavailable(&config.enable_admission_plugins).into_iter().next() {
+        return refuse(
+            "--enable-admission-plugins",
+            name,
+            "this server does not have the plugin, and must not seem to",
+        );
+    }
     Ok(())
 }
 

@@ -233,10 +233,16 @@ impl Chain {
         Self(all().into_iter().filter(|p| on(p.name())).collect())
     }
 
-    /// Names that neither a plugin has nor one of upstream's, of those that decide nothing here.
+    /// Names that neither a plugin has nor one of upstream's that are not here.
     pub(crate) fn unknown(names: &[String]) -> Vec<String> {
         let known = |name: &str| all().iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
         names.iter().filter(|n| !known(n)).cloned().collect()
+    }
+
+    /// Names of upstream's plugins that are not here, among those asked for: whoever relies on one must hear of it.
+    pub(crate) fn unavailable(enabled: &[String]) -> Vec<String> {
+        let absent = |name: &str| names::UPSTREAM.contains(&name) && !names::GUARDED_ANYWAY.contains(&name);
+        enabled.iter().filter(|n| absent(n)).cloned().collect()
     }
 
     /// Whether a plugin is on.

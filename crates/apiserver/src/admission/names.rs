@@ -1,13 +1,11 @@
-//! Upstream's plugins that are known by name and decide nothing here, so that the flags of a kube-apiserver can be kept.
-//! What they guard is either always guarded by the pipeline or belongs to features that are not on by default.
+//! Upstream's plugins that are known by name only, so that flags of a kube-apiserver that switch them off can be kept.
 
-/// The names.
+/// The names of plugins that are not here.
 pub(super) const UPSTREAM: &[&str] = &[
     "AlwaysAdmit",
     "AlwaysDeny",
     "AlwaysPullImages",
     "ClusterTrustBundleAttest",
-    "DenyServiceExternalIPs",
     "EventRateLimit",
     "ExtendedResourceToleration",
     "ImagePolicyWebhook",
@@ -19,3 +17,6 @@ pub(super) const UPSTREAM: &[&str] = &[
     "PodTolerationRestriction",
     "PodTopologyLabels",
 ];
+
+/// Those among them that may be asked for all the same: what they guard, the pipeline always guards.
+pub(super) const GUARDED_ANYWAY: &[&str] = &["AlwaysAdmit", "NamespaceExists"];
