@@ -45,9 +45,10 @@ pub(crate) enum Error {
         #[source]
         source: InvalidDnsNameError,
     },
-    #[error("tls: the other end must show a certificate for {name} that a trusted CA has signed")]
+    #[error("tls: the other end must show a certificate for {name} that a CA of {trusted} has signed")]
     Tls {
         name: String,
+        trusted: &'static str,
         #[source]
         source: std::io::Error,
     },
@@ -91,7 +92,7 @@ where
     /// # Errors
     /// As [`Backend::new`].
     pub(crate) async fn within_tls(dialed: Dialed, name: String, config: Arc<ClientConfig>) -> Result<Self, Error> {
-        Self::start(handshake(dialed.stream, name, config).await?).await
+        Self::start(handshake(dialed.stream, name, config, "the APIService's spec.caBundle").await?).await
     }
 
     async fn start<S>(stream: S) -> Result<Self, Error>
@@ -141,13 +142,14 @@ where
     let unusable = |source| Error::Ca { path: path.clone(), name: name.clone(), source };
     let ca = tls::read(path).map_err(unusable)?;
     let client = tls::client_config(&ca, None, &[b"http/1.1"]).map_err(unusable)?;
-    handshake(stream, name, Arc::new(client)).await
+    handshake(stream, name, Arc::new(client), "--proxy-ca-file").await
 }
 
 async fn handshake<S>(
     stream: S,
     name: String,
     config: Arc<ClientConfig>,
+    trusted: &'static str,
 ) -> Result<tokio_rustls::client::TlsStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -155,7 +157,7 @@ where
     let server = ServerName::try_from(name.clone()).map_err(|source| Error::Name { name: name.clone(), source })?;
     let handshake = TlsConnector::from(config).connect(server, stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-        Ok(stream) => stream.map_err(|source| Error::Tls { name, source }),
+        Ok(stream) => stream.map_err(|source| Error::Tls { name, trusted, source }),
         Err(_) => Err(Error::TlsTimeout),
     }
 }

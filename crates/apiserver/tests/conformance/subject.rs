@@ -11,9 +11,9 @@ use crate::support::{Answer, Cluster};
 /// A namespace with this label may use devices that others use.
 const ADMIN: &str = "resource.kubernetes.io/admin-access";
 
-/// Kinds with suites of their own (`it/custom`, `it/aggregation`): a schema holds schemas, without an end, and what either
-/// declares the server acts upon at once, so that its objects do not stay as they were made.
-const APART: &[&str] = &["CustomResourceDefinition", "APIService"];
+/// Kinds with suites of their own (`it/custom`, `it/aggregation`, `it/policies`): a schema holds schemas, without an end, and
+/// the server itself acts upon what these declare and writes their status, so that objects do not stay as they were made.
+const APART: &[&str] = &["CustomResourceDefinition", "APIService", "ValidatingAdmissionPolicy"];
 
 /// Every kind whose objects are stored.
 pub(crate) fn stored() -> impl Iterator<Item = &'static KindInfo> {
