@@ -235,6 +235,37 @@ pub fn suffix(length: usize, random: &mut impl Rng) -> String {
     (0..length).map(|_| char::from(GENERATED_ALPHABET[random.random_range(0..GENERATED_ALPHABET.len())])).collect()
 }
 
+/// Words that no identifier of the Common Expression Language may be (cel-spec, "RESERVED").
+const EXPRESSION_WORDS: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// Whether expressions keep the word back for themselves.
+#[must_use]
+pub fn is_expression_word(word: &str) -> bool {
+    EXPRESSION_WORDS.contains(&word)
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng as _;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::app::App;
-use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::create;
 use crate::pipeline::current::{self, Current};
 use crate::rbac;
@@ -56,16 +56,7 @@ async fn reconcile_rbac(app: &App, wanted: Value) -> Result<(), Status> {
         let next = rbac::bootstrap::reconciled(&state.value, &wanted);
         Ok(Made { object: next.unwrap_or_else(|| state.value.clone()), warnings: Vec::new() })
     };
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::Main,
-        version_required: false,
-        make: &make,
-    };
-    change.run(app).await.map(drop)
+    change::by_server(app, &target, Part::Main, &make).await.map(drop)
 }
 
 /// Creates the object, or gives it back the spec that it must have.
@@ -80,16 +71,7 @@ async fn restore(app: &App, wanted: Value) -> Result<(), Status> {
         value::set(&mut object, "spec", spec.clone());
         Ok(Made { object, warnings: Vec::new() })
     };
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::Main,
-        version_required: false,
-        make: &make,
-    };
-    change.run(app).await.map(drop)
+    change::by_server(app, &target, Part::Main, &make).await.map(drop)
 }
 
 fn priority_class(name: &str, value: i64, description: &str) -> Value {

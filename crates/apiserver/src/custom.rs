@@ -24,9 +24,9 @@ use gantry_store::cache::{Scope, ViewSpec};
 use tracing::{info, warn};
 
 use crate::app::App;
-use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::Current;
-use crate::request::{Caller, Target, WriteOptions};
+use crate::request::Target;
 
 /// Between tries when following the definitions broke off.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -131,17 +131,8 @@ async fn settle(app: &App, definition: &Value, all: &[Value]) -> Result<(), Stat
 /// Changes a definition as `change` says, status and finalizers included. One that is gone needs nothing.
 async fn write(app: &App, definition: &Value, change: &(dyn Fn(&Value) -> Value + Send + Sync)) -> Result<(), Status> {
     let target = Target::new(kind(), "", value::str_at(definition, "metadata.name").unwrap_or_default());
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
     let make = |state: &Current| Ok(Made { object: change(&state.value), warnings: Vec::new() });
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::System,
-        version_required: false,
-        make: &make,
-    };
-    match change.run(app).await {
+    match change::by_server(app, &target, Part::System, &make).await {
         Err(status) if !status.is("NotFound") => Err(status),
         _ => Ok(()),
     }

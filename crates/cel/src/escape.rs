@@ -1,34 +1,6 @@
 //! Names of fields as expressions write them: what is not an identifier is escaped (`__dash__`), in Kubernetes' way.
 
-/// Words that no identifier may be.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
-/// Whether the word is kept back by the language.
-pub(crate) fn is_reserved(word: &str) -> bool {
-    RESERVED.contains(&word)
-}
+use gantry_api::names;
 
 /// The identifier for a JSON field, or `None` when there is none: it is empty, starts with a digit or has other characters than letters, digits and `_.-/`.
 #[must_use]
@@ -37,7 +9,7 @@ pub fn escape(name: &str) -> Option<String> {
     if first.is_ascii_digit() {
         return None;
     }
-    if is_reserved(name) {
+    if names::is_expression_word(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());
@@ -83,7 +55,7 @@ pub fn unescape(escaped: &str) -> Option<String> {
             "dot" => out.push('.'),
             "dash" => out.push('-'),
             "slash" => out.push('/'),
-            word if is_reserved(word) && word.len() + 4 == escaped.len() => out.push_str(word),
+            word if names::is_expression_word(word) && word.len() + 4 == escaped.len() => out.push_str(word),
             _ => return None,
         }
         rest = &inner[end + 2..];

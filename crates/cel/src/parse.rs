@@ -8,7 +8,6 @@ mod unquote;
 use std::sync::Arc;
 
 use crate::ast::{Entry, Expr, FieldInit, Item, Kind, Literal};
-use crate::escape::is_reserved;
 use crate::limits::{MAX_NESTING, MAX_SOURCE_CODE_POINTS};
 use build::Builder;
 use lex::{Spanned, Token};
@@ -290,7 +289,7 @@ impl Parser<'_> {
     /// A variable or a call of a function that is no member.
     fn name(&mut self, at: u32, dot: &str) -> Parsed<Expr> {
         let (name, _) = self.identifier()?;
-        if is_reserved(&name) {
+        if gantry_api::names::is_expression_word(&name) {
             return Err((Some(at), format!("reserved identifier: {name}")));
         }
         let name: Arc<str> = if dot.is_empty() { name } else { format!("{dot}{name}").into() };

@@ -15,9 +15,9 @@ use x509_parser::pem::Pem;
 
 use crate::app::App;
 use crate::bootstrap;
-use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::{self, Current};
-use crate::request::{Caller, Target, WriteOptions};
+use crate::request::Target;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
@@ -62,16 +62,7 @@ async fn keep(app: &App) -> Result<(), Status> {
         value::set(&mut object, "data", data);
         Ok(Made { object, warnings: Vec::new() })
     };
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::Main,
-        version_required: false,
-        make: &make,
-    };
-    change.run(app).await.map(drop)
+    change::by_server(app, &target, Part::Main, &make).await.map(drop)
 }
 
 /// What this server's own flags say.

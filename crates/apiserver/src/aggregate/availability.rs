@@ -19,10 +19,10 @@ use super::{Lists, kind};
 use crate::app::App;
 use crate::auth::{MASTERS, User};
 use crate::dial::{self, Endpoints};
-use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::Current;
 use crate::registry::aggregation::{available, condition, local_condition};
-use crate::request::{Caller, Target, WriteOptions};
+use crate::request::Target;
 
 /// Connections made for one check: one that succeeds is enough.
 const ATTEMPTS: usize = 5;
@@ -188,16 +188,7 @@ async fn write(app: &App, name: &str, found: &Found) -> Result<(), Status> {
         Ok(Made { object, warnings: Vec::new() })
     };
     let target = Target { subresource: "status", ..Target::new(kind(), "", name) };
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::Status,
-        version_required: false,
-        make: &make,
-    };
-    match change.run(app).await {
+    match change::by_server(app, &target, Part::Status, &make).await {
         Err(status) if status.code != 404 => Err(status),
         _ => Ok(()),
     }

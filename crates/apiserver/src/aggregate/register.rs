@@ -12,11 +12,11 @@ use serde_json::json;
 use super::kind;
 use crate::app::App;
 use crate::bootstrap;
-use crate::pipeline::change::{Change, Made, Part};
+use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::Current;
 use crate::pipeline::delete;
 use crate::pipeline::options::DeleteOptions;
-use crate::request::{Caller, Target, WriteOptions};
+use crate::request::{Caller, Target};
 
 /// Says that an APIService is ours.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
@@ -133,16 +133,7 @@ async fn update(app: &App, wanted: &Wanted) -> Result<(), Status> {
         Ok(Made { object, warnings: Vec::new() })
     };
     let target = Target::new(kind(), "", &wanted.name);
-    let (caller, options) = (Caller::apiserver(), WriteOptions::default());
-    let change = Change {
-        caller: &caller,
-        target: &target,
-        options: &options,
-        part: Part::Main,
-        version_required: false,
-        make: &make,
-    };
-    match change.run(app).await {
+    match change::by_server(app, &target, Part::Main, &make).await {
         Err(status) if status.code != 404 => Err(status),
         _ => Ok(()),
     }

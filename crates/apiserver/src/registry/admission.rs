@@ -10,12 +10,25 @@ use crate::expressions::written;
 
 /// The strategy of both kinds of webhook configurations.
 pub(super) struct Webhooks;
-/// The strategy of validating policies.
-pub(super) struct ValidatingPolicy;
-/// The strategy of mutating policies.
-pub(super) struct MutatingPolicy;
+/// The strategy of a kind of policies.
+pub(super) struct Policy {
+    /// Where its rules stand, which a column counts.
+    rules: &'static str,
+    columns: &'static [Column],
+}
 /// The strategy of both kinds of bindings.
 pub(super) struct PolicyBinding;
+
+const PARAM_KIND: Column = column("ParamKind", "string", "The kind of its parameters");
+
+pub(super) const VALIDATING: Policy = Policy {
+    rules: "spec.validations",
+    columns: &[NAME, column("Validations", "integer", "How many rules it has"), PARAM_KIND, AGE],
+};
+pub(super) const MUTATING: Policy = Policy {
+    rules: "spec.mutations",
+    columns: &[NAME, column("Mutations", "integer", "How many changes it makes"), PARAM_KIND, AGE],
+};
 
 fn param_kind(policy: &Value) -> String {
     match value::get(policy, "spec.paramKind").filter(|kind| kind.is_object()) {
@@ -32,11 +45,6 @@ fn param_ref(binding: &Value) -> String {
         "" => text(param, "name").to_owned(),
         namespace => format!("{namespace}/{}", text(param, "name")),
     }
-}
-
-fn policy_row(policy: &Value, rules: &str, now: jiff::Timestamp) -> Row {
-    let count = value::list_at(policy, rules).len();
-    cells(vec![name(policy), count.into(), param_kind(policy).into(), age(policy, now)])
 }
 
 impl Strategy for Webhooks {
@@ -66,7 +74,7 @@ impl Strategy for Webhooks {
     }
 }
 
-impl Strategy for ValidatingPolicy {
+impl Strategy for Policy {
     fn unconditional_update(&self) -> bool {
         false
     }
@@ -84,51 +92,12 @@ impl Strategy for ValidatingPolicy {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                column("Validations", "integer", "How many rules it has"),
-                column("ParamKind", "string", "The kind of its parameters"),
-                AGE,
-            ]
-        }
+        self.columns
     }
 
     fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
-        policy_row(policy, "spec.validations", now)
-    }
-}
-
-impl Strategy for MutatingPolicy {
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
-        let mut errors = validation::create(kind, object);
-        errors.extend(written::policy(object));
-        errors
-    }
-
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
-        let mut errors = validation::update(kind, new, old);
-        errors.extend(written::policy(new));
-        errors
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                column("Mutations", "integer", "How many changes it makes"),
-                column("ParamKind", "string", "The kind of its parameters"),
-                AGE,
-            ]
-        }
-    }
-
-    fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
-        policy_row(policy, "spec.mutations", now)
+        let count = value::list_at(policy, self.rules).len();
+        cells(vec![name(policy), count.into(), param_kind(policy).into(), age(policy, now)])
     }
 }
 

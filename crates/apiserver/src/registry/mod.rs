@@ -249,8 +249,8 @@ pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
 
 fn of_group(group: &str, kind: &str) -> &'static dyn Strategy {
     match (group, kind) {
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &admission::ValidatingPolicy,
-        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &admission::MutatingPolicy,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &admission::VALIDATING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &admission::MUTATING,
         ("admissionregistration.k8s.io", name) if name.ends_with("Binding") => &admission::PolicyBinding,
         ("admissionregistration.k8s.io", _) => &admission::Webhooks,
         ("networking.k8s.io", "Ingress") => &network::Ingress,

@@ -16,29 +16,6 @@ const MUTABLE: &[&str] = &["CREATE", "UPDATE"];
 const ANNOTATIONS: usize = 20;
 /// Bytes of the expression of an audit annotation.
 const ANNOTATION_BYTES: usize = 5 * 1024;
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 fn spec_of(object: &Value) -> &Value {
     some(object, "spec").unwrap_or(&UNSET)
@@ -116,7 +93,7 @@ fn param_kind(out: &mut Out, at: At<'_>, kind: &Value) {
 fn is_identifier(name: &str) -> bool {
     name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && !RESERVED.contains(&name)
+        && !names::is_expression_word(name)
 }
 
 fn variable(out: &mut Out, at: At<'_>, variable: &Value) {
