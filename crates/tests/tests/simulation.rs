@@ -256,13 +256,12 @@ impl<'a> WrongHand<'a> {
         self.pods.create("huge", "binding", &binding, &params).await.expect("the API server does not count");
     }
 
+    /// Two pods that no node takes, so that nothing else touches them.
     async fn share_an_address(&self) {
-        let ip = until(self.cluster, "a pod has an address", |world| {
-            world.all("Pod").map(|p| object::text(p, "status.podIP")).find(|ip| !ip.is_empty()).map(str::to_owned)
-        })
-        .await;
-        create(self.cluster, &pod("thief", "100")).await;
-        self.rewrite("thief", move |pod| pod["status"]["podIP"] = ip.as_str().into()).await;
+        for name in ["owner", "thief"] {
+            create(self.cluster, &pod(name, "100")).await;
+            self.rewrite(name, |pod| pod["status"]["podIP"] = "10.9.9.9".into()).await;
+        }
     }
 
     async fn lose_an_address(&self) {

@@ -32,11 +32,26 @@ const COVERAGE: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
+/// How to look for faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// For each target.
+    seconds: u32,
+    /// Always the same inputs in the same order, from the committed corpus alone: a slower machine does less of it, never
+    /// something else. A test run must not fail by luck.
+    steady: bool,
+}
+
+impl Search {
+    /// What `cargo xtask test` does.
+    pub(crate) const TEST: Self = Self { seconds: TEST_SECONDS, steady: true };
+}
+
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
     /// Look for faults.
-    Search { seconds: u32, targets: Vec<String> },
+    Search { search: Search, targets: Vec<String> },
     /// Run one input.
     Replay { target: String, file: PathBuf },
     /// Add to the committed corpus what reaches further than it.
@@ -47,11 +62,11 @@ pub(crate) fn command(args: &[String]) -> anyhow::Result<()> {
     let task = parse(args)?;
     let fuzzer = Fuzzer::build()?;
     match task {
-        Task::Search { seconds, targets } => {
+        Task::Search { search, targets } => {
             if targets.is_empty() {
                 fuzzer.find_planted_fault()?;
             }
-            let outcomes = fuzzer.search_all(fuzzer.named(targets)?, seconds);
+            let outcomes = fuzzer.search_all(fuzzer.named(targets)?, search);
             let failed: Vec<String> =
                 outcomes.into_iter().filter_map(|(_, outcome)| outcome.err()).map(|e| format!("{e:#}")).collect();
             if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n\n")) }
@@ -69,15 +84,27 @@ fn parse(args: &[String]) -> anyhow::Result<Task> {
         [verb, target, file] if verb == "replay" => Ok(Task::Replay { target: target.clone(), file: file.into() }),
         [verb, ..] if verb == "replay" => bail!("replay takes a target and a file"),
         [verb, targets @ ..] if verb == "minimise" => Ok(Task::Minimise { targets: targets.to_vec() }),
-        [flag, seconds, targets @ ..] if flag == "--seconds" => {
-            let seconds = seconds.parse().with_context(|| format!("--seconds {seconds}: not a number"))?;
-            Ok(Task::Search { seconds, targets: targets.to_vec() })
-        }
-        targets => {
-            if let Some(flag) = targets.iter().find(|t| t.starts_with('-')) {
-                bail!("unknown flag {flag}; only --seconds N is known, and it comes first");
+        mut rest => {
+            let mut search = Search { seconds: TEST_SECONDS, steady: false };
+            loop {
+                match rest {
+                    [flag, seconds, after @ ..] if flag == "--seconds" => {
+                        search.seconds =
+                            seconds.parse().with_context(|| format!("--seconds {seconds}: not a number"))?;
+                        rest = after;
+                    }
+                    [flag, after @ ..] if flag == "--steady" => {
+                        search.steady = true;
+                        rest = after;
+                    }
+                    targets => {
+                        if let Some(flag) = targets.iter().find(|t| t.starts_with('-')) {
+                            bail!("unknown flag {flag}; only --seconds N and --steady are known, and they come first");
+                        }
+                        return Ok(Task::Search { search, targets: targets.to_vec() });
+                    }
+                }
             }
-            Ok(Task::Search { seconds: TEST_SECONDS, targets: targets.to_vec() })
         }
     }
 }
@@ -125,12 +152,12 @@ impl Fuzzer {
     }
 
     /// Runs targets, as many at once as there are processors; what came of each, in order.
-    pub(crate) fn search_all(&self, targets: Vec<String>, seconds: u32) -> Vec<(String, anyhow::Result<()>)> {
+    pub(crate) fn search_all(&self, targets: Vec<String>, search: Search) -> Vec<(String, anyhow::Result<()>)> {
         let waiting = Mutex::new(targets.iter().enumerate());
         let done = Mutex::new(Vec::new());
         let work = || {
             while let Some((at, target)) = { lock(&waiting).next() } {
-                let outcome = self.search(target, seconds).map(|found| println!("      {target}: {found}"));
+                let outcome = self.search(target, search).map(|found| println!("      {target}: {found}"));
                 lock(&done).push((at, target.clone(), outcome));
             }
         };
@@ -145,12 +172,18 @@ impl Fuzzer {
     }
 
     /// Runs one target; a sentence about what it did.
-    fn search(&self, target: &str, seconds: u32) -> anyhow::Result<String> {
-        let (grown, crashes) = (folder("corpus", target)?, folder("crashes", target)?);
+    fn search(&self, target: &str, search: Search) -> anyhow::Result<String> {
+        let crashes = folder("crashes", target)?;
+        let mut grown = folder(if search.steady { "steady" } else { "corpus" }, target)?;
+        if search.steady {
+            fs::remove_dir_all(&grown).with_context(|| format!("cannot remove {}", grown.display()))?;
+            grown = folder("steady", target)?;
+        }
         let log = sh::target().join("fuzz").join(format!("{target}.log"));
         let mut command = self.program(target);
         command.arg(&grown).args(Some(committed(target)).filter(|path| path.is_dir()));
-        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(format!("-max_total_time={}", search.seconds));
+        command.args(search.steady.then_some("-seed=1"));
         command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
         command.arg(format!("-artifact_prefix={}/", crashes.display()));
         let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -169,7 +202,7 @@ impl Fuzzer {
         fs::remove_dir_all(folder("corpus", PLANTED)?)?;
         let mut last = String::new();
         for _ in 0..PLANTED_TRIES {
-            match self.search(PLANTED, TEST_SECONDS) {
+            match self.search(PLANTED, Search { seconds: TEST_SECONDS, steady: false }) {
                 Err(error) if format!("{error:#}").contains("the planted fault") => return Ok(()),
                 Err(error) => return Err(error),
                 Ok(found) => last = found.to_string(),
@@ -243,11 +276,16 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let search = |seconds, targets: &str| Task::Search { seconds, targets: words(targets) };
+        let search = |seconds, targets: &str| Task::Search {
+            search: Search { seconds, steady: false },
+            targets: words(targets),
+        };
+        let steady = Task::Search { search: Search { seconds: 60, steady: true }, targets: words("a") };
         for (text, expected) in [
             ("", search(TEST_SECONDS, "")),
             ("a b", search(TEST_SECONDS, "a b")),
             ("--seconds 300 a", search(300, "a")),
+            ("--steady --seconds 60 a", steady),
             ("minimise a", Task::Minimise { targets: words("a") }),
             ("replay a f", Task::Replay { target: "a".into(), file: "f".into() }),
         ] {

@@ -142,7 +142,7 @@ fn fuzzing(tally: &mut Tally) {
     });
     let Some(fuzzer) = fuzzer else { return };
     tally.step("fuzz finds a planted fault", || fuzzer.find_planted_fault());
-    for (target, outcome) in fuzzer.search_all(fuzzer.targets(), fuzz::TEST_SECONDS) {
+    for (target, outcome) in fuzzer.search_all(fuzzer.targets(), fuzz::Search::TEST) {
         tally.step(&format!("fuzz {target}"), || outcome);
     }
 }
