@@ -4,6 +4,7 @@ use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr},
     os::fd::AsRawFd,
+    sync::Arc,
 };
 
 use futures::{StreamExt, TryStreamExt};
@@ -46,6 +47,8 @@ pub(super) struct PeerRoute {
 #[derive(Clone)]
 pub(super) struct Netlink {
     handle: Handle,
+    /// Held while the kernel lists something: it refuses a second list on one socket ("device or resource busy").
+    listing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Netlink {
@@ -53,7 +56,7 @@ impl Netlink {
     pub(super) fn open() -> Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(failed("open a netlink socket"))?;
         task::spawn("netlink", connection);
-        Ok(Self { handle })
+        Ok(Self { handle, listing: Arc::default() })
     }
 
     async fn link(&self, name: &str) -> Result<Option<LinkMessage>> {
@@ -143,6 +146,7 @@ impl Netlink {
 
     /// The MTU of the link that has the node's address.
     pub(super) async fn mtu_of(&self, address: Ipv4Addr) -> Result<Option<u32>> {
+        let listing = self.listing.lock().await;
         let mut all = self.handle.address().get().set_address_filter(IpAddr::V4(address)).execute().boxed();
         let what = || format!("look for the link with the node's address {address}");
         let holds = |attributes: &[AddressAttribute]| {
@@ -154,6 +158,7 @@ impl Netlink {
                 index = Some(message.header.index);
             }
         }
+        drop(listing);
         let Some(index) = index else { return Ok(None) };
         let mut links = self.handle.link().get().match_index(index).execute().boxed();
         let link = links.try_next().await.map_err(failed(what()))?;
@@ -164,6 +169,7 @@ impl Netlink {
 
     /// Our routes to pod ranges.
     async fn peer_routes(&self) -> Result<Vec<(PeerRoute, RouteMessage)>> {
+        let _listing = self.listing.lock().await;
         let mut all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute().boxed();
         let mut found = Vec::new();
         while let Some(route) = all.try_next().await.map_err(failed("list routes"))? {
@@ -245,5 +251,18 @@ where
     match result.await {
         Ok(result) => result,
         Err(error) => Err(failed("configure the pod's network namespace")(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_pods_may_ask_at_once() {
+        let netlink = Netlink::open().expect("a socket");
+        let all = (0..50).map(|_| netlink.mtu_of(Ipv4Addr::LOCALHOST));
+        let all = futures::future::try_join_all(all).await.expect("none is refused");
+        assert!(all.iter().all(Option::is_some), "{all:?}");
     }
 }
