@@ -14,6 +14,7 @@ use crate::{process, store};
 
 mod reads;
 mod server;
+mod tls_fan;
 mod watches;
 mod writes;
 

@@ -18,6 +18,7 @@ mod process;
 mod report;
 mod sessions;
 mod store;
+mod tls_pair;
 mod up;
 
 use report::Report;

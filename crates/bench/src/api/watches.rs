@@ -11,7 +11,7 @@ use hyper::Method;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::Bench;
+use super::{Bench, tls_fan};
 use crate::http::Connection;
 use crate::load::quantile_ms;
 use crate::objects::Kind;
@@ -43,10 +43,11 @@ impl Watcher {
         Ok(Self { body: response.into_body(), _connection: connection, mark: mark.as_bytes().to_vec(), begun })
     }
 
-    /// Reads until all objects have come; how late each did.
-    async fn run(mut self) -> anyhow::Result<Vec<Duration>> {
+    /// Reads until all objects have come; how late each did, and the bytes of all.
+    async fn run(mut self) -> anyhow::Result<(Vec<Duration>, usize)> {
         let mut lags = Vec::with_capacity(self.begun.len());
         let mut buffer: Vec<u8> = Vec::new();
+        let mut bytes = 0;
         while lags.len() < self.begun.len() {
             let Ok(frame) = tokio::time::timeout(PATIENCE, self.body.frame()).await else {
                 bail!("{} of {} events came", lags.len(), self.begun.len());
@@ -58,9 +59,10 @@ impl Watcher {
                 let begun = self.begun.get(number).and_then(OnceLock::get).context("an event before its object")?;
                 lags.push(now.duration_since(*begun));
                 buffer.drain(..=end);
+                bytes += end + 1;
             }
         }
-        Ok(lags)
+        Ok((lags, bytes))
     }
 
     fn number(&self, line: &[u8]) -> Option<usize> {
@@ -90,14 +92,22 @@ impl Bench<'_> {
                 tokio::time::sleep_until(next).await;
             }
             let mut lags = Vec::new();
+            let mut bytes = 0;
             for watcher in watching {
-                lags.extend(watcher.await??);
+                let (late, read) = watcher.await??;
+                lags.extend(late);
+                bytes += read;
             }
+            let cpu = self.server.apiserver_cpu()? - cpu;
+            let size = bytes / lags.len().max(1);
             lags.sort_unstable();
             let name = format!("{} watchers", self.args.watchers);
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let each = 1e6 / lags.len() as f64;
-            report.add(format!("{name}: API server CPU"), "us an event", (self.server.apiserver_cpu()? - cpu) * each);
+            report.add(format!("{name}: API server CPU"), "us an event", cpu * each);
+            let bare = tls_fan::run(self.args.watchers, size, self.args.events, PACE).await?;
+            report.add(format!("{name}: {size} B written to each over bare TLS: CPU"), "us each", bare * 1e6);
+            report.add(format!("{name}: API server CPU beside bare TLS"), "x", cpu * each / (bare * 1e6));
             report.add(format!("{name}: create to event, p50"), "ms", quantile_ms(&lags, 0.5));
             report.add(format!("{name}: create to event, p99"), "ms", quantile_ms(&lags, 0.99));
         }
