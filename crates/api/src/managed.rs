@@ -99,7 +99,7 @@ pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
         }
     }
     if !changes.set.is_empty() {
-        take(&mut entries, &changes.set, write);
+        take(&mut entries, changes.set, write);
     }
     owners::retain_meaningful(&mut entries, write);
     owners::cap(&mut entries);
@@ -125,16 +125,18 @@ fn before(old: Option<&Value>, sent: Option<Value>, subresource: &str) -> Vec<Va
 }
 
 /// Gives the fields to the write's manager.
-fn take(entries: &mut Vec<Value>, fields: &Set, write: &Write<'_>) {
-    let own = owners::entry(write, Operation::Update);
-    let at = entries.iter().position(|e| owners::same(e, &own)).unwrap_or_else(|| {
-        entries.push(own);
-        entries.len() - 1
-    });
-    owners::touch(&mut entries[at], write.now);
-    if let Some(map) = value::object_mut(&mut entries[at], "fieldsV1") {
-        set::unite(map, fields);
+fn take(entries: &mut Vec<Value>, fields: Set, write: &Write<'_>) {
+    let mut own = owners::entry(write, Operation::Update);
+    if let Some(entry) = entries.iter_mut().find(|e| owners::same(e, &own)) {
+        owners::touch(entry, write.now);
+        if let Some(map) = value::object_mut(entry, "fieldsV1") {
+            set::unite(map, &fields);
+        }
+        return;
     }
+    owners::touch(&mut own, write.now);
+    value::set(&mut own, "fieldsV1", fields.into_fields());
+    entries.push(own);
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ mod checks;
 #[cfg(test)]
 mod tests;
 
+use crate::Value;
 use crate::field::{Error, Errors, Path};
 use crate::value::map_at;
-use crate::{Object, Value};
 
 /// The newest version of the standards that is known here: 1.36.
 const LATEST: u32 = 36;
@@ -73,14 +73,18 @@ pub struct Policy {
 #[must_use]
 pub fn policy(namespace: &Value) -> (Policy, Errors) {
     let labels = map_at(namespace, "metadata.labels");
+    policy_of(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str))
+}
+
+/// As [`policy`], from the labels alone.
+pub fn policy_of<'l>(label: impl Fn(&str) -> Option<&'l str>) -> (Policy, Errors) {
     let mut errors = Errors::new();
-    let mut standard = |mode: &str| standard(labels, mode, &mut errors);
+    let mut standard = |mode: &str| standard(&label, mode, &mut errors);
     let policy = Policy { enforce: standard("enforce"), audit: standard("audit"), warn: standard("warn") };
     (policy, errors)
 }
 
-fn standard(labels: Option<&Object>, mode: &str, errors: &mut Errors) -> Standard {
-    let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+fn standard<'l>(label: &impl Fn(&str) -> Option<&'l str>, mode: &str, errors: &mut Errors) -> Standard {
     let path = |key: &str| Path::new("metadata").child("labels").key(key);
     let (level_key, version_key) = (format!("{PREFIX}{mode}"), format!("{PREFIX}{mode}-version"));
     let mut found = Standard { level: Level::Privileged, minor: None };

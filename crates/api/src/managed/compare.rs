@@ -1,6 +1,7 @@
 //! What a write changed, as sets of paths.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::LazyLock;
 
 use super::element;
@@ -76,8 +77,9 @@ fn fields(old: Option<&Object>, new: Option<&Object>, ty: &Type) -> Changes {
         };
         found = entries(Some(&unlisted(old)), Some(&unlisted(new)), Rule::Deduced);
     }
+    let (mut before, mut after) = (sorted(old), sorted(new));
     for (name, field) in &ty.fields {
-        let (mut a, mut b) = (old.and_then(|o| o.get(*name)), new.and_then(|n| n.get(*name)));
+        let (mut a, mut b) = (next(&mut before, name), next(&mut after, name));
         if a == b {
             continue;
         }
@@ -88,6 +90,17 @@ fn fields(old: Option<&Object>, new: Option<&Object>, ty: &Type) -> Changes {
         found.push(|| element::field(name), value(a, b, Rule::of(field)));
     }
     found
+}
+
+/// The entries by their names, as a type's fields are sorted, too: both are gone through once, side by side.
+fn sorted(map: Option<&Object>) -> Peekable<impl Iterator<Item = (&String, &Value)>> {
+    map.into_iter().flatten().peekable()
+}
+
+/// The entry `name`, where it is there; what is before it is passed over.
+fn next<'v>(entries: &mut Peekable<impl Iterator<Item = (&'v String, &'v Value)>>, name: &str) -> Option<&'v Value> {
+    while entries.next_if(|(key, _)| key.as_str() < name).is_some() {}
+    entries.next_if(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// What Go holds for an absent field that is present with its parent, so that only what is in it can be added or removed.

@@ -46,7 +46,7 @@ pub(super) fn canonical(text: &str) -> Result<Option<String>, Malformed> {
 
 /// The element of a struct's field or a map's entry.
 pub(super) fn field(name: &str) -> String {
-    format!("f:{name}")
+    ["f:", name].concat()
 }
 
 /// The element of a list item with these keys.

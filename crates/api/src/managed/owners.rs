@@ -52,7 +52,7 @@ impl Owner {
 
     pub(super) fn into_entry(self) -> Value {
         let mut entry = self.entry;
-        value::set(&mut entry, "fieldsV1", self.paths.to_fields());
+        value::set(&mut entry, "fieldsV1", self.paths.into_fields());
         entry
     }
 
@@ -115,7 +115,7 @@ pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
             Some(_) => return None,
         };
         let mut entry = given.clone();
-        value::set(&mut entry, "fieldsV1", paths.to_fields());
+        value::set(&mut entry, "fieldsV1", paths.into_fields());
         entries.insert(identity(given), entry);
     }
     Some(entries.into_values().collect())

@@ -67,10 +67,16 @@ impl Set {
     }
 
     /// The `fieldsV1` of this set.
-    pub(super) fn to_fields(&self) -> Object {
-        let mut fields = Object::new();
-        unite(&mut fields, self);
-        fields
+    pub(super) fn into_fields(self) -> Object {
+        let below = |(element, set): (String, Self)| {
+            let member = set.member && !set.children.is_empty();
+            let mut fields = set.into_fields();
+            if member {
+                fields.insert(SELF.to_owned(), Value::Object(Object::new()));
+            }
+            (element, Value::Object(fields))
+        };
+        self.children.into_iter().map(below).collect()
     }
 
     /// Adds the paths of `other`.
@@ -239,7 +245,7 @@ mod tests {
         let check = |combine: &dyn Fn(&mut Set, &Set), expected: Value| {
             let mut combined = set(&a);
             combine(&mut combined, &set(&b));
-            assert_eq!(Value::Object(combined.to_fields()), expected);
+            assert_eq!(Value::Object(combined.clone().into_fields()), expected);
             assert_eq!(set(&expected), combined, "reading is the inverse of writing");
         };
         check(&Set::subtract, json!({"f:a": {"f:b": {}, "f:c": {"f:d": {}}}, "f:e": {}}));
@@ -277,7 +283,7 @@ mod tests {
     fn what_cannot_be_read_is_refused_from_a_client_and_ignored_in_the_store() {
         let check = |fields: Value, parses: bool, left: Value| {
             assert_eq!(Set::parse(fields.as_object().expect("a map")).is_ok(), parses, "{fields}");
-            assert_eq!(Value::Object(set(&fields).to_fields()), left);
+            assert_eq!(Value::Object(set(&fields).into_fields()), left);
         };
         check(json!({"f:a": {}, "k:x": {}}), false, json!({"f:a": {}}));
         check(json!({"f:a": {"x:later": {}, "f:b": {}}}), true, json!({"f:a": {"f:b": {}}}));

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use gantry_api::pod_security::{self, Level, Policy, Standard};
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
-use serde_json::json;
 
 use super::{Operation, Plugin, Request};
 
@@ -46,8 +45,7 @@ fn judged(request: &Request<'_>, object: &Value) -> Option<Judged> {
 fn policy(request: &Request<'_>) -> Policy {
     let kind = kinds::by_resource("", "v1", "namespaces");
     let found = kind.and_then(|kind| request.app.view(kind).get("", &request.target.namespace));
-    let namespace = found.and_then(|n| serde_json::from_slice(n.json()).ok()).unwrap_or_else(|| json!({}));
-    pod_security::policy(&namespace).0
+    pod_security::policy_of(|key| found.as_ref()?.meta().label(key)).0
 }
 
 fn is_namespace(request: &Request<'_>) -> bool {
@@ -163,6 +161,8 @@ fn line(names: &[&str], reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

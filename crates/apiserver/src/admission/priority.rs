@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
+use serde::Deserialize;
 
 use super::{Operation, Plugin, Request};
 use crate::pipeline::current;
@@ -29,12 +30,24 @@ impl Class {
     }
 }
 
+fn is_default(class: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Looked {
+        #[serde(default)]
+        global_default: bool,
+    }
+    serde_json::from_slice::<Looked>(class).is_ok_and(|looked| looked.global_default)
+}
+
 async fn class(request: &Request<'_>, name: &str) -> Result<Class, Status> {
     let kind = kinds::by_resource("scheduling.k8s.io", "v1", "priorityclasses").ok_or_else(Status::no_such_resource)?;
     if name.is_empty() {
         let snapshot = request.app.view(kind).snapshot();
-        let classes = snapshot.list(None, None).filter_map(|o| serde_json::from_slice::<Value>(o.json()).ok());
-        let default = classes.filter(|c| value::bool_at(c, "globalDefault")).min_by_key(|c| value::i64_at(c, "value"));
+        // Read for every pod, and mostly none of them is the default.
+        let defaults = snapshot.list(None, None).filter(|o| is_default(o.json()));
+        let defaults = defaults.filter_map(|o| serde_json::from_slice::<Value>(o.json()).ok());
+        let default = defaults.min_by_key(|c| value::i64_at(c, "value"));
         let none = Class { name: String::new(), value: 0, preemption: "PreemptLowerPriority".to_owned() };
         return Ok(default.map_or(none, |c| Class::of(&c)));
     }
