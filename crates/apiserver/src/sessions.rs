@@ -9,6 +9,7 @@ pub(crate) mod channel;
 pub(crate) mod container;
 pub(crate) mod grant;
 pub(crate) mod over;
+mod pod;
 pub(crate) mod ports;
 pub(crate) mod record;
 pub(crate) mod relay;

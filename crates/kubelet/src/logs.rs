@@ -3,7 +3,7 @@
 use gantry_api::status::Status;
 use gantry_proto::v1::LogRequest;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use crate::{
     pod,
@@ -39,16 +39,24 @@ pub(crate) fn select(pod: &Pod, containers: &[Container], request: &LogRequest) 
             Some("ErrImagePull") => format!("{start}: image can't be pulled"),
             Some("ImagePullBackOff") => format!("{start}: trying and failing to pull image"),
             Some(reason) => format!("{start}: {reason}"),
+            None if status(pod, name).is_none() => {
+                format!("container \"{name}\" in pod \"{}\" is not available", request.pod)
+            }
             None => format!("{start} - no logs yet"),
         })
     })
 }
 
-fn waiting(pod: &Pod, name: &str) -> Option<String> {
+fn status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    let found = lists.into_iter().flatten().flatten().find(|c| c.name == name)?;
-    found.state.as_ref()?.waiting.as_ref()?.reason.clone()
+    lists.into_iter().flatten().flatten().find(|c| c.name == name)
+}
+
+/// Why it waits, which may be nothing.
+fn waiting(pod: &Pod, name: &str) -> Option<String> {
+    let waiting = status(pod, name)?.state.as_ref()?.waiting.as_ref()?;
+    Some(waiting.reason.clone().unwrap_or_default())
 }
 
 /// What the runtime is asked.
@@ -116,6 +124,10 @@ mod tests {
         check("ImagePullBackOff", &[State::Created], false, Err(&format!("{waits}: trying and failing to pull image")));
         check("ErrImagePull", &[], false, Err(&format!("{waits}: image can't be pulled")));
         check("", &[], false, Err(&format!("{waits} - no logs yet")));
+        let unknown = Pod { status: None, ..pod("") };
+        let request = LogRequest { pod: "p".into(), container: "c".into(), ..LogRequest::default() };
+        let why = select(&unknown, &[], &request).unwrap_err().message;
+        assert_eq!(why, "container \"c\" in pod \"p\" is not available");
     }
 
     #[test]

@@ -18,9 +18,12 @@ mod socket;
 mod stats;
 mod target;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use gantry_api::status::Status;
@@ -39,6 +42,9 @@ use self::{
     target::Target,
 };
 use crate::{stats::Meter, worker::Deps};
+
+/// How long a session may take to be prepared: the API server waits no longer either.
+const PREPARE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What all sessions share.
 pub(crate) struct Context {
@@ -88,7 +94,9 @@ impl Sessions {
     /// # Errors
     /// What the client is told in place of a session.
     pub(crate) async fn accept(self: &Arc<Self>, kind: Option<Kind>, deferred: bool) -> Result<Session, Status> {
-        let accepted = self.prepare(kind, deferred).await;
+        // Docker may hang; a session that nobody waits for any more keeps no place.
+        let prepared = tokio::time::timeout(PREPARE_WITHIN, self.prepare(kind, deferred)).await;
+        let accepted = prepared.unwrap_or_else(|_| Err(slow()));
         let count = if accepted.is_ok() { &self.counts.opened } else { &self.counts.refused };
         count.fetch_add(1, Ordering::Relaxed);
         accepted
@@ -136,6 +144,10 @@ impl Sessions {
         drop(self.places.acquire_many(all).await);
         self.context.deps.commands.settle().await;
     }
+}
+
+fn slow() -> Status {
+    Status::unavailable(format!("the node did not open the session within {PREPARE_WITHIN:?}")).retry_after(1)
 }
 
 fn stopping() -> Status {

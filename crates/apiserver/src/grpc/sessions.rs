@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::rest::log;
 use crate::server::connection::Origin;
 use crate::sessions::channel::{Gone, Input, Output, Sink, Source};
-use crate::sessions::grant::{Ask, grant};
+use crate::sessions::grant::{Ask, Connector, grant};
 use crate::sessions::{FRAME_BYTES_MAX, FRAMES, Start};
 
 /// How long a client may take to say what it wants.
@@ -49,7 +49,15 @@ impl Service for Sessions {
         let mut frames = request.into_inner();
         let kind = wanted(&mut frames).await?;
         let one_way = matches!(kind, Kind::Log(_) | Kind::Stats(_));
+        let as_such = matches!(&kind, Kind::PortForward(request) if request.port == 0);
         let mut grant = grant(&self.0, ask, kind).await.map_err(convert::failed)?;
+        if as_such {
+            grant.check_node().map_err(convert::failed)?;
+            let (sender, answers) = mpsc::channel(FRAMES);
+            let frames = Frames { frames, one_way: false };
+            drop(task::spawn("session", grant.run_many(|connector| hold(connector, frames, Answers(sender)))));
+            return Ok(Response::new(Box::pin(ReceiverStream::new(answers))));
+        }
         let opened = grant.open(Start::AtOnce).await.map_err(convert::failed)?;
         let (sender, answers) = mpsc::channel(FRAMES);
         // There is room for the first one.
@@ -63,6 +71,29 @@ impl Service for Sessions {
         let received = log::open(&self.0, ask, request.into_inner(), chunk).await.map_err(convert::failed)?;
         Ok(Response::new(Box::pin(ReceiverStream::new(received))))
     }
+}
+
+/// A port-forward as such: nothing passes through it, but it lasts as long as connections may be added.
+async fn hold(connector: Connector, mut frames: Frames, mut answers: Answers) {
+    if answers.put(Frame::Hello(connector.id.clone())).await.is_err() {
+        return;
+    }
+    let client = async {
+        loop {
+            if let Err(gone) = frames.next().await {
+                return gone;
+            }
+        }
+    };
+    let status = tokio::select! {
+        status = connector.ends() => status,
+        gone = client => match gone {
+            Gone::Refused(status) => status,
+            Gone::Left => return,
+        },
+        _ = answers.idle() => return,
+    };
+    answers.finish(&status).await;
 }
 
 fn chunk(piece: Result<Bytes, Status>) -> Result<LogChunk, tonic::Status> {

@@ -116,24 +116,49 @@ pub(crate) async fn open<T: Send + 'static>(
 /// 422 in upstream's words.
 pub(crate) fn check(request: &LogRequest) -> Result<(), Status> {
     use gantry_api::field::{Error, Path};
+    if !request.since_time.is_empty() && request.since_time.parse::<jiff::Timestamp>().is_err() {
+        return Err(Status::bad_request(format!("sinceTime {:?} is not a time in RFC 3339", request.since_time)));
+    }
     let mut errors = Vec::new();
-    if request.since_seconds.is_some() && !request.since_time.is_empty() {
-        errors.push(Error::forbidden(
-            &Path::new("sinceSeconds"),
-            "at most one of `sinceTime` or `sinceSeconds` may be specified",
-        ));
-    }
-    if request.since_seconds.is_some_and(|s| s < 1) {
-        errors.push(Error::invalid(&Path::new("sinceSeconds"), request.since_seconds, "must be greater than 0"));
-    }
     if request.tail_lines.is_some_and(|n| n < 0) {
         errors.push(Error::invalid(&Path::new("tailLines"), request.tail_lines, "must be greater than or equal to 0"));
     }
     if request.limit_bytes.is_some_and(|n| n < 1) {
         errors.push(Error::invalid(&Path::new("limitBytes"), request.limit_bytes, "must be greater than 0"));
     }
-    if !request.since_time.is_empty() && request.since_time.parse::<jiff::Timestamp>().is_err() {
-        return Err(Status::bad_request(format!("sinceTime {:?} is not a time in RFC 3339", request.since_time)));
+    if request.since_seconds.is_some() && !request.since_time.is_empty() {
+        // The options as a whole, which have no name.
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(Error::forbidden(&Path::new(""), why));
+    } else if request.since_seconds.is_some_and(|s| s < 1) {
+        errors.push(Error::invalid(&Path::new("sinceSeconds"), request.since_seconds, "must be greater than 0"));
     }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("", "PodLogOptions", &request.pod, &errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_cannot_be_are_refused() {
+        let check = |request: LogRequest, expected: Result<(), (u16, &str)>| {
+            let got = check(&LogRequest { pod: "p".to_owned(), ..request });
+            assert_eq!(got.as_ref().copied().map_err(|s| (s.code, s.message.as_str())), expected);
+        };
+        let none = LogRequest::default;
+        let time = || "2026-01-02T03:04:05Z".to_owned();
+        check(LogRequest { tail_lines: Some(0), limit_bytes: Some(1), since_seconds: Some(1), ..none() }, Ok(()));
+        check(LogRequest { since_time: time(), ..none() }, Ok(()));
+        let why = "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
+        check(LogRequest { tail_lines: Some(-1), ..none() }, Err((422, why)));
+        let why = "PodLogOptions \"p\" is invalid: [limitBytes: Invalid value: 0: must be greater than 0, sinceSeconds: \
+                   Invalid value: 0: must be greater than 0]";
+        check(LogRequest { limit_bytes: Some(0), since_seconds: Some(0), ..none() }, Err((422, why)));
+        let why =
+            "PodLogOptions \"p\" is invalid: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
+        check(LogRequest { since_seconds: Some(0), since_time: time(), ..none() }, Err((422, why)));
+        let why = "sinceTime \"yesterday\" is not a time in RFC 3339";
+        check(LogRequest { since_time: "yesterday".to_owned(), ..none() }, Err((400, why)));
+    }
 }

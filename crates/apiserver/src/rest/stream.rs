@@ -87,7 +87,13 @@ pub(crate) async fn start(
         drop(task::spawn("session", port_forward(grant, agreed, ports, upgrade)));
         return Ok(response);
     }
-    let opened = grant.open(agreed.start()).await?;
+    let opened = match grant.open(agreed.start()).await {
+        // Upstream passes on the text of its kubelet, by which kubectl says that the connection could not be upgraded.
+        Err(status) if status.code == 500 && matches!(agreed, Agreed::Spdy { .. }) => {
+            return Ok(answer::text(status.code, status.message));
+        }
+        opened => opened?,
+    };
     drop(task::spawn("session", remote_command(grant, opened, agreed, upgrade)));
     Ok(response)
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_api::status::Status;
 use gantry_proto::v1::PortForwardRequest;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::bounds::Place;
 use super::channel::{Sink, Source};
+use super::pod::Pod;
 use super::ports::Ports;
 use super::record::{Counts, Record};
 use super::relay;
@@ -23,6 +25,9 @@ use crate::auth::credential::Credential;
 use crate::request::Caller;
 use crate::rest::handler::Incoming;
 use crate::server::connection::Origin;
+
+/// How long a node may take to end the connections to a pod that is gone; it gives who reads them 5 s itself.
+const NODE_ENDS: Duration = Duration::from_secs(7);
 
 /// Who asks for a session, and how.
 pub(crate) struct Ask {
@@ -59,7 +64,7 @@ pub(crate) struct Grant {
     /// What the node is asked for: complete, with container and UID.
     pub(crate) kind: Kind,
     user: String,
-    object: String,
+    pod: Pod,
     right: Right,
     record: Record,
     _place: Place,
@@ -73,8 +78,8 @@ pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Gr
     let subject = Subject::of(&mut kind, ask.by_get)?;
     let mut record = Record::new(app, &ask, &subject, &kind);
     match admit(app, ask, &subject, &mut kind, &mut record).await {
-        Ok(Admitted { right, user, node, place }) => {
-            Ok(Grant { app: app.clone(), node, kind, user, object: subject.object, right, record, _place: place })
+        Ok(Admitted { right, user, node, pod, place }) => {
+            Ok(Grant { app: app.clone(), node, kind, user, pod, right, record, _place: place })
         }
         Err(status) => {
             record.finish(&status);
@@ -87,6 +92,7 @@ struct Admitted {
     right: Right,
     user: String,
     node: String,
+    pod: Pod,
     place: Place,
 }
 
@@ -107,7 +113,7 @@ async fn admit(
     record.at(&located.node, &located.uid, kind);
     let user = shown.acting.name;
     let place = app.places.take(&user)?;
-    Ok(Admitted { right, user, node: located.node, place })
+    Ok(Admitted { right, user, pod: subject.pod(&located), node: located.node, place })
 }
 
 impl Grant {
@@ -117,7 +123,7 @@ impl Grant {
     /// 503 when the node cannot be reached, and what the node says.
     pub(crate) async fn open(&mut self, start: Start) -> Result<Opened, Status> {
         let opened = match self.node.is_empty() {
-            true => Err(subject::no_host(&self.object)),
+            true => Err(subject::no_host(&self.pod.target.name)),
             false => self.app.sessions.open(&self.node, self.kind.clone(), start).await,
         };
         match &opened {
@@ -157,6 +163,17 @@ impl Grant {
     }
 }
 
+/// How far the end of a port-forward has come.
+#[derive(Debug, Clone)]
+enum Ending {
+    /// It goes on.
+    No,
+    /// No connection is added, and with the last one it is over.
+    Soon(Status),
+    /// Its connections end, too.
+    Now(Status),
+}
+
 /// Opens the connections that a port-forward consists of; each is a session with the node of its own.
 #[derive(Clone)]
 pub(crate) struct Connector {
@@ -164,21 +181,26 @@ pub(crate) struct Connector {
     node: String,
     request: PortForwardRequest,
     user: String,
-    ended: watch::Receiver<Option<Status>>,
+    ending: watch::Receiver<Ending>,
     ports: Arc<Ports>,
     pub(crate) counts: Arc<Counts>,
+    /// The port-forward's own id.
+    pub(crate) id: String,
 }
 
 impl Connector {
     /// Opens a connection to a port of the pod.
     ///
     /// # Errors
-    /// 429 past a bound, 503 when the node cannot be reached, and what the node says.
+    /// 429 past a bound, 503 when the node cannot be reached, what the node says, and why the port-forward ends.
     pub(crate) async fn open(&self, port: u16) -> Result<(Place, Opened), Status> {
         self.ports.used(port);
         let place = self.app.places.take(&self.user)?;
         let request = PortForwardRequest { port: port.into(), ..self.request.clone() };
-        let opened = self.app.sessions.open(&self.node, Kind::PortForward(request), Start::AtOnce).await?;
+        let opened = tokio::select! {
+            opened = self.app.sessions.open(&self.node, Kind::PortForward(request), Start::AtOnce) => opened?,
+            status = self.ends() => return Err(status),
+        };
         self.counts.connected();
         Ok((place, opened))
     }
@@ -188,13 +210,29 @@ impl Connector {
         self.request.pod.clone()
     }
 
-    /// Waits until the right to all of it ends.
-    pub(crate) async fn ended(&self) -> Status {
-        let mut ended = self.ended.clone();
-        let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| status.clone());
-        match status {
+    /// Waits until no connection may be added any more. Those that there are have a moment: what is on its way arrives.
+    pub(crate) async fn ends(&self) -> Status {
+        self.ending(|ending| match ending {
+            Ending::No => None,
+            Ending::Soon(status) | Ending::Now(status) => Some(status.clone()),
+        })
+        .await
+    }
+
+    /// Waits until the connections that there are may not go on either.
+    async fn ended(&self) -> Status {
+        self.ending(|ending| match ending {
+            Ending::No | Ending::Soon(_) => None,
+            Ending::Now(status) => Some(status.clone()),
+        })
+        .await
+    }
+
+    async fn ending(&self, with: fn(&Ending) -> Option<Status>) -> Status {
+        let mut ending = self.ending.clone();
+        match ending.wait_for(|ending| with(ending).is_some()).await.ok().and_then(|ending| with(&ending)) {
             Some(status) => status,
-            // Whoever watches the right is gone, and everything with it.
+            // Whoever watches over it is gone, and everything with it.
             None => std::future::pending().await,
         }
     }
@@ -206,29 +244,44 @@ impl Connector {
 }
 
 impl Grant {
-    /// Serves connections until `serve` is done or the right to it ends; then `serve` has a moment to say so.
+    /// Serves connections until `serve` is done, the right to it ends or the pod is gone; then `serve` has a moment to say so.
     pub(crate) async fn run_many<F>(mut self, serve: impl FnOnce(Connector) -> F)
     where
         F: Future<Output = ()>,
     {
         let Kind::PortForward(request) = self.kind.clone() else { return };
-        let ports = self.record.start_ports(&uuid::Uuid::new_v4().to_string());
-        let (over, ended) = watch::channel(None);
+        let id = uuid::Uuid::new_v4().to_string();
+        let ports = self.record.start_ports(&id);
+        let (over, ending) = watch::channel(Ending::No);
         let connector = Connector {
             app: self.app.clone(),
             node: self.node.clone(),
             request,
             user: self.user.clone(),
-            ended,
+            ending,
             ports,
             counts: self.record.counts(),
+            id,
         };
         let mut work = std::pin::pin!(serve(connector));
         let status = tokio::select! {
             () = &mut work => return,
             status = self.right.ends() => status,
+            status = self.pod.gone(&self.app) => {
+                // Its node knows it, too, and ends what goes through it.
+                over.send_replace(Ending::Soon(status.clone()));
+                let done = tokio::select! {
+                    () = &mut work => true,
+                    _ = self.right.ends() => false,
+                    () = tokio::time::sleep(NODE_ENDS) => false,
+                };
+                if done {
+                    return self.record.finish(&status);
+                }
+                status
+            }
         };
-        over.send_replace(Some(status.clone()));
+        over.send_replace(Ending::Now(status.clone()));
         drop(tokio::time::timeout(2 * relay::FAREWELL, work).await);
         self.record.finish(&status);
     }

@@ -7,6 +7,7 @@ use gantry_proto::v1::open_session::Kind;
 use serde_json::json;
 
 use super::container::{self, Words};
+use super::pod::Pod;
 use crate::app::App;
 use crate::calls;
 use crate::pipeline::current;
@@ -35,6 +36,8 @@ pub(crate) struct Place {
     /// Empty for a pod that has no node yet.
     pub(crate) node: String,
     pub(crate) uid: String,
+    /// The revision of the object that says so.
+    pub(crate) revision: u64,
 }
 
 /// The parts of a request that names a pod.
@@ -92,6 +95,11 @@ impl Subject {
         Ok(Self { name, resource, subresource, namespace, object, needed, target })
     }
 
+    /// The pod at that place.
+    pub(super) fn pod(&self, place: &Place) -> Pod {
+        Pod { target: self.target.clone(), uid: place.uid.clone(), revision: place.revision }
+    }
+
     /// The connection as admission is asked about it, with its options; logs and statistics are only read.
     pub(crate) fn connects(&self, kind: &Kind) -> Option<(Target, Value)> {
         let streams = |name: &str, [stdin, stdout, stderr, tty]: [bool; 4], container: &str| {
@@ -129,25 +137,31 @@ impl Subject {
     /// # Errors
     /// 404, and 400 in upstream's words for what cannot be done with this pod.
     pub(crate) async fn locate(&self, app: &App, kind: &mut Kind) -> Result<Place, Status> {
-        let found = current::load(app, &self.target).await?.ok_or_else(|| self.target.not_found())?.value;
+        // Before anything is looked up, as upstream does it.
+        if let Kind::Log(request) = kind {
+            log::check(request)?;
+        }
+        let found = current::load(app, &self.target).await?.ok_or_else(|| self.target.not_found())?;
+        let (found, revision) = (found.value, found.revision);
         let uid = value::str_at(&found, "metadata.uid").unwrap_or_default().to_owned();
         if let Kind::Stats(request) = kind {
-            return Ok(Place { node: request.node.clone(), uid });
+            return Ok(Place { node: request.node.clone(), uid, revision });
         }
         let words = if matches!(kind, Kind::Log(_)) { Words::Log } else { Words::Exec };
         if let Some(part) = pod_part(kind) {
             if let Some(container) = part.container {
                 *container = container::choose(&found, container, words)?;
             }
+            // Who names a UID means no other pod of that name.
+            if !part.uid.is_empty() && *part.uid != uid {
+                return Err(self.target.not_found());
+            }
             part.uid.clone_from(&uid);
         }
         let node = value::str_at(&found, "spec.nodeName").unwrap_or_default().to_owned();
         self.check_pod(&found, &node)?;
-        match kind {
-            Kind::Log(request) => log::check(request)?,
-            _ => check_streams(kind)?,
-        }
-        Ok(Place { node, uid })
+        check_streams(kind)?;
+        Ok(Place { node, uid, revision })
     }
 
     fn check_pod(&self, pod: &Value, node: &str) -> Result<(), Status> {

@@ -24,7 +24,7 @@ fn gone() -> Value {
         "message": "the session has ended because pod \"p\" is gone: it was deleted"})
 }
 
-async fn until_closed(cluster: &Cluster, kind: &str) {
+pub(crate) async fn until_closed(cluster: &Cluster, kind: &str) {
     let gauge = format!("gantry_node_sessions{{kind=\"{kind}\"}} 0\n");
     let closed = async { while !cluster.rest("GET", "/metrics", &[], "").await.text.contains(&gauge) {} };
     tokio::time::timeout(PATIENCE, closed).await.expect("the session is closed");

@@ -201,7 +201,6 @@ fn exec() -> ExecRequest {
         command: vec!["cat".to_owned()],
         stdin: true,
         stdout: true,
-        pod_uid: "forged".to_owned(),
         ..ExecRequest::default()
     }
 }
@@ -214,7 +213,7 @@ async fn a_session_over_grpc_passes_frames() {
         tokio::join!(open(&cluster, "admin", &["system:masters"], Kind::Exec(exec())), node.serve());
     let (frames, mut answers) = opened.expect("opened");
     let Kind::Exec(request) = kind else { panic!("an exec") };
-    assert_ne!(request.pod_uid, "forged");
+    assert!(!request.pod_uid.is_empty());
     assert_eq!(request.container, "c");
     let hello = answers.message().await.expect("alive").expect("a frame").frame;
     assert!(matches!(hello, Some(Frame::Hello(id)) if id != "mine"));
@@ -241,6 +240,9 @@ async fn a_session_over_grpc_has_its_rules() {
         async |user: &str, kind: Kind| open(&cluster, user, &[], kind).await.map(drop).expect_err("refused").code();
     assert_eq!(code("alice", Kind::Exec(exec())).await, tonic::Code::PermissionDenied);
     let masters = &["system:masters"];
+    let forged = ExecRequest { pod_uid: "forged".to_owned(), ..exec() };
+    let refused = open(&cluster, "admin", masters, Kind::Exec(forged)).await.map(drop).expect_err("another pod");
+    assert_eq!((refused.code(), refused.message()), (tonic::Code::NotFound, "pods \"p\" not found"));
     let kubelet = Kind::Kubelet(KubeletRequest { node: "n1".to_owned() });
     let refused = open(&cluster, "admin", masters, kubelet).await.map(drop).expect_err("not for clients");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);

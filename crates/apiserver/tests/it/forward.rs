@@ -20,7 +20,7 @@ use crate::node::{Node, Served, add_pod, with_pod};
 use crate::spdy::{open, read_all, upgrade};
 use crate::support::Cluster;
 
-const FORWARD: &str = "/api/v1/namespaces/default/pods/p/portforward";
+pub(crate) const FORWARD: &str = "/api/v1/namespaces/default/pods/p/portforward";
 
 /// Serves one connection: what comes goes back in upper case; port 81 is closed.
 async fn serve(kind: Kind, mut served: Served) {
@@ -54,7 +54,7 @@ async fn echo(cluster: &Cluster) -> tokio::task::JoinHandle<()> {
     })
 }
 
-async fn connection(connection: &Connection, port: &str, request: &str) -> (Stream, Stream) {
+pub(crate) async fn connection(connection: &Connection, port: &str, request: &str) -> (Stream, Stream) {
     let label = |kind| [("streamtype", kind), ("port", port), ("requestid", request)];
     let error = open(connection, &label("error")).await;
     error.finish().await.expect("finished");
@@ -91,7 +91,7 @@ async fn connections_are_forwarded_over_spdy() {
 }
 
 /// The client's end of a tunnel.
-struct Tunnel<S>(S, Bytes);
+pub(crate) struct Tunnel<S>(pub(crate) S, pub(crate) Bytes);
 
 impl<S> AsyncRead for Tunnel<S>
 where

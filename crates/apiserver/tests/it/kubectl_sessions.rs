@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::exec::success;
-use crate::node::{Node, Served, with_pod};
+use crate::node::{Node, PATIENCE, Served, with_pod};
 use crate::support::Cluster;
 
 /// Whether kubectl is there; says so when it is not: `cargo xtask test` prints what is in the file named by `GANTRY_SKIPS`.
@@ -124,6 +124,48 @@ async fn kubectl_runs_commands() {
     }
     let (code, _, err) = run(&cluster, true, &["exec", "p", "-c", "x", "--", "cat"], b"").await;
     assert!(code == Some(1) && err.contains("container x is not valid for pod p out of: c"), "{code:?} {err}");
+}
+
+#[tokio::test]
+async fn kubectl_says_why_a_node_refuses() {
+    if !present() {
+        return;
+    }
+    let cluster = with_pod().await;
+    let mut node = Node::connect(&cluster, "n1").await;
+    let missing = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 500,
+        "reason": "InternalError", "message": "container not found (\"c\")"});
+    let _serving = task::spawn("node", async move {
+        loop {
+            let (session, _) = node.opened().await;
+            node.refuse(&session, &missing).await;
+        }
+    });
+    for websockets in [true, false] {
+        for args in [&["exec", "p", "--", "cat"][..], &["attach", "p"]] {
+            let (code, _, err) = run(&cluster, websockets, args, b"").await;
+            let expected = "error: unable to upgrade connection: container not found (\"c\")\n";
+            assert_eq!((code, err.as_str()), (Some(1), expected), "{args:?} websockets={websockets}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn kubectl_is_told_that_its_pod_is_gone() {
+    if !present() {
+        return;
+    }
+    for websockets in [true, false] {
+        let (cluster, _node) = cluster_with_node().await;
+        let mut child = kubectl(&cluster, websockets, &["port-forward", "p", ":80"]);
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        lines.next_line().await.expect("read").expect("Forwarding from 127.0.0.1:n -> 80");
+        let gone = cluster.rest("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", &[], "").await;
+        assert_eq!(gone.code, 200);
+        let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("in time").expect("ran");
+        let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!((ended.status.code(), err.as_str()), (Some(1), "error: lost connection to pod\n"));
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod exec;
 mod fences;
 mod forms;
 mod forward;
+mod forward_ends;
 mod front_proxy;
 mod grpc;
 mod hooks;

@@ -68,6 +68,18 @@ async fn without_a_stream_the_node_is_unavailable() {
 }
 
 #[tokio::test]
+async fn options_of_a_log_are_looked_at_before_its_pod() {
+    let cluster = Cluster::start().await;
+    let none = async |query: &str| {
+        let answer = cluster.rest("GET", &format!("/api/v1/namespaces/default/pods/none/log?{query}"), &[], "").await;
+        (answer.code, answer.json()["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let why = "PodLogOptions \"none\" is invalid: limitBytes: Invalid value: 0: must be greater than 0";
+    assert_eq!(none("limitBytes=0").await, (422, why.to_owned()));
+    assert_eq!(none("limitBytes=1").await, (404, "pods \"none\" not found".to_owned()));
+}
+
+#[tokio::test]
 async fn another_node_cannot_answer() {
     let cluster = with_pod().await;
     let mut node = Node::connect(&cluster, "n1").await;

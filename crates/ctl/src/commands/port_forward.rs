@@ -15,16 +15,21 @@ use crate::{
     session::Session,
 };
 
+mod hold;
 mod ports;
 mod relay;
 
+use hold::Hold;
 use ports::Pair;
 use relay::{Relay, Target};
+
+/// How long open connections have when the pod is gone: as long as its node gives them.
+const LAST_BYTES: Duration = Duration::from_secs(5);
 
 /// Flags of `port-forward`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  gantryctl port-forward web-1 8080:80\n  gantryctl port-forward svc/web :http\n  gantryctl port-forward deployment/web 5000 6000\n  gantryctl port-forward --address 0.0.0.0 web-1 8888:5000"
+    after_help = "It ends with an error when the pod is gone or may not be used any more. When the API server goes, open connections break; new ones work as soon as it is back or another one is found, within --reconnect-timeout.\n\nExamples:\n  gantryctl port-forward web-1 8080:80\n  gantryctl port-forward svc/web :http\n  gantryctl port-forward deployment/web 5000 6000\n  gantryctl port-forward --address 0.0.0.0 web-1 8888:5000"
 )]
 pub struct Args {
     /// POD or TYPE/NAME
@@ -39,6 +44,9 @@ pub struct Args {
     /// How long to wait for a pod of TYPE/NAME, such as 30s or 1m
     #[arg(long, default_value = "1m", value_parser = gantry_common::daemon::duration)]
     pod_running_timeout: Duration,
+    /// How long to look for an API server when the connection to it is lost, such as 30s or 5m; 0s ends at once
+    #[arg(long, default_value = "1m", value_parser = gantry_common::daemon::duration)]
+    reconnect_timeout: Duration,
 }
 
 impl Args {
@@ -55,7 +63,9 @@ impl Args {
         let target = Target {
             namespace: str_at(&pod, "metadata.namespace").unwrap_or(&session.namespace).to_owned(),
             pod: pods::name(&pod).to_owned(),
+            uid: str_at(&pod, "metadata.uid").unwrap_or_default().to_owned(),
         };
+        let hold = Hold::open(session.client.clone(), target.clone(), self.reconnect_timeout).await?;
         let relay = Relay::new(session.client.clone(), target);
         let mut listening = tokio::task::JoinSet::new();
         for pair in pairs {
@@ -65,11 +75,21 @@ impl Args {
                 listening.spawn(relay.clone().accept(listener, local.port(), pair.remote));
             }
         }
-        // Listening goes on until the user ends it.
-        while let Some(ended) = listening.join_next().await {
-            ended.context("a listener failed")??;
+        let listened = async {
+            while let Some(ended) = listening.join_next().await {
+                ended.context("a listener failed")??;
+            }
+            Ok(())
+        };
+        // Until the user ends it, or there is nothing to forward to.
+        tokio::select! {
+            ended = listened => ended,
+            lost = hold.keep() => {
+                // What is on its way to open connections still arrives.
+                drop(tokio::time::timeout(LAST_BYTES, relay.idle()).await);
+                lost.map(|never| match never {})
+            }
         }
-        Ok(())
     }
 
     /// The pod, and ports of it.

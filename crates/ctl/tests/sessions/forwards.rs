@@ -6,6 +6,8 @@ use std::{
     process::{Child, ChildStderr, ChildStdout, Stdio},
 };
 
+use gantry_api::status::Status;
+use gantry_proto::v1::open_session::Kind;
 use serde_json::json;
 
 use super::World;
@@ -117,4 +119,86 @@ async fn a_service_stands_for_a_port_of_its_pod() {
     let taken = format!("{port}:7");
     let said = world.fails(1, &["port-forward", "--address=127.0.0.1", "web", &taken]);
     assert!(said.contains(&format!("unable to listen on 127.0.0.1:{port}")), "{said}");
+}
+
+/// Waits for its end: the code, and what it said besides.
+fn ending(mut forward: Forward) -> (Option<i32>, String) {
+    let mut said = String::new();
+    forward.err.read_to_string(&mut said).expect("text");
+    (forward.child.wait().expect("it ends").code(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_forward_ends_with_its_pod() {
+    let world = World::start().await;
+    let mut object = super::pod("brief", json!({}), &["c"]);
+    object["metadata"]["uid"] = json!("uid-7");
+    world.fake.state.add("pods", object);
+    let mut forward = Forward::start(&world, &["--address=127.0.0.1", "brief", ":7"]);
+    assert_eq!(ask(forward.port(7), b"ab"), b"ba");
+    let asked = world.fake.state.opened.lock().clone();
+    let uids: Vec<_> = asked
+        .iter()
+        .map(|kind| match kind {
+            Kind::PortForward(request) => (request.port, request.pod_uid.as_str()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(uids, [(0, "uid-7"), (7, "uid-7")], "that very pod");
+    let why = "the session has ended because pod \"brief\" is gone: it was deleted";
+    world.fake.state.forwards.send_replace(Some(Status::failure(404, "NotFound", why)));
+    assert_eq!(ending(forward), (Some(1), format!("error: lost connection to pod: {why}\n")));
+    // No later pod of that name is taken for it, and none that may not be used.
+    for (code, expected) in [(404, "lost connection to pod: no"), (400, "lost connection to pod: no"), (403, "no")] {
+        world.fake.state.forwards.send_replace(None);
+        let mut forward = Forward::start(&world, &["--address=127.0.0.1", "web", ":7"]);
+        forward.port(7);
+        world.fake.state.forwards.send_replace(Some(Status::failure(code, "", "no")));
+        assert_eq!(ending(forward), (Some(1), format!("error: {expected}\n")), "{code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_forward_goes_on_with_the_next_api_server() {
+    let mut world = World::start().await;
+    let mut forward = Forward::start(&world, &["--address=127.0.0.1", "web", ":7"]);
+    let port = forward.port(7);
+    world.fake.stop();
+    let said = forward.complaint();
+    assert!(said.starts_with("lost connection to the API server, looking for one: "), "{said}");
+    world.fake.start_again();
+    assert_eq!(forward.complaint(), "connected to an API server again\n");
+    assert_eq!(ask(port, b"ab"), b"ba");
+    // One that stops says so, and is left as well.
+    let stopping = Status::failure(503, "ServiceUnavailable", "the API server is shutting down");
+    world.fake.state.forwards.send_replace(Some(stopping));
+    let said = forward.complaint();
+    assert!(said.ends_with("looking for one: the API server is shutting down\n"), "{said}");
+    world.fake.state.forwards.send_replace(None);
+    while forward.complaint() != "connected to an API server again\n" {}
+    // The pod is another one by then.
+    world.fake.state.forwards.send_replace(Some(Status::failure(404, "NotFound", "pods \"web\" not found")));
+    let (code, said) = ending(forward);
+    assert!(code == Some(1) && said.ends_with("error: lost connection to pod: pods \"web\" not found\n"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_is_looked_for_as_long_as_the_user_says() {
+    let mut world = World::start().await;
+    let short = ["--reconnect-timeout=300ms", "--address=127.0.0.1", "web", ":7"];
+    let mut forwards = [short, ["--reconnect-timeout=0s", short[1], short[2], short[3]]].map(|args| {
+        let mut forward = Forward::start(&world, &args);
+        forward.port(7);
+        Some(forward)
+    });
+    world.fake.stop();
+    let [patient, hasty] = &mut forwards;
+    let (code, said) = ending(patient.take().expect("it runs"));
+    assert_eq!(code, Some(1), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("looking for one: "), "{said}");
+    assert!(lines[1].starts_with("error: lost connection to the API server: "), "{said}");
+    let (code, said) = ending(hasty.take().expect("it runs"));
+    assert!(code == Some(1) && said.starts_with("error: lost connection to the API server: "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }

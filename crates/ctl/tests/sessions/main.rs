@@ -41,7 +41,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let files = folder.path().join("container");
         std::fs::create_dir(&files).expect("made");
-        let fake = Fake::start(&files).await;
+        let fake = Fake::start(&files);
         fake.state.add("pods", pod("web", json!({"app": "web"}), &["nginx"]));
         let kubeconfig = folder.path().join("kubeconfig");
         let key = rcgen::KeyPair::generate().expect("a key");

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Streaming, transport::Server};
@@ -53,12 +53,17 @@ pub(crate) struct State {
     logs: Mutex<BTreeMap<(String, String), Vec<String>>>,
     /// The files of every container.
     files: Option<PathBuf>,
+    /// How port-forwards end.
+    pub(crate) forwards: watch::Sender<Option<Status>>,
 }
 
-/// A running server.
+/// A server.
 pub(crate) struct Fake {
     pub(crate) state: Arc<State>,
     pub(crate) address: SocketAddr,
+    /// Its port stays taken while it is stopped: callers wait for an answer.
+    listener: std::net::TcpListener,
+    running: Option<tokio::runtime::Runtime>,
 }
 
 impl State {
@@ -102,19 +107,45 @@ impl State {
 
 impl Fake {
     /// Starts it; `files` is what the containers' `tar` and `test` see as their working folder.
-    pub(crate) async fn start(files: &Path) -> Self {
+    pub(crate) fn start(files: &Path) -> Self {
         let state = Arc::new(State { files: Some(files.to_owned()), ..State::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
-        let served = Service(Arc::clone(&state));
-        task::spawn("server", async move {
+        let mut fake = Self { state, address, listener, running: None };
+        fake.start_again();
+        fake
+    }
+
+    /// Ends it with all its connections, as a process that is killed.
+    pub(crate) fn stop(&mut self) {
+        if let Some(runtime) = self.running.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Starts it at the same address.
+    pub(crate) fn start_again(&mut self) {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let served = Service(Arc::clone(&self.state));
+        let listener = self.listener.try_clone().expect("a socket");
+        let serving = async move {
+            let listener = TcpListener::from_std(listener).expect("a socket");
             let server = Server::builder()
                 .add_service(ObjectsServer::new(served.clone()))
                 .add_service(ClusterServer::new(served.clone()))
                 .add_service(SessionsServer::new(served));
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it serves");
-        });
-        Self { state, address }
+        };
+        let _inside = runtime.enter();
+        drop(task::spawn("server", serving));
+        self.running = Some(runtime);
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -302,6 +333,7 @@ impl Sessions for Service {
             let result = match kind {
                 Kind::Exec(exec) => run(exec, &mut from, &to, &state).await,
                 Kind::Attach(_) => attach(&mut from, &to).await,
+                Kind::PortForward(forward) if forward.port == 0 => hold(&mut from, &state).await,
                 Kind::PortForward(forward) => reverse(forward.port, &mut from, &to).await,
                 other => panic!("no test opens {other:?}"),
             };
@@ -424,6 +456,16 @@ async fn attach(from: &mut Streaming<SessionFrame>, to: &Frames) -> Status {
         send(to, Frame::Data(data)).await;
     }
     success()
+}
+
+/// A port-forward without a connection.
+async fn hold(from: &mut Streaming<SessionFrame>, state: &State) -> Status {
+    let mut told = state.forwards.subscribe();
+    let told = async { told.wait_for(Option::is_some).await.ok().and_then(|status| status.clone()) };
+    tokio::select! {
+        status = told => status.expect("it was waited for"),
+        _ = next(from) => success(),
+    }
 }
 
 /// A server in a pod that answers with everything in reverse once the client sends no more; port 1 refuses.

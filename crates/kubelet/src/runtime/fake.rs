@@ -47,6 +47,7 @@ struct Inner {
     started: BTreeMap<String, String>,
     endless_logs: bool,
     log_bytes: usize,
+    hangs: bool,
 }
 
 impl Fake {
@@ -81,6 +82,11 @@ impl Fake {
     /// Whether containers' logs have no end.
     pub fn set_endless_logs(&self, endless: bool) {
         self.inner.lock().endless_logs = endless;
+    }
+
+    /// Whether streams are asked for in vain, as while Docker hangs.
+    pub fn set_hangs(&self, hangs: bool) {
+        self.inner.lock().hangs = hangs;
     }
 
     /// How much of endless logs was taken.
@@ -256,7 +262,10 @@ impl Runtime for Fake {
     }
 
     async fn attach(&self, id: &str, _spec: &AttachSpec) -> Result<Streams, Error> {
-        drop(self.up(format!("attach {id}"))?);
+        let hangs = self.up(format!("attach {id}"))?.hangs;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         Ok(Streams { output: stream::pending().boxed(), input: Box::new(tokio::io::sink()) })
     }
 

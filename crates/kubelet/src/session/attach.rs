@@ -36,9 +36,9 @@ pub(super) async fn prepare(
     deferred: bool,
 ) -> Result<(Box<dyn Work>, Target), Status> {
     let deps = &context.deps;
-    let (namespace, name) = (&request.namespace, &request.pod);
-    let target = Target::find(context.pods.as_ref(), &deps.observed, namespace, name, &request.pod_uid)?;
-    let (container, spec) = target.container(&deps.observed, &request.container)?;
+    let pod = (request.namespace.as_str(), request.pod.as_str(), request.pod_uid.as_str());
+    let pods = context.pods.as_ref();
+    let (target, container, spec) = Target::with_container(pods, &deps.observed, pod, &request.container)?;
     // Whether there is a terminal, and whether anything reads, was decided when the container was made.
     let tty = spec.tty == Some(true);
     let once = spec.stdin_once == Some(true);

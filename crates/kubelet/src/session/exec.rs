@@ -31,9 +31,9 @@ pub(super) struct Exec {
 /// Checks that the command can be run, and prepares it.
 pub(super) async fn prepare(context: &Context, request: ExecRequest) -> Result<(Box<dyn Work>, Target), Status> {
     let deps = &context.deps;
-    let (namespace, name) = (&request.namespace, &request.pod);
-    let target = Target::find(context.pods.as_ref(), &deps.observed, namespace, name, &request.pod_uid)?;
-    let (container, _) = target.container(&deps.observed, &request.container)?;
+    let pod = (request.namespace.as_str(), request.pod.as_str(), request.pod_uid.as_str());
+    let pods = context.pods.as_ref();
+    let (target, container, _) = Target::with_container(pods, &deps.observed, pod, &request.container)?;
     if request.command.is_empty() {
         return Err(Status::bad_request("you must specify at least one command for the container"));
     }
@@ -53,8 +53,7 @@ pub(super) async fn prepare(context: &Context, request: ExecRequest) -> Result<(
 fn unstarted(error: &Error, container: &str) -> Ended {
     let gone = |message| answer::failure(&Status::failure(500, "InternalError", message));
     match error {
-        Error::Refused { code: 404, .. } => gone(format!("container not found (\"{container}\")")),
-        Error::Refused { code: 409, .. } => gone(format!("container {container} is not running")),
+        Error::Refused { code: 404 | 409, .. } => gone(format!("container not found (\"{container}\")")),
         other => answer::broken(WHAT, other),
     }
 }

@@ -68,7 +68,31 @@ fn newest(containers: &[Container], wanted: impl Fn(&Container) -> bool) -> Opti
     running.max_by_key(order).or_else(|| any().max_by_key(order))
 }
 
+fn sandbox(containers: &[Container]) -> Option<Container> {
+    newest(containers, |c| c.role == Role::Sandbox).filter(|c| c.running()).cloned()
+}
+
 impl Target {
+    /// A pod whose sandbox runs, and its container of that name ("" = the pod's default) with what the pod's spec says of it.
+    /// Upstream knows a container only as long as it runs.
+    pub(super) fn with_container(
+        pods: &dyn Pods,
+        observed: &Observed,
+        (namespace, pod, uid): (&str, &str, &str),
+        name: &str,
+    ) -> Result<(Self, Container, Spec), Status> {
+        let found = self::pod(pods, namespace, pod, uid)?;
+        let name = if name.is_empty() { default_container(&found) } else { name.to_owned() };
+        let missing = || refused(format!("container not found (\"{name}\")"));
+        let (_, spec) = pod::find(&found, &name).ok_or_else(missing)?;
+        let containers = observed.of(&pod::reference(&found).uid);
+        let container = newest(&containers, |c| c.role == Role::Container && c.name == name);
+        let container = container.filter(|c| c.running()).cloned().ok_or_else(missing)?;
+        let sandbox = sandbox(&containers).ok_or_else(missing)?;
+        let spec = spec.into_owned();
+        Ok((Self { pod: found, sandbox }, container, spec))
+    }
+
     /// A pod whose sandbox runs.
     pub(super) fn find(
         pods: &dyn Pods,
@@ -79,22 +103,8 @@ impl Target {
     ) -> Result<Self, Status> {
         let pod = pod(pods, namespace, name, uid)?;
         let containers = observed.of(&pod::reference(&pod).uid);
-        let sandbox = newest(&containers, |c| c.role == Role::Sandbox).filter(|c| c.running()).cloned();
-        let sandbox = sandbox.ok_or_else(|| refused(format!("pod \"{name}\" is not running: it has no sandbox")))?;
+        let sandbox = sandbox(&containers).ok_or_else(|| refused(format!("pod not found (\"{name}_{namespace}\")")))?;
         Ok(Self { pod, sandbox })
-    }
-
-    /// The running container of that name ("" = the pod's default), and what the pod's spec says of it.
-    pub(super) fn container(&self, observed: &Observed, name: &str) -> Result<(Container, Spec), Status> {
-        let name = if name.is_empty() { default_container(&self.pod) } else { name.to_owned() };
-        let missing = || refused(format!("container not found (\"{name}\")"));
-        let (_, spec) = pod::find(&self.pod, &name).ok_or_else(missing)?;
-        let containers = observed.of(&pod::reference(&self.pod).uid);
-        let found = newest(&containers, |c| c.role == Role::Container && c.name == name).ok_or_else(missing)?;
-        if !found.running() {
-            return Err(refused(format!("container {name} is not running")));
-        }
-        Ok((found.clone(), spec.into_owned()))
     }
 
     /// Resolves once the pod is gone, with what a session is told then.

@@ -66,6 +66,12 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     }
 }
 
+/// What the client reads of a connection that failed. A node says itself which one it was.
+pub(super) fn failed(port: u16, pod: &str, status: &Status) -> String {
+    let (which, why) = (format!("error forwarding port {port} to pod {pod}"), &status.message);
+    if why.starts_with(&which) { why.clone() } else { format!("{which}: {why}") }
+}
+
 /// A connection of which one stream has come.
 struct Half {
     label: Label,
@@ -86,10 +92,10 @@ pub(crate) async fn serve<T: Io>(io: T, connector: Connector) {
     };
     tokio::select! {
         () = forward.accept() => {}
-        _ = connector.ended() => {}
+        _ = connector.ends() => {}
         _ = &mut driver => return,
     }
-    // The connections that are open are told, and end by themselves.
+    // The connections that are open end by themselves, as their node or the connector has it.
     while forward.running.join_next().await.is_some() {}
     forward.connection.close();
     drop(forward);
@@ -246,7 +252,7 @@ impl Connected {
             return;
         }
         if !is_success(status) {
-            let text = format!("error forwarding port {} to pod {}: {}", self.port, self.pod, status.message);
+            let text = failed(self.port, &self.pod, status);
             drop(self.error.write(Bytes::from(text)).await);
         }
         drop(self.error.finish().await);
@@ -285,6 +291,16 @@ impl Sink for Connected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_failed_is_named_once() {
+        let check = |message: &str, expected: &str| {
+            assert_eq!(failed(80, "p", &Status::failure(500, "InternalError", message)), expected);
+        };
+        check("no room", "error forwarding port 80 to pod p: no room");
+        let own = "error forwarding port 80 to pod p, uid u: refused";
+        check(own, own);
+    }
 
     #[test]
     fn streams_are_labelled() {

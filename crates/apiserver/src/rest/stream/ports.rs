@@ -4,6 +4,7 @@
 //! connection is over. All ports share the WebSocket, so a pod that does not read holds up the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::status::Status;
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::channel::{Decoded, Protocol};
-use super::forward::port;
+use super::forward::{failed, port};
 use super::websocket::{Io, Reader, Writer, accept, split};
 use crate::sessions::channel::{Gone, Input, Output, Sink, Source, is_success};
 use crate::sessions::grant::Connector;
@@ -24,6 +25,9 @@ use crate::sessions::{FRAME_BYTES_MAX, FRAMES};
 const PORTS_MAX: usize = 127;
 /// In text a channel is one digit.
 const TEXT_PORTS_MAX: usize = 5;
+
+/// How long the client may take for what it was sent last.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// The ports of the query: repeated, or separated by commas.
 ///
@@ -71,7 +75,7 @@ pub(crate) async fn serve<T: Io>(io: T, protocol: Protocol, ports: Vec<u16>, con
         () = distribute(reader, protocol, inputs) => {}
     }
     drop(running);
-    drop(writing.await);
+    drop(tokio::time::timeout(LAST_WRITES, writing).await);
 }
 
 async fn connect(connector: Connector, port: u16, source: Channel, sink: Channels) {
@@ -187,7 +191,7 @@ impl Sink for Channels {
 
     async fn finish(self, status: &Status) {
         if !is_success(status) {
-            let text = format!("error forwarding port {} to pod {}: {}", self.port, self.pod, status.message);
+            let text = failed(self.port, &self.pod, status);
             drop(self.put(self.error, &Bytes::from(text)).await);
         }
     }

@@ -31,6 +31,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Target {
     pub(super) namespace: String,
     pub(super) pod: String,
+    /// That very pod, and no later one of the same name.
+    pub(super) uid: String,
+}
+
+impl Target {
+    /// What is asked of the API server, but for the port.
+    pub(super) fn request(&self) -> PortForwardRequest {
+        PortForwardRequest {
+            namespace: self.namespace.clone(),
+            pod: self.pod.clone(),
+            pod_uid: self.uid.clone(),
+            port: 0,
+        }
+    }
 }
 
 /// Takes connections to a pod.
@@ -44,6 +58,13 @@ pub(super) struct Relay {
 impl Relay {
     pub(super) fn new(client: Client, target: Target) -> Self {
         Self { client, target, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        drop(self.places.acquire_many(all).await);
     }
 
     /// Serves a listening socket.
@@ -82,12 +103,7 @@ impl Relay {
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, remote: u16) -> Result<()> {
         drop(stream.set_nodelay(true));
-        let request = PortForwardRequest {
-            namespace: self.target.namespace.clone(),
-            pod: self.target.pod.clone(),
-            pod_uid: String::new(),
-            port: remote.into(),
-        };
+        let request = PortForwardRequest { port: remote.into(), ..self.target.request() };
         let (input, output) = self.client.open_session(Kind::PortForward(request)).await?;
         let (read, write) = stream.into_split();
         let upload = task::spawn("upload", upload(read, input));

@@ -60,6 +60,7 @@ async fn scenario(machine: &mut Machine) {
     ends::never_started(machine, &served, &pod).await;
     ends::left_behind(&node, &pod).await;
     ends::bounds(&pod).await;
+    ends::made_and_not_started(machine, &node, &pod).await;
     ends::docker_dies(machine, &node, &served, &pod).await;
     ends::pod_dies(&served, &pod).await;
 }

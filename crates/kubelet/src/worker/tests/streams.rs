@@ -14,7 +14,7 @@ use gantry_common::{
     shutdown::Shutdown,
     task::{self, Group},
 };
-use gantry_proto::v1::{LogRequest, PortForwardRequest, open_session::Kind, session_frame::Frame};
+use gantry_proto::v1::{AttachRequest, LogRequest, PortForwardRequest, open_session::Kind, session_frame::Frame};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -261,4 +261,24 @@ async fn a_log_that_nobody_reads_ends_soon_after_its_pod() {
     assert!(!served.idle());
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(served.idle());
+}
+
+/// A session that Docker does not open in time is refused, and keeps no place: the API server has given it up by then.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_docker_does_not_open_keeps_no_place() {
+    let rig = Rig::new(json!({"containers": [{"name": "app", "image": "web:1"}]}));
+    rig.fake.publish("web:1", "");
+    rig.start().await;
+    rig.until("Ready", 0).await;
+    let served = Served::of_rig(&rig, 1);
+    let request = || {
+        let (namespace, pod) = ("default".into(), "web".into());
+        Kind::Attach(AttachRequest { namespace, pod, stdout: true, ..AttachRequest::default() })
+    };
+    rig.fake.set_hangs(true);
+    let status = served.open(request()).await.err().expect("it is refused");
+    assert_eq!((status.code, status.message.as_str()), (503, "the node did not open the session within 10s"));
+    assert!(served.idle());
+    rig.fake.set_hangs(false);
+    assert!(served.open(request()).await.is_ok());
 }

@@ -10,7 +10,7 @@ use gantry_tests::cluster::{Cluster, SOON, cluster};
 use gantry_tests::machine::processes;
 use gantry_tests::wait::{ensure, eventually};
 
-use super::forward::Forward;
+use super::forward::{self, Forward};
 use super::{NS, SERVER, fixture, gauges};
 
 const POD: &str = "mortal";
@@ -149,7 +149,7 @@ fn killed(c: &Cluster, service: &str, marker: u32) {
     pod(c);
     gauges::idle(c);
     for (marker, tool) in (marker..).zip(c.kubectls().into_iter().chain(["gantryctl".to_owned()])) {
-        let Open { attach, logs, copy, target, mut forward, mut through } = open(c, &tool, marker);
+        let Open { attach, logs, copy, target, forward: mut forwarded, mut through } = open(c, &tool, marker);
         c.local(&["service", "stop", "--kill", service]).expect_ok("service stop").clear();
         c.local(&["service", "start", service]).expect_ok("service start").clear();
         // kubectl 1.20 takes a connection that is gone for a session that has ended well.
@@ -170,13 +170,18 @@ fn killed(c: &Cluster, service: &str, marker: u32) {
             true => assert!(read.is_ok() && back == "before and after", "{tool}, {service} killed: {read:?} {back:?}"),
             false => assert!(back.is_empty(), "{tool}, {service} killed: {back:?}"),
         }
-        // gantryctl goes on: the next connection is a session of its own.
-        if service == "apiserver" && !deaf && tool != "gantryctl" {
+        if tool == "gantryctl" {
+            // It looks for an API server and goes on; the next connection is a session of its own.
+            eventually("gantryctl port-forward goes on", NOTICED, || {
+                let back = forward::round(forwarded.at, b"again").map_err(|error| error.to_string())?;
+                ensure(back == b"again", || format!("{back:?}"))
+            });
+        } else if service == "apiserver" && !deaf {
             eventually(&format!("{tool} port-forward ends with its connection"), NOTICED, || {
-                ensure(matches!(forward.child.try_wait(), Ok(Some(_))), || "it goes on".to_owned())
+                ensure(matches!(forwarded.child.try_wait(), Ok(Some(_))), || "it goes on".to_owned())
             });
         }
-        drop((forward, through));
+        drop((forwarded, through));
         eventually("nothing of it is left in the pod", SOON, || {
             let open = connections(c);
             ensure(open == 0 && !archiver(marker), || format!("{open} connections, tar: {}", archiver(marker)))

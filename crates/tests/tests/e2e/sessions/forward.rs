@@ -19,13 +19,17 @@ pub(super) struct Forward {
 
 impl Forward {
     pub(super) fn start(c: &Cluster, tool: &str, what: &str) -> Self {
-        let mut child = c.follow(&format!("{tool} port-forward -n {NS} {what}"));
+        Self::of(c.follow(&format!("{tool} port-forward -n {NS} {what}")), &format!("{tool} {what}"))
+    }
+
+    /// One that was started elsewhere.
+    pub(super) fn of(mut child: Child, what: &str) -> Self {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("its output is read"));
         output.read_line(&mut line).expect("it says where");
         // Forwarding from 127.0.0.1:40001 -> 7000
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let port = port.and_then(|p| p.parse::<u16>().ok()).unwrap_or_else(|| panic!("{tool} {what} said {line:?}"));
+        let port = port.and_then(|p| p.parse::<u16>().ok()).unwrap_or_else(|| panic!("{what} said {line:?}"));
         Self { child, at: SocketAddr::from(([127, 0, 0, 1], port)), _output: output }
     }
 }
@@ -38,7 +42,7 @@ impl Drop for Forward {
 }
 
 /// Sends, closes its half, and reads to the end: the server answers only once it has seen the close.
-fn round(at: SocketAddr, text: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn round(at: SocketAddr, text: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(at)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(text)?;

@@ -7,6 +7,7 @@ use gantry_tests::cluster::{Cluster, SOON, cluster};
 use gantry_tests::machine::processes;
 use gantry_tests::wait::{ensure, eventually};
 
+use super::forward::Forward;
 use super::{NS, fixture};
 
 /// A command that runs until it is ended; the number tells it from everybody else's.
@@ -129,6 +130,38 @@ fn e2e_session_ends_with_its_pod() {
         c.ok(&format!("kubectl delete pod -n {NS} brief --timeout=60s"));
         let (ok, said) = ending(child);
         assert!(!ok, "{tool}: {said}");
+    }
+}
+
+/// Also while nobody uses it: no node knows of it then.
+#[test]
+fn e2e_session_port_forward_ends_with_its_pod() {
+    let Some(c) = cluster() else { return };
+    fixture(&c);
+    let container = serde_json::json!({"name": "c", "image": "busybox", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "36000"]});
+    for tool in c.kubectls().into_iter().chain(["gantryctl".to_owned()]) {
+        let pod = super::pod("brief", "node-1", &container);
+        c.line_with(&format!("kubectl apply -n {NS} -f -"), pod.to_string()).expect_ok("apply").clear();
+        c.wait_ready(NS, "app=brief", 1, SOON);
+        let line = format!("port-forward -n {NS} pod/brief :7000");
+        let mut command = c.command(&tool, &line.split(' ').collect::<Vec<_>>());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut forward = Forward::of(command.spawn().expect("it starts"), &tool);
+        c.ok(&format!("kubectl delete pod -n {NS} brief --grace-period=1 --timeout=60s"));
+        let status = eventually(&format!("{tool} ends"), SOON, || match forward.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            other => Err(format!("{other:?}")),
+        });
+        let mut said = String::new();
+        let stderr = forward.child.stderr.as_mut().expect("piped");
+        std::io::Read::read_to_string(stderr, &mut said).expect("its words");
+        assert!(said.contains("lost connection to pod"), "{tool}: {said:?}");
+        // kubectl 1.20 says so and thinks that all is well.
+        assert!(tool.contains("1.20") || status.code() == Some(1), "{tool}: {status:?}");
+        eventually("the API server has forgotten it", SOON, || {
+            let metrics = c.line("kubectl get --raw /metrics --request-timeout=10s").stdout;
+            ensure(metrics.contains("gantry_node_sessions{kind=\"port_forward\"} 0\n"), || "it is counted".to_owned())
+        });
     }
 }
 

@@ -194,7 +194,23 @@ pub(super) async fn bounds(pod: &Running) {
     assert_eq!(called("sleep 71722"), 0);
 }
 
+/// A kubelet that was killed between making a command and starting it. Docker has no call that takes it back: it is an entry
+/// without a process, which the next kubelet leaves alone, and which Docker forgets with the container or with itself.
+pub(super) async fn made_and_not_started(machine: &Machine, node: &Node, pod: &Running) {
+    until("nothing before", 30, async || known(machine, pod) == "0").await;
+    let command = ["/bin/busybox", "sleep", "71726"].map(str::to_owned).to_vec();
+    let spec = ExecSpec { command, stdout: true, ..ExecSpec::default() };
+    let exec = node.runtime.exec_create(&pod.container(), &spec).await.unwrap();
+    let state = node.runtime.exec_state(&exec).await.unwrap().unwrap();
+    assert_eq!((state.running, state.pid, known(machine, pod).as_str()), (false, None, "1"));
+    let next = Commands::new(Arc::clone(&node.runtime), &root(pod));
+    next.clean_up();
+    next.settle().await;
+    assert_eq!((called("sleep 71726"), known(machine, pod).as_str()), (0, "1"));
+}
+
 pub(super) async fn docker_dies(machine: &mut Machine, node: &Node, served: &Served, pod: &Running) {
+    assert_eq!(known(machine, pod), "1", "the command that was never started");
     let mut client = served.shell("echo started; /bin/busybox sleep 71723").await;
     client.lines(1).await;
     let mut health = pod.deps.observed.health();
@@ -207,6 +223,7 @@ pub(super) async fn docker_dies(machine: &mut Machine, node: &Node, served: &Ser
     machine.start_dockerd();
     machine::answers(&node.runtime).await;
     health.wait_for(|health| *health == crate::observe::Health::Up).await.unwrap();
+    assert_eq!(known(machine, pod), "0", "what was made and what ran is forgotten");
     let said = served.shell("echo again").await.rest().await;
     assert_eq!(said.text(), "again\n", "{said:?}");
 }

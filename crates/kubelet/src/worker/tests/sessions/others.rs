@@ -228,5 +228,5 @@ pub(super) async fn attaches(node: &Node) {
     assert_eq!(said.status, json!({"metadata": {}, "status": "Success"}));
     pod.until("Error", 0).await;
     let status = served.open(attach()).await.err().expect("it has ended");
-    assert!(status.message == "container app is not running" || status.message.contains("no sandbox"), "{status}");
+    assert_eq!((status.code, status.message.as_str()), (500, "container not found (\"app\")"));
 }
