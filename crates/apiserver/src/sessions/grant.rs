@@ -282,7 +282,7 @@ impl Grant {
             }
         };
         over.send_replace(Ending::Now(status.clone()));
-        drop(tokio::time::timeout(2 * relay::FAREWELL, work).await);
+        drop(tokio::time::timeout(relay::FAREWELL + relay::LINGER, work).await);
         self.record.finish(&status);
     }
 }

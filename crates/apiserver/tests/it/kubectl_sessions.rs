@@ -145,7 +145,8 @@ async fn kubectl_says_why_a_node_refuses() {
         for args in [&["exec", "p", "--", "cat"][..], &["attach", "p"]] {
             let (code, _, err) = run(&cluster, websockets, args, b"").await;
             let expected = "error: unable to upgrade connection: container not found (\"c\")\n";
-            assert_eq!((code, err.as_str()), (Some(1), expected), "{args:?} websockets={websockets}");
+            // Before that, attach speaks of prompts.
+            assert!(code == Some(1) && err.ends_with(expected), "{args:?} websockets={websockets}: {err}");
         }
     }
 }
