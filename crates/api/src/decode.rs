@@ -12,11 +12,12 @@ mod yaml;
 
 pub use applied::applied;
 pub use conform::conform;
-pub use json::json;
+pub use json::{in_order, json};
 pub use nearest::{nearest, suggest};
+pub(crate) use protobuf::type_name as protobuf_type;
 pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf};
 pub use scalars::{micro_time, time};
-pub use yaml::{yaml, yaml_documents};
+pub use yaml::{lenient as yaml_lenient, yaml, yaml_documents};
 
 /// How deep objects and lists may nest.
 pub(crate) const MAX_DEPTH: usize = 128;

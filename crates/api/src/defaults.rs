@@ -9,12 +9,15 @@ mod container;
 mod other;
 mod pod;
 mod service;
+mod status;
 mod storage;
 mod volume;
 mod workload;
 
 #[cfg(test)]
 mod tests;
+
+pub use status::empty_status;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -140,6 +143,18 @@ fn secret(object: &mut Value) {
 }
 
 fn node(object: &mut Value) {
+    if let Some(spec) = get_mut(object, "spec").and_then(Value::as_object_mut) {
+        // One range stands in both; where they differ the older field is right.
+        let single = spec.get("podCIDR").and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+        let first = spec.get("podCIDRs").and_then(|l| l.get(0)?.as_str()).map(str::to_owned);
+        match (single, first) {
+            (Some(one), first) if first.as_ref() != Some(&one) => {
+                drop(spec.insert("podCIDRs".to_owned(), vec![one].into()))
+            }
+            (None, Some(one)) => drop(spec.insert("podCIDR".to_owned(), one.into())),
+            _ => {}
+        }
+    }
     let Some(status) = get_mut(object, "status").and_then(Value::as_object_mut) else { return };
     if status.get("allocatable").is_none_or(Value::is_null)
         && let Some(capacity) = status.get("capacity").filter(|c| c.is_object()).cloned()

@@ -108,10 +108,10 @@ fn with_detail(head: String, detail: &str) -> String {
     if detail.is_empty() { head } else { format!("{head}: {detail}") }
 }
 
-/// Prints a value as Go's `%#v`/JSON mix of upstream does: strings quoted, numbers and booleans bare, the rest as JSON.
+/// Prints a value as upstream does: strings and what is absent quoted, numbers and booleans bare, the rest as JSON.
 fn show(value: &Value) -> String {
     match value {
-        Value::Null => "null".to_owned(),
+        Value::Null => "\"null\"".to_owned(),
         other => other.to_string(),
     }
 }

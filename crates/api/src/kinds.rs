@@ -173,6 +173,19 @@ impl KindInfo {
         self.verbs == ["get", "list"]
     }
 
+    /// Whether a DELETE answers with the object that went, instead of a Status.
+    #[must_use]
+    pub fn returns_deleted(&self) -> bool {
+        let core = ["PersistentVolume", "PersistentVolumeClaim", "Pod", "PodTemplate", "ResourceQuota", "Service"];
+        self.custom.is_none()
+            && match self.group {
+                "" => core.contains(&self.kind) || self.kind == "ServiceAccount",
+                "resource.k8s.io" => true,
+                "storage.k8s.io" => self.kind != "CSIStorageCapacity",
+                _ => false,
+            }
+    }
+
     /// Whether objects of this kind are in the store.
     #[must_use]
     pub fn stored(&self) -> bool {

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod defaults;
 pub mod discovery;
 pub mod duration;
+pub mod encode;
 pub mod field;
 pub mod flow;
 pub mod kinds;

@@ -276,10 +276,10 @@ impl Status {
         Self::failure(410, "Expired", message)
     }
 
-    /// 504.
+    /// 504: `Timeout: message`.
     #[must_use]
-    pub fn timeout(message: impl Into<String>, retry_after_seconds: i32) -> Self {
-        Self::failure(504, "Timeout", message).retry_after(retry_after_seconds)
+    pub fn timeout(message: impl fmt::Display, retry_after_seconds: i32) -> Self {
+        Self::failure(504, "Timeout", format!("Timeout: {message}")).retry_after(retry_after_seconds)
     }
 
     /// 429.

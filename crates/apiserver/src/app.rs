@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::custom::form::Forms;
 use crate::dial;
 use crate::event_leases::EventLeases;
+use crate::flows::Flows;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
@@ -53,11 +54,16 @@ pub(crate) struct App {
     pub(crate) forms: Arc<Forms>,
     /// Who serves what besides this server.
     pub(crate) aggregator: Aggregator,
+    pub(crate) flows: Flows,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.
     pub(crate) started: watch::Sender<bool>,
+    /// Whether what this server serves stands in APIServices.
+    pub(crate) registered: watch::Sender<bool>,
+    /// Whether other API servers can read whom to believe.
+    pub(crate) introduced: watch::Sender<bool>,
 }
 
 impl App {

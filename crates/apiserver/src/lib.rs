@@ -8,6 +8,7 @@
 //! * `expressions`: what users write in CEL about requests.
 //! * `webhooks`: calls to what users run to judge or convert objects.
 //! * `aggregate`: group versions that other API servers serve, with this one in front of them.
+//! * `flows`: which flow schema a request belongs to.
 //! * `encryption`: what is stored, sealed and opened on its way to etcd.
 //! * `bootstrap`: what every cluster starts with.
 
@@ -27,6 +28,7 @@ mod dial;
 mod encryption;
 mod event_leases;
 mod expressions;
+mod flows;
 mod grpc;
 mod metrics;
 mod normalise;

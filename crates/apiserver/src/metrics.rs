@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::request::Target;
+
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// The kinds of sessions.
@@ -66,20 +68,64 @@ pub(crate) struct Kept {
 }
 
 /// What a request was, for counting.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Labels {
+    /// As authorisation calls it: `get`, `create`, `deletecollection`.
     pub(crate) verb: String,
     pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
     pub(crate) resource: &'static str,
     pub(crate) subresource: &'static str,
+    /// `resource`, `namespace` or `cluster`; empty where no resource is meant.
+    pub(crate) scope: &'static str,
+    pub(crate) dry_run: bool,
     pub(crate) code: u16,
+}
+
+impl Labels {
+    /// Notes what the request is about.
+    pub(crate) fn about(&mut self, target: &Target) {
+        let kind = target.kind;
+        (self.group, self.version) = (kind.group, kind.version);
+        (self.resource, self.subresource) = (kind.resource, target.subresource);
+        self.scope = match (target.name.is_empty(), target.namespace.is_empty()) {
+            (false, _) => "resource",
+            (true, false) => "namespace",
+            (true, true) => "cluster",
+        };
+    }
+
+    /// The verb as upstream's metrics have it.
+    fn shown_verb(&self) -> String {
+        match self.verb.as_str() {
+            "create" => "POST".to_owned(),
+            "update" => "PUT".to_owned(),
+            "other" => "other".to_owned(),
+            verb => verb.to_uppercase(),
+        }
+    }
+
+    /// The labels that upstream puts on all numbers about requests.
+    fn shown(&self) -> Vec<(&'static str, String)> {
+        let dry_run = if self.dry_run { "All" } else { "" };
+        vec![
+            ("component", "apiserver".to_owned()),
+            ("dry_run", dry_run.to_owned()),
+            ("group", self.group.to_owned()),
+            ("resource", self.resource.to_owned()),
+            ("scope", self.scope.to_owned()),
+            ("subresource", self.subresource.to_owned()),
+            ("verb", self.shown_verb()),
+            ("version", self.version.to_owned()),
+        ]
+    }
 }
 
 /// All counters of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<Labels, u64>>,
-    latency: Mutex<BTreeMap<String, Histogram>>,
+    latency: Mutex<BTreeMap<Labels, Histogram>>,
     pub(crate) tls_failures: Number,
     pub(crate) watches: Number,
     sessions: [Kept; SESSIONS.len()],
@@ -95,7 +141,10 @@ impl Metrics {
         let is_long = labels.verb == "watch" || LONG.contains(&labels.subresource);
         if !is_long {
             let mut latency = self.latency.lock();
-            latency.entry(labels.verb.clone()).or_default().observe(took);
+            let any_code = Labels { code: 0, ..labels.clone() };
+            if latency.len() < SERIES_MAX || latency.contains_key(&any_code) {
+                latency.entry(any_code).or_default().observe(took);
+            }
         }
         let mut requests = self.requests.lock();
         if requests.len() < SERIES_MAX || requests.contains_key(&labels) {
@@ -129,18 +178,11 @@ impl Metrics {
         let mut out = String::new();
         header(&mut out, "apiserver_request_total", "counter", "Requests by verb, resource and HTTP code.");
         for (l, count) in self.requests.lock().iter() {
-            line(
-                &mut out,
-                "apiserver_request_total",
-                &[
-                    ("verb", &l.verb),
-                    ("group", l.group),
-                    ("resource", l.resource),
-                    ("subresource", l.subresource),
-                    ("code", &l.code.to_string()),
-                ],
-                *count as f64,
-            );
+            let shown = l.shown();
+            let code = l.code.to_string();
+            let mut all = vec![("code", code.as_str())];
+            all.extend(shown.iter().map(|(name, value)| (*name, value.as_str())));
+            line(&mut out, "apiserver_request_total", &all, *count as f64);
         }
         header(
             &mut out,
@@ -148,8 +190,10 @@ impl Metrics {
             "histogram",
             "Time to answer, without watches and logs.",
         );
-        for (verb, histogram) in self.latency.lock().iter() {
-            render_histogram(&mut out, "apiserver_request_duration_seconds", &[("verb", verb)], histogram);
+        for (labels, histogram) in self.latency.lock().iter() {
+            let shown = labels.shown();
+            let shown: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            render_histogram(&mut out, "apiserver_request_duration_seconds", &shown, histogram);
         }
         header(&mut out, "apiserver_registered_watchers", "gauge", "Watches that are open.");
         line(&mut out, "apiserver_registered_watchers", &[], self.watches.get() as f64);
@@ -203,15 +247,18 @@ mod tests {
     #[test]
     fn requests_are_counted_by_label() {
         let metrics = Metrics::default();
-        let labels = || Labels { verb: "get".to_owned(), group: "", resource: "pods", subresource: "", code: 200 };
+        let labels =
+            || Labels { verb: "update".to_owned(), version: "v1", resource: "pods", code: 200, ..Labels::default() };
         metrics.observe(labels(), Duration::from_millis(2));
-        metrics.observe(labels(), Duration::from_secs(60));
+        metrics.observe(Labels { code: 409, ..labels() }, Duration::from_secs(60));
         let text = metrics.render(&[("gantry_cache_revision", "The cache's revision.", 7.0)]);
         let expect = |line: &str| assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
-        expect("apiserver_request_total{verb=\"get\",group=\"\",resource=\"pods\",subresource=\"\",code=\"200\"} 2");
-        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"0.001\"} 0");
-        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"0.0025\"} 1");
-        expect("apiserver_request_duration_seconds_bucket{verb=\"get\",le=\"+Inf\"} 2");
+        let shown = r#"component="apiserver",dry_run="",group="",resource="pods",scope="",subresource="",verb="PUT",version="v1""#;
+        expect(&format!("apiserver_request_total{{code=\"200\",{shown}}} 1"));
+        expect(&format!("apiserver_request_total{{code=\"409\",{shown}}} 1"));
+        expect(&format!("apiserver_request_duration_seconds_bucket{{{shown},le=\"0.001\"}} 0"));
+        expect(&format!("apiserver_request_duration_seconds_bucket{{{shown},le=\"0.0025\"}} 1"));
+        expect(&format!("apiserver_request_duration_seconds_bucket{{{shown},le=\"+Inf\"}} 2"));
         expect("gantry_cache_revision 7");
     }
 }

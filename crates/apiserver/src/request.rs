@@ -192,11 +192,11 @@ pub(crate) enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter; `""` is `default`.
+    /// Reads the parameter of options of this kind; `""` is `default`.
     ///
     /// # Errors
     /// 422 as upstream.
-    pub(crate) fn parse(text: &str, default: Self) -> Result<Self, Status> {
+    pub(crate) fn parse(text: &str, default: Self, options_kind: &str) -> Result<Self, Status> {
         match text {
             "" => Ok(default),
             "Ignore" => Ok(Self::Ignore),
@@ -204,12 +204,12 @@ impl FieldValidation {
             "Strict" => Ok(Self::Strict),
             other => Err(Status::invalid(
                 "meta.k8s.io",
-                "CreateOptions",
+                options_kind,
                 "",
                 &[gantry_api::field::Error::not_supported(
                     &gantry_api::field::Path::new("fieldValidation"),
                     other,
-                    &["Ignore", "Warn", "Strict"],
+                    &["", "Ignore", "Strict", "Warn"],
                 )],
             )),
         }
@@ -256,8 +256,9 @@ impl WriteOptions {
         let path = Path::new("fieldManager");
         let error = if self.field_manager.len() > FIELD_MANAGER_MAX {
             Error::too_long(&path, FIELD_MANAGER_MAX)
-        } else if self.field_manager.chars().any(char::is_control) {
-            Error::invalid(&path, self.field_manager.as_str(), "should only contain printable characters")
+        } else if let Some((at, c)) = self.field_manager.char_indices().find(|(_, c)| c.is_control()) {
+            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+            Error::invalid(&path, self.field_manager.as_str(), &why)
         } else {
             return Ok(());
         };

@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::custom::{self, form::Forms};
 use crate::encryption;
 use crate::event_leases::EventLeases;
+use crate::flows::{self, Flows};
 use crate::grpc;
 use crate::metrics::Metrics;
 use crate::normalise::Stored;
@@ -148,11 +149,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the bootstrap objects are there and every request is served.
+    /// Waits until all that a server does at its start is done, and every request is served.
     pub async fn ready(&self) {
-        let mut started = self.app.started.subscribe();
-        // An error means that the server has gone, which the caller sees by its next request.
-        drop(started.wait_for(|done| *done).await);
+        for step in [&self.app.started, &self.app.registered, &self.app.introduced] {
+            // An error means that the server has gone, which the caller sees by its next request.
+            drop(step.subscribe().wait_for(|done| *done).await);
+        }
     }
 
     /// Waits until the server has stopped; ask for that by its shutdown signal.
@@ -322,10 +324,13 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         kinds: Arc::new(Registry::default()),
         forms,
         aggregator: Aggregator::default(),
+        flows: Flows::default(),
         turns: Turns::default(),
         webhooks: Webhooks::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
+        registered: watch::Sender::new(false),
+        introduced: watch::Sender::new(false),
         store: store.clone(),
         config,
     });
@@ -362,5 +367,6 @@ async fn control(app: Arc<App>) {
     let authentication = aggregate::authentication::run(app.clone());
     let definitions = custom::run(app.clone());
     let checks = type_checks::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints, aggregation, authentication, definitions, checks);
+    let flows = flows::run(app.clone());
+    tokio::join!(roles, bootstrap, endpoints, aggregation, authentication, definitions, checks, flows);
 }

@@ -150,7 +150,7 @@ impl Shape {
 
     /// The object of a BOOKMARK.
     pub(crate) fn bookmark(&self, kind: &KindInfo, revision: u64, initial_end: bool) -> Value {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -14,7 +14,7 @@ use crate::{Object, Value};
 /// # Errors
 /// 400 for what is not one JSON value, with line and column; nesting beyond 128 levels is an error too.
 pub fn json(bytes: &[u8], strict: bool) -> Result<(Value, Vec<String>), Status> {
-    let mut found = Duplicates { any: false, paths: None };
+    let mut found = Duplicates::default();
     let value = parse(bytes, &mut found)?;
     if strict && found.any {
         // Paths cost time; they are only kept when there is something to report.
@@ -23,6 +23,26 @@ pub fn json(bytes: &[u8], strict: bool) -> Result<(Value, Vec<String>), Status> 
     }
     let warnings = found.paths.map(|p| p.found).unwrap_or_default();
     Ok((value, warnings))
+}
+
+/// Complaints that are put in order at most, and the longest path in one of them: finding them again takes time.
+const ORDERED_MAX: usize = 64;
+const ORDERED_BYTES_MAX: usize = 4096;
+
+/// Complaints about fields of a body (`unknown field "a.b"`, `duplicate field "c"`) in the order in which these stand in it.
+#[must_use]
+pub fn in_order(bytes: &[u8], mut complaints: Vec<String>) -> Vec<String> {
+    let longest = complaints.iter().map(String::len).max().unwrap_or(0);
+    if complaints.len() < 2 || complaints.len() > ORDERED_MAX || longest > ORDERED_BYTES_MAX {
+        return complaints;
+    }
+    let order = Order { waiting: std::mem::take(&mut complaints), met: Vec::new(), longest };
+    let mut found = Duplicates { paths: Some(Paths::default()), order: Some(order), ..Duplicates::default() };
+    // It was read before.
+    drop(parse(bytes, &mut found));
+    let Some(Order { waiting, mut met, .. }) = found.order else { return complaints };
+    met.extend(waiting);
+    met
 }
 
 fn parse(bytes: &[u8], found: &mut Duplicates) -> Result<Value, Status> {
@@ -34,9 +54,18 @@ fn parse(bytes: &[u8], found: &mut Duplicates) -> Result<Value, Status> {
     Ok(value)
 }
 
+#[derive(Default)]
 struct Duplicates {
     any: bool,
     paths: Option<Paths>,
+    order: Option<Order>,
+}
+
+/// Complaints whose fields were not met yet, and those whose were.
+struct Order {
+    waiting: Vec<String>,
+    met: Vec<String>,
+    longest: usize,
 }
 
 #[derive(Default)]
@@ -55,6 +84,20 @@ impl Duplicates {
     fn leave(&mut self) {
         if let Some(paths) = &mut self.paths {
             paths.at.pop();
+        }
+    }
+
+    /// Looks whether one of the complaints is about the field that begins here.
+    fn meet(&mut self, again: bool) {
+        let (Some(order), Some(paths)) = (&mut self.order, &self.paths) else { return };
+        if order.waiting.is_empty() || paths.at.iter().map(String::len).sum::<usize>() > order.longest {
+            return;
+        }
+        let path = paths.at.concat();
+        let what = if again { "duplicate" } else { "unknown" };
+        let text = format!("{what} field \"{}\"", path.trim_start_matches('.'));
+        if let Some(at) = order.waiting.iter().position(|complaint| *complaint == text) {
+            order.met.push(order.waiting.remove(at));
         }
     }
 
@@ -133,8 +176,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut object = Object::new();
         while let Some(key) = map.next_key::<String>()? {
             self.0.enter(|| format!(".{key}"));
+            self.0.meet(object.contains_key(&key));
             let value = map.next_value_seed(Tree(self.0))?;
-            if object.insert(key, value).is_some() {
+            if object.insert(key, value).is_some() && self.0.order.is_none() {
                 self.0.note();
             }
             self.0.leave();

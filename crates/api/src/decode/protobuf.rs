@@ -43,10 +43,10 @@ pub fn protobuf(bytes: &[u8]) -> Result<Value, Status> {
     Ok(value)
 }
 
-/// The table's name for a kind; the options kinds belong to meta whatever group they are sent in.
-fn type_name(api_version: &str, kind: &str) -> String {
+/// The table's name for a kind; the kinds that every group has belong to meta whatever group they are sent in.
+pub(crate) fn type_name(api_version: &str, kind: &str) -> String {
     let (group, version) = split_api_version(api_version);
-    if matches!(kind, "DeleteOptions" | "Status") {
+    if matches!(kind, "DeleteOptions" | "Status" | "APIVersions" | "APIGroupList" | "APIGroup" | "APIResourceList") {
         return format!("meta/v1.{kind}");
     }
     kinds::type_name(group, version, kind)

@@ -7,6 +7,27 @@ use super::*;
 use crate::Value;
 
 #[test]
+fn complaints_stand_in_the_order_of_the_body() {
+    let body = br#"{"spec": {"x": 1, "replicas": 2, "replicas": 3, "list": [{"a": 1, "b": 2}]}, "metadata": {"m": 1}}"#;
+    let texts = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<String>>();
+    let given = texts(&[
+        "duplicate field \"spec.replicas\"",
+        "elsewhere",
+        "unknown field \"metadata.m\"",
+        "unknown field \"spec.list[0].b\"",
+        "unknown field \"spec.x\"",
+    ]);
+    let expected = texts(&[
+        "unknown field \"spec.x\"",
+        "duplicate field \"spec.replicas\"",
+        "unknown field \"spec.list[0].b\"",
+        "unknown field \"metadata.m\"",
+        "elsewhere",
+    ]);
+    assert_eq!(in_order(body, given), expected);
+}
+
+#[test]
 fn duplicate_keys_are_named() {
     let check = |text: &str, expected: &[&str]| {
         let (_, found) = json(text.as_bytes(), true).expect("JSON");

@@ -45,7 +45,10 @@ pub fn yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
 }
 
 /// As [`yaml`], but of duplicate keys the last one wins; the second result lists them in upstream's words.
-pub(super) fn lenient(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+///
+/// # Errors
+/// 400 with line and column.
+pub fn lenient(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let mut value: Value =
         serde_saphyr::from_slice_with_options(bytes, settings(DuplicateKeyPolicy::LastWins)).map_err(|e| refuse(&e))?;
     whole_numbers(&mut value);

@@ -186,6 +186,7 @@ impl Subject<'_> {
             _ if streams => Content::Text,
             "list" => Content::Of(format!("{}List", self.kind.type_name)),
             "watch" | "watchlist" => Content::Of("meta/v1.WatchEvent".to_owned()),
+            "delete" if self.kind.returns_deleted() => own.clone(),
             "delete" | "deletecollection" => Content::Of("meta/v1.Status".to_owned()),
             _ => own.clone(),
         };

@@ -38,6 +38,11 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     if ["name", "generateName", "uid", "resourceVersion"].iter().any(extra) {
         out.invalid(At::Root("metadata"), metadata.clone(), "must be empty");
     }
+    for key in ["fieldSelector", "labelSelector"] {
+        if let Some(selector) = resource.and_then(|r| some(r, key)) {
+            selection(out, &format!("spec.resourceAttributes.{key}"), selector);
+        }
+    }
     if about == About::UserInNamespace {
         if let Some(url) = url {
             out.invalid(at.child("nonResourceAttributes"), url.clone(), "disallowed on this kind of request");
@@ -46,6 +51,18 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
         if resource.is_some() && asked != text(metadata, "namespace") {
             out.invalid(at.child("resourceAttributes.namespace"), asked, "must match metadata.namespace");
         }
+    }
+}
+
+/// A selector of a review: in one of two forms, and never in both.
+fn selection(out: &mut Out, path: &str, selector: &Value) {
+    let (raw, requirements) = (text(selector, "rawSelector"), list(selector, "requirements"));
+    if !raw.is_empty() && !requirements.is_empty() {
+        out.invalid(At::Root(path).child("rawSelector"), raw, "may not specified at the same time as requirements");
+    }
+    if raw.is_empty() && requirements.is_empty() {
+        let detail = format!("when {path} is specified, requirements or rawSelector is required");
+        out.required(At::Root(path).child("requirements"), &detail);
     }
 }
 

@@ -519,8 +519,10 @@ fn reviews_and_requests() {
     check(
         "SelfSubjectAccessReview",
         review(json!({})),
-        &["spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes \
-           must be specified"],
+        &[
+            "spec.resourceAttributes: Invalid value: \"null\": exactly one of nonResourceAttributes or resourceAttributes \
+           must be specified",
+        ],
     );
     check(
         "SubjectAccessReview",

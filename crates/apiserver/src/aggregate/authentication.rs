@@ -36,7 +36,10 @@ pub(crate) async fn run(app: Arc<App>) {
     }
     loop {
         let pause = match keep(&app).await {
-            Ok(()) => EVERY,
+            Ok(()) => {
+                app.introduced.send_replace(true);
+                EVERY
+            }
             Err(status) => {
                 warn!("keeping {NAMESPACE}/{NAME} failed, trying again: {}", status.message);
                 RETRY

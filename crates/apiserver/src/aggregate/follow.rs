@@ -56,6 +56,7 @@ async fn follow(app: &Arc<App>, at_start: &mut bool) -> Result<(), String> {
         app.aggregator.rebuild(app);
         register::sync(app, *at_start).await.map_err(|status| status.message)?;
         *at_start = false;
+        app.registered.send_replace(true);
         // What was just written is part of what is looked at.
         app.cache.consistent().await.map_err(|error| error.to_string())?;
         app.aggregator.rebuild(app);

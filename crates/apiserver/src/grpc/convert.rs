@@ -99,7 +99,7 @@ pub(crate) fn write_options(options: Option<&v1::WriteOptions>) -> Result<WriteO
     Ok(WriteOptions {
         dry_run: options.dry_run,
         field_manager: options.field_manager.clone(),
-        field_validation: FieldValidation::parse(&options.field_validation, FieldValidation::Strict)?,
+        field_validation: FieldValidation::parse(&options.field_validation, FieldValidation::Strict, "CreateOptions")?,
         applies: false,
     })
 }

@@ -35,13 +35,9 @@ type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
 
 /// Counts a call.
 pub(super) fn observe(app: &App, verb: &str, target: &Target, result: Result<(), &Status>, started: Instant) {
-    let labels = Labels {
-        verb: verb.to_owned(),
-        group: target.kind.group,
-        resource: target.kind.resource,
-        subresource: target.subresource,
-        code: result.map_or_else(|s| s.code, |()| 200),
-    };
+    let code = result.map_or_else(|s| s.code, |()| 200);
+    let mut labels = Labels { verb: verb.to_owned(), code, ..Labels::default() };
+    labels.about(target);
     app.metrics.observe(labels, started.elapsed());
 }
 

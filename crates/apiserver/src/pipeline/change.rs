@@ -220,7 +220,12 @@ impl Change<'_> {
     /// Leaves alone what this part of the object does not hold.
     fn confine(&self, object: &mut Value, old: &Value) {
         match self.part {
-            Part::Status => *object = with_status_of(old, std::mem::take(object)),
+            Part::Status => {
+                *object = with_status_of(old, std::mem::take(object));
+                if let Some(status) = defaults::empty_status(self.target.kind.hub()) {
+                    value::set_default(object, "status", status);
+                }
+            }
             Part::Ephemeral => *object = with_ephemeral_containers_of(old, object),
             Part::Main if self.target.kind.has_status => keep_status(object, old),
             Part::Main | Part::System => {}
@@ -314,7 +319,8 @@ pub(crate) fn uid_differs(target: &Target, given: &str, stored: &str) -> Status 
     let why = format!(
         "the UID in the precondition ({given}) does not match the UID in record ({stored}). The object might have been deleted and then recreated"
     );
-    Status::conflict(target.kind.group, target.kind.resource, &target.name, &why)
+    // Upstream names the kind here, where it names the resource elsewhere.
+    Status::conflict(target.kind.group, target.kind.kind, &target.name, &why)
 }
 
 /// The old object with the new status and metadata: upstream's controllers note their revision in an annotation along

@@ -37,10 +37,18 @@ pub(crate) struct Decoded {
 fn parse(payload: &Payload, custom: bool) -> Result<(Value, Vec<String>), Status> {
     match payload.format {
         Format::Json => decode::json(&payload.bytes, true),
-        Format::Yaml => decode::yaml(&payload.bytes),
+        Format::Yaml => {
+            let (value, duplicates) = decode::yaml(&payload.bytes).or_else(|_| decode::yaml_lenient(&payload.bytes))?;
+            Ok((value, as_yaml_error(&duplicates).into_iter().collect()))
+        }
         Format::Protobuf if custom => Err(Status::unsupported_media_type("application/json, application/yaml")),
         Format::Protobuf => Ok((decode::protobuf(&payload.bytes)?, Vec::new())),
     }
+}
+
+/// Keys that stand twice, as upstream's reader of YAML complains of them.
+fn as_yaml_error(duplicates: &[String]) -> Option<String> {
+    (!duplicates.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  ")))
 }
 
 /// Upstream's head of every decoding error.
@@ -100,6 +108,9 @@ pub(crate) fn object_or(
     check_kind(&mut object, expected)?;
     managed::keep_reset(&mut object);
     problems.extend(decode::conform(&mut object, expected.ty)?);
+    if payload.format == Format::Json {
+        problems = decode::in_order(&payload.bytes, problems);
+    }
     let warnings = judge(problems, validation)
         .map_err(|why| cannot_be_handled((expected.kind, expected.version), expected.kind, &why))?;
     Ok(Decoded { object, warnings })

@@ -42,6 +42,10 @@ pub(crate) async fn delete(
     target: &Target,
     options: &DeleteOptions,
 ) -> Result<Written, Status> {
+    if options.by == By::Name && is_system_class(target) {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Status::forbidden(target.kind.group, target.kind.resource, &target.name, why));
+    }
     let mut state = current::load(app, target).await?.ok_or_else(|| target.not_found())?;
     let mut turn = Held::default();
     for _ in 0..TRIES {
@@ -69,6 +73,12 @@ pub(crate) async fn delete(
         state = now;
     }
     Err(target.stale())
+}
+
+/// Whether it is one of the classes that every cluster has.
+fn is_system_class(target: &Target) -> bool {
+    target.kind.is("scheduling.k8s.io", "PriorityClass")
+        && matches!(target.name.as_str(), "system-node-critical" | "system-cluster-critical")
 }
 
 /// Why a try came to nothing.
@@ -112,7 +122,7 @@ async fn attempt(
     if options.dry_run {
         return match &marked {
             Some(object) => unchanged(object, state.revision).map(Ok),
-            None => Ok(Ok(answer_removed(target, old))),
+            None => answer_removed(target, old, state.revision, app.clock.now()).map(Ok),
         };
     }
     let effects = match &marked {
@@ -124,7 +134,7 @@ async fn attempt(
     match write.commit(app).await? {
         Commit::Done(revision) => match &marked {
             Some(object) => answer_object(object, revision).map(Ok),
-            None => Ok(Ok(answer_removed(target, old))),
+            None => answer_removed(target, old, revision, app.clock.now()).map(Ok),
         },
         Commit::Moved(now) => Ok(Err(now.map_or(Lost::Gone, Lost::Moved))),
         Commit::Effect => Ok(Err(Lost::Allocation)),
@@ -136,9 +146,18 @@ fn answer_object(object: &Value, revision: u64) -> Result<Written, Status> {
     Ok(Written { outcome: Outcome::Object { encoded, revision }, created: false, warnings: Vec::new() })
 }
 
-fn answer_removed(target: &Target, old: &Value) -> Written {
-    let uid = value::str_at(old, "metadata.uid").unwrap_or_default();
-    Written::status(Status::deleted(target.kind.group, target.kind.resource, &target.name, uid))
+/// What went, or a Status that says so.
+fn answer_removed(target: &Target, old: &Value, revision: u64, now: Timestamp) -> Result<Written, Status> {
+    if !target.kind.returns_deleted() {
+        let uid = value::str_at(old, "metadata.uid").unwrap_or_default();
+        return Ok(Written::status(Status::deleted(target.kind.group, target.kind.resource, &target.name, uid)));
+    }
+    let mut object = old.clone();
+    if target.kind.is("", "Pod") {
+        // Upstream marks a pod even where nothing waits for its end.
+        mark(registry::strategy(target.kind), &mut object, now, 0, metadata::is_deleting(old));
+    }
+    answer_object(&object, revision)
 }
 
 fn check_preconditions(target: &Target, options: &DeleteOptions, state: &Current) -> Result<(), Status> {
@@ -151,7 +170,7 @@ fn check_preconditions(target: &Target, options: &DeleteOptions, state: &Current
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             state.revision
         );
-        return Err(Status::conflict(target.kind.group, target.kind.resource, &target.name, &why));
+        return Err(Status::conflict(target.kind.group, target.kind.kind, &target.name, &why));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use gantry_api::kinds::{Generation, KindInfo};
 use gantry_api::status::Status;
-use gantry_api::{Value, names, value};
+use gantry_api::{Value, defaults, names, value};
 use jiff::Timestamp;
 
 use crate::registry;
@@ -16,7 +16,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 ///
 /// # Errors
 /// 500 as upstream, when the client chose a resource version.
-pub(crate) fn on_create(kind: &KindInfo, object: &mut Value, now: Timestamp) -> Result<(), Status> {
+pub(crate) fn on_create(kind: &'static KindInfo, object: &mut Value, now: Timestamp) -> Result<(), Status> {
     let given = value::str_at(object, "metadata.resourceVersion").unwrap_or_default();
     if !given.is_empty() && given != "0" {
         return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
@@ -31,6 +31,9 @@ pub(crate) fn on_create(kind: &KindInfo, object: &mut Value, now: Timestamp) -> 
     }
     if kind.has_status && registry::strategy(kind).resets_status() {
         value::remove(object, "status");
+    }
+    if let Some(status) = defaults::empty_status(kind.hub()) {
+        value::set_default(object, "status", status);
     }
     Ok(())
 }
@@ -137,7 +140,8 @@ mod tests {
         assert_ne!(object["metadata"]["uid"], "mine");
         assert_eq!(object["metadata"]["creationTimestamp"], "1970-01-01T00:00:00Z");
         assert_eq!(object["metadata"]["generation"], 1);
-        assert!(!is_deleting(&object) && object.get("status").is_none());
+        assert!(!is_deleting(&object));
+        assert_eq!(object["status"], json!({}));
         let mut chosen = json!({"metadata": {"name": "a", "resourceVersion": "7"}});
         assert_eq!(on_create(kind, &mut chosen, Timestamp::UNIX_EPOCH).expect_err("refused").code, 500);
     }

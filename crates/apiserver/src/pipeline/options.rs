@@ -13,6 +13,18 @@ pub(crate) enum Propagation {
     Orphan,
 }
 
+impl Propagation {
+    /// What the older `orphanDependents` means.
+    pub(crate) fn orphan(orphan: bool) -> Self {
+        if orphan { Self::Orphan } else { Self::Background }
+    }
+}
+
+/// 422: the older and the newer way to say it.
+pub(crate) fn contradictory(policy: &str) -> Status {
+    invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
+}
+
 /// What asks for a deletion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum By {
@@ -56,22 +68,14 @@ impl DeleteOptions {
         let orphan = value::get(options, "orphanDependents").and_then(Value::as_bool);
         let policy = value::str_at(options, "propagationPolicy");
         if orphan.is_some() && policy.is_some() {
-            return Err(invalid(
-                "propagationPolicy",
-                policy.unwrap_or_default(),
-                "orphanDependents and deletionPropagation cannot be both set",
-            ));
+            return Err(contradictory(policy.unwrap_or_default()));
         }
         found.propagation = match policy {
             Some(policy) => Some(propagation(policy)?),
-            None => orphan.map(|o| if o { Propagation::Orphan } else { Propagation::Background }),
+            None => orphan.map(Propagation::orphan),
         };
-        for item in value::list_at(options, "dryRun") {
-            if item != "All" {
-                return Err(invalid("dryRun", item.clone(), "unsupported value, supported values: \"All\""));
-            }
-            found.dry_run = true;
-        }
+        let wanted = value::list_at(options, "dryRun").iter().map(|v| v.as_str().unwrap_or_default().to_owned());
+        found.dry_run = dry_run(&wanted.collect::<Vec<_>>(), "DeleteOptions")?;
         found.checked()
     }
 
@@ -106,6 +110,19 @@ pub(crate) fn decode(payload: &Payload) -> Result<Value, Status> {
     }
 }
 
+/// Whether nothing is to be stored; `kind` is that of the options.
+///
+/// # Errors
+/// 422 for anything but `All`.
+pub(crate) fn dry_run(wanted: &[String], kind: &str) -> Result<bool, Status> {
+    if wanted.iter().all(|w| w == "All") {
+        return Ok(!wanted.is_empty());
+    }
+    let path = gantry_api::field::Path::new("dryRun");
+    let error = gantry_api::field::Error::not_supported(&path, wanted.to_vec(), &["All"]);
+    Err(Status::invalid("meta.k8s.io", kind, "", &[error]))
+}
+
 /// Reads a propagation policy.
 ///
 /// # Errors
@@ -115,7 +132,12 @@ pub(crate) fn propagation(text: &str) -> Result<Propagation, Status> {
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
-        other => Err(invalid("propagationPolicy", other, "must be one of Foreground, Background, Orphan or nil")),
+        other => {
+            let path = gantry_api::field::Path::new("propagationPolicy");
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            let error = gantry_api::field::Error::not_supported(&path, other, &known);
+            Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
+        }
     }
 }
 

@@ -72,6 +72,8 @@ impl PatchType {
 pub(crate) struct Patch {
     kind: Rewrite,
     body: Value,
+    /// Keys that stand twice.
+    duplicates: Vec<String>,
 }
 
 /// How a patch rewrites an object.
@@ -100,9 +102,16 @@ impl Asked {
             PatchType::Merge => Rewrite::Merge,
             PatchType::Strategic => Rewrite::Strategic,
         };
-        let (body, _) = api_decode::json(bytes, false)?;
-        Ok(Self::Patch(Patch { kind, body }))
+        let (body, duplicates) = api_decode::json(bytes, true).map_err(|status| undecodable(&status))?;
+        Ok(Self::Patch(Patch { kind, body, duplicates }))
     }
+}
+
+/// What upstream says of a patch that is no JSON.
+fn undecodable(status: &Status) -> Status {
+    let why = status.message.trim_start_matches("couldn't get version/kind; json parse error: ");
+    let why = if why.starts_with("EOF while parsing") { "unexpected end of JSON input" } else { why };
+    Status::bad_request(format!("error decoding patch: {why}"))
 }
 
 impl Patch {
@@ -145,7 +154,8 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
         let shown = patch.body.to_string();
         Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
     };
-    let problems = api_decode::conform(&mut object, target.kind).map_err(|status| unusable(&status.message))?;
+    let unknown = api_decode::conform(&mut object, target.kind).map_err(|status| unusable(&status.message))?;
+    let problems = patch.duplicates.iter().cloned().chain(unknown).collect();
     let warnings = decode::judge(problems, options.field_validation).map_err(|why| unusable(&why))?;
     convert::to_hub(target.kind, &mut object);
     Ok(Made { object, warnings })

@@ -75,7 +75,7 @@ impl Token {
             let after = token.start.strip_suffix('\0')?.to_owned();
             (token.v == "meta.k8s.io/v1" && token.rv != 0 && !after.contains("..")).then_some((token.rv, after))
         };
-        parse().ok_or_else(|| Status::bad_request("continue key is not valid"))
+        parse().ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The kinds that are only questions: access reviews, token reviews, "who am I". Nothing is stored.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, value};
+use gantry_api::{Value, validation, value};
 use serde_json::{Map, json};
 
-use super::Written;
 use super::decode::{self, Expected};
+use super::{Written, metadata};
 use crate::admission::Request;
 use crate::app::App;
 use crate::auth::User;
@@ -32,18 +32,18 @@ pub(crate) async fn create(
     match target.kind.kind {
         "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object)?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            let user = named_user(target, object)?;
+            let user = named_user(object);
             access(app, user, target, object)?;
         }
-        "SelfSubjectRulesReview" => rules(app, &caller.user, object),
+        "SelfSubjectRulesReview" => rules(app, &caller.user, object)?,
         "TokenReview" => token(app, object)?,
         "SelfSubjectReview" => {
+            value::set(object, "metadata.creationTimestamp", metadata::time(app.clock.now()));
             value::set(object, "status.userInfo", user_info(&caller.user));
         }
         _ => return Err(Status::method_not_allowed()),
     }
     value::set_default(object, "metadata", Map::new());
-    value::set_default(object, "metadata.creationTimestamp", Value::Null);
     Ok(Written { warnings: decoded.warnings, ..Written::plain(object.to_string().into_bytes(), true) })
 }
 
@@ -55,74 +55,49 @@ fn strings(object: &Value, path: &str) -> Vec<String> {
     value::list_at(object, path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> Status {
-    let error = gantry_api::field::Error::invalid(&gantry_api::field::Path::new(path), what, why);
-    Status::invalid(target.kind.group, target.kind.kind, "", &[error])
-}
-
-fn named_user(target: &Target, object: &Value) -> Result<User, Status> {
+fn named_user(object: &Value) -> User {
     let name = text(object, "spec.user");
     let groups = strings(object, "spec.groups");
-    if name.is_empty() && groups.is_empty() {
-        return Err(invalid(target, "spec.user", "", "at least one of user or group must be specified"));
-    }
     let mut user = User { name, uid: text(object, "spec.uid"), groups, ..User::default() };
     for (key, values) in value::map_at(object, "spec.extra").into_iter().flatten() {
         let values = values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
         user.extra.insert(key.clone(), values.collect());
     }
-    Ok(user)
+    user
 }
 
-/// What the review asks about.
-fn attributes(target: &Target, object: &Value) -> Result<Attributes, Status> {
-    let resource = value::get(object, "spec.resourceAttributes").filter(|v| v.is_object());
-    let path = value::get(object, "spec.nonResourceAttributes").filter(|v| v.is_object());
-    match (resource, path) {
-        (Some(_), Some(_)) => Err(invalid(
-            target,
-            "spec.nonResourceAttributes",
-            Value::Null,
-            "cannot be specified in combination with resourceAttributes",
-        )),
-        (None, None) => Err(invalid(
-            target,
-            "spec.resourceAttributes",
-            Value::Null,
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )),
-        (None, Some(path)) => {
-            Ok(Attributes { verb: text(path, "verb"), path: Some(text(path, "path")), ..Attributes::default() })
-        }
-        (Some(asked), None) => {
-            let namespace = text(asked, "namespace");
-            if target.kind.namespaced && namespace != target.namespace {
-                return Err(invalid(
-                    target,
-                    "spec.resourceAttributes.namespace",
-                    namespace,
-                    "must match metadata.namespace",
-                ));
-            }
-            Ok(Attributes {
-                verb: text(asked, "verb"),
-                group: text(asked, "group"),
-                version: text(asked, "version"),
-                resource: text(asked, "resource"),
-                subresource: text(asked, "subresource"),
-                namespace,
-                name: text(asked, "name"),
-                node_selector: String::new(),
-                path: None,
-            })
-        }
+/// What the review, which is valid, asks about.
+fn attributes(object: &Value) -> Attributes {
+    if let Some(path) = value::get(object, "spec.nonResourceAttributes").filter(|v| v.is_object()) {
+        return Attributes { verb: text(path, "verb"), path: Some(text(path, "path")), ..Attributes::default() };
+    }
+    let none = Value::Null;
+    let asked = value::get(object, "spec.resourceAttributes").unwrap_or(&none);
+    Attributes {
+        verb: text(asked, "verb"),
+        group: text(asked, "group"),
+        version: text(asked, "version"),
+        resource: text(asked, "resource"),
+        subresource: text(asked, "subresource"),
+        namespace: text(asked, "namespace"),
+        name: text(asked, "name"),
+        node_selector: String::new(),
+        path: None,
     }
 }
 
 fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<(), Status> {
-    let attributes = attributes(target, object)?;
+    let kind = target.kind;
+    let errors = validation::create(kind, object);
+    if !errors.is_empty() {
+        return Err(Status::invalid(kind.group, kind.kind, "", &errors));
+    }
+    let attributes = attributes(object);
     let status = match app.authorizer.decide(&user, &attributes) {
-        Ok(()) => json!({"allowed": true}),
+        Ok(()) => match app.authorizer.reason(&user, &attributes) {
+            why if why.is_empty() => json!({"allowed": true}),
+            why => json!({"allowed": true, "reason": why}),
+        },
         Err(why) if why.is_empty() => json!({"allowed": false}),
         Err(why) => json!({"allowed": false, "reason": why}),
     };
@@ -130,8 +105,11 @@ fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<
     Ok(())
 }
 
-fn rules(app: &App, user: &User, object: &mut Value) {
+fn rules(app: &App, user: &User, object: &mut Value) -> Result<(), Status> {
     let namespace = text(object, "spec.namespace");
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
     let mut held = app.authorizer.index().rules_of(user, &namespace);
     if user.in_group(crate::auth::MASTERS) {
         let all = || vec!["*".to_owned()];
@@ -146,6 +124,7 @@ fn rules(app: &App, user: &User, object: &mut Value) {
         "status",
         json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": user.node().is_some()}),
     );
+    Ok(())
 }
 
 fn user_info(user: &User) -> Value {
@@ -168,7 +147,7 @@ fn token(app: &App, object: &mut Value) -> Result<(), Status> {
     let audiences = if wanted.is_empty() { app.authenticator.audiences().to_vec() } else { wanted };
     let status = match app.authenticator.token(&given, &audiences) {
         Some((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
-        None => json!({"error": "[invalid bearer token, Token has been invalidated]"}),
+        None => json!({"user": {}, "error": "[invalid bearer token, Token has been invalidated]"}),
     };
     value::set(object, "status", status);
     Ok(())

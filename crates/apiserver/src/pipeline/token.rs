@@ -45,6 +45,13 @@ pub(crate) async fn create(
 ) -> Result<Written, Status> {
     let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
     let mut request = decoded.object;
+    for (key, wanted) in [("name", &target.name), ("namespace", &target.namespace)] {
+        let given = value::str_at(&request, &format!("metadata.{key}")).unwrap_or_default();
+        if !given.is_empty() && given != wanted {
+            let why = format!("must match the service account {key} if specified");
+            return Err(invalid(target, &format!("metadata.{key}"), given, &why));
+        }
+    }
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
@@ -98,6 +105,7 @@ pub(crate) async fn create(
     let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;
     value::set(&mut request, "spec.audiences", audiences);
     value::set(&mut request, "spec.expirationSeconds", seconds);
+    value::set_default(&mut request, "spec.boundObjectRef", Value::Null);
     value::set(&mut request, "status", json!({"token": token, "expirationTimestamp": metadata::time(expires)}));
     value::set(&mut request, "metadata.name", target.name.as_str());
     value::set(&mut request, "metadata.namespace", target.namespace.as_str());

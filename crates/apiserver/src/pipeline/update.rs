@@ -23,10 +23,13 @@ pub(crate) async fn update(
 ) -> Result<Written, Status> {
     options.check("UpdateOptions")?;
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
-    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
     if value::str_at(&decoded.object, "metadata.name").unwrap_or_default().is_empty() {
-        return Err(Status::bad_request("name must be provided"));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        )));
     }
+    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
     convert::to_hub(target.kind, &mut decoded.object);
     let mut written = replace(app, caller, target, &decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);

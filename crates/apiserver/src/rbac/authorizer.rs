@@ -100,6 +100,14 @@ impl Authorizer {
         Err(why)
     }
 
+    /// Why a request that [`Authorizer::decide`] allows is allowed, in upstream's words; empty for the mighty.
+    pub(crate) fn reason(&self, user: &User, request: &Attributes) -> String {
+        if user.in_group(MASTERS) || !self.modes.contains(&AuthorizationMode::Rbac) {
+            return String::new();
+        }
+        self.index.load().reason(user, request).map(|text| format!("RBAC: allowed by {text}")).unwrap_or_default()
+    }
+
     /// As [`Authorizer::decide`], with the Status that a client gets.
     ///
     /// # Errors

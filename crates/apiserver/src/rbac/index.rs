@@ -11,12 +11,20 @@ use crate::auth::{SERVICE_ACCOUNT_PREFIX, User};
 /// The rules of one role.
 type Rules = Arc<Vec<Rule>>;
 
+/// One binding to one subject.
+#[derive(Debug, Clone)]
+struct Grant {
+    rules: Rules,
+    /// Upstream's description of it.
+    text: Arc<str>,
+}
+
 /// What one subject was given.
 #[derive(Debug, Default, Clone)]
 struct Grants {
-    cluster: Vec<Rules>,
+    cluster: Vec<Grant>,
     /// By namespace.
-    local: HashMap<String, Vec<Rules>>,
+    local: HashMap<String, Vec<Grant>>,
 }
 
 /// An immutable picture of all roles and bindings.
@@ -40,6 +48,22 @@ pub(crate) struct Objects {
 
 fn text(object: &Value, path: &str) -> String {
     value::str_at(object, path).unwrap_or_default().to_owned()
+}
+
+/// `ClusterRoleBinding "b" of ClusterRole "r" to User "u"`.
+fn described(binding: &Value, subject: &Value, namespace: Option<&str>) -> String {
+    let (name, role) = (text(binding, "metadata.name"), text(binding, "roleRef.name"));
+    let binding = match namespace {
+        None => format!("ClusterRoleBinding {name:?} of {} {role:?}", text(binding, "roleRef.kind")),
+        Some(n) => format!("RoleBinding {:?} of {} {role:?}", format!("{name}/{n}"), text(binding, "roleRef.kind")),
+    };
+    let (kind, mut name) = (text(subject, "kind"), text(subject, "name"));
+    if kind == "ServiceAccount" {
+        let of = text(subject, "namespace");
+        let of = if of.is_empty() { namespace.unwrap_or_default() } else { &of };
+        name = format!("{name}/{of}");
+    }
+    format!("{binding} to {kind} {name:?}")
 }
 
 impl Index {
@@ -91,9 +115,11 @@ impl Index {
                 }
                 _ => continue,
             };
+            let text = described(binding, subject, namespace.as_deref()).into();
+            let grant = Grant { rules: rules.clone(), text };
             match &namespace {
-                None => grants.cluster.push(rules.clone()),
-                Some(n) => grants.local.entry(n.clone()).or_default().push(rules.clone()),
+                None => grants.cluster.push(grant),
+                Some(n) => grants.local.entry(n.clone()).or_default().push(grant),
             }
         }
     }
@@ -105,10 +131,16 @@ impl Index {
 
     /// Whether a role gives the user what it asks for.
     pub(crate) fn allows(&self, user: &User, request: &Attributes) -> bool {
-        let any = |all: &[Rules]| all.iter().any(|rules| rules.iter().any(|rule| rule.allows(request)));
-        self.grants(user).any(|grants| {
-            any(&grants.cluster)
-                || (!request.namespace.is_empty() && grants.local.get(&request.namespace).is_some_and(|l| any(l)))
+        self.reason(user, request).is_some()
+    }
+
+    /// The binding that gives the user what it asks for, as upstream describes it.
+    pub(crate) fn reason(&self, user: &User, request: &Attributes) -> Option<Arc<str>> {
+        let gives = |grant: &&Grant| grant.rules.iter().any(|rule| rule.allows(request));
+        self.grants(user).find_map(|grants| {
+            let local = grants.local.get(&request.namespace).filter(|_| !request.namespace.is_empty());
+            let lists = [Some(&grants.cluster), local];
+            lists.into_iter().flatten().find_map(|list| list.iter().find(gives)).map(|grant| grant.text.clone())
         })
     }
 
@@ -117,8 +149,8 @@ impl Index {
         let mut found = Vec::new();
         for grants in self.grants(user) {
             let local = grants.local.get(namespace).into_iter().flatten();
-            for rules in grants.cluster.iter().chain(local) {
-                found.extend(rules.iter().cloned());
+            for grant in grants.cluster.iter().chain(local) {
+                found.extend(grant.rules.iter().cloned());
             }
         }
         found

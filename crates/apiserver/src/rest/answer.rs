@@ -14,6 +14,9 @@ use crate::server::{Body, Response};
 /// Smaller bodies are not worth packing (upstream's limit).
 const GZIP_FROM_BYTES: usize = 128 * 1024;
 
+/// The media type of Kubernetes protobuf.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// How the client wants JSON.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Style {
@@ -21,6 +24,8 @@ pub(crate) struct Style {
     pub(crate) gzip: bool,
     /// YAML instead of JSON.
     pub(crate) yaml: bool,
+    /// Protobuf instead of JSON.
+    pub(crate) protobuf: bool,
 }
 
 impl Style {
@@ -32,7 +37,9 @@ impl Style {
         let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let yaml = super::negotiate::yaml(accept);
-        Self { pretty: pretty && !yaml, yaml, gzip: encodings.split(',').any(|e| e.trim().starts_with("gzip")) }
+        let protobuf = super::negotiate::protobuf(accept).is_some();
+        let gzip = encodings.split(',').any(|e| e.trim().starts_with("gzip"));
+        Self { pretty: pretty && !yaml && !protobuf, yaml, protobuf, gzip }
     }
 }
 
@@ -49,9 +56,14 @@ fn with_type(code: u16, content_type: &'static str, body: Body) -> Response {
     response
 }
 
-/// JSON bytes, as the client likes them: packed, pretty, or as YAML.
+/// JSON bytes, as the client likes them: packed, pretty, as YAML or as protobuf.
 pub(crate) fn json(code: u16, bytes: Bytes, style: Style) -> Response {
     let (content_type, bytes) = match style {
+        Style { protobuf: true, .. } => match as_protobuf(&bytes) {
+            Some(bytes) => (PROTOBUF, bytes),
+            // It has no form but JSON.
+            None => return status(&super::negotiate::refused(), Style { protobuf: false, ..style }),
+        },
         Style { yaml: true, .. } => match as_yaml(&bytes) {
             Some(text) => ("application/yaml", text),
             None => ("application/json", bytes),
@@ -69,6 +81,11 @@ pub(crate) fn json(code: u16, bytes: Bytes, style: Style) -> Response {
         }
     }
     with_type(code, content_type, body(bytes))
+}
+
+fn as_protobuf(json: &Bytes) -> Option<Bytes> {
+    let value: gantry_api::Value = serde_json::from_slice(json).ok()?;
+    gantry_api::encode::protobuf(&value).map(Bytes::from)
 }
 
 fn as_yaml(json: &Bytes) -> Option<Bytes> {

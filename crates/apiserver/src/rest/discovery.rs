@@ -14,20 +14,25 @@ use crate::served::Aggregated;
 use crate::server::{Body, Response};
 
 /// `/api`, `/apis` and `/`.
-pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Response {
+///
+/// # Errors
+/// 406 for a form that discovery does not come in.
+pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
     let (served, others) = (app.kinds.now(), &app.aggregator);
     let root = match path {
         "/api" => Root::Api,
         "/apis" => Root::Apis,
-        _ => return answer::value(200, &paths(app), request.style),
+        _ => return Ok(answer::value(200, &paths(app), request.style)),
     };
-    let mut response = if negotiate::aggregated_discovery(Some(request.header(header::ACCEPT))) {
+    let accept = request.header(header::ACCEPT);
+    let mut response = if negotiate::aggregated_discovery(Some(accept)) {
         let local = served.aggregated(root);
         match others.aggregated(&local.bytes).filter(|_| root == Root::Apis) {
             Some(all) => aggregated_answer(request, &Aggregated::of(&all)),
             None => aggregated_answer(request, local),
         }
     } else {
+        negotiate::plain(accept)?;
         let body = match root {
             Root::Api => discovery::api_versions(request.header(header::HOST)),
             Root::Apis => others.group_list(discovery::group_list(&served.kinds)),
@@ -35,7 +40,7 @@ pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Response {
         answer::value(200, &body, request.style)
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
+    Ok(response)
 }
 
 fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
@@ -61,12 +66,13 @@ fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
 /// `/api/v1`, `/apis/{group}` and `/apis/{group}/{version}`.
 ///
 /// # Errors
-/// 405 for anything but reads.
+/// 405 for anything but reads, 406 for a form that discovery does not come in.
 pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
     let kinds = &app.kinds.kinds();
     if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
+    negotiate::plain(request.header(header::ACCEPT))?;
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let found: Option<Value> = match segments.as_slice() {
         ["api", version] => discovery::resource_list(kinds, "", version),

@@ -16,6 +16,7 @@ use super::answer::{self, Style};
 use super::query::Query;
 use super::{discovery, health, openapi, resource};
 use crate::app::App;
+use crate::flows::Asked;
 use crate::metrics::Labels;
 use crate::pipeline::review;
 use crate::rbac::rule::Attributes;
@@ -29,6 +30,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// How much of a larger body is still taken, so that its sender gets to read the answer.
 const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a request may take that is no stream, unless its client says less (upstream's `--request-timeout`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -130,6 +134,39 @@ fn counted(method: &Method) -> String {
     .to_owned()
 }
 
+/// What a request is about, for telling flows apart.
+fn asked<'a>(route: &'a Route, method: &Method, query: &Query) -> Asked<'a> {
+    let verb = |one: &'static str, all: &'static str, unnamed: bool| if unnamed { all } else { one };
+    match route {
+        Route::Plain(path) => {
+            let verb = match *method {
+                Method::HEAD => "head",
+                Method::POST => "post",
+                Method::PUT => "put",
+                Method::PATCH => "patch",
+                Method::DELETE => "delete",
+                _ => "get",
+            };
+            Asked { verb, path: Some(path), ..Asked::default() }
+        }
+        Route::Resource(path) => {
+            let all = path.name.is_empty();
+            let verb = match *method {
+                _ if path.watch => "watch",
+                Method::POST => "create",
+                Method::PUT => "update",
+                Method::PATCH => "patch",
+                Method::DELETE => verb("delete", "deletecollection", all),
+                _ if query.flag("watch") => verb("get", "watch", all),
+                _ => verb("get", "list", all),
+            };
+            let (group, resource, subresource) = (&path.group, &path.resource, &path.subresource);
+            Asked { verb, group, resource, subresource, namespace: &path.namespace, path: None }
+        }
+        Route::Malformed => Asked::default(),
+    }
+}
+
 /// Answers a request.
 pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Response {
     let started = Instant::now();
@@ -141,15 +178,20 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let style = Style::of(&parts.headers, &query);
     let origin = parts.extensions.get::<Arc<Origin>>().cloned();
     let path = parts.uri.path().to_owned();
-    let mut labels = Labels { verb: counted(&parts.method), group: "", resource: "", subresource: "", code: 0 };
+    let mut labels = Labels { verb: counted(&parts.method), ..Labels::default() };
     let mut notes = None;
-    let result = match caller(&app, origin.as_ref(), &parts.headers) {
-        Ok(caller) => {
+    let mut flow = HeaderMap::new();
+    let route = route::parse(&path);
+    let known = deadline(&route, &query, started)
+        .and_then(|deadline| Ok((deadline, caller(&app, origin.as_ref(), &parts.headers)?)));
+    let result = match known {
+        Ok((deadline, caller)) => {
             notes = Some(caller.notes.clone());
+            app.flows.tell(&caller.user, &asked(&route, &parts.method, &query), &mut flow);
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
-            route(&app, request, body, &mut labels).await
+            within(deadline, answered(&app, request, route, body, &mut labels)).await
         }
         Err(status) => Err(status),
     };
@@ -157,6 +199,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     if let Some(notes) = notes {
         answer::warn(&mut response, &notes.warnings());
     }
+    response.headers_mut().extend(flow);
     let audit_id = audit_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
     if let Some(id) = audit_id {
         response.headers_mut().insert("audit-id", id);
@@ -170,8 +213,45 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     response
 }
 
-async fn route(app: &Arc<App>, request: Incoming, body: HttpBody, labels: &mut Labels) -> Result<Response, Status> {
-    let route = route::parse(&request.path);
+/// When the request must be answered; `None` for streams and for what passes through.
+///
+/// # Errors
+/// 400 for a `timeout` that is no duration.
+fn deadline(route: &Route, query: &Query, started: Instant) -> Result<Option<Instant>, Status> {
+    if let Route::Resource(path) = route {
+        let watches = path.watch || (path.name.is_empty() && query.flag("watch"));
+        if watches || matches!(path.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy") {
+            return Ok(None);
+        }
+    }
+    let wanted = match query.get("timeout") {
+        "" => 0,
+        text => gantry_api::duration::parse_go(text)
+            .map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))?,
+    };
+    // Nothing, or more than there is: what there is.
+    let wanted = u64::try_from(wanted).ok().filter(|n| *n > 0).map_or(REQUEST_TIMEOUT, Duration::from_nanos);
+    Ok(Some(started + wanted.min(REQUEST_TIMEOUT)))
+}
+
+/// The answer, or 504 once its time is over.
+async fn within(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<Response, Status>>,
+) -> Result<Response, Status> {
+    let Some(deadline) = deadline else { return answer.await };
+    tokio::time::timeout_at(deadline, answer)
+        .await
+        .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 0)))
+}
+
+async fn answered(
+    app: &Arc<App>,
+    request: Incoming,
+    route: Route,
+    body: HttpBody,
+    labels: &mut Labels,
+) -> Result<Response, Status> {
     if !matches!(route, Route::Malformed)
         && let Some(remote) = app.aggregator.serving(&request.path)
     {
@@ -191,11 +271,12 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
     app.authorizer.require(&request.caller.user, &attributes)?;
     let found = match path.trim_end_matches('/') {
         "/healthz" | "/livez" | "/readyz" => health::answer(app, path, &request.query).await,
-        "/version" => answer::value(200, &health::version(), request.style),
+        // Upstream writes this for people, whoever asks.
+        "/version" => answer::value(200, &health::version(), Style { pretty: true, ..Style::default() }),
         "/metrics" => health::metrics(app),
-        "/.well-known/openid-configuration" => answer::value(200, &health::openid(app), request.style),
-        "/openid/v1/jwks" => answer::value(200, &app.keys.jwks(), request.style),
-        "" | "/api" | "/apis" => discovery::root(app, request, path.trim_end_matches('/')),
+        "/.well-known/openid-configuration" => health::published("application/json", &health::openid(app)),
+        "/openid/v1/jwks" => health::published("application/jwk-set+json", &app.keys.jwks()),
+        "" | "/api" | "/apis" => discovery::root(app, request, path.trim_end_matches('/'))?,
         other if other.starts_with("/openapi/") => return openapi::answer(app, request, other).await,
         other if other.starts_with("/api/") || other.starts_with("/apis/") => {
             return discovery::group(app, request, other);
@@ -239,6 +320,28 @@ mod tests {
         check(3, 3, 200).await;
         check(5, 5, 413).await;
         check(100, 3 + 1 + 17, 413).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_in_time_is_a_504() {
+        let check = async |uri: &str, expected: Option<u64>| {
+            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+            let started = Instant::now();
+            let deadline = deadline(&route::parse(path), &Query::parse(query), started).expect("valid");
+            assert_eq!(deadline.map(|at| (at - started).as_secs()), expected, "{uri}");
+            deadline
+        };
+        check("/version?timeout=3m", Some(60)).await;
+        check("/version?timeout=0s", Some(60)).await;
+        check("/version?timeout=-5s", Some(60)).await;
+        check("/api/v1/pods?watch=1&timeout=5s", None).await;
+        check("/api/v1/watch/pods", None).await;
+        check("/api/v1/namespaces/a/pods/p/log", None).await;
+        check("/api/v1/namespaces/a/pods/p?watch=1", Some(60)).await;
+        let late = check("/api/v1/pods?timeout=5s", Some(5)).await;
+        let status = within(late, std::future::pending()).await.expect_err("too late");
+        assert_eq!((status.code, status.reason.as_str()), (504, "Timeout"));
+        assert_eq!(status.message, "Timeout: request did not complete within the allotted timeout");
     }
 
     #[tokio::test(start_paused = true)]

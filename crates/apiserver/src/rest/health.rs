@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use gantry_api::Value;
 use gantry_common::version::{GIT_VERSION, KUBERNETES_MINOR};
+use http::{HeaderValue, header};
 use serde_json::json;
 
-use super::answer;
+use super::answer::{self, Style};
 use super::query::Query;
 use crate::app::App;
 use crate::server::Response;
@@ -18,18 +19,60 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// One check: its name, and why it fails.
 type Check = (&'static str, Result<(), String>);
 
+/// What hangs on the filled cache, by upstream's names of it.
+const FILLED: &[&str] = &[
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-kube-aggregator-informers",
+];
+/// What is done once the bootstrap objects are there; custom kinds are served before that.
+const STARTED: &[&str] = &[
+    "poststarthook/start-apiextensions-controllers",
+    "poststarthook/crd-informer-synced",
+    "poststarthook/start-system-namespaces-controller",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/priority-and-fairness-config-producer",
+    "poststarthook/bootstrap-controller",
+    "poststarthook/start-kubernetes-service-cidr-controller",
+];
+/// What is done once the server has registered what it serves.
+const REGISTERED: &[&str] = &[
+    "poststarthook/apiservice-registration-controller",
+    "poststarthook/apiservice-status-local-available-controller",
+    "poststarthook/apiservice-status-remote-available-controller",
+    "poststarthook/apiservice-discovery-controller",
+    "poststarthook/kube-apiserver-autoregistration",
+    "poststarthook/apiservice-openapi-controller",
+    "poststarthook/apiservice-openapiv3-controller",
+];
+/// What is done once other API servers can read whom to believe.
+const INTRODUCED: &[&str] = &["poststarthook/start-cluster-authentication-info-controller"];
+
 async fn checks(app: &App, probe: &str) -> Vec<Check> {
-    let mut checks: Vec<Check> = vec![("ping", Ok(()))];
+    let done = |is: bool| if is { Ok(()) } else { Err("not finished".to_owned()) };
     let store = match tokio::time::timeout(STORE_TIMEOUT, app.store.revision()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(gantry_common::error_chain(&error)),
         Err(_) => Err(format!("no answer within {STORE_TIMEOUT:?}")),
     };
-    checks.push(("etcd", store));
-    let filled = if app.cache.is_ready() { Ok(()) } else { Err("the watch cache is not filled yet".to_owned()) };
-    checks.push(("informer-sync", filled));
-    let started = if *app.started.borrow() { Ok(()) } else { Err("not finished".to_owned()) };
-    checks.push(("poststarthook/bootstrap", started));
+    let mut checks: Vec<Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store.clone())];
+    let filled = app.cache.is_ready();
+    if probe == "readyz" {
+        checks.push(("etcd-readiness", store));
+        checks.push(("informer-sync", done(filled)));
+    }
+    let steps = [
+        (FILLED, filled),
+        (STARTED, *app.started.borrow()),
+        (REGISTERED, *app.registered.borrow()),
+        (INTRODUCED, *app.introduced.borrow()),
+    ];
+    for (names, is_done) in steps {
+        checks.extend(names.iter().map(|name| (*name, done(is_done))));
+    }
+    checks.push(("autoregister-completion", done(*app.registered.borrow())));
     if probe == "readyz" {
         let stopping = app.shutdown.is_requested();
         checks.push(("shutdown", if stopping { Err("process is shutting down".to_owned()) } else { Ok(()) }));
@@ -46,36 +89,48 @@ pub(crate) async fn is_ready(app: &App) -> bool {
 pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Response {
     let mut parts = path.trim_matches('/').splitn(2, '/');
     let probe = parts.next().unwrap_or_default();
-    let only = parts.next();
-    let excluded = query.all("exclude");
-    let mut checks = checks(app, probe).await;
-    if let Some(only) = only {
-        checks.retain(|(name, _)| *name == only);
-        if checks.is_empty() {
-            return answer::text(404, "404 page not found\n");
-        }
+    let checks = checks(app, probe).await;
+    if let Some(only) = parts.next() {
+        return match checks.into_iter().find(|(name, _)| *name == only) {
+            None => answer::text(404, "404 page not found\n"),
+            Some((_, Ok(()))) => answer::text(200, "ok"),
+            Some((_, Err(why))) => answer::text(500, format!("internal server error: {why}\n")),
+        };
     }
-    checks.retain(|(name, _)| !excluded.iter().any(|e| e == name));
-    let failed = checks.iter().any(|(_, result)| result.is_err());
-    let mut text = String::new();
-    for (name, result) in &checks {
-        match result {
-            Ok(()) => text.push_str(&format!("[+]{name} ok\n")),
-            // The reason may name addresses; it is in the log for administrators.
-            Err(why) => {
-                tracing::warn!(probe, check = name, why, "health check failed");
-                text.push_str(&format!("[-]{name} failed: reason withheld\n"));
-            }
-        }
-    }
+    let (text, failed) = report(probe, &checks, query.all("exclude"));
     if failed {
-        return answer::text(500, format!("{text}{probe} check failed\n"));
-    }
-    if query.has("verbose") && only.is_none() {
+        answer::text(500, format!("{text}{probe} check failed\n"))
+    } else if query.has("verbose") {
         answer::text(200, format!("{text}{probe} check passed\n"))
     } else {
         answer::text(200, "ok")
     }
+}
+
+/// What is said of the checks, and whether one fails that is not excluded.
+fn report(probe: &str, checks: &[Check], excluded: &[String]) -> (String, bool) {
+    let (mut text, mut failed) = (String::new(), false);
+    for (name, result) in checks {
+        text.push_str(&match result {
+            _ if excluded.iter().any(|e| e == name) => format!("[+]{name} excluded: ok\n"),
+            Ok(()) => format!("[+]{name} ok\n"),
+            // The reason may name addresses; it is in the log for administrators.
+            Err(why) => {
+                tracing::warn!(probe, check = name, why, "health check failed");
+                failed = true;
+                format!("[-]{name} failed: reason withheld\n")
+            }
+        });
+    }
+    let mut unknown: Vec<String> =
+        excluded.iter().filter(|e| !checks.iter().any(|(name, _)| name == e)).map(|e| format!("{e:?}")).collect();
+    unknown.sort();
+    unknown.dedup();
+    if !unknown.is_empty() {
+        let names = unknown.join(",");
+        text.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+    }
+    (text, failed)
 }
 
 /// `/version`.
@@ -116,7 +171,19 @@ pub(crate) fn metrics(app: &App) -> Response {
         ),
         ("gantry_cache_revision_reads_total", "Consistent-read questions to etcd.", counters.revision_reads() as f64),
     ];
-    answer::text(200, app.metrics.render(&extra))
+    let mut response = answer::text(200, app.metrics.render(&extra));
+    let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
+    response
+}
+
+/// What whoever checks tokens may keep for a while.
+pub(crate) fn published(content_type: &'static str, value: &Value) -> Response {
+    let mut response = answer::value(200, value, Style::default());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
 }
 
 /// `/.well-known/openid-configuration`.
@@ -130,4 +197,22 @@ pub(crate) fn openid(app: &App) -> Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": app.keys.algorithms(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_can_be_excluded_and_unknown_ones_are_named() {
+        let checks = [("ping", Ok(())), ("etcd", Err("gone".to_owned()))];
+        let check = |excluded: &[&str], expected: &str, fails: bool| {
+            let excluded: Vec<String> = excluded.iter().map(|e| (*e).to_owned()).collect();
+            assert_eq!(report("readyz", &checks, &excluded), (expected.to_owned(), fails));
+        };
+        check(&[], "[+]ping ok\n[-]etcd failed: reason withheld\n", true);
+        check(&["etcd"], "[+]ping ok\n[+]etcd excluded: ok\n", false);
+        let warning = "warn: some health checks cannot be excluded: no matches for \"a\",\"b\"\n";
+        check(&["etcd", "b", "a"], &format!("[+]ping ok\n[+]etcd excluded: ok\n{warning}"), false);
+    }
 }

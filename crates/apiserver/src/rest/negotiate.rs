@@ -6,7 +6,9 @@ use crate::request::Format;
 use crate::view::View;
 
 /// Media types that this server writes.
-const ACCEPTED: &str = "application/json, application/yaml";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The same for custom kinds, whose fields have no numbers.
+const ACCEPTED_OF_CUSTOM: &str = "application/json, application/yaml";
 /// Media types that this server reads.
 const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -30,6 +32,10 @@ impl<'a> Alternative<'a> {
 
     fn is_json(&self) -> bool {
         matches!(self.media, "application/json" | "*/*" | "application/*")
+    }
+
+    fn is_protobuf(&self) -> bool {
+        self.media == "application/vnd.kubernetes.protobuf"
     }
 
     fn is_yaml(&self) -> bool {
@@ -60,7 +66,29 @@ fn alternatives(accept: &str) -> impl Iterator<Item = Alternative<'_>> {
 /// 406 when there is none.
 pub(crate) fn view(accept: Option<&str>) -> Result<View, Status> {
     let Some(accept) = accept.filter(|a| !a.trim().is_empty()) else { return Ok(View::Full) };
-    chosen(accept).map(|(_, view)| view).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    let text = chosen(accept).map(|(_, view)| view);
+    text.or_else(|| protobuf(accept)).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+}
+
+/// What the client wants to see where it takes nothing but protobuf. Whoever takes JSON too gets that: it needs no encoding.
+pub(crate) fn protobuf(accept: &str) -> Option<View> {
+    if accept.trim().is_empty() || chosen(accept).is_some() {
+        return None;
+    }
+    let of = |a: Alternative<'_>| a.view().filter(|view| a.is_protobuf() && *view != View::Table);
+    alternatives(accept).find_map(of)
+}
+
+/// Whether the client takes a document in its one form.
+///
+/// # Errors
+/// 406 when it asks for other forms only.
+pub(crate) fn plain(accept: &str) -> Result<(), Status> {
+    let full = |a: Alternative<'_>| (a.is_json() || a.is_yaml() || a.is_protobuf()) && a.view() == Some(View::Full);
+    if accept.trim().is_empty() || alternatives(accept).any(full) {
+        return Ok(());
+    }
+    Err(Status::not_acceptable(ACCEPTED))
 }
 
 fn chosen(accept: &str) -> Option<(Alternative<'_>, View)> {
@@ -70,6 +98,11 @@ fn chosen(accept: &str) -> Option<(Alternative<'_>, View)> {
 /// Whether the client would rather have YAML than JSON.
 pub(crate) fn yaml(accept: &str) -> bool {
     chosen(accept).is_some_and(|(a, _)| a.is_yaml())
+}
+
+/// 406 for protobuf of a custom kind.
+pub(crate) fn refused_of_custom() -> Status {
+    Status::not_acceptable(ACCEPTED_OF_CUSTOM)
 }
 
 /// 406 for a form that this answer does not come in.
@@ -129,6 +162,29 @@ mod tests {
         check("application/yaml", Some(View::Full));
         check("text/html", None);
         check("application/json;as=Pie;v=v1;g=meta.k8s.io", None);
+        check("application/vnd.kubernetes.protobuf", Some(View::Full));
+        check("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Some(View::Metadata));
+        check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None);
+    }
+
+    #[test]
+    fn protobuf_is_for_who_takes_nothing_else() {
+        let check = |accept: &str, expected: bool| assert_eq!(protobuf(accept).is_some(), expected, "{accept}");
+        check("application/vnd.kubernetes.protobuf", true);
+        check("application/vnd.kubernetes.protobuf;stream=watch", true);
+        check("application/vnd.kubernetes.protobuf,application/json", false);
+        check("application/vnd.kubernetes.protobuf,*/*", false);
+        check("text/html", false);
+        check("", false);
+    }
+
+    #[test]
+    fn a_document_of_one_form_comes_in_no_other() {
+        let check = |accept: &str, takes: bool| assert_eq!(plain(accept).is_ok(), takes, "{accept}");
+        check("", true);
+        check("application/json;as=Table;v=v1;g=meta.k8s.io,*/*", true);
+        check("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", false);
+        check("text/html", false);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming as HttpBody;
@@ -43,7 +44,8 @@ pub(crate) async fn handle(
         return Err(Status::unauthorized());
     }
     let kinds = app.kinds.kinds();
-    if !kinds.all().any(|kind| kind.group == path.group) {
+    let of_version = |kind: &KindInfo| kind.group == path.group && kind.version == path.version;
+    if !kinds.all().any(|kind| of_version(kind) && (kind.custom.is_none() || kind.resource == path.resource)) {
         return Ok(answer::text(404, "404 page not found\n"));
     }
     if path.subresource != "proxy" && !path.rest.trim_matches('/').is_empty() {
@@ -51,8 +53,10 @@ pub(crate) async fn handle(
     }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
     let target = calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource)?;
-    (labels.group, labels.resource, labels.subresource) = (target.kind.group, target.kind.resource, target.subresource);
-    let is_watch = path.watch || request.query.flag("watch");
+    labels.about(&target);
+    labels.dry_run = request.query.has("dryRun");
+    // An object is read whatever `watch` says: upstream watches lists, and single objects under `/watch/` alone.
+    let is_watch = path.watch || (target.name.is_empty() && request.query.flag("watch"));
     if stream::serves(&target) {
         "connect".clone_into(&mut labels.verb);
         return stream::start(app, request, &body, &target).await;
@@ -78,18 +82,23 @@ async fn dispatch(
 ) -> Result<Response, Status> {
     match (request.method.clone(), target.name.is_empty()) {
         (Method::GET | Method::HEAD, _) if target.subresource == "log" => log::get(app, request, target).await,
-        (Method::GET | Method::HEAD, false) if !is_watch => get(app, request, target).await,
         (Method::GET, _) if is_watch => {
             "watch".clone_into(&mut labels.verb);
             watch::start(app, request, target).await
         }
-        (Method::GET | Method::HEAD, _) => {
+        (Method::GET | Method::HEAD, false) => get(app, request, target).await,
+        (Method::GET | Method::HEAD, true) => {
             "list".clone_into(&mut labels.verb);
             list(app, request, target).await
         }
         (Method::POST, _) => create(app, request, body, target).await,
         (Method::PUT, false) => update(app, request, body, target).await,
-        (Method::PATCH, false) => patch(app, request, body, target).await,
+        (Method::PATCH, false) => {
+            if request.header(header::CONTENT_TYPE).starts_with("application/apply-patch") {
+                "apply".clone_into(&mut labels.verb);
+            }
+            patch(app, request, body, target).await
+        }
         (Method::DELETE, unnamed) => {
             if unnamed {
                 "deletecollection".clone_into(&mut labels.verb);
@@ -104,7 +113,7 @@ async fn dispatch(
 ///
 /// # Errors
 /// 406, and 400 for an unknown `includeObject`.
-pub(crate) fn shape(app: &App, request: &Incoming) -> Result<Shape, Status> {
+pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Shape, Status> {
     let accept = request.header(header::ACCEPT);
     let include = match request.query.get("includeObject") {
         "" | "Metadata" => Include::Metadata,
@@ -112,12 +121,15 @@ pub(crate) fn shape(app: &App, request: &Incoming) -> Result<Shape, Status> {
         "Object" => Include::Object,
         other => return Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
     };
+    if request.style.protobuf && target.kind.custom.is_some() {
+        return Err(negotiate::refused_of_custom());
+    }
     Ok(Shape { view: negotiate::view(Some(accept))?, include, now: app.clock.now() })
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     permit(app, request, "get", target)?;
-    let shape = shape(app, request)?;
+    let shape = shape(app, request, target)?;
     let call = Call { app, caller: &request.caller };
     let bytes = match call.get(target, request.query.get("resourceVersion")).await? {
         Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
@@ -147,7 +159,7 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
 }
 
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
-    let shape = shape(app, request)?;
+    let shape = shape(app, request, target)?;
     let query = list_query(&request.query, target)?;
     let call = Call { app, caller: &request.caller };
     let mut listed = call.list(target.kind, &target.namespace, &query).await?;
@@ -183,7 +195,7 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
         Some(Bytes::from(chunk))
     };
     let mut chunks = std::iter::from_fn(next_chunk).peekable();
-    if request.style.pretty || request.style.yaml {
+    if request.style.pretty || request.style.yaml || request.style.protobuf {
         let whole: Vec<u8> = chunks.flatten().collect();
         return answer::json(200, Bytes::from(whole), request.style);
     }
@@ -194,24 +206,15 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
     answer::chunked("application/json", std::iter::once(first).chain(chunks), request.style.gzip)
 }
 
-/// The options of a write, from the query.
+/// The options of a write, from the query; `kind` is what upstream calls them.
 ///
 /// # Errors
 /// 422 for values that are not known.
-fn write_options(query: &Query) -> Result<WriteOptions, Status> {
-    let mut dry_run = false;
-    for value in query.all("dryRun") {
-        if value != "All" {
-            let path = gantry_api::field::Path::new("dryRun");
-            let error = gantry_api::field::Error::not_supported(&path, value.as_str(), &["All"]);
-            return Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &[error]));
-        }
-        dry_run = true;
-    }
+fn write_options(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
     Ok(WriteOptions {
-        dry_run,
+        dry_run: options::dry_run(query.all("dryRun"), kind)?,
         field_manager: query.get("fieldManager").to_owned(),
-        field_validation: FieldValidation::parse(query.get("fieldValidation"), FieldValidation::Warn)?,
+        field_validation: FieldValidation::parse(query.get("fieldValidation"), FieldValidation::Warn, kind)?,
         applies: false,
     })
 }
@@ -242,7 +245,7 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
 
 async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     permit(app, request, "create", target)?;
-    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions")?);
     if shape.view != View::Full && target.kind.create_only() {
         // A question has no rows, and its metadata says nothing.
         return Err(negotiate::refused());
@@ -254,7 +257,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 
 async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     permit(app, request, "update", target)?;
-    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions")?);
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.update(target, &payload, &options).await?, request.style))
@@ -262,7 +265,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     permit(app, request, "patch", target)?;
-    let (shape, options) = (shape(app, request)?, write_options(&request.query)?);
+    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "PatchOptions")?);
     let force = request.query.has("force").then(|| request.query.flag("force"));
     let accepted = PatchType::accepted(target.kind);
     let kind = match PatchType::parse(request.header(header::CONTENT_TYPE), force) {
@@ -294,17 +297,19 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
     if let Some(seconds) = query.number("gracePeriodSeconds")? {
         found.grace_period_seconds = Some(seconds);
     }
-    match query.get("propagationPolicy") {
-        "" => {}
-        policy => found.propagation = Some(options::propagation(policy)?),
+    match (query.get("propagationPolicy"), query.has("orphanDependents") && body.is_empty()) {
+        ("", false) => {}
+        (policy, false) => found.propagation = Some(options::propagation(policy)?),
+        ("", true) => found.propagation = Some(options::Propagation::orphan(query.flag("orphanDependents"))),
+        (policy, true) => return Err(options::contradictory(policy)),
     }
-    found.dry_run |= write_options(query)?.dry_run;
+    found.dry_run |= options::dry_run(query.all("dryRun"), "DeleteOptions")?;
     found.checked()
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
     permit(app, request, if target.name.is_empty() { "deletecollection" } else { "delete" }, target)?;
-    let shape = shape(app, request)?;
+    let shape = shape(app, request, target)?;
     let content_type = request.header(header::CONTENT_TYPE).to_owned();
     let body = read_body(body).await?;
     let options = delete_options(&request.query, &body, &content_type)?;

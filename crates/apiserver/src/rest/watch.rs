@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gantry_api::encode;
 use gantry_api::status::Status;
 use gantry_store::cache::Change;
 use http_body_util::StreamBody;
@@ -22,6 +23,9 @@ use crate::view::Shape;
 
 /// Events that are ready go out together, up to about this size.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// The media type of events in protobuf.
+const PROTOBUF_EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch";
 
 /// What a watch request asks for.
 fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
@@ -50,16 +54,18 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
         // Events are lines of JSON.
         return Err(negotiate::refused());
     }
-    let shape = shape(app, request)?;
+    let shape = shape(app, request, target)?;
     let query = watch_query(&request.query, target)?;
     let call = Call { app, caller: &request.caller };
     let watcher = call.watch(target.kind, &target.namespace, query).await?;
-    let state = State { watcher, shape, target: target.clone(), first: true };
+    let protobuf = request.style.protobuf;
+    let state = State { watcher, shape, target: target.clone(), first: true, protobuf };
     let frames = futures::stream::unfold(state, |mut state| async move {
         let bytes = state.next_batch().await?;
         Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), state))
     });
-    Ok(answer::stream("application/json", Body::new(StreamBody::new(frames))))
+    let content_type = if protobuf { PROTOBUF_EVENTS } else { "application/json" };
+    Ok(answer::stream(content_type, Body::new(StreamBody::new(frames))))
 }
 
 struct State {
@@ -68,13 +74,17 @@ struct State {
     target: Target,
     /// The next event is the first one.
     first: bool,
+    /// Events are messages behind their length instead of lines of JSON.
+    protobuf: bool,
 }
 
-fn name(change: Change) -> &'static str {
-    match change {
-        Change::Added => "ADDED",
-        Change::Modified => "MODIFIED",
-        Change::Deleted => "DELETED",
+fn name(signal: &Signal) -> &'static str {
+    match signal {
+        Signal::Event { change: Change::Added, .. } => "ADDED",
+        Signal::Event { change: Change::Modified, .. } => "MODIFIED",
+        Signal::Event { change: Change::Deleted, .. } => "DELETED",
+        Signal::Bookmark { .. } => "BOOKMARK",
+        Signal::Failed(_) => "ERROR",
     }
 }
 
@@ -92,21 +102,34 @@ impl State {
     }
 
     fn write(&mut self, signal: &Signal, out: &mut Vec<u8>) {
+        if self.protobuf {
+            let mut object = Vec::new();
+            self.object(signal, &mut object);
+            let event = serde_json::from_slice(&object).ok().and_then(|o| encode::protobuf_event(name(signal), &o));
+            let event = event.unwrap_or_default();
+            out.extend_from_slice(&u32::try_from(event.len()).unwrap_or_default().to_be_bytes());
+            out.extend_from_slice(&event);
+            return;
+        }
+        out.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", name(signal)).as_bytes());
+        self.object(signal, out);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Writes the object of an event.
+    fn object(&mut self, signal: &Signal, out: &mut Vec<u8>) {
         match signal {
-            Signal::Event { change, object, revision } => {
-                out.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", name(*change)).as_bytes());
+            Signal::Event { object, revision, .. } => {
                 self.shape.event(self.target.kind, object.encoded(), *revision, self.first, out);
                 self.first = false;
             }
             Signal::Bookmark { revision, initial } => {
                 let object = self.shape.bookmark(self.target.kind, *revision, *initial);
-                out.extend_from_slice(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}").as_bytes());
+                out.extend_from_slice(object.to_string().as_bytes());
             }
             Signal::Failed(status) => {
-                let status = serde_json::to_string(status).expect("a Status is plain data");
-                out.extend_from_slice(format!("{{\"type\":\"ERROR\",\"object\":{status}").as_bytes());
+                out.extend_from_slice(&serde_json::to_vec(status).expect("a Status is plain data"));
             }
         }
-        out.extend_from_slice(b"}\n");
     }
 }

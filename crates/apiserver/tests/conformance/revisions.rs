@@ -89,7 +89,7 @@ async fn a_revision_that_makes_no_sense_is_refused_in_upstreams_words() {
     check("?limit=x", 400, "").await;
     let future = revisions[2] + 1_000_000;
     for path in [format!("?resourceVersion={future}"), format!("/a?resourceVersion={future}")] {
-        let status = check(&path, 504, &format!("Too large resource version: {future}, current: ")).await;
+        let status = check(&path, 504, &format!("Timeout: Too large resource version: {future}, current: ")).await;
         assert_eq!(status["reason"], "Timeout");
         assert_eq!(status["details"]["retryAfterSeconds"], 1);
         assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");

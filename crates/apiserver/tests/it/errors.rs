@@ -41,7 +41,11 @@ async fn reads() {
         get("/api/v1/pods?fieldSelector=spec.foo%3Dx", 400, "BadRequest", "field label not supported: spec.foo"),
     )
     .await;
-    check(&cluster, get("/api/v1/pods?limit=1&continue=x", 400, "BadRequest", "continue key is not valid")).await;
+    check(
+        &cluster,
+        get("/api/v1/pods?limit=1&continue=x", 400, "BadRequest", "invalid continue token: continue key is not valid"),
+    )
+    .await;
     let unknown = cluster.rest("GET", "/apis/none.example/v1/things", &[], "").await;
     assert_eq!((unknown.code, unknown.text.as_str()), (404, "404 page not found\n"));
     let bad = cluster.rest("GET", "/api/v1/namespaces/..%2f..%2fsecrets/pods", &[], "").await;
@@ -193,7 +197,7 @@ async fn deletes() {
     let answer = cluster.rest("GET", "/api/v1/namespaces/default/pods/p", &[], "").await.json();
     let stored = answer["metadata"]["uid"].as_str().expect("a uid");
     let message = format!(
-        "Operation cannot be fulfilled on pods \"p\": the UID in the precondition (a) does not match the UID in record ({stored}). The object might have been deleted and then recreated"
+        "Operation cannot be fulfilled on Pod \"p\": the UID in the precondition (a) does not match the UID in record ({stored}). The object might have been deleted and then recreated"
     );
     check(&cluster, delete("/api/v1/namespaces/default/pods/p", uid, 409, "Conflict", &message)).await;
     let message = "namespaces \"default\" is forbidden: this namespace may not be deleted";
@@ -202,9 +206,14 @@ async fn deletes() {
     let refused = cluster.rest("DELETE", "/api/v1/namespaces/default/pods/p", &[], &both.to_string()).await;
     assert_eq!(refused.code, 422);
     let gone = cluster.rest("DELETE", "/api/v1/namespaces/default/pods/p", &[], "").await;
+    let last = gone.json();
+    assert_eq!((gone.code, last["kind"].as_str(), last["metadata"]["uid"].as_str()), (200, Some("Pod"), Some(stored)));
+    assert_eq!(last["metadata"]["deletionGracePeriodSeconds"], 0, "{last}");
+    let made = cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await.json();
+    let gone = cluster.rest("DELETE", &format!("{MAPS}/t1"), &[], "").await;
     let status = gone.json();
     assert_eq!((gone.code, status["status"].as_str()), (200, Some("Success")));
-    assert_eq!(status["details"], json!({"name": "p", "kind": "pods", "uid": stored}));
+    assert_eq!(status["details"], json!({"name": "t1", "kind": "configmaps", "uid": made["metadata"]["uid"]}));
     cluster.rest("POST", "/api/v1/namespaces", &[], &json!({"metadata": {"name": "n"}}).to_string()).await;
     let dying = cluster.rest("DELETE", "/api/v1/namespaces/n", &[], "").await.json();
     assert_eq!(dying["status"]["phase"], "Terminating");

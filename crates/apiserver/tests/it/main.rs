@@ -47,4 +47,5 @@ mod support;
 mod upgrades;
 mod watches;
 mod webhooks;
+mod wire;
 mod writes;

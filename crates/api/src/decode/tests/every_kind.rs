@@ -1,12 +1,9 @@
 //! An object of every kind with every field set, made from the type table: canonical form, protobuf, merges, managed fields.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::decode::{conform, protobuf};
 use crate::kinds::{self, KindInfo};
-use crate::table::messages::{Message, Messages, Wire};
 use crate::table::{FieldType, Type, TypeTable};
 use crate::{Object, Value, canon, managed, patch};
 
@@ -62,111 +59,9 @@ pub(super) fn maximal(kind: &KindInfo) -> Value {
     object
 }
 
-fn tag(out: &mut Vec<u8>, number: u32, wire: u32) {
-    varint(out, u64::from(number << 3 | wire));
-}
-
-fn varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(u8::try_from(n & 0x7f | 0x80).expect("seven bits and a flag"));
-        n >>= 7;
-    }
-    out.push(u8::try_from(n).expect("seven bits"));
-}
-
-pub(super) fn bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
-    tag(out, number, 2);
-    varint(out, content.len() as u64);
-    out.extend_from_slice(content);
-}
-
-fn number(out: &mut Vec<u8>, at: u32, n: i64) {
-    tag(out, at, 0);
-    varint(out, n.cast_unsigned());
-}
-
-fn moment(value: &Value) -> Vec<u8> {
-    let at: jiff::Timestamp = value.as_str().and_then(|t| t.parse().ok()).expect("a time");
-    let mut out = Vec::new();
-    number(&mut out, 1, at.as_second());
-    number(&mut out, 2, i64::from(at.subsec_nanosecond()));
-    out
-}
-
-fn message(message: &Message, object: &Object) -> Vec<u8> {
-    let mut out = Vec::new();
-    for field in &message.fields {
-        if let (true, Wire::Message(id)) = (field.inline, &field.wire) {
-            bytes(&mut out, field.number, &self::message(Messages::builtin().get(*id), object));
-            continue;
-        }
-        match (object.get(field.json), &field.wire) {
-            (None, _) => {}
-            (Some(Value::Object(map)), Wire::Map(item)) => {
-                for (key, entry) in map {
-                    let mut inner = Vec::new();
-                    bytes(&mut inner, 1, key.as_bytes());
-                    value(&mut inner, 2, item, entry);
-                    bytes(&mut out, field.number, &inner);
-                }
-            }
-            (Some(Value::Array(list)), wire) if field.repeated => {
-                list.iter().for_each(|item| value(&mut out, field.number, wire, item));
-            }
-            (Some(found), wire) => value(&mut out, field.number, wire, found),
-        }
-    }
-    out
-}
-
-fn value(out: &mut Vec<u8>, at: u32, wire: &Wire, found: &Value) {
-    let mut inner = Vec::new();
-    match wire {
-        Wire::String => inner = found.as_str().expect("text").as_bytes().to_vec(),
-        Wire::Bytes => inner = STANDARD.decode(found.as_str().expect("text")).expect("base64"),
-        Wire::Bool => return number(out, at, i64::from(found == true)),
-        Wire::Int32 | Wire::Int64 => return number(out, at, found.as_i64().expect("a number")),
-        Wire::Double => {
-            tag(out, at, 1);
-            out.extend_from_slice(&found.as_f64().expect("a number").to_le_bytes());
-            return;
-        }
-        Wire::Time | Wire::MicroTime => inner = moment(found),
-        Wire::Duration => {
-            number(&mut inner, 1, crate::duration::parse_go(found.as_str().expect("text")).expect("valid"))
-        }
-        Wire::Quantity => bytes(&mut inner, 1, found.as_str().expect("text").as_bytes()),
-        Wire::IntOrString => {
-            number(&mut inner, 1, 1);
-            bytes(&mut inner, 3, found.as_str().expect("text").as_bytes());
-        }
-        Wire::Raw => bytes(&mut inner, 1, found.to_string().as_bytes()),
-        Wire::Strings => {
-            for item in found.as_array().expect("a list") {
-                bytes(&mut inner, 1, item.as_str().expect("text").as_bytes());
-            }
-        }
-        Wire::SchemaOr(id) => {
-            let schema = Messages::builtin().get(*id).fields.iter().find(|field| field.json == "schema");
-            let schema = schema.expect("a schema is what it mostly is");
-            value(&mut inner, schema.number, &schema.wire, found);
-        }
-        Wire::Map(_) => panic!("no kind that is served has such a field"),
-        Wire::Message(id) => inner = message(Messages::builtin().get(*id), found.as_object().expect("an object")),
-    }
-    bytes(out, at, &inner);
-}
-
 /// The object as `k8s\0` and an envelope.
-pub(super) fn encoded(kind: &KindInfo, object: &Value) -> Vec<u8> {
-    let whole = Messages::builtin().by_name(&kind.type_name).expect("a message for every kind");
-    let mut meta = Vec::new();
-    bytes(&mut meta, 1, kind.api_version.as_bytes());
-    bytes(&mut meta, 2, kind.kind.as_bytes());
-    let mut out = b"k8s\0".to_vec();
-    bytes(&mut out, 1, &meta);
-    bytes(&mut out, 2, &message(whole, object.as_object().expect("an object")));
-    out
+pub(super) fn encoded(object: &Value) -> Vec<u8> {
+    crate::encode::protobuf(object).expect("a message for every kind")
 }
 
 /// Where two trees differ first, for a message that fits a screen.
@@ -214,7 +109,7 @@ fn every_field_of_every_kind_is_read_from_protobuf() {
                 claim.remove("kind");
             }
         }
-        let read = protobuf(&encoded(kind, &object)).expect("readable");
+        let read = protobuf(&encoded(&object)).expect("readable");
         assert_same(kind, &object, &read, "protobuf and JSON mean the same");
     }
 }

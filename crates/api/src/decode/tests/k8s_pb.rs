@@ -126,7 +126,7 @@ fn check(kind: &KindInfo, again: Again) -> Vec<String> {
     }
     object["apiVersion"] = kind.api_version.as_str().into();
     object["kind"] = kind.kind.into();
-    let ours = encoded(kind, &object);
+    let ours = encoded(&object);
     let (head, body) = split(&ours);
     let (bytes, shown) = again(body);
     let mut whole = head.to_vec();

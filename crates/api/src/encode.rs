@@ -1,0 +1,238 @@
+//! Kubernetes protobuf bodies, written with the message table alone: what `decode::protobuf` reads.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use crate::decode::{PROTOBUF_MAGIC, protobuf_type};
+use crate::table::messages::{Message, Messages, ProtoField, Wire};
+use crate::{Object, Value, duration, value};
+
+/// Wire types.
+const VARINT: u64 = 0;
+const FIXED: u64 = 1;
+const BYTES: u64 = 2;
+
+/// The bytes of a message as they grow.
+#[derive(Default)]
+struct Out(Vec<u8>);
+
+impl Out {
+    fn varint(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.0.push(u8::try_from(n & 0x7f).unwrap_or_default() | 0x80);
+            n >>= 7;
+        }
+        self.0.push(u8::try_from(n).unwrap_or_default());
+    }
+
+    fn tag(&mut self, number: u32, wire_type: u64) {
+        self.varint(u64::from(number) << 3 | wire_type);
+    }
+
+    fn number(&mut self, number: u32, n: i64) {
+        self.tag(number, VARINT);
+        self.varint(n.cast_unsigned());
+    }
+
+    fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        self.tag(number, BYTES);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// An object with its `kind` and `apiVersion`, as a `runtime.Unknown` envelope; `None` for a kind that has no message.
+#[must_use]
+pub fn protobuf(object: &Value) -> Option<Vec<u8>> {
+    let at = |path: &str| value::str_at(object, path).unwrap_or_default();
+    let (api_version, kind) = (at("apiVersion"), at("kind"));
+    let message = Messages::builtin().by_name(&protobuf_type(api_version, kind))?;
+    let mut meta = Out::default();
+    meta.bytes(1, api_version.as_bytes());
+    meta.bytes(2, kind.as_bytes());
+    let mut envelope = Out(PROTOBUF_MAGIC.to_vec());
+    envelope.bytes(1, &meta.0);
+    envelope.bytes(2, &of_message(message, object.as_object()?));
+    Some(envelope.0)
+}
+
+/// One event of a watch: its type, and the object in an envelope. Events stand on the wire without an envelope of their own.
+#[must_use]
+pub fn protobuf_event(kind: &str, object: &Value) -> Option<Vec<u8>> {
+    let mut raw = Out::default();
+    raw.bytes(1, &protobuf(object)?);
+    let mut event = Out::default();
+    event.bytes(1, kind.as_bytes());
+    event.bytes(2, &raw.0);
+    Some(event.0)
+}
+
+fn of_message(message: &Message, object: &Object) -> Vec<u8> {
+    let mut out = Out::default();
+    for field in &message.fields {
+        match &field.wire {
+            Wire::Message(id) if field.inline => {
+                let inner = of_message(Messages::builtin().get(*id), object);
+                if !inner.is_empty() {
+                    out.bytes(field.number, &inner);
+                }
+            }
+            _ => {
+                if let Some(value) = object.get(field.json).filter(|v| !v.is_null()) {
+                    write_field(&mut out, field, value);
+                }
+            }
+        }
+    }
+    out.0
+}
+
+fn write_field(out: &mut Out, field: &ProtoField, value: &Value) {
+    match (&field.wire, value) {
+        (Wire::Map(item), Value::Object(map)) => {
+            for (key, value) in map {
+                let mut entry = Out::default();
+                entry.bytes(1, key.as_bytes());
+                write_value(&mut entry, 2, item, value);
+                out.bytes(field.number, &entry.0);
+            }
+        }
+        (wire, Value::Array(list)) if field.repeated => {
+            for item in list {
+                write_value(out, field.number, wire, item);
+            }
+        }
+        (wire, value) => write_value(out, field.number, wire, value),
+    }
+}
+
+fn write_value(out: &mut Out, number: u32, wire: &Wire, value: &Value) {
+    let text = value.as_str().unwrap_or_default();
+    match wire {
+        Wire::String => out.bytes(number, text.as_bytes()),
+        Wire::Bytes => out.bytes(number, &STANDARD.decode(text).unwrap_or_default()),
+        Wire::Bool => out.number(number, i64::from(value.as_bool().unwrap_or(false))),
+        Wire::Int32 | Wire::Int64 => out.number(number, value.as_i64().unwrap_or(0)),
+        Wire::Double => {
+            out.tag(number, FIXED);
+            out.0.extend_from_slice(&value.as_f64().unwrap_or(0.0).to_le_bytes());
+        }
+        Wire::Message(id) => {
+            let empty = Object::new();
+            out.bytes(number, &of_message(Messages::builtin().get(*id), value.as_object().unwrap_or(&empty)));
+        }
+        Wire::SchemaOr(id) => out.bytes(number, &of_alternative(Messages::builtin().get(*id), value)),
+        // A map is a field, never an item.
+        Wire::Map(_) => {}
+        Wire::Time
+        | Wire::MicroTime
+        | Wire::Duration
+        | Wire::Quantity
+        | Wire::IntOrString
+        | Wire::Raw
+        | Wire::Strings => {
+            out.bytes(number, &of_scalar(wire, value, text));
+        }
+    }
+}
+
+/// The small messages that JSON prints as one scalar.
+fn of_scalar(wire: &Wire, value: &Value, text: &str) -> Vec<u8> {
+    let mut out = Out::default();
+    match wire {
+        Wire::Time | Wire::MicroTime => {
+            if let Ok(at) = text.parse::<Timestamp>() {
+                out.number(1, at.as_second());
+                out.number(2, i64::from(at.subsec_nanosecond()));
+            }
+        }
+        Wire::Duration => out.number(1, duration::parse_go(text).unwrap_or(0)),
+        Wire::Quantity => out.bytes(1, text.as_bytes()),
+        Wire::IntOrString => {
+            out.number(1, i64::from(value.is_string()));
+            out.number(2, value.as_i64().unwrap_or(0));
+            out.bytes(3, text.as_bytes());
+        }
+        Wire::Raw => out.bytes(1, value.to_string().as_bytes()),
+        _ => {
+            for item in value.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                out.bytes(1, item.as_bytes());
+            }
+        }
+    }
+    out.0
+}
+
+/// The alternatives of `JSONSchemaPropsOr…`: the one whose JSON this is.
+fn of_alternative(message: &Message, value: &Value) -> Vec<u8> {
+    let name = |field: &&ProtoField| match value {
+        Value::Bool(_) => field.json == "allows",
+        Value::Array(_) => matches!(field.json, "jSONSchemas" | "property"),
+        _ => field.json == "schema",
+    };
+    let mut out = Out::default();
+    if value.is_object()
+        && let Some(allows) = message.fields.iter().find(|f| f.json == "allows")
+    {
+        out.number(allows.number, 1);
+    }
+    if let Some(field) = message.fields.iter().find(name) {
+        write_field(&mut out, field, value);
+    }
+    out.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decode;
+
+    fn check(object: &Value) {
+        let bytes = protobuf(object).unwrap_or_else(|| panic!("no message for {object}"));
+        assert_eq!(&decode::protobuf(&bytes).expect("readable"), object);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        check(&json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "creationTimestamp": "2026-01-02T03:04:05Z", "labels": {"a": "b"}, "generation": 3,
+                "managedFields": [{"manager": "m", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]},
+            "spec": {
+                "terminationGracePeriodSeconds": -1,
+                "containers": [{"name": "c", "image": "i",
+                    "resources": {"limits": {"cpu": "500m"}},
+                    "readinessProbe": {"httpGet": {"path": "/", "port": "web"}, "periodSeconds": 3},
+                    "livenessProbe": {"tcpSocket": {"port": 80}}}],
+                "volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "configMap": {"name": "m", "optional": true}}],
+            },
+        }));
+        check(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg=="}}));
+        check(&json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"},
+            "spec": {"renewTime": "2026-01-02T03:04:05.000123Z"},
+        }));
+        check(&json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "c"},
+            "spec": {"group": "g", "versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"a": {"type": "array", "items": {"type": "number", "maximum": 1.5}}},
+                "additionalProperties": {"type": "string"}, "default": {"a": [1]}}}}]},
+        }));
+        check(&json!({
+            "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 404,
+            "details": {"name": "x", "kind": "pods"},
+        }));
+        assert_eq!(protobuf(&json!({"apiVersion": "example.com/v1", "kind": "Thing"})), None);
+    }
+
+    #[test]
+    fn an_event_holds_an_object_in_its_envelope() {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}});
+        let event = protobuf_event("ADDED", &object).expect("a message");
+        let inner = protobuf(&object).expect("a message");
+        assert!(event.starts_with(b"\x0a\x05ADDED\x12") && event.ends_with(&inner));
+    }
+}

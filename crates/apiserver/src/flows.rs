@@ -1,0 +1,249 @@
+//! Which flow schema and priority level a request belongs to (`flowcontrol.apiserver.k8s.io`): clients are told in headers, and
+//! a schema is told in its status whether its level exists. What is done about too many requests is another matter: see
+//! `server/limits.rs`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::select_all;
+use gantry_api::kinds::{self, KindInfo};
+use gantry_api::status::Status;
+use gantry_api::{Value, value};
+use gantry_store::cache::Scope;
+use http::{HeaderMap, HeaderValue};
+use serde_json::json;
+use tracing::warn;
+
+use crate::app::App;
+use crate::auth::{SERVICE_ACCOUNT_PREFIX, User};
+use crate::pipeline::apply::{self, Configuration};
+use crate::pipeline::metadata;
+use crate::request::{Caller, Target, WriteOptions};
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// How long to wait before watching again after a watch ended.
+const PAUSE: Duration = Duration::from_millis(200);
+/// As upstream's controller calls itself.
+const MANAGER: &str = "api-priority-and-fairness-config-consumer-v1";
+/// The schema of all that no other takes, whoever asks.
+const CATCH_ALL: &str = "catch-all";
+/// What upstream calls the condition.
+const DANGLING: &str = "Dangling";
+
+fn kind(resource: &str) -> &'static KindInfo {
+    kinds::by_resource(GROUP, "v1", resource).expect("the kinds of flow control are always served")
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) subresource: &'a str,
+    pub(crate) namespace: &'a str,
+    /// Set where no resource is meant.
+    pub(crate) path: Option<&'a str>,
+}
+
+/// One schema whose level exists.
+#[derive(Debug, Clone)]
+struct Flow {
+    order: (i64, String),
+    uid: HeaderValue,
+    level: HeaderValue,
+    rules: Vec<Value>,
+}
+
+/// The schemas in the order in which they are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Flows(ArcSwap<Vec<Flow>>);
+
+fn has(rule: &Value, key: &str, wanted: &str) -> bool {
+    value::list_at(rule, key).iter().filter_map(Value::as_str).any(|item| item == "*" || item == wanted)
+}
+
+fn is_subject(subject: &Value, user: &User) -> bool {
+    let at = |path: &str| value::str_at(subject, path).unwrap_or_default();
+    match at("kind") {
+        "User" => matches!(at("user.name"), name if name == "*" || name == user.name),
+        "Group" => matches!(at("group.name"), name if name == "*" || user.in_group(name)),
+        "ServiceAccount" => {
+            let account = user.name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
+            let name = at("serviceAccount.name");
+            account.is_some_and(|(of, own)| of == at("serviceAccount.namespace") && (name == "*" || name == own))
+        }
+        _ => false,
+    }
+}
+
+fn covers_resource(rule: &Value, asked: &Asked<'_>) -> bool {
+    let full = match asked.subresource {
+        "" => asked.resource.to_owned(),
+        sub => format!("{}/{sub}", asked.resource),
+    };
+    let place = match asked.namespace {
+        "" => value::bool_at(rule, "clusterScope"),
+        namespace => has(rule, "namespaces", namespace),
+    };
+    has(rule, "verbs", asked.verb) && has(rule, "apiGroups", asked.group) && has(rule, "resources", &full) && place
+}
+
+fn covers_path(rule: &Value, verb: &str, path: &str) -> bool {
+    let covers =
+        |pattern: &str| pattern == path || pattern.strip_suffix('*').is_some_and(|head| path.starts_with(head));
+    has(rule, "verbs", verb) && value::list_at(rule, "nonResourceURLs").iter().filter_map(Value::as_str).any(covers)
+}
+
+fn covers(rule: &Value, user: &User, asked: &Asked<'_>) -> bool {
+    value::list_at(rule, "subjects").iter().any(|subject| is_subject(subject, user))
+        && match asked.path {
+            Some(path) => value::list_at(rule, "nonResourceRules").iter().any(|r| covers_path(r, asked.verb, path)),
+            None => value::list_at(rule, "resourceRules").iter().any(|r| covers_resource(r, asked)),
+        }
+}
+
+impl Flows {
+    /// Takes a new picture of schemas and levels.
+    fn replace(&self, schemas: &[Value], levels: &[Value]) {
+        let uid =
+            |object: &Value| HeaderValue::from_str(value::str_at(object, "metadata.uid").unwrap_or_default()).ok();
+        let mut flows: Vec<Flow> = Vec::new();
+        for schema in schemas {
+            let (Some(own), Some(level)) = (uid(schema), level_of(schema, levels).and_then(uid)) else { continue };
+            let name = value::str_at(schema, "metadata.name").unwrap_or_default().to_owned();
+            let order = (value::i64_at(schema, "spec.matchingPrecedence").unwrap_or(i64::MAX), name);
+            flows.push(Flow { order, uid: own, level, rules: value::list_at(schema, "spec.rules").to_vec() });
+        }
+        flows.sort_by(|a, b| a.order.cmp(&b.order));
+        self.0.store(Arc::new(flows));
+    }
+
+    /// Tells the client where its request belongs.
+    pub(crate) fn tell(&self, user: &User, asked: &Asked<'_>, headers: &mut HeaderMap) {
+        let flows = self.0.load();
+        let is_in = |flow: &&Flow| flow.order.1 == CATCH_ALL || flow.rules.iter().any(|rule| covers(rule, user, asked));
+        let found = flows.iter().find(is_in);
+        if let Some(flow) = found {
+            headers.insert("x-kubernetes-pf-flowschema-uid", flow.uid.clone());
+            headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level.clone());
+        }
+    }
+}
+
+/// The level that a schema names.
+fn level_of<'a>(schema: &Value, levels: &'a [Value]) -> Option<&'a Value> {
+    let wanted = value::str_at(schema, "spec.priorityLevelConfiguration.name")?;
+    levels.iter().find(|level| value::str_at(level, "metadata.name") == Some(wanted))
+}
+
+/// Follows schemas and levels until the server stops.
+pub(crate) async fn run(app: Arc<App>) {
+    loop {
+        let Err(why) = follow(&app).await;
+        warn!(why, "following flow schemas broke off, starting again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn follow(app: &App) -> Result<Infallible, String> {
+    let from = app.cache.revision();
+    let mut watches = Vec::new();
+    for resource in ["flowschemas", "prioritylevelconfigurations"] {
+        watches.push(app.view(kind(resource)).watch(from, Scope::All).await.map_err(|e| e.to_string())?.boxed());
+    }
+    let mut events = select_all(watches);
+    loop {
+        let all = |resource: &str| -> Vec<Value> {
+            let snapshot = app.view(kind(resource)).snapshot();
+            snapshot.list(None, None).filter_map(|o| serde_json::from_slice(o.json()).ok()).collect()
+        };
+        let (schemas, levels) = (all("flowschemas"), all("prioritylevelconfigurations"));
+        app.flows.replace(&schemas, &levels);
+        for schema in &schemas {
+            judge(app, schema, level_of(schema, &levels).is_some()).await.map_err(|status| status.message)?;
+        }
+        events.next().await.ok_or("the watch ended")?.map_err(|e| e.to_string())?;
+    }
+}
+
+/// Says in a schema's status whether its level is missing, where that is not what it says.
+async fn judge(app: &App, schema: &Value, exists: bool) -> Result<(), Status> {
+    let (wanted, reason, rest) = match exists {
+        true => ("False", "Found", "and it exists"),
+        false => ("True", "NotFound", "but there is no such object"),
+    };
+    let at = |path: &str| value::str_at(schema, path).unwrap_or_default();
+    let known = value::list_at(schema, "status.conditions").iter().find(|c| value::str_at(c, "type") == Some(DANGLING));
+    if known.is_some_and(|c| value::str_at(c, "status") == Some(wanted)) {
+        return Ok(());
+    }
+    let level = at("spec.priorityLevelConfiguration.name");
+    let condition = json!({
+        "type": DANGLING, "status": wanted, "reason": reason,
+        "lastTransitionTime": metadata::time(app.clock.now()),
+        "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {rest}"),
+    });
+    let kind = kind("flowschemas");
+    let config = json!({
+        "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": at("metadata.name")},
+        "status": {"conditions": [condition]},
+    });
+    let config = Configuration::parse(&Bytes::from(config.to_string()), true)?;
+    let target = Target { subresource: "status", ..Target::new(kind, "", at("metadata.name")) };
+    let options = WriteOptions { field_manager: MANAGER.to_owned(), ..WriteOptions::default() };
+    match apply::apply(app, &Caller::apiserver(), &target, &config, &options).await {
+        Err(status) if !status.is("NotFound") && !status.is("Conflict") => Err(status),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_uid(mut object: Value) -> Value {
+        let uid = object["metadata"]["name"].clone();
+        object["metadata"]["uid"] = uid;
+        object
+    }
+
+    #[test]
+    fn requests_belong_where_upstream_puts_them() {
+        let all: Vec<Value> =
+            gantry_api::flow::mandatory().into_iter().chain(gantry_api::flow::suggested()).map(with_uid).collect();
+        let (schemas, levels): (Vec<Value>, Vec<Value>) = all.into_iter().partition(|o| o["kind"] == "FlowSchema");
+        let flows = Flows::default();
+        flows.replace(&schemas, &levels);
+        let check = |name: &str, groups: &[&str], asked: Asked<'_>, expected: &str| {
+            let groups = groups.iter().map(|g| (*g).to_owned()).collect();
+            let user = User { name: name.to_owned(), groups, ..User::default() };
+            let mut headers = HeaderMap::new();
+            flows.tell(&user, &asked, &mut headers);
+            let told = |key: &str| headers[key].to_str().expect("text").to_owned();
+            let pair =
+                format!("{} {}", told("x-kubernetes-pf-flowschema-uid"), told("x-kubernetes-pf-prioritylevel-uid"));
+            assert_eq!(pair, expected, "{name} {asked:?}");
+        };
+        let pods = Asked { verb: "list", resource: "pods", namespace: "a", ..Asked::default() };
+        let known = "system:authenticated";
+        check("admin", &["system:masters", known], pods, "exempt exempt");
+        check("bob", &[known], pods, "global-default global-default");
+        check("system:node:n", &["system:nodes", known], pods, "system-nodes system");
+        let node = Asked { verb: "patch", resource: "nodes", subresource: "status", ..Asked::default() };
+        check("system:node:n", &["system:nodes", known], node, "system-node-high node-high");
+        let lease =
+            Asked { verb: "get", group: "coordination.k8s.io", resource: "leases", namespace: "a", ..Asked::default() };
+        check("system:kube-scheduler", &[known], lease, "system-leader-election leader-election");
+        let account = "system:serviceaccount:a:b";
+        check(account, &["system:serviceaccounts", known], pods, "service-accounts workload-low");
+        let health = Asked { verb: "get", path: Some("/healthz"), ..Asked::default() };
+        check("bob", &[known], health, "probes exempt");
+        check("bob", &[known], Asked { path: Some("/version"), ..health }, "global-default global-default");
+        check("nobody", &[], Asked::default(), "catch-all catch-all");
+    }
+}
