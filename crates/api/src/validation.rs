@@ -62,6 +62,11 @@ fn name_rule(kind: &KindInfo) -> NameRule {
     }
 }
 
+/// Whether finalizers of the kind are named as their owners like: these kinds come from other packages of upstream's.
+fn own_finalizers(kind: &KindInfo) -> bool {
+    matches!(kind.group, "apiextensions.k8s.io" | AGGREGATION)
+}
+
 /// The errors of an object that is created.
 #[must_use]
 pub fn create(kind: &KindInfo, object: &Value) -> Errors {
@@ -72,6 +77,9 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
     if let Some(custom) = kind.custom {
         out.errors.extend(crate::custom::validate_new(custom, object));
         return out.errors;
+    }
+    if !kind.create_only() && !own_finalizers(kind) {
+        meta::standard_finalizers(&mut out, object);
     }
     match (kind.group, kind.kind) {
         ("apiextensions.k8s.io", _) => definition::create(&mut out, object),
@@ -185,6 +193,9 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         out.errors.extend(crate::custom::validate_changed(custom, new, old));
         return out.errors;
     }
+    if !own_finalizers(kind) {
+        meta::standard_finalizers(&mut out, new);
+    }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::update::update(&mut out, new, old),
         ("", "Service") => service::update(&mut out, new, old),
@@ -249,6 +260,9 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     if let Some(custom) = kind.custom {
         out.errors.extend(crate::custom::validate_changed(custom, new, old));
         return out.errors;
+    }
+    if !own_finalizers(kind) {
+        meta::standard_finalizers(&mut out, new);
     }
     match (kind.group, kind.kind) {
         ("apiextensions.k8s.io", _) => definition::status(&mut out, new),

@@ -159,7 +159,7 @@ fn finalizers(out: &mut Out, at: At<'_>, list: &[Value]) {
     let mut dependents = [false, false];
     for item in list {
         let name = item.as_str().unwrap_or_default();
-        finalizer_name(out, at, name);
+        out.invalid_each(at, name, names::qualified_name(name));
         dependents[0] |= name == "orphan";
         dependents[1] |= name == "foregroundDeletion";
     }
@@ -168,9 +168,21 @@ fn finalizers(out: &mut Out, at: At<'_>, list: &[Value]) {
     }
 }
 
+/// Finalizers of built-in kinds: with a domain unless they are standard ones. Custom kinds take any.
+pub(crate) fn standard_finalizers(out: &mut Out, object: &Value) {
+    for (index, item) in list_at(object, "metadata.finalizers").iter().enumerate() {
+        let at = At::Root("metadata.finalizers").index(index);
+        standard_finalizer(out, at, item.as_str().unwrap_or_default());
+    }
+}
+
 /// A finalizer: qualified, and with a domain unless it is one of the standard ones.
 pub(crate) fn finalizer_name(out: &mut Out, at: At<'_>, name: &str) {
     out.invalid_each(at, name, names::qualified_name(name));
+    standard_finalizer(out, at, name);
+}
+
+fn standard_finalizer(out: &mut Out, at: At<'_>, name: &str) {
     if !name.contains('/') && !["orphan", "foregroundDeletion", "kubernetes"].contains(&name) {
         out.invalid(at, name, "name is neither a standard finalizer name nor is it fully qualified");
     }

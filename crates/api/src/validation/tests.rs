@@ -102,7 +102,7 @@ fn metadata() {
         "ConfigMap",
         meta(json!({"finalizers": ["mine", "a.b/c"]})),
         &[
-            "metadata.finalizers: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+            "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
         ],
     );
     let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u", "controller": true});

@@ -1,12 +1,13 @@
 //! The strategy of custom kinds: what their definition says.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use gantry_api::custom::{Custom, Scale};
 use gantry_api::field::{Error, Errors, Path};
 use gantry_api::kinds::{Column, KindInfo};
 use gantry_api::status::Status;
-use gantry_api::value::{get, i64_at, remove, set, str_at};
+use gantry_api::value::{get, i64_at, list_at, remove, set, str_at};
 use gantry_api::{Value, validation};
 use jiff::Timestamp;
 use serde_json::json;
@@ -36,6 +37,22 @@ impl Strategy for Custom {
 
     fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
         with_rules(kind, new, Some(old), validation::status_update(kind, new, old))
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let names = |object: &Value| -> BTreeSet<String> {
+            let list = list_at(object, "metadata.finalizers").iter();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let known = old.map(names).unwrap_or_default();
+        let vague = |name: &&String| !name.contains('/') && !["orphan", "foregroundDeletion"].contains(&name.as_str());
+        let text = |name: &String| {
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name including a path (/) to avoid \
+                 accidental conflicts with other finalizer writers"
+            )
+        };
+        names(object).difference(&known).filter(vague).map(text).collect()
     }
 
     fn unconditional_update(&self) -> bool {

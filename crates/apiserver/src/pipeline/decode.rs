@@ -108,7 +108,7 @@ pub(crate) fn object_or(
     check_kind(&mut object, expected)?;
     managed::keep_reset(&mut object);
     problems.extend(decode::conform(&mut object, expected.ty)?);
-    if payload.format == Format::Json {
+    if payload.format == Format::Json && !custom {
         problems = decode::in_order(&payload.bytes, problems);
     }
     let warnings = judge(problems, validation)

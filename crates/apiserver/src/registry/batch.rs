@@ -10,7 +10,7 @@ use super::columns::{
     text, text_or,
 };
 use super::pod::template_warnings_at;
-use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings};
+use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings, name_warning};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of jobs.
@@ -82,18 +82,6 @@ impl Strategy for Job {
             selector_or_none(job, "spec.selector").into(),
         ])
     }
-}
-
-/// A new job's name becomes part of host names.
-fn name_warning(job: &Value, old: Option<&Value>) -> Option<String> {
-    let found = gantry_api::names::dns_label(text(job, "metadata.name"));
-    (old.is_none() && !found.is_empty()).then(|| {
-        format!(
-            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; \
-             a DNS label is recommended: [{}]",
-            found.join(" ")
-        )
-    })
 }
 
 /// Labels the pods with the job's uid and name, and selects them by the uid. What the user set stays, and validation

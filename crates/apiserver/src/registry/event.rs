@@ -6,7 +6,7 @@ use gantry_api::{Value, value};
 use jiff::Timestamp;
 
 use super::columns::{cells, column, name, number, since, text, wide};
-use super::{Column, Row, Strategy, metadata_field};
+use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of events.
 pub(super) struct Event;
@@ -25,6 +25,11 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Strategy for Event {
+    fn prepare_create(&self, _ctx: &Ctx<'_>, event: &mut Value) {
+        // Printed even when nobody is named.
+        value::set_default(event, "source", gantry_api::Object::new());
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -46,6 +46,8 @@ impl Strategy for Namespace {
 
     fn mark_deleting(&self, namespace: &mut Value) {
         value::set(namespace, "status.phase", "Terminating");
+        // Namespaces have no grace, not even one of 0.
+        value::remove(namespace, "metadata.deletionGracePeriodSeconds");
     }
 
     fn removable(&self, namespace: &Value) -> bool {

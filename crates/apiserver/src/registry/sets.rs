@@ -8,7 +8,7 @@ use super::columns::{
     AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector_or_none,
     text,
 };
-use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, replica_cells};
+use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of daemon sets.
@@ -111,7 +111,7 @@ impl Strategy for StatefulSet {
 
 impl Strategy for ReplicationController {
     fn warnings(&self, controller: &Value, old: Option<&Value>) -> Vec<String> {
-        changed_template_warnings(controller, old)
+        name_warning(controller, old).into_iter().chain(changed_template_warnings(controller, old)).collect()
     }
 
     fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {

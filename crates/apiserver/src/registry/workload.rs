@@ -31,7 +31,7 @@ impl Strategy for Deployment {
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        changed_template_warnings(object, old)
+        name_warning(object, old).into_iter().chain(changed_template_warnings(object, old)).collect()
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -66,7 +66,7 @@ impl Strategy for Deployment {
 
 impl Strategy for ReplicaSet {
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        changed_template_warnings(object, old)
+        name_warning(object, old).into_iter().chain(changed_template_warnings(object, old)).collect()
     }
 
     fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
@@ -110,6 +110,18 @@ pub(super) fn replica_cells(object: &Value, selector: String, now: jiff::Timesta
         images.into(),
         selector.into(),
     ])
+}
+
+/// A new workload's name becomes part of host names.
+pub(super) fn name_warning(workload: &Value, old: Option<&Value>) -> Option<String> {
+    let found = gantry_api::names::dns_label(text(workload, "metadata.name"));
+    (old.is_none() && !found.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; \
+             a DNS label is recommended: [{}]",
+            found.join(" ")
+        )
+    })
 }
 
 pub(super) fn changed_template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {

@@ -52,7 +52,18 @@ pub(crate) async fn handle(
         return Err(Status::no_such_resource());
     }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
-    let target = calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource)?;
+    let is_custom = kinds.by_resource(resource.0, resource.1, resource.2).is_some_and(|kind| kind.custom.is_some());
+    let target = match calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource) {
+        Err(status) if status.code == 404 && is_custom => {
+            // No router of upstream's knows the paths of custom kinds.
+            return if path.subresource.is_empty() {
+                Ok(answer::text(404, "404 page not found\n"))
+            } else {
+                Err(Status::not_found(&path.group, &path.resource, &path.name))
+            };
+        }
+        found => found?,
+    };
     labels.about(&target);
     labels.dry_run = request.query.has("dryRun");
     // An object is read whatever `watch` says: upstream watches lists, and single objects under `/watch/` alone.

@@ -334,13 +334,24 @@ async fn new_objects_have_the_status_that_upstream_prints() {
     let apps = "/apis/apps/v1/namespaces/default";
     assert_eq!(status(&format!("{apps}/deployments"), set.clone()).await, json!({}));
     assert_eq!(status(&format!("{apps}/replicasets"), set.clone()).await, json!({"replicas": 0}));
-    let daemons = status(&format!("{apps}/daemonsets"), set).await;
+    let daemons = status(&format!("{apps}/daemonsets"), set.clone()).await;
     assert_eq!((&daemons["desiredNumberScheduled"], &daemons["numberReady"]), (&json!(0), &json!(0)));
     let budget = json!({"metadata": {"name": "b"}, "spec": {"selector": {}}});
     let budget = status("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).await;
     assert_eq!(budget["disruptionsAllowed"], 0);
     let node = status("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await;
     assert_eq!(node["nodeInfo"]["kubeletVersion"], "");
+    let mut dotted = set.clone();
+    dotted["metadata"]["name"] = "a.b".into();
+    let warned = cluster.rest("POST", &format!("{apps}/deployments"), &[], &dotted.to_string()).await;
+    let warning = warned.headers["warning"].to_str().expect("text");
+    assert!(warning.starts_with("299 - \"metadata.name: this is used in Pod names and hostnames"), "{warning}");
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}});
+    let event = cluster.rest("POST", "/api/v1/namespaces/default/events", &[], &event.to_string()).await.json();
+    assert_eq!(event["source"], json!({}));
+    cluster.rest("POST", "/api/v1/namespaces", &[], r#"{"metadata": {"name": "n"}}"#).await;
+    let going = cluster.rest("DELETE", "/api/v1/namespaces/n", &[], "").await.json();
+    assert_eq!(going["metadata"].get("deletionGracePeriodSeconds"), None, "{going}");
     let emptied = json!({"metadata": {"name": "s"}});
     let emptied = cluster.rest("PUT", &format!("{apps}/deployments/s/status"), &[], &emptied.to_string()).await;
     assert_eq!(emptied.json()["status"], json!({}), "{}", emptied.text);
@@ -384,4 +395,34 @@ async fn questions_that_make_no_sense_are_refused() {
     let class = "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical";
     let why = "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and cannot be deleted";
     refused(&cluster, "DELETE", class, "", (403, "Forbidden", why)).await;
+}
+
+#[tokio::test]
+async fn custom_kinds_take_any_finalizer_and_have_no_router() {
+    let cluster = Cluster::start().await;
+    let definition = json!({
+        "metadata": {"name": "noxus.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "noxus", "kind": "Noxu"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(cluster.rest("POST", definitions, &[], &definition.to_string()).await.code, 201);
+    let noxus = "/apis/example.com/v1/noxus";
+    let served = async { while cluster.rest("GET", noxus, &[], "").await.code != 200 {} };
+    tokio::time::timeout(Duration::from_secs(10), served).await.expect("the kind is served");
+    let body = json!({"apiVersion": "example.com/v1", "kind": "Noxu", "metadata": {"name": "n", "finalizers": ["test-finalizer"]}});
+    let apply = ("content-type", "application/apply-patch+yaml");
+    let path = format!("{noxus}/n?fieldManager=m&fieldValidation=Strict");
+    let made = cluster.rest("PATCH", &path, &[apply], &body.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let warning = "299 - \"metadata.finalizers: \\\"test-finalizer\\\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers\"";
+    assert_eq!(made.headers["warning"], warning);
+    let why = "noxus.example.com \"n\" not found";
+    refused(&cluster, "GET", &format!("{noxus}/n/status"), "", (404, "NotFound", why)).await;
+    for path in ["/apis/example.com/v1/namespaces/default/noxus", "/apis/example.com/v1/others"] {
+        assert_eq!(cluster.rest("GET", path, &[], "").await.text, "404 page not found\n", "{path}");
+    }
+    let protobuf = ("accept", "application/vnd.kubernetes.protobuf");
+    assert_eq!(cluster.rest("GET", noxus, &[protobuf], "").await.code, 406);
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::decode::{conform, protobuf};
 use crate::kinds::{self, KindInfo};
 use crate::table::{FieldType, Type, TypeTable};
-use crate::{Object, Value, canon, managed, patch};
+use crate::{Value, canon, managed, patch};
 
 /// The types that a value is in. Types contain themselves (schemas, for one): in there nothing is set.
 type Above<'a> = Vec<&'a str>;

@@ -130,7 +130,7 @@ fn check(kind: &KindInfo, again: Again) -> Vec<String> {
     let (head, body) = split(&ours);
     let (bytes, shown) = again(body);
     let mut whole = head.to_vec();
-    super::every_kind::bytes(&mut whole, 2, &bytes);
+    prost::encoding::bytes::encode(2, &bytes, &mut whole);
     let read = protobuf(&whole).expect("readable");
     let mut wrong = Vec::new();
     differences(&protobuf(&ours).expect("readable"), &read, "", &mut wrong);
