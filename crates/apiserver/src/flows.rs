@@ -15,13 +15,14 @@ use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_store::cache::Scope;
 use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::warn;
 
 use crate::app::App;
 use crate::auth::{SERVICE_ACCOUNT_PREFIX, User};
 use crate::pipeline::apply::{self, Configuration};
-use crate::pipeline::metadata;
+use crate::pipeline::{current, metadata};
 use crate::request::{Caller, Target, WriteOptions};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MANAGER: &str = "api-priority-and-fairness-config-consumer-v1";
 /// The schema of all that no other takes, whoever asks.
 const CATCH_ALL: &str = "catch-all";
+/// Where a schema names its level.
+const LEVEL: &str = "spec.priorityLevelConfiguration.name";
 /// What upstream calls the condition.
 const DANGLING: &str = "Dangling";
 
@@ -137,7 +140,7 @@ impl Flows {
 
 /// The level that a schema names.
 fn level_of<'a>(schema: &Value, levels: &'a [Value]) -> Option<&'a Value> {
-    let wanted = value::str_at(schema, "spec.priorityLevelConfiguration.name")?;
+    let wanted = value::str_at(schema, LEVEL)?;
     levels.iter().find(|level| value::str_at(level, "metadata.name") == Some(wanted))
 }
 
@@ -165,33 +168,49 @@ async fn follow(app: &App) -> Result<Infallible, String> {
         let (schemas, levels) = (all("flowschemas"), all("prioritylevelconfigurations"));
         app.flows.replace(&schemas, &levels);
         for schema in &schemas {
-            judge(app, schema, level_of(schema, &levels).is_some()).await.map_err(|status| status.message)?;
+            correct(app, schema, level_of(schema, &levels).is_some()).await.map_err(|status| status.message)?;
         }
         events.next().await.ok_or("the watch ended")?.map_err(|e| e.to_string())?;
     }
 }
 
-/// Says in a schema's status whether its level is missing, where that is not what it says.
-async fn judge(app: &App, schema: &Value, exists: bool) -> Result<(), Status> {
-    let (wanted, reason, rest) = match exists {
+/// The condition that says whether a schema's level is missing.
+fn condition(level: &str, exists: bool, now: Timestamp) -> Value {
+    let (status, reason, rest) = match exists {
         true => ("False", "Found", "and it exists"),
         false => ("True", "NotFound", "but there is no such object"),
     };
+    json!({
+        "type": DANGLING, "status": status, "reason": reason, "lastTransitionTime": metadata::time(now),
+        "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {rest}"),
+    })
+}
+
+/// Says so in a new schema, before it is stored: its creator does not see it change a moment later.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn judge_new(app: &App, schema: &mut Value) -> Result<(), Status> {
+    let level = value::str_at(schema, LEVEL).unwrap_or_default().to_owned();
+    let target = Target::new(kind("prioritylevelconfigurations"), "", &level);
+    let exists = current::reload(app, &target).await?.is_some();
+    value::set(schema, "status", json!({"conditions": [condition(&level, exists, app.clock.now())]}));
+    Ok(())
+}
+
+/// Corrects what a schema's status says of its level.
+async fn correct(app: &App, schema: &Value, exists: bool) -> Result<(), Status> {
     let at = |path: &str| value::str_at(schema, path).unwrap_or_default();
-    let known = value::list_at(schema, "status.conditions").iter().find(|c| value::str_at(c, "type") == Some(DANGLING));
-    if known.is_some_and(|c| value::str_at(c, "status") == Some(wanted)) {
+    let said = value::list_at(schema, "status.conditions").iter().find(|c| value::str_at(c, "type") == Some(DANGLING));
+    let right = condition(at(LEVEL), exists, app.clock.now());
+    // Whoever has taken the condition away means it.
+    if said.is_none_or(|said| said["status"] == right["status"]) {
         return Ok(());
     }
-    let level = at("spec.priorityLevelConfiguration.name");
-    let condition = json!({
-        "type": DANGLING, "status": wanted, "reason": reason,
-        "lastTransitionTime": metadata::time(app.clock.now()),
-        "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} {rest}"),
-    });
     let kind = kind("flowschemas");
     let config = json!({
         "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": at("metadata.name")},
-        "status": {"conditions": [condition]},
+        "status": {"conditions": [right]},
     });
     let config = Configuration::parse(&Bytes::from(config.to_string()), true)?;
     let target = Target { subresource: "status", ..Target::new(kind, "", at("metadata.name")) };

@@ -11,6 +11,7 @@ use super::{Outcome, Written, current, metadata};
 use crate::admission::{Request, Which};
 use crate::allocate;
 use crate::app::App;
+use crate::flows;
 use crate::registry::{self, Ctx, certificate};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
@@ -127,6 +128,9 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
     strategy.prepare_create(&ctx, object);
+    if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
+        flows::judge_new(app, object).await?;
+    }
     defaults::apply(kind, object);
     let errors = strategy.validate_create(kind, object);
     if !errors.is_empty() {

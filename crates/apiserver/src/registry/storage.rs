@@ -55,7 +55,25 @@ fn access_modes(object: &Value, path: &str) -> String {
     SHORT.iter().filter(|(mode, _)| modes.contains(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
 
+/// The warning about the annotation that named a class before there was a field.
+fn class_annotation(object: &Value) -> Option<String> {
+    const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+    value::map_at(object, "metadata.annotations")?.get(ANNOTATION)?;
+    Some(format!(
+        "metadata.annotations[{ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+    ))
+}
+
 impl Strategy for PersistentVolume {
+    fn warnings(&self, volume: &Value, _old: Option<&Value>) -> Vec<String> {
+        let recycles = (text(volume, "spec.persistentVolumeReclaimPolicy") == "Recycle").then(|| {
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended \
+             approach is to use dynamic provisioning."
+                .to_owned()
+        });
+        class_annotation(volume).into_iter().chain(recycles).collect()
+    }
+
     fn prepare_create(&self, ctx: &Ctx<'_>, volume: &mut Value) {
         value::set(volume, "status", json!({"phase": "Pending", "lastPhaseTransitionTime": time(ctx.now)}));
     }
@@ -109,6 +127,10 @@ impl Strategy for PersistentVolume {
 }
 
 impl Strategy for PersistentVolumeClaim {
+    fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
+        class_annotation(claim).into_iter().collect()
+    }
+
     fn prepare_create(&self, _ctx: &Ctx<'_>, claim: &mut Value) {
         value::set(claim, "status", json!({"phase": "Pending"}));
         one_source(claim);

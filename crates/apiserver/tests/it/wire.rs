@@ -295,7 +295,7 @@ async fn strict_decoding_complains_in_the_order_of_the_body() {
     let body = r#"{"metadata": {"name": "m"}, "unknownField": 1, "data": {"a": "1", "a": "2"}, "other": 2}"#;
     let why = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"unknownField\", duplicate field \"data.a\", unknown field \"other\"";
     refused(&cluster, "POST", &format!("{MAPS}?fieldValidation=Strict"), body, (400, "BadRequest", why)).await;
-    let yaml = "metadata:\n  name: y\ndata:\n  a: one\n  a: two\nother: 1\n";
+    let yaml = "metadata:\n  name: yam\ndata:\n  a: one\n  a: two\nother: 1\n";
     let send = async |validation: &str| {
         let path = format!("{MAPS}?fieldValidation={validation}");
         cluster.rest("POST", &path, &[("content-type", "application/yaml")], yaml).await
@@ -308,18 +308,18 @@ async fn strict_decoding_complains_in_the_order_of_the_body() {
     assert_eq!(warned.headers.get_all("warning").iter().count(), 2);
     let twice = r#"{"data": {"a": "3", "a": "4"}}"#;
     let why = " \"\" is invalid: patch: Invalid value: \"{\\\"data\\\":{\\\"a\\\":\\\"4\\\"}}\": strict decoding error: duplicate field \"data.a\"";
-    refused(&cluster, "PATCH", &format!("{MAPS}/y?fieldValidation=Strict"), twice, (422, "Invalid", why)).await;
+    refused(&cluster, "PATCH", &format!("{MAPS}/yam?fieldValidation=Strict"), twice, (422, "Invalid", why)).await;
     let merge = ("content-type", "application/merge-patch+json");
-    let patched = cluster.rest("PATCH", &format!("{MAPS}/y"), &[merge], twice).await;
+    let patched = cluster.rest("PATCH", &format!("{MAPS}/yam"), &[merge], twice).await;
     assert_eq!(patched.headers["warning"], "299 - \"duplicate field \\\"data.a\\\"\"");
     let broken = "error decoding patch: unexpected end of JSON input";
-    refused(&cluster, "PATCH", &format!("{MAPS}/y"), "{", (400, "BadRequest", broken)).await;
-    let nameless = "the name of the object (y based on URL) was undeterminable: name must be provided";
-    refused(&cluster, "PUT", &format!("{MAPS}/y"), "{\"metadata\": {}}", (400, "BadRequest", nameless)).await;
+    refused(&cluster, "PATCH", &format!("{MAPS}/yam"), "{", (400, "BadRequest", broken)).await;
+    let nameless = "the name of the object (yam based on URL) was undeterminable: name must be provided";
+    refused(&cluster, "PUT", &format!("{MAPS}/yam"), "{\"metadata\": {}}", (400, "BadRequest", nameless)).await;
 }
 
 #[tokio::test]
-async fn new_objects_have_the_status_that_upstream_prints() {
+async fn new_objects_have_the_status_and_the_warnings_of_upstream() {
     let cluster = Cluster::start().await;
     let status = async |path: &str, object: Value| {
         let answer = cluster.rest("POST", path, &[], &object.to_string()).await;
@@ -346,6 +346,13 @@ async fn new_objects_have_the_status_that_upstream_prints() {
     let warned = cluster.rest("POST", &format!("{apps}/deployments"), &[], &dotted.to_string()).await;
     let warning = warned.headers["warning"].to_str().expect("text");
     assert!(warning.starts_with("299 - \"metadata.name: this is used in Pod names and hostnames"), "{warning}");
+    let volume = json!({
+        "metadata": {"name": "v", "annotations": {"volume.beta.kubernetes.io/storage-class": "c"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"},
+            "persistentVolumeReclaimPolicy": "Recycle"},
+    });
+    let warned = cluster.rest("POST", "/api/v1/persistentvolumes", &[], &volume.to_string()).await;
+    assert_eq!(warned.headers.get_all("warning").iter().count(), 2, "{:?}", warned.headers);
     let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}});
     let event = cluster.rest("POST", "/api/v1/namespaces/default/events", &[], &event.to_string()).await.json();
     assert_eq!(event["source"], json!({}));
