@@ -191,7 +191,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
-            within(deadline, answered(&app, request, route, body, &mut labels)).await
+            within(deadline, Box::pin(answered(&app, request, route, body, &mut labels))).await
         }
         Err(status) => Err(status),
     };
