@@ -41,6 +41,8 @@ use certificate::Through;
 use meta::NameRule;
 use review::About;
 
+pub use definition::{Approval, approval_state, structural_errors};
+
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";

@@ -5,6 +5,7 @@ mod schema;
 
 use super::at::{At, Out};
 use crate::custom::schema::MAX_DEPTH;
+use crate::field::Errors;
 use crate::names::{dns_1035_label, dns_subdomain};
 use crate::value::{bool_at, get, list_at, map_at, str_at};
 use crate::{Object, Value};
@@ -150,29 +151,73 @@ fn contents(out: &mut Out, list: &[Value]) {
     }
 }
 
-/// Names below domains of Kubernetes need its project's approval.
+/// Whether what the definition says of approval is enough.
 fn approval(out: &mut Out, definition: &Value) {
+    let at = At::Root("metadata.annotations");
+    match approval_state(definition) {
+        None | Some(Approval::Approved(_) | Approval::Bypassed(_)) => {}
+        Some(Approval::Missing(why)) => out.required(at.key(APPROVAL), &why),
+        Some(Approval::Invalid(why)) => out.invalid(at.key(APPROVAL), approved_in(definition), &why),
+    }
+}
+
+fn approved_in(definition: &Value) -> &str {
+    let given = map_at(definition, "metadata.annotations").and_then(|a| a.get(APPROVAL));
+    given.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What a definition says of its approval; each with upstream's words for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// By a link to the review.
+    Approved(String),
+    /// There is none, and it says so.
+    Bypassed(String),
+    /// It says nothing.
+    Missing(String),
+    /// What it says is neither a link nor an admission.
+    Invalid(String),
+}
+
+/// The approval of a definition; names below domains of Kubernetes need it from its project, for others there is none.
+#[must_use]
+pub fn approval_state(definition: &Value) -> Option<Approval> {
     let group = text(definition, "spec.group");
     let protected = |domain: &str| group == domain || group.ends_with(&format!(".{domain}"));
     if !protected("k8s.io") && !protected("kubernetes.io") {
-        return;
+        return None;
     }
-    let at = At::Root("metadata.annotations");
-    let given = map_at(definition, "metadata.annotations").and_then(|a| a.get(APPROVAL)).and_then(Value::as_str);
-    match given.unwrap_or_default() {
-        "" => {
-            let why = format!("protected groups must have approval annotation {APPROVAL:?}, see {APPROVALS}");
-            out.required(at.key(APPROVAL), &why);
-        }
-        url if url.starts_with("unapproved") => {}
-        url if url.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty()) => {}
-        other => {
-            let why = format!(
-                "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see {APPROVALS}"
-            );
-            out.invalid(at.key(APPROVAL), other, &why);
+    let given = approved_in(definition);
+    let is_link = given
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.starts_with('/') && !rest.is_empty());
+    Some(if given.is_empty() {
+        Approval::Missing(format!("protected groups must have approval annotation {APPROVAL:?}, see {APPROVALS}"))
+    } else if given.starts_with("unapproved") {
+        Approval::Bypassed(format!("not approved: {given:?}"))
+    } else if is_link {
+        Approval::Approved(format!("approved in {given}"))
+    } else {
+        Approval::Invalid(format!(
+            "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see {APPROVALS}"
+        ))
+    })
+}
+
+/// Why the schemas of a definition are not structural. None is stored by this server, but one that is older than version 1 may be.
+#[must_use]
+pub fn structural_errors(definition: &Value) -> Errors {
+    let mut out = Out::default();
+    if bool_at(definition, "spec.preserveUnknownFields") {
+        out.invalid(At::Root("spec.preserveUnknownFields"), true, "must be false");
+    }
+    let at = At::Root("spec.versions");
+    for (index, version) in list_at(definition, "spec.versions").iter().enumerate() {
+        if let Some(found) = get(version, "schema.openAPIV3Schema").filter(|s| s.is_object()) {
+            schema::structural(&mut out, at.index(index).child("schema.openAPIV3Schema"), found);
         }
     }
+    out.errors
 }
 
 fn stored_versions(out: &mut Out, definition: &Value) {

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use gantry_api::Value;
 use gantry_api::decode::time;
 use gantry_api::kinds;
+use gantry_api::validation::{self, Approval};
 use gantry_api::value::{get, list_at, map_at, set, str_at};
 use jiff::Timestamp;
 use serde_json::json;
 
 /// Kept by the API server; a custom kind of this name would lie over it.
 const RESERVED: &str = "fences.gantry.dev";
+
+const APPROVAL: &str = "KubernetesAPIApprovalPolicyConformant";
 
 /// A condition of the definition.
 pub(super) fn condition<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
@@ -69,7 +72,52 @@ pub(super) fn next(definition: &Value, all: &[Value], now: Timestamp) -> Option<
     if let Some(establishing) = establishing.filter(|e| !says(definition, "Established", *e)) {
         set_condition(&mut next, "Established", establishing, now);
     }
+    for (name, says) in [("NonStructuralSchema", structure(definition)), (APPROVAL, approval(definition))] {
+        conform(&mut next, name, says, now);
+    }
     (next != *definition).then_some(next)
+}
+
+/// Makes a condition say this, or nothing.
+fn conform(next: &mut Value, name: &str, wanted: Option<(&str, &str, String)>, now: Timestamp) {
+    match wanted {
+        Some((status, reason, message)) if !says(next, name, (status, reason, &message)) => {
+            set_condition(next, name, (status, reason, &message), now);
+        }
+        None if condition(next, name).is_some() => {
+            let mut conditions = list_at(next, "status.conditions").to_vec();
+            conditions.retain(|c| str_at(c, "type") != Some(name));
+            set(next, "status.conditions", conditions);
+        }
+        _ => {}
+    }
+}
+
+/// Why the schemas are not structural, if they are not.
+fn structure(definition: &Value) -> Option<(&'static str, &'static str, String)> {
+    let mut errors: Vec<String> = Vec::new();
+    for error in validation::structural_errors(definition) {
+        let text = error.to_string();
+        if !errors.contains(&text) {
+            errors.push(text);
+        }
+    }
+    let message = match errors.as_slice() {
+        [] => return None,
+        [only] => only.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    Some(("True", "Violations", message))
+}
+
+/// Whether a name below domains of Kubernetes was approved.
+fn approval(definition: &Value) -> Option<(&'static str, &'static str, String)> {
+    Some(match validation::approval_state(definition)? {
+        Approval::Approved(why) => ("True", "ApprovedAnnotation", why),
+        Approval::Bypassed(why) => ("False", "UnapprovedAnnotation", why),
+        Approval::Missing(why) => ("False", "MissingAnnotation", why),
+        Approval::Invalid(why) => ("False", "InvalidAnnotation", why),
+    })
 }
 
 /// Names that the other definitions of the group hold: of resources, and of kinds.
@@ -198,6 +246,48 @@ mod tests {
             let (refused, _) = settled(definition, &[]);
             assert_eq!(says(&refused, "NamesAccepted"), format!("False PluralConflict \"{plural}\" is already in use"));
         }
+    }
+
+    #[test]
+    fn names_below_kubernetes_are_approved_or_said_not_to_be() {
+        let check = |group: &str, annotation: &str, expected: &str| {
+            let mut definition = definition("things", "Thing", &[]);
+            set(&mut definition, "spec.group", group);
+            if !annotation.is_empty() {
+                set(&mut definition, "metadata.annotations", json!({"api-approved.kubernetes.io": annotation}));
+            }
+            let (done, _) = settled(definition, &[]);
+            let found = condition(&done, APPROVAL).map(|_| says(&done, APPROVAL));
+            assert_eq!(found.unwrap_or_default(), expected);
+        };
+        check("example.com", "", "");
+        check("notk8s.io", "", "");
+        let missing = "False MissingAnnotation protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111";
+        check("x.k8s.io", "", missing);
+        check("kubernetes.io", "", missing);
+        check("x.k8s.io", "https://k8s.io/pull/1", "True ApprovedAnnotation approved in https://k8s.io/pull/1");
+        let bypassed = "False UnapprovedAnnotation not approved: \"unapproved, a try\"";
+        check("x.kubernetes.io", "unapproved, a try", bypassed);
+        let invalid = "False InvalidAnnotation protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111";
+        check("x.k8s.io", "yes", invalid);
+        check("x.k8s.io", "file:///etc/passwd", invalid);
+    }
+
+    #[test]
+    fn schemas_that_are_not_structural_are_named_until_they_are() {
+        let mut old = definition("things", "Thing", &[]);
+        let schema = json!({"type": "object", "properties": {"a": {}, "b": {"type": "array"}}});
+        set(&mut old, "spec.versions", json!([{"name": "v1", "schema": {"openAPIV3Schema": schema}}]));
+        let (done, _) = settled(old, &[]);
+        let at = "spec.versions[0].schema.openAPIV3Schema.properties";
+        let expected = format!(
+            "True Violations [{at}[a].type: Required value: must not be empty for specified object fields, {at}[b].items: Required value: must be specified]"
+        );
+        assert_eq!(says(&done, "NonStructuralSchema"), expected);
+        let mut mended = done;
+        set(&mut mended, "spec.versions", json!([{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]));
+        let (done, _) = settled(mended, &[]);
+        assert_eq!(condition(&done, "NonStructuralSchema"), None);
     }
 
     #[test]

@@ -68,6 +68,11 @@ pub(super) fn check(out: &mut Out, at: At<'_>, schema: &Value, has_status: bool)
     }
 }
 
+/// Checks only whether the schema is structural.
+pub(super) fn structural(out: &mut Out, at: At<'_>, schema: &Value) {
+    structure(out, at, schema, Level::Root, 0);
+}
+
 fn full(out: &Out) -> bool {
     out.errors.len() >= MAX_ERRORS
 }

@@ -109,6 +109,24 @@ async fn what_is_wrong_with_a_definition_is_said() {
 }
 
 #[tokio::test]
+async fn whether_a_name_was_approved_stands_in_the_status() {
+    const APPROVAL: &str = "KubernetesAPIApprovalPolicyConformant";
+    let cluster = Cluster::start().await;
+    let mut approved = crontabs();
+    approved["spec"]["group"] = "stable.k8s.io".into();
+    approved["metadata"] = json!({"name": "crontabs.stable.k8s.io",
+        "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/1"}});
+    define(&cluster, &approved).await;
+    let path = format!("{DEFINITIONS}/crontabs.stable.k8s.io");
+    let done = until(&cluster, &path, |a| condition(&a.json(), APPROVAL) == "True ApprovedAnnotation").await.json();
+    assert_eq!(condition(&done, "NonStructuralSchema"), "- -");
+    // What the annotation says may change.
+    let change = json!({"metadata": {"annotations": {"api-approved.kubernetes.io": "unapproved, a try"}}});
+    assert_eq!(patch(&cluster, &path, &change).await.code, 200);
+    until(&cluster, &path, |a| condition(&a.json(), APPROVAL) == "False UnapprovedAnnotation").await;
+}
+
+#[tokio::test]
 async fn schemas_must_be_structural() {
     const AT: &str = "spec.validation.openAPIV3Schema";
     let cluster = Cluster::start().await;
