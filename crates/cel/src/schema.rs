@@ -38,6 +38,12 @@ impl Type {
     pub fn from_schema(schema: &Json, name: &str, resource: bool) -> Option<Self> {
         convert(schema, name, resource).map(|sized| sized.ty)
     }
+
+    /// How many values of a schema fit into one request, with a comma after each.
+    #[must_use]
+    pub fn most_in_request(schema: &Json) -> u64 {
+        REQUEST_BYTES / (convert(schema, "", false).map_or(0, |sized| sized.min_bytes) + 1)
+    }
 }
 
 fn flag(schema: &Json, name: &str) -> bool {

@@ -3,7 +3,8 @@
 //! They are compiled once for each schema and checked after it: what the schema refuses, no rule is asked about.
 
 mod compile;
-mod types;
+mod costs;
+mod written;
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ use gantry_api::field::{Error, ErrorKind, Errors, Path};
 use gantry_cel::{Bindings, Budget, EvalError, Program, Scope};
 use parking_lot::Mutex;
 
-pub(super) use compile::definition_errors;
+pub(super) use written::definition_errors;
 
 /// The longest message that an expression may make, in bytes; a longer one is not used.
 const MAX_MESSAGE_BYTES: usize = 5 << 10;
@@ -52,7 +53,7 @@ fn of(custom: &'static Custom) -> &'static Rules {
     let key = std::ptr::from_ref(custom).addr();
     let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
-    known.entry(key).or_insert_with(|| Box::leak(Box::new(compile::rules(&custom.schema))))
+    known.entry(key).or_insert_with(|| Box::leak(Box::new(compile::rules(&custom.schema, &custom.source))))
 }
 
 /// Whether an error of the schema keeps rules from being asked: they would see what they are not written for.

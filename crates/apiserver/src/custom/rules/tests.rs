@@ -3,9 +3,10 @@ use serde_json::json;
 use super::*;
 
 fn check(schema: &Value, object: Value, old: Option<Value>, expected: &[&str]) {
+    let rules = compile::rules(&Schema::parse(schema), schema);
     let schema = Schema::parse(schema);
     let found: Vec<String> =
-        violations(&compile::rules(&schema), &schema, &object, old.as_ref()).iter().map(ToString::to_string).collect();
+        violations(&rules, &schema, &object, old.as_ref()).iter().map(ToString::to_string).collect();
     assert_eq!(found, expected, "{object}");
 }
 
@@ -114,5 +115,106 @@ fn mistakes_in_rules_are_found_when_they_are_written() {
     found(json!([{"rule": "self.n"}]), "must evaluate to a bool");
     found(json!([{"rule": "self.n > 1", "messageExpression": "1"}]), "messageExpression must evaluate to a string");
     found(json!([{"rule": "self.n > 1", "reason": "Because"}]), "Unsupported value: \"Because\"");
-    found(json!([{"rule": "self.list.all(x, self.list.all(y, x == y))"}]), "estimated rule cost exceeds budget");
+    found(json!([{"rule": "self.n > 1", "message": " "}]), "message must be non-empty if specified");
+    found(json!([{"rule": "self.n\n> 1"}]), "message must be specified if rule contains line breaks");
+    found(json!([{"rule": "self.n > 1", "fieldPath": ".m"}]), "fieldPath must be a valid path");
+    assert!(errors(json!([{"rule": "self.n > 1", "fieldPath": ".n"}])).is_empty());
+    found(json!([{"rule": "self.n > 1", "optionalOldSelf": true}]), "may not be set if oldSelf is not used in rule");
+}
+
+fn costs_of(schema: Value) -> Vec<String> {
+    let definition = json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}});
+    definition_errors(&definition, None).iter().map(ToString::to_string).collect()
+}
+
+const HINT: &str = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+
+#[test]
+fn a_rule_costs_as_often_as_its_value_may_occur() {
+    // One text of a thousand characters: its comparison costs 400, with the variable and the call.
+    let text =
+        json!({"type": "string", "maxLength": 1000, "x-kubernetes-validations": [{"rule": "self == self + self"}]});
+    let list = |items: &Value, max: Option<i64>| {
+        let mut list = json!({"type": "array", "items": items});
+        if let Some(max) = max {
+            list["maxItems"] = max.into();
+        }
+        list
+    };
+    let check = |list: Value, expected: &[&str]| {
+        let found = costs_of(json!({"type": "object", "properties": {"a": list}}));
+        let at = "spec.validation.openAPIV3Schema.properties[a].items";
+        let expected: Vec<String> = expected.iter().map(|e| e.replace("AT", at).replace("HINT", HINT)).collect();
+        assert_eq!(found, expected);
+    };
+    check(list(&text, Some(1000)), &[]);
+    let rule = "AT.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of";
+    check(list(&text, Some(10_000)), &[&format!("{rule} 1.203000x HINT")]);
+    check(list(&text, Some(20_000)), &[&format!("{rule} 2.4x HINT")]);
+    let deep = "AT.items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of";
+    check(list(&list(&text, Some(100)), Some(200)), &[&format!("{deep} 2.4x HINT")]);
+    // Without a bound there are as many as fit into a request.
+    let sum = "x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema exceeds budget by factor of";
+    let part = "AT.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
+    let whole = "spec.validation.openAPIV3Schema: Forbidden";
+    check(list(&text, None), &[&format!("{rule} more than 100x HINT"), part, &format!("{whole}: {sum} 12.6x HINT")]);
+    let cheap = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self > 0"}]});
+    check(list(&cheap, None), &[]);
+}
+
+#[test]
+fn what_a_schema_does_not_bound_is_bounded_by_the_largest_request() {
+    let check = |ty: Value, rule: &str, is_fine: bool| {
+        let mut ty = ty;
+        ty["x-kubernetes-validations"] = json!([{"rule": rule}]);
+        let found = costs_of(json!({"type": "object", "properties": {"a": ty}}));
+        assert_eq!(found.is_empty(), is_fine, "{rule}: {found:?}");
+    };
+    check(json!({"type": "string"}), "self.matches('^a')", true);
+    check(json!({"type": "string"}), "self.contains(self)", false);
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    check(texts.clone(), "self.all(x, x.size() < 5)", true);
+    check(texts.clone(), "self.all(x, x.startsWith('a'))", true);
+    check(texts.clone(), "self.all(x, self.all(y, x == y))", false);
+    check(texts, "self.all(x, x.contains('abc'))", false);
+}
+
+#[test]
+fn all_rules_together_have_a_limit() {
+    let text = json!({"type": "array", "maxItems": 8000, "items":
+        {"type": "string", "maxLength": 1000, "x-kubernetes-validations": [{"rule": "self == self + self"}]}});
+    let fields = |count: usize| -> Value {
+        let fields: gantry_api::Object = (0..count).map(|n| (format!("f{n:02}"), text.clone())).collect();
+        json!({"type": "object", "properties": fields})
+    };
+    assert_eq!(costs_of(fields(10)), [""; 0]);
+    let found = costs_of(fields(11));
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert!(found[..4].iter().all(|e| e.ends_with("cost total exceeding cost limit for entire OpenAPIv3 schema")));
+    let sum = "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.058640x";
+    assert_eq!(found[4], format!("{sum} {HINT}"));
+    let costly = json!({"type": "object", "properties": {"a": {"type": "string",
+        "x-kubernetes-validations": [{"rule": "true", "messageExpression": "self.contains(self) ? 'a' : 'b'"}]}}});
+    let found = costs_of(costly);
+    assert!(found[0].contains("messageExpression: Forbidden: estimated messageExpression cost exceeds"), "{found:?}");
+}
+
+#[test]
+fn items_without_keys_have_no_past() {
+    let check = |list: Value, expected: &str| {
+        let mut list = list;
+        list["type"] = "array".into();
+        list["maxItems"] = 10.into();
+        list["items"] = json!({"type": "object", "properties": {"k": {"type": "string", "maxLength": 5,
+            "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}});
+        let found = costs_of(json!({"type": "object", "properties": {"a": list}}));
+        assert_eq!(found.join("; "), expected);
+    };
+    let at = "spec.validation.openAPIV3Schema.properties[a]";
+    let why = format!(
+        "{at}.items.properties[k].x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within {at}"
+    );
+    check(json!({}), &why);
+    check(json!({"x-kubernetes-list-type": "atomic"}), &why);
+    check(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}), "");
 }
