@@ -24,6 +24,8 @@ use crate::environment::Library;
 use crate::error::EvalError;
 use crate::registry::Entry;
 
+pub(crate) use lists::SORT_BY_KEYS;
+
 /// All libraries, with what an environment must have for them to be known.
 pub(crate) const ALL: &[(Option<Library>, &[Entry])] = &[
     (None, arithmetic::ENTRIES),

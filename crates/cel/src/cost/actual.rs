@@ -1,8 +1,9 @@
 //! What a call costs when it is made.
 
-use super::{AUTHORISATION, REGEX, TRAVERSAL, times};
+use super::{AUTHORISATION, LIST_BASE, REGEX, TRAVERSAL, times};
 use crate::budget::Budget;
 use crate::error::EvalError;
+use crate::library::SORT_BY_KEYS;
 use crate::library::opaque::Opaque;
 use crate::value::{Map, Value};
 
@@ -27,6 +28,12 @@ pub(crate) enum Rule {
     /// As `Compare`, but one for other than text and bytes.
     Order,
     Concatenate,
+    /// A new list: each of its elements.
+    Listed,
+    /// A new list: each element of the first argument, for each level of depth.
+    Flattened,
+    /// A new list: each element of this argument with each.
+    Sorted(usize),
     /// Each of one with each of the other, so many times.
     Pairs(u8),
     ContainsIp,
@@ -69,6 +76,10 @@ impl Rule {
             "_==_" | "_!=_" => Self::Compare,
             "_<_" | "_<=_" | "_>_" | "_>=_" => Self::Order,
             "_+_" => Self::Concatenate,
+            "slice" | "lists.range" | "reverse" => Self::Listed,
+            "flatten" => Self::Flattened,
+            "sort" | "distinct" => Self::Sorted(0),
+            SORT_BY_KEYS => Self::Sorted(1),
             "sets.contains" | "sets.intersects" => Self::Pairs(1),
             "sets.equivalent" => Self::Pairs(2),
             "containsIP" => Self::ContainsIp,
@@ -93,7 +104,21 @@ pub(crate) fn ahead(rule: Rule, args: &[Value<'_>], budget: &mut Budget) -> Resu
         Rule::Deep => args.first().map_or(Ok(0), |first| deep(first, budget))?,
         Rule::Text(n) => times(size(0), f64::from(n) * TRAVERSAL),
         Rule::TextOrOne if text => times(size(0), TRAVERSAL),
-        Rule::Joined => 0,
+        Rule::Joined | Rule::Listed => 0,
+        Rule::Flattened => {
+            let depth =
+                args.get(1).map_or(1, |depth| if let Value::Int(n) = depth { (*n).max(0).unsigned_abs() } else { 1 });
+            list_made(size(0).saturating_mul(depth))
+        }
+        Rule::Sorted(keys) => {
+            let pairs = size(keys).saturating_mul(size(keys));
+            let first = match args.get(keys) {
+                Some(Value::List(list)) => list.get(0).transpose()?,
+                _ => None,
+            };
+            let factor = if first.is_some_and(|first| is_text(&first)) { 2.0 + TRAVERSAL } else { 2.0 };
+            list_made((pairs as f64 * factor) as u64)
+        }
         Rule::Regex => times(size(0) + 1, TRAVERSAL).saturating_mul(times(size(1), REGEX)),
         Rule::Contains => times(size(0), TRAVERSAL).saturating_mul(times(size(1), TRAVERSAL)),
         Rule::In if matches!(args.get(1), Some(Value::List(_))) => size(1),
@@ -113,7 +138,16 @@ pub(crate) fn ahead(rule: Rule, args: &[Value<'_>], budget: &mut Budget) -> Resu
 
 /// The cost that is known by the result.
 pub(crate) fn behind(rule: Rule, result: &Value<'_>) -> u64 {
-    if rule == Rule::Joined { times(result.size(), 2.0 * TRAVERSAL) } else { 0 }
+    match rule {
+        Rule::Joined => times(result.size(), 2.0 * TRAVERSAL),
+        Rule::Listed => list_made(result.size()),
+        _ => 0,
+    }
+}
+
+/// A call that makes a list by so much work.
+fn list_made(work: u64) -> u64 {
+    work.saturating_add(1 + LIST_BASE)
 }
 
 fn regex_length(args: &[Value<'_>]) -> u64 {

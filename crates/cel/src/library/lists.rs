@@ -1,11 +1,11 @@
-//! What Kubernetes adds to lists.
+//! What Kubernetes adds to lists, and cel-go's own library for them (version 3).
 
 use std::cmp::Ordering;
 
 use super::{NO_OVERLOAD, Result, fail};
 use crate::eval::Context;
 use crate::registry::{Entry, entry};
-use crate::value::Value;
+use crate::value::{List, Value};
 
 const SORTED: &[&str] = &[
     "list<int>.() bool",
@@ -30,6 +30,30 @@ const EXTREME: &[&str] = &[
 const SUM: &[&str] =
     &["list<int>.() int", "list<uint>.() uint", "list<double>.() double", "list<duration>.() duration"];
 
+const SORT: &[&str] = &[
+    "list<int>.() list<int>",
+    "list<uint>.() list<uint>",
+    "list<double>.() list<double>",
+    "list<bool>.() list<bool>",
+    "list<duration>.() list<duration>",
+    "list<timestamp>.() list<timestamp>",
+    "list<string>.() list<string>",
+    "list<bytes>.() list<bytes>",
+];
+const SORT_BY: &[&str] = &[
+    "list<T>.(list<int>) list<T>",
+    "list<T>.(list<uint>) list<T>",
+    "list<T>.(list<double>) list<T>",
+    "list<T>.(list<bool>) list<T>",
+    "list<T>.(list<duration>) list<T>",
+    "list<T>.(list<timestamp>) list<T>",
+    "list<T>.(list<string>) list<T>",
+    "list<T>.(list<bytes>) list<T>",
+];
+
+/// What `sortBy` is written out to: a list, and the keys of its elements.
+pub(crate) const SORT_BY_KEYS: &str = "@sortByAssociatedKeys";
+
 pub(super) const ENTRIES: &[Entry] = &[
     entry("isSorted", is_sorted, SORTED),
     entry("sum", sum, SUM),
@@ -37,6 +61,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry("max", |c, a| extreme(c, a, "max", Ordering::Greater), EXTREME),
     entry("indexOf", |c, a| position(c, a, false), &["list<A>.(A) int"]),
     entry("lastIndexOf", |c, a| position(c, a, true), &["list<A>.(A) int"]),
+    entry("lists.range", range, &["(int) list<int>"]),
+    entry("slice", slice, &["list<T>.(int, int) list<T>"]),
+    entry("flatten", flatten, &["list<list<T>>.() list<T>", "list<dyn>.(int) list<dyn>"]),
+    entry("reverse", reverse, &["list<T>.() list<T>"]),
+    entry("distinct", distinct, &["list<T>.() list<T>"]),
+    entry("sort", sort, SORT),
+    entry(SORT_BY_KEYS, sort, SORT_BY),
 ];
 
 fn is_sorted<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
@@ -110,4 +141,117 @@ fn position<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>], last: bool) -
         }
     }
     Ok(Value::Int(-1))
+}
+
+/// Asks for the memory of a list, and gives an empty one.
+fn room<'a>(context: &mut Context<'_, 'a>, count: usize) -> Result<Vec<Value<'a>>> {
+    context.budget.allocate((count as u64).saturating_mul(size_of::<Value<'_>>() as u64))?;
+    Ok(Vec::with_capacity(count))
+}
+
+fn range<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let [Value::Int(count)] = args else { return Err(NO_OVERLOAD) };
+    let Ok(size) = usize::try_from(*count) else {
+        return fail(format!("lists.range: size must be non-negative, got {count}"));
+    };
+    let mut list = room(context, size)?;
+    list.extend((0..*count).map(Value::Int));
+    Ok(Value::list(list))
+}
+
+fn slice<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let [Value::List(list), Value::Int(from), Value::Int(to)] = args else { return Err(NO_OVERLOAD) };
+    let (Ok(start), Ok(end)) = (usize::try_from(*from), usize::try_from(*to)) else {
+        return fail(format!("cannot slice({from}, {to}), negative indexes not supported"));
+    };
+    if start > end {
+        return fail(format!("cannot slice({from}, {to}), start index must be less than or equal to end index"));
+    }
+    if list.len() < end {
+        return fail(format!("cannot slice({from}, {to}), list is length {}", list.len()));
+    }
+    let mut part = room(context, end - start)?;
+    for element in (start..end).filter_map(|at| list.get(at)) {
+        part.push(element?);
+    }
+    Ok(Value::list(part))
+}
+
+fn flatten<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let (list, depth) = match args {
+        [Value::List(list)] => (list, 1),
+        [Value::List(list), Value::Int(depth)] => (list, *depth),
+        _ => return Err(NO_OVERLOAD),
+    };
+    if depth < 0 {
+        return fail("level must be non-negative");
+    }
+    let mut flat = Vec::new();
+    // The lists that are being read, each with the place up to which it was read.
+    let mut open: Vec<(List<'a>, usize)> = vec![(list.clone(), 0)];
+    while let Some((list, at)) = open.last_mut() {
+        let element = list.get(*at);
+        *at += 1;
+        match element.transpose()? {
+            None => drop(open.pop()),
+            Some(Value::List(inner)) if (open.len() as u64) <= depth.unsigned_abs() => open.push((inner, 0)),
+            Some(element) => {
+                context.budget.allocate(size_of::<Value<'_>>() as u64)?;
+                flat.push(element);
+            }
+        }
+    }
+    Ok(Value::list(flat))
+}
+
+fn reverse<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let [Value::List(list)] = args else { return Err(NO_OVERLOAD) };
+    let mut turned = room(context, list.len())?;
+    for element in list.iter() {
+        turned.push(element?);
+    }
+    turned.reverse();
+    Ok(Value::list(turned))
+}
+
+fn distinct<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let [Value::List(list)] = args else { return Err(NO_OVERLOAD) };
+    let mut found: Vec<Value<'a>> = room(context, list.len())?;
+    'elements: for element in list.iter() {
+        let element = element?;
+        for known in &found {
+            if element.equals(known, context.budget)? {
+                continue 'elements;
+            }
+        }
+        found.push(element);
+    }
+    Ok(Value::list(found))
+}
+
+/// A list in the order of its elements, or of the keys that go with them.
+fn sort<'a>(context: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
+    let (list, keys) = match args {
+        [Value::List(list)] => (list, list),
+        [Value::List(list), Value::List(keys)] => (list, keys),
+        _ => return Err(NO_OVERLOAD),
+    };
+    let mut pairs = Vec::with_capacity(list.len());
+    let mut sorted = room(context, list.len().saturating_mul(2))?;
+    for (key, element) in keys.iter().zip(list.iter()) {
+        pairs.push((key?, element?));
+    }
+    if let Some((first, _)) = pairs.first() {
+        if first.order(first).is_err() {
+            return fail("list elements must be comparable");
+        }
+        let of_one_type = |(key, _): &(Value<'a>, Value<'a>)| key.type_name() == first.type_name();
+        if !pairs.iter().all(of_one_type) {
+            return fail("list elements must have the same type");
+        }
+    }
+    // NaN has no order; it stays where it is.
+    pairs.sort_by(|(a, _), (b, _)| a.order(b).ok().flatten().unwrap_or(Ordering::Equal));
+    sorted.extend(pairs.into_iter().map(|(_, element)| element));
+    Ok(Value::list(sorted))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::build::Builder;
 use super::{Macros, Parsed};
 use crate::ast::{ACCUMULATOR, Comprehension, Expr, Item, Kind, Literal};
+use crate::library::SORT_BY_KEYS;
 
 pub(super) enum Expanded {
     Yes(Expr),
@@ -39,6 +40,7 @@ pub(super) fn member(
         ("map", 2 | 3) | ("filter", 2) => mapping,
         ("transformList" | "transformMap", 3 | 4) | ("transformMapEntry", 3 | 4) => transform,
         ("optMap" | "optFlatMap", 2) => optional,
+        ("sortBy", 2) => sort_by,
         _ => return Ok(Expanded::No(operand, args)),
     };
     expand(b, at, name, operand, args).map(Expanded::Yes)
@@ -204,4 +206,17 @@ fn optional(b: &mut Builder, at: u32, name: &str, target: Expr, mut args: Vec<Ex
     let none = b.call(at, "optional.none", None, Vec::new())?;
     let choice = b.call(at, "_?_:_", None, vec![has, bound, none])?;
     bind(b, at, TARGET.into(), target, choice)
+}
+
+/// `list.sortBy(x, key)`: the list in the order of the keys. It is bound to a name first, as above.
+fn sort_by(b: &mut Builder, at: u32, _: &str, list: Expr, args: Vec<Expr>) -> Parsed<Expr> {
+    const INPUT: &str = "@__sortBy_input__";
+    if matches!(list.kind, Kind::Literal(_) | Kind::Map(_) | Kind::Struct { .. }) {
+        let why = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+        return Err((Some(list.at), why.to_owned()));
+    }
+    let (range, sorted) = (b.ident(at, INPUT)?, b.ident(at, INPUT)?);
+    let keys = mapping(b, at, "map", range, args)?;
+    let result = b.call(at, SORT_BY_KEYS, Some(sorted), vec![keys])?;
+    bind(b, at, INPUT.into(), list, result)
 }

@@ -39,6 +39,14 @@ fn costs_are_upstreams() {
     check("s.contains(s)", 2502);
     check("'abc' + s", 52);
     check("s == s", 52);
+    check("sets.contains(l, l)", 1 + 1 + 4 + 1);
+    check("l.reverse()", 1 + 2 + 11);
+    check("l.slice(0, 1)", 1 + 1 + 11);
+    check("lists.range(5)", 5 + 11);
+    check("[[1, 2], [3]].flatten()", 3 * 10 + 2 + 11);
+    check("l.sort()", 1 + 2 * 4 + 11);
+    check("['a', 'b', 'c'].distinct()", 10 + 18 + 11);
+    check("l.sortBy(x, -x)", 1 + 40 + 1 + 8 + 11);
     check("l.map(x, x + 1)", 1 + 10 + 2 * (1 + 10 + 1 + 2) + 1);
 }
 

@@ -1,6 +1,6 @@
 //! The libraries, by the examples of their documentation upstream.
 
-use crate::support::{all_fail, all_true};
+use crate::support::{all_fail, all_true, outcome};
 
 #[test]
 fn strings() {
@@ -70,6 +70,41 @@ fn lists_and_sets() {
         "'1 2 3'.findAll('[0-9]') == ['1', '2', '3'] && '1 2 3'.findAll('[0-9]', 2) == ['1', '2']",
     ]);
     all_fail(&[("[1].filter(x, false).min()", "min called on empty list")]);
+}
+
+#[test]
+fn lists_are_made_of_lists() {
+    all_true(&[
+        "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [1].slice(1, 1) == [] && [1].slice(0, 1) == [1]",
+        "[[1, 2], [], [3]].flatten() == [1, 2, 3] && [[[1]], [[2]]].flatten() == [[1], [2]]",
+        "dyn([dyn(1), dyn([dyn(2), dyn([dyn(3), dyn([4])])])]).flatten(2) == [dyn(1), dyn(2), dyn(3), dyn([4])]",
+        "[[1]].flatten(0) == [[1]] && [1, 2].flatten(5) == [1, 2]",
+        "[5, 3, 1, 2].reverse() == [2, 1, 3, 5] && [].reverse() == []",
+        "[1, 2, 2, 3, 3, 3].distinct() == [1, 2, 3] && ['b', 'b', 'c', 'a', 'c'].distinct() == ['b', 'c', 'a']",
+        "[dyn(1), dyn(1.0), dyn('1')].distinct() == [dyn(1), dyn('1')]",
+        "[3, 1, 2].sort() == [1, 2, 3] && ['b', 'c', 'a'].sort() == ['a', 'b', 'c'] && [true, false].sort() == [false, true]",
+        "[duration('1h'), duration('1s')].sort()[0] == duration('1s') && [].sort() == []",
+        "['foo', 'ab', 'x'].sortBy(e, size(e)) == ['x', 'ab', 'foo'] && [1, -3, 2].sortBy(e, -e) == [2, 1, -3]",
+        "[{'n': 2, 'v': 1}, {'n': 1, 'v': 2}].sortBy(e, e.n).map(e, e.n) == [1, 2]",
+        "[[3, 1], [2]].sortBy(l, l.sortBy(e, e)[0]) == [[3, 1], [2]]",
+        "lists.range(4) == [0, 1, 2, 3] && lists.range(0) == [] && lists.range(3).map(x, x * x) == [0, 1, 4]",
+    ]);
+    all_fail(&[
+        ("[1, 2].slice(-1, 1)", "cannot slice(-1, 1), negative indexes not supported"),
+        ("[1, 2].slice(2, 1)", "cannot slice(2, 1), start index must be less than or equal to end index"),
+        ("[1, 2].slice(0, 3)", "cannot slice(0, 3), list is length 2"),
+        ("[[1]].flatten(-1)", "level must be non-negative"),
+        ("dyn([dyn(1), dyn('a')]).sort()", "list elements must have the same type"),
+        ("dyn([[1], [2]]).sort()", "list elements must be comparable"),
+        ("lists.range(-1)", "lists.range: size must be non-negative, got -1"),
+        ("lists.range(9000000000000000000)", "operation cancelled: actual cost limit exceeded"),
+    ]);
+    let refused = outcome("'a'.sortBy(x, x)").expect_err("is no list");
+    assert!(refused.contains("sortBy can only be applied to a list"), "{refused}");
+    let refused = outcome("[1, 2].flatten()").expect_err("is flat");
+    assert!(refused.contains("found no matching overload for 'flatten' applied to 'list(int).()'"), "{refused}");
+    // Turning text round came with a later version of the library than Kubernetes has.
+    assert!(outcome("'abc'.reverse()").is_err());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{Entries, Estimate, Estimator, NOTHING, ONE, UNKNOWN};
 use crate::ast::{Expr, Kind, Literal};
 use crate::cost::paths::{Step, declared_size, fixed_size, step};
-use crate::cost::{AUTHORISATION, REGEX, TRAVERSAL};
+use crate::cost::{AUTHORISATION, LIST_BASE, REGEX, TRAVERSAL};
+use crate::library::SORT_BY_KEYS;
 use crate::registry::Overload;
 use crate::types::Type;
 
@@ -36,6 +37,9 @@ impl Estimator<'_> {
         let overloads = self.program.overloads[expr.id as usize].clone();
         // The target of `optional.of(..)` is part of the name.
         let member = overloads.first().is_some_and(|o| o.member);
+        let qualified = target.filter(|_| !member).and_then(Expr::qualified_name);
+        let qualified = qualified.map(|name| format!("{}.{function}", name.trim_start_matches('.')));
+        let function = qualified.as_deref().unwrap_or(function);
         let target = target.filter(|_| member);
         let before = target.map_or(NOTHING, |t| self.cost(t));
         let site = Site { expr, function, target, args, costs };
@@ -152,6 +156,17 @@ impl Estimator<'_> {
             "containsIP" | "containsCIDR" => (self.network(site, overload), None),
             "sets.contains" | "sets.intersects" => (arg(0)?.product(arg(1)?).plus(ONE), None),
             "sets.equivalent" => (arg(0)?.product(arg(1)?).product(Estimate::exactly(2)).plus(ONE), None),
+            "slice" => {
+                let max = target()?.max;
+                let (start, end) = (whole(site.args.first()?, 0), whole(site.args.get(1)?, max));
+                list_made(1.0, Estimate::exactly(end.saturating_sub(start)))
+            }
+            "lists.range" => list_made(1.0, Estimate::exactly(whole(site.args.first()?, u64::MAX))),
+            "reverse" => list_made(1.0, target()?),
+            "flatten" => list_made(site.args.first().map_or(1, |depth| whole(depth, u64::MAX)) as f64, target()?),
+            "distinct" => list_made(2.0, target()?.product(target()?)),
+            "sort" => sorted(target()?, &overload.params[0]),
+            SORT_BY_KEYS => sorted(arg(0)?, &overload.params[1]),
             "validate" => (text(arg(0)?, 1.0).product(Estimate::exactly(60).times(REGEX)), None),
             _ => return None,
         })
@@ -196,6 +211,24 @@ impl Estimator<'_> {
             _ => cost,
         }
     }
+}
+
+/// A literal that is a whole number, or what stands for all others.
+fn whole(expr: &Expr, otherwise: u64) -> u64 {
+    match &expr.kind {
+        Kind::Literal(Literal::Int(n)) => u64::try_from(*n).unwrap_or(otherwise),
+        _ => otherwise,
+    }
+}
+
+/// A call that makes a list, by the size that is worked through. Upstream also takes that for the size of the result.
+fn list_made(factor: f64, size: Estimate) -> Cost {
+    (size.times(factor).plus(Estimate::exactly(1 + LIST_BASE)), Some(size))
+}
+
+fn sorted(keys: Estimate, list: &Type) -> Cost {
+    let text = matches!(list, Type::List(element) if matches!(**element, Type::String | Type::Bytes));
+    list_made(if text { 2.0 + TRAVERSAL } else { 2.0 }, keys.product(keys))
 }
 
 fn sum(costs: &[Estimate]) -> Estimate {
