@@ -4,8 +4,13 @@
 pub(crate) const MAX_SOURCE_CODE_POINTS: usize = 100_000;
 /// The deepest tree (cel-go's default for the recursion of its parser).
 pub(crate) const MAX_DEPTH: u16 = 250;
-/// How deep parentheses, brackets and arguments may be nested: what the parser's recursion takes must fit half the stack of a thread that serves requests.
-pub(crate) const MAX_NESTING: u16 = 100;
+/// How deep parentheses, brackets and arguments may be nested (cel-go's default for the recursion of its parser, too).
+pub(crate) const MAX_NESTING: u16 = 250;
+/// How deep so that the parser's recursion surely fits half the stack of a thread that serves requests; what may be deeper is parsed on a thread
+/// of its own.
+pub(crate) const SHALLOW_NESTING: usize = 100;
+/// The stack of such a thread.
+pub(crate) const PARSER_STACK_BYTES: usize = 16 << 20;
 /// The most nodes of one expression with its macros expanded.
 pub(crate) const MAX_NODES: u32 = 200_000;
 /// Cost limit of one expression (`PerCallLimit`).

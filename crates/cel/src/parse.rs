@@ -8,7 +8,7 @@ mod unquote;
 use std::sync::Arc;
 
 use crate::ast::{Entry, Expr, FieldInit, Item, Kind, Literal};
-use crate::limits::{MAX_NESTING, MAX_SOURCE_CODE_POINTS};
+use crate::limits::{MAX_NESTING, MAX_SOURCE_CODE_POINTS, PARSER_STACK_BYTES, SHALLOW_NESTING};
 use build::Builder;
 use lex::{Spanned, Token};
 
@@ -38,12 +38,36 @@ pub(crate) fn parse(source: &str, macros: Macros) -> Parsed<Parse> {
         return Err((None, message));
     }
     let tokens = lex::tokens(source).map_err(|(at, message)| (Some(at), message))?;
-    let mut parser = Parser { source, tokens, next: 0, nesting: 0, build: Builder::default(), macros };
-    let root = parser.expression()?;
-    if *parser.peek() != Token::End {
-        return Err(parser.unexpected("<EOF>"));
+    let deepest = deepest(&tokens);
+    let parser = Parser { source, tokens, next: 0, nesting: 0, build: Builder::default(), macros };
+    if deepest <= SHALLOW_NESTING {
+        return parser.whole();
     }
-    Ok(Parse { root, ids: parser.build.ids() })
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("cel-parser".to_owned()).stack_size(PARSER_STACK_BYTES);
+        let parsed = builder.spawn_scoped(scope, || parser.whole()).map(std::thread::ScopedJoinHandle::join);
+        match parsed {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // There is no thread to be had now.
+            Err(_) => Err((None, build::too_deep(MAX_NESTING))),
+        }
+    })
+}
+
+/// The most that the parser may recurse into these tokens: brackets that are open at once, and the conditionals that follow each other.
+fn deepest(tokens: &[Spanned]) -> usize {
+    let (mut open, mut most, mut conditionals) = (0_usize, 0, 0);
+    for token in tokens {
+        match token.token {
+            Token::Sign("(" | "[" | "{") => open += 1,
+            Token::Sign(")" | "]" | "}") => open = open.saturating_sub(1),
+            Token::Sign("?") => conditionals += 1,
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most + conditionals
 }
 
 struct Parser<'a> {
@@ -86,6 +110,14 @@ const OPERAND: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
 impl Parser<'_> {
+    fn whole(mut self) -> Parsed<Parse> {
+        let root = self.expression()?;
+        if *self.peek() != Token::End {
+            return Err(self.unexpected("<EOF>"));
+        }
+        Ok(Parse { root, ids: self.build.ids() })
+    }
+
     fn peek(&self) -> &Token {
         &self.tokens[self.next.min(self.tokens.len() - 1)].token
     }

@@ -106,7 +106,7 @@ fn no_nesting_overflows_half_a_threads_stack() {
     ];
     let work = move || {
         for (open, close) in shapes {
-            for depth in [10, 30, 45, 60, 95, 120, 5000] {
+            for depth in [10, 30, 45, 60, 80, 95, 120, 165, 245, 300, 5000] {
                 let source = format!("{}d{} != d", open.repeat(depth), close.repeat(depth));
                 let environment = Environment::new().variable("d", Type::Dyn);
                 let Ok(program) = environment.compile(&source) else { continue };
@@ -118,7 +118,13 @@ fn no_nesting_overflows_half_a_threads_stack() {
         }
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(work).expect("starts").join().expect("ends");
-    assert!(Environment::new().compile(&format!("{}1{} == 1", "(".repeat(95), ")".repeat(95))).is_ok());
+    for depth in [95, 101, 249] {
+        assert!(Environment::new().compile(&format!("{}1{} == 1", "(".repeat(depth), ")".repeat(depth))).is_ok());
+    }
+    let lists = format!("{}1{} == dyn(1)", "[".repeat(245), "]".repeat(245));
+    assert!(Environment::new().compile(&lists).is_ok());
+    let deeper = Environment::new().compile(&format!("{}1{}", "(".repeat(250), ")".repeat(250)));
+    assert!(deeper.is_err_and(|e| e.to_string().ends_with("expression recursion limit exceeded: 250")));
     assert!(Environment::new().compile(&format!("1{} > 0", "+1".repeat(240))).is_ok());
     assert!(Environment::new().compile(&format!("true{}", " && true".repeat(5000))).is_ok());
 }
