@@ -14,6 +14,7 @@ use gantry_api::status::Status;
 
 use self::definition::{Binding, Definition};
 use super::registered::{Registered, is_exempt};
+use super::review::Objects;
 use super::{Plugin, Request, matching, review};
 use crate::expressions::input::Input;
 
@@ -100,6 +101,12 @@ async fn with_params(
     params::of(request, policy, binding).await.map(Some)
 }
 
+/// The object could not be brought to the version that the policy wants.
+fn not_converted(bound: &Bound, status: &Status) -> Unusable {
+    let why = format!("failed to convert object version: {}", status.message);
+    Unusable { policy: bound.policy.clone(), binding: None, why }
+}
+
 /// The namespace of the request, as expressions see it; nothing for what is in none.
 async fn namespace(request: &Request<'_>) -> Result<Option<Value>, Status> {
     if request.namespace().is_empty() || request.is_about_namespaces() {
@@ -145,20 +152,24 @@ impl Plugin for Validating {
         if is_out(request) {
             return Ok(());
         }
-        let (found, unusable) = self.0.find(request, object).await;
-        let mut denied = judge::unusable(unusable);
-        if found.is_empty() && denied.is_empty() {
+        let (found, mut unusable) = self.0.find(request, object).await;
+        if found.is_empty() && unusable.is_empty() {
             return Ok(());
         }
         let namespace = if found.is_empty() { None } else { namespace(request).await? };
+        let mut inputs = Vec::with_capacity(found.len());
         for bound in &found {
-            let input = Input {
-                object: request.present(object).map(|object| request.show(bound.kind, object)),
-                old: request.old.map(|old| request.show(bound.kind, old)),
-                request: review::request(request, bound.kind),
-                namespace: namespace.clone(),
-            };
-            judge::policy(request, bound, &input, &mut denied);
+            match request.shown(bound.kind, request.present(object), false).await {
+                Ok(Objects { object, old }) => {
+                    let request = review::request(request, bound.kind);
+                    inputs.push((bound, Input { object, old, request, namespace: namespace.clone() }));
+                }
+                Err(status) => unusable.push(not_converted(bound, &status)),
+            }
+        }
+        let mut denied = judge::unusable(unusable);
+        for (bound, input) in &inputs {
+            judge::policy(request, bound, input, &mut denied);
         }
         judge::verdict(request, object, &denied)
     }
@@ -183,6 +194,6 @@ impl Plugin for Mutating {
             return Ok(());
         }
         let namespace = if found.is_empty() { None } else { namespace(request).await? };
-        change::all(request, &found, unusable, namespace, object)
+        change::all(request, &found, unusable, namespace, object).await
     }
 }

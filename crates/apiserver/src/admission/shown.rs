@@ -1,13 +1,13 @@
 //! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
 
-use gantry_api::custom::Conversion;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, convert, decode, defaults, value};
 
+use super::review::Objects;
 use super::{Operation, Request};
-use crate::custom::{form, strategy};
+use crate::custom::{convert as versions, strategy};
 use crate::registry::workload;
 
 /// Group, version and kind.
@@ -57,9 +57,7 @@ impl Request<'_> {
         let (own, sub) = (self.target.kind, self.target.subresource);
         let serves = |kind: &KindInfo| sub.is_empty() || kind.subresource(sub).is_some();
         if let Some(custom) = own.custom {
-            // Versions that only a webhook can tell apart are not shown for one another.
-            let converts = custom.definition.conversion == Conversion::None;
-            return custom.definition.served().filter(|kind| converts && *kind != own && serves(kind)).collect();
+            return custom.definition.served().filter(|kind| *kind != own && serves(kind)).collect();
         }
         let same = |kind: &&'static KindInfo| {
             *kind != own && kind.stored() && kind.storage_prefix == own.storage_prefix && serves(kind)
@@ -82,19 +80,39 @@ impl Request<'_> {
             && !matches!(self.target.subresource, "scale" | "binding" | "eviction" | "token")
     }
 
-    /// The object as `kind` shows it.
-    pub(super) fn show(&self, kind: &'static KindInfo, object: &Value) -> Value {
+    /// The object and the old one, as `kind` shows them. `early`: the object is not stored yet, and a new one has no identity.
+    ///
+    /// # Errors
+    /// When the webhook that converts between versions of a custom kind does not.
+    pub(super) async fn shown(
+        &self,
+        kind: &'static KindInfo,
+        object: Option<&Value>,
+        early: bool,
+    ) -> Result<Objects, Status> {
+        let mut shown =
+            Objects { object: object.map(|o| self.form(kind, o)), old: self.old.map(|o| self.form(kind, o)) };
+        if self.is_stored_form() {
+            let mut both: Vec<&mut Value> = shown.object.iter_mut().chain(&mut shown.old).collect();
+            versions::convert(self.app, kind, &mut both).await?;
+        }
+        if let Some(object) = shown.object.as_mut().filter(|_| early) {
+            self.forget_identity(object);
+        }
+        Ok(shown)
+    }
+
+    /// As `kind` shows an object, but for versions of custom kinds.
+    fn form(&self, kind: &'static KindInfo, object: &Value) -> Value {
         if self.target.subresource == "scale" {
-            return match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+            // The paths are those of the version in which the object is.
+            return match self.target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
                 Some(paths) => strategy::scale(paths, object).unwrap_or_default(),
                 None => workload::scale(object),
             };
         }
         let mut shown = object.clone();
         if self.is_stored_form() {
-            if kind.custom.is_some() {
-                form::relabel(kind, &mut shown);
-            }
             convert::from_hub(kind, &mut shown);
             if self.revision > 0 {
                 value::set(&mut shown, "metadata.resourceVersion", self.revision.to_string());
@@ -103,25 +121,22 @@ impl Request<'_> {
         shown
     }
 
-    /// As [`Request::show`], before the object is stored: a new one has no identity yet.
-    pub(super) fn show_early(&self, kind: &'static KindInfo, object: &Value) -> Value {
-        let mut shown = self.show(kind, object);
+    fn forget_identity(&self, shown: &mut Value) {
         if self.operation == Operation::Create && self.is_stored_form() {
             for field in NOT_YET {
-                value::remove(&mut shown, &format!("metadata.{field}"));
+                value::remove(shown, &format!("metadata.{field}"));
             }
             if self.nameless {
-                value::remove(&mut shown, "metadata.name");
+                value::remove(shown, "metadata.name");
             }
         }
-        shown
     }
 
     /// Takes over a shown object that was changed.
     ///
     /// # Errors
-    /// 500 when it is none any more.
-    pub(super) fn take_over(
+    /// 500 when it is none any more, or is not converted back.
+    pub(super) async fn take_over(
         &self,
         kind: &'static KindInfo,
         mut shown: Value,
@@ -129,7 +144,7 @@ impl Request<'_> {
     ) -> Result<(), Status> {
         if self.target.subresource == "scale" {
             decode::conform(&mut shown, "autoscaling/v1.Scale").map_err(|s| Status::internal(s.message))?;
-            let rescaled = match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+            let rescaled = match self.target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
                 Some(paths) => strategy::rescale(paths, object, &shown),
                 None => workload::rescale(object, &shown),
             };
@@ -144,9 +159,7 @@ impl Request<'_> {
                     None => drop(value::remove(&mut shown, &path)),
                 }
             }
-            if kind.custom.is_some() {
-                form::relabel(self.target.kind, &mut shown);
-            }
+            versions::convert(self.app, self.target.kind, &mut [&mut shown]).await?;
             convert::to_hub(kind, &mut shown);
             defaults::apply(self.target.kind.hub(), &mut shown);
         }

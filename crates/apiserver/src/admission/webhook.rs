@@ -76,13 +76,8 @@ async fn wanted(
     if hook.conditions.is_empty() {
         return Ok(Some(kind));
     }
-    let show = |object| if early { request.show_early(kind, object) } else { request.show(kind, object) };
-    let input = Input {
-        object: request.present(object).map(show),
-        old: request.old.map(|old| request.show(kind, old)),
-        request: review::request(request, kind),
-        namespace: None,
-    };
+    let Objects { object, old } = request.shown(kind, request.present(object), early).await?;
+    let input = Input { object, old, request: review::request(request, kind), namespace: None };
     let rights = Rights::of(request);
     match hook.conditions.hold(&input.bindings(&rights, request, None, &[])) {
         Ok(holds) => Ok(holds.then_some(kind)),
@@ -160,41 +155,45 @@ fn judge<T: Default>(
     result
 }
 
-/// Applies the patch of an answer; says whether that changed anything.
-fn apply(request: &Request<'_>, meant: &Meant<'_>, answer: &Answer, object: &mut Value) -> Result<bool, No> {
+/// Applies the patch of an answer to the object as it was shown; says whether that changed anything.
+async fn apply(
+    request: &Request<'_>,
+    meant: &Meant<'_>,
+    answer: &Answer,
+    shown: Option<&Value>,
+    object: &mut Value,
+) -> Result<bool, No> {
     let Some(operations) = answer.patch.as_ref().filter(|p| p.as_array().is_none_or(|ops| !ops.is_empty())) else {
         return Ok(false);
     };
-    if request.present(object).is_none() {
+    let Some(shown) = shown else {
         let why = format!(
             "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
             meant.hook.name
         );
         return Err(No::Broken(Status::internal(why)));
-    }
-    let shown = request.show_early(meant.kind, object);
+    };
     let failed = |status: Status| {
         let cause = status.details.and_then(|d| d.causes.into_iter().next()).map(|c| c.message);
         No::Broken(Status::internal(cause.filter(|c| !c.is_empty()).unwrap_or(status.message)))
     };
-    let patched = patch::json(&shown, operations).map_err(failed)?;
-    if patched == shown {
+    let patched = patch::json(shown, operations).map_err(failed)?;
+    if patched == *shown {
         return Ok(false);
     }
     let before = object.clone();
-    request.take_over(meant.kind, patched, object).map_err(No::Broken)?;
+    request.take_over(meant.kind, patched, object).await.map_err(No::Broken)?;
     Ok(*object != before)
 }
 
 impl Mutating {
     async fn one(&self, request: &Request<'_>, meant: &Meant<'_>, object: &mut Value) -> Result<(), Status> {
         let began = Instant::now();
-        let objects = Objects {
-            object: request.present(object).map(|object| request.show_early(meant.kind, object)),
-            old: request.old.map(|old| request.show(meant.kind, old)),
+        let objects = request.shown(meant.kind, request.present(object), true).await?;
+        let changed = match ask(request, meant, &objects, true).await {
+            Ok(answer) => apply(request, meant, &answer, objects.object.as_ref(), object).await,
+            Err(no) => Err(no),
         };
-        let answer = ask(request, meant, &objects, true).await;
-        let changed = answer.and_then(|answer| apply(request, meant, &answer, object));
         let mutated = matches!(changed, Ok(true));
         let round = request.rounds.lock().number();
         let key = format!("mutation.webhook.admission.k8s.io/round_{round}_index_{}", meant.index);
@@ -266,10 +265,7 @@ impl Plugin for Validating {
         }
         let questions = meant.iter().map(|meant| async {
             let began = Instant::now();
-            let objects = Objects {
-                object: request.present(object).map(|object| request.show(meant.kind, object)),
-                old: request.old.map(|old| request.show(meant.kind, old)),
-            };
+            let objects = request.shown(meant.kind, request.present(object), false).await?;
             let answer = ask(request, meant, &objects, false).await.map(drop);
             judge(request, meant, (false, began), answer)
         });

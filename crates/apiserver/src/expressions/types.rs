@@ -75,33 +75,39 @@ pub(crate) fn namespace() -> Type {
 /// The type of a kind's objects.
 pub(crate) fn of_kind<'a>(ty: impl Into<TypeRef<'a>>) -> Option<Type> {
     let ty = ty.into().resolve().ok()?;
-    Some(Describer::default().structure(ty, 0))
+    Some(Describer::default().structure(ty, ty.name, 0))
 }
 
 /// Describes types of the table. One that stands in many places is described once for each depth: without that the number
 /// of descriptions would double with every level of a type that contains itself.
 #[derive(Default)]
 struct Describer {
-    known: BTreeMap<(String, usize), Type>,
+    /// By the address of the type: those of custom kinds have the name of their kind.
+    known: BTreeMap<(usize, usize), Type>,
 }
 
 impl Describer {
-    fn structure(&mut self, ty: &table::Type, depth: usize) -> Type {
+    /// `name` tells the types within a custom kind apart: it is the way to them.
+    fn structure(&mut self, ty: &table::Type, name: &str, depth: usize) -> Type {
         if depth == DEPTH_MAX {
             return Type::Dyn;
         }
-        let key = (ty.name.to_owned(), depth);
+        let key = (std::ptr::from_ref(ty).addr(), depth);
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let fields: Vec<(&str, Type)> =
-            ty.fields.values().map(|field| (field.name, self.field(&field.ty, depth + 1))).collect();
-        let described = Type::Object(ObjectType::new(ty.name, fields));
+        let within = |field: &str| if ty.custom.is_some() { format!("{name}.{field}") } else { String::new() };
+        let fields: Vec<(&str, Type)> = ty
+            .fields
+            .values()
+            .map(|field| (field.name, self.field(&field.ty, &within(field.name), depth + 1)))
+            .collect();
+        let described = Type::Object(ObjectType::new(name, fields));
         self.known.insert(key, described.clone());
         described
     }
 
-    fn field(&mut self, ty: &FieldType, depth: usize) -> Type {
+    fn field(&mut self, ty: &FieldType, name: &str, depth: usize) -> Type {
         match ty {
             FieldType::String | FieldType::Quantity => Type::String,
             FieldType::Bytes => Type::Bytes,
@@ -110,11 +116,15 @@ impl Describer {
             FieldType::Double => Type::Double,
             FieldType::Time | FieldType::MicroTime => Type::Timestamp,
             FieldType::IntOrString | FieldType::Raw | FieldType::Any | FieldType::Open => Type::Dyn,
-            FieldType::Struct(_) => {
-                TypeTable::builtin().fields_of(ty).map_or(Type::Dyn, |inner| self.structure(inner, depth))
-            }
-            FieldType::List(of) => Type::list(self.field(of, depth)),
-            FieldType::Map(of) => Type::map(Type::String, self.field(of, depth)),
+            FieldType::Struct(_) => match TypeTable::builtin().fields_of(ty) {
+                Some(inner) => {
+                    let name = if inner.custom.is_some() { name } else { inner.name };
+                    self.structure(inner, name, depth)
+                }
+                None => Type::Dyn,
+            },
+            FieldType::List(of) => Type::list(self.field(of, name, depth)),
+            FieldType::Map(of) => Type::map(Type::String, self.field(of, name, depth)),
         }
     }
 }

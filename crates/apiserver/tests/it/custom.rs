@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Cluster};
 
+mod admission;
 mod columns;
 mod conversion;
 mod definitions;

@@ -8,6 +8,7 @@ use gantry_cel::Budget;
 use super::definition::{Binding, Change, Definition};
 use super::judge::name_of;
 use super::{Bound, Unusable};
+use crate::admission::review::Objects;
 use crate::admission::rounds::Asker;
 use crate::admission::{Request, review};
 use crate::expressions::input::{Input, Rights};
@@ -35,7 +36,7 @@ fn failed(policy: &Definition, binding: Option<&Binding>, why: &str, reason: &'s
 ///
 /// # Errors
 /// What went wrong with those that do not forgive it.
-pub(super) fn all(
+pub(super) async fn all(
     request: &Request<'_>,
     found: &[Bound],
     unusable: Vec<Unusable>,
@@ -49,7 +50,7 @@ pub(super) fn all(
         let mut turn = Turn { request, policy: &bound.policy, kind: bound.kind, failures: &mut failures };
         for (binding, params) in &bound.bindings {
             for param in params {
-                turn.take(binding, param.as_ref(), namespace.as_ref(), object);
+                turn.take(binding, param.as_ref(), namespace.as_ref(), object).await;
             }
         }
     }
@@ -76,19 +77,22 @@ struct Turn<'c, 'r> {
 }
 
 impl Turn<'_, '_> {
-    fn take(&mut self, binding: &Binding, param: Option<&Value>, namespace: Option<&Value>, object: &mut Value) {
+    async fn take(&mut self, binding: &Binding, param: Option<&Value>, namespace: Option<&Value>, object: &mut Value) {
         let (request, policy) = (self.request, self.policy);
         if request.present(object).is_none() {
             return;
         }
+        let Objects { object: shown, old } = match request.shown(self.kind, Some(object), true).await {
+            Ok(shown) => shown,
+            Err(status) => {
+                let why = format!("failed to convert object version: {}", status.message);
+                return self.failures.push(failed(policy, Some(binding), &why, "Invalid"));
+            }
+        };
         let text = |path: &str| param.and_then(|p| value::str_at(p, path)).unwrap_or_default();
         let key = format!("{}/{}/{}/{}", policy.name, binding.name, text("metadata.namespace"), text("metadata.name"));
-        let mut input = Input {
-            object: Some(request.show_early(self.kind, object)),
-            old: request.old.map(|old| request.show(self.kind, old)),
-            request: review::request(request, self.kind),
-            namespace: namespace.cloned(),
-        };
+        let mut input =
+            Input { object: shown, old, request: review::request(request, self.kind), namespace: namespace.cloned() };
         match self.is_meant(&input, param) {
             Ok(true) => {}
             Ok(false) => return,
@@ -99,11 +103,10 @@ impl Turn<'_, '_> {
         }
         let before = object.clone();
         for change in &policy.changes {
-            input.object = Some(request.show_early(self.kind, object));
-            let made = self.make(change, &input, param).and_then(|shown| match shown {
-                Some(shown) => request.take_over(self.kind, shown, object).map_err(|status| status.message),
-                None => Ok(()),
-            });
+            let made = match self.make(change, &input, param) {
+                Ok(Some(shown)) => self.put(shown, &mut input, object).await,
+                made => made.map(drop),
+            };
             let (action, error) = if made.is_ok() { ("allow", "no_error") } else { ("deny", "invalid_error") };
             let checked = Checked { policy: &policy.name, binding: &binding.name, action, error };
             request.app.metrics.policies.changed(&checked);
@@ -118,6 +121,14 @@ impl Turn<'_, '_> {
         if policy.repeats {
             rounds.repeat(Asker::Policies, &key);
         }
+    }
+
+    /// Takes over a changed object; the next change sees it.
+    async fn put(&self, shown: Value, input: &mut Input, object: &mut Value) -> Result<(), String> {
+        let request = self.request;
+        request.take_over(self.kind, shown, object).await.map_err(|status| status.message)?;
+        input.object = request.shown(self.kind, Some(object), true).await.map_err(|status| status.message)?.object;
+        Ok(())
     }
 
     fn is_meant(&self, input: &Input, param: Option<&Value>) -> Result<bool, String> {

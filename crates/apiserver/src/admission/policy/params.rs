@@ -6,6 +6,7 @@ use gantry_api::{Object, Value, convert, value};
 
 use super::definition::{Binding, Definition, ParamRef};
 use crate::admission::Request;
+use crate::custom::convert as versions;
 use crate::pipeline::current::{self, Current};
 use crate::request::Target;
 
@@ -29,7 +30,7 @@ pub(super) async fn of(
     let namespace = namespace(request, served, wanted)?;
     let found = match &wanted.selector {
         None => named(request, served, namespace, &wanted.name).await?.into_iter().collect(),
-        Some(selector) => selected(request, served, namespace, selector)?,
+        Some(selector) => selected(request, served, namespace, selector).await?,
     };
     if found.is_empty() && wanted.required {
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
@@ -66,7 +67,7 @@ async fn named(
     Ok(found.map_err(|status| status.message)?.map(|current| shown(kind, current)))
 }
 
-fn selected(
+async fn selected(
     request: &Request<'_>,
     kind: &'static KindInfo,
     namespace: &str,
@@ -82,5 +83,8 @@ fn selected(
             found.push(shown(kind, current));
         }
     }
+    // Custom objects are cached in the version in which they are stored.
+    let mut objects: Vec<&mut Value> = found.iter_mut().collect();
+    versions::convert(request.app, kind, &mut objects).await.map_err(|status| status.message)?;
     Ok(found)
 }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::hooks::{Hook, cluster};
 
-const V2: &str = "/apis/stable.example.com/v2/namespaces/default/crontabs";
+pub(super) const V2: &str = "/apis/stable.example.com/v2/namespaces/default/crontabs";
 
 /// Version 2 has `spec.where` as one text, version 1 has host and port.
-fn converted(review: &Value) -> Value {
+pub(super) fn converted(review: &Value) -> Value {
     let wanted = review["request"]["desiredAPIVersion"].as_str().expect("a version");
     let mut objects = review["request"]["objects"].as_array().expect("objects").clone();
     for object in &mut objects {
@@ -29,7 +29,7 @@ fn converted(review: &Value) -> Value {
     json!({"apiVersion": review["apiVersion"], "kind": "ConversionReview", "response": response})
 }
 
-fn definition_with(hook: &Hook, cluster: &Cluster) -> Value {
+pub(super) fn definition_with(hook: &Hook, cluster: &Cluster) -> Value {
     let text = json!({"type": "string"});
     let mut two =
         definition("crontabs", "CronTab", json!({"type": "object", "properties": {"host": text, "port": text}}));
