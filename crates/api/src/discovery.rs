@@ -56,7 +56,7 @@ fn aggregated_resource(kind: &KindInfo) -> Value {
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": kind.verbs,
+        "verbs": verbs(kind),
     });
     names(&mut resource, kind);
     if !kind.subresources.is_empty() {
@@ -64,6 +64,16 @@ fn aggregated_resource(kind: &KindInfo) -> Value {
         resource["subresources"] = kind.subresources.iter().map(sub).collect();
     }
     resource
+}
+
+/// What clients are told that they can do. Objects of a kind that goes can still be changed, so that whoever holds them lets
+/// go, but nobody is told; custom kinds have their own order.
+fn verbs(kind: &KindInfo) -> &[&'static str] {
+    match (kind.custom, kind.supports("create")) {
+        (None, _) => &kind.verbs,
+        (Some(_), true) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        (Some(_), false) => &["delete", "deletecollection", "get", "list", "watch"],
+    }
 }
 
 fn names(resource: &mut Value, kind: &KindInfo) {
@@ -134,7 +144,7 @@ fn resource(kind: &'static KindInfo) -> Value {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": kind.verbs,
+        "verbs": verbs(kind),
     });
     names(&mut resource, kind);
     if kind.stored() {

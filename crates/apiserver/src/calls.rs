@@ -71,7 +71,15 @@ pub(crate) fn target(
 
 fn served(target: &Target, verb: &str) -> Result<(), Status> {
     let verbs = target.sub().map_or(&target.kind.verbs, |sub| &sub.verbs);
-    if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
+    if verbs.contains(&verb) {
+        return Ok(());
+    }
+    let mut refused = Status::method_not_allowed();
+    if target.kind.custom.is_some() && verb == "create" {
+        // All verbs of custom kinds are there but this one, of a kind that goes.
+        refused.message = format!("{verb} not allowed while custom resource definition is terminating");
+    }
+    Err(refused)
 }
 
 impl Call<'_> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::current::namespace_of;
 use super::selection::Selection;
 use crate::app::App;
+use crate::custom::convert;
 use crate::request::Target;
 
 /// Upstream's text for a token whose revision is compacted.
@@ -155,7 +156,7 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
     readable(app, kind, &query.selection)?;
     // Upstream ignores the limit for reads of any version, and clients count on whole lists.
     let limit = if wanted == Some(0) { 0 } else { query.limit };
-    Ok(present(app, kind, query, limit, None))
+    present(app, kind, query, limit, None).await
 }
 
 /// What cannot be read must not be left out: whoever is told of a list without it takes it for deleted.
@@ -204,7 +205,7 @@ async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Res
     let Ok(revision) = u64::try_from(revision) else {
         settle(app, None).await?;
         readable(app, kind, &query.selection)?;
-        return Ok(present(app, kind, query, query.limit, Some(&after)));
+        return present(app, kind, query, query.limit, Some(&after)).await;
     };
     let mut result = at(app, kind, query, revision, Some(&after)).await;
     if let Err(status) = &mut result
@@ -229,6 +230,9 @@ async fn at(
     let namespace = query.selection.namespace();
     readable(app, kind, &query.selection)?;
     let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
+    if selective && convert::asks(kind) {
+        return cut_converted(app, kind, &query.selection, page.items, query.limit, revision).await;
+    }
     if selective {
         let items = page.items.into_iter().filter(|o| query.selection.matches(o));
         return Ok(cut(kind, items, query.limit, revision));
@@ -242,19 +246,29 @@ async fn at(
 }
 
 /// The list in the cache's present state.
-fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, after: Option<&str>) -> Listed {
+async fn present(
+    app: &App,
+    kind: &'static KindInfo,
+    query: &ListQuery,
+    limit: usize,
+    after: Option<&str>,
+) -> Result<Listed, Status> {
     let view = app.view(kind);
     let selection = &query.selection;
     if after.is_none()
         && let Scope::Index { index, value } = selection.scope()
     {
         let (found, revision) = view.by_index(index, &value);
-        return cut(kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision);
+        return Ok(cut(kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision));
     }
     let snapshot = view.snapshot();
     if selection.is_selective() {
-        let matching = snapshot.list(selection.namespace(), after).filter(|o| selection.matches(o)).cloned();
-        return cut(kind, matching, limit, snapshot.revision());
+        let listed = snapshot.list(selection.namespace(), after);
+        if convert::asks(kind) {
+            let found = listed.filter(|o| selection.may_match(o)).cloned().collect();
+            return cut_converted(app, kind, selection, found, limit, snapshot.revision()).await;
+        }
+        return Ok(cut(kind, listed.filter(|o| selection.matches(o)).cloned(), limit, snapshot.revision()));
     }
     let page = snapshot.page(selection.namespace(), after, limit);
     let continue_token = match page.items.last() {
@@ -262,7 +276,27 @@ fn present(app: &App, kind: &'static KindInfo, query: &ListQuery, limit: usize, 
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
-    Listed { items: page.items, revision: page.revision, continue_token, remaining, warnings: Vec::new() }
+    Ok(Listed { items: page.items, revision: page.revision, continue_token, remaining, warnings: Vec::new() })
+}
+
+/// As [`cut`], where a webhook says what the objects are in the version that is asked for: only then can they be selected.
+async fn cut_converted(
+    app: &App,
+    kind: &'static KindInfo,
+    selection: &Selection,
+    found: Vec<Arc<Object>>,
+    limit: usize,
+    revision: u64,
+) -> Result<Listed, Status> {
+    let mut shown = found.clone();
+    convert::shown(app, kind, &mut shown).await?;
+    let both = found.into_iter().zip(shown).filter(|(_, shown)| selection.matches(shown));
+    let (found, mut shown): (Vec<_>, Vec<_>) = both.unzip();
+    // What is converted has no place in the store any more; the others say where to go on.
+    let mut listed = cut(kind, found.into_iter(), limit, revision);
+    shown.truncate(listed.items.len());
+    listed.items = shown;
+    Ok(listed)
 }
 
 /// The first `limit` of the matching objects, with a token if there are more.

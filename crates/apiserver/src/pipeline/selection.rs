@@ -9,6 +9,7 @@ use gantry_api::status::Status;
 use gantry_store::Meta;
 use gantry_store::cache::{Object, Scope};
 
+use crate::custom::form;
 use crate::registry;
 
 /// The index of pods by node, the first of their view.
@@ -95,7 +96,14 @@ impl Selection {
         }
     }
 
-    /// Whether the object is selected.
+    /// Whether the object may be selected, by what is the same in all versions of it.
+    pub(crate) fn may_match(&self, object: &Object) -> bool {
+        let meta = object.meta();
+        self.namespace.as_deref().is_none_or(|namespace| *meta.namespace == *namespace)
+            && self.name().is_none_or(|name| *meta.name == *name)
+    }
+
+    /// Whether the object is selected. One of a custom kind that only a webhook converts must have been converted.
     pub(crate) fn matches(&self, object: &Object) -> bool {
         let meta = object.meta();
         self.namespace.as_deref().is_none_or(|namespace| *meta.namespace == *namespace)
@@ -109,17 +117,27 @@ impl Selection {
             let equal = match term.path.as_str() {
                 "metadata.name" => *object.meta().name == *term.value,
                 "metadata.namespace" => *object.meta().namespace == *term.value,
-                path if PLAIN.contains(&path) || path.starts_with("involvedObject.") => {
+                path if self.kind.custom.is_none()
+                    && (PLAIN.contains(&path) || path.starts_with("involvedObject.")) =>
+                {
                     let steps: Vec<&str> = path.split('.').collect();
                     object.scalar_at(&steps).unwrap_or(Cow::Borrowed("")) == term.value
                 }
                 path => {
-                    let value =
-                        decoded.get_or_insert_with(|| serde_json::from_slice(object.json()).unwrap_or_default());
+                    let value = decoded.get_or_insert_with(|| self.decoded(object));
                     registry::strategy(self.kind).field_value(value, path).is_some_and(|v| v == term.value)
                 }
             };
             equal != term.negated
         })
+    }
+
+    /// The object in the version that is asked for.
+    fn decoded(&self, object: &Object) -> Value {
+        let mut value = serde_json::from_slice(object.json()).unwrap_or_default();
+        if form::differs(self.kind, object.encoded()) {
+            form::relabel(self.kind, &mut value);
+        }
+        value
     }
 }

@@ -113,7 +113,11 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         read::readable(app, kind, &query.selection)?;
         let snapshot = view.snapshot();
         let listed = snapshot.list(query.selection.namespace(), None);
-        initial.extend(listed.filter(|o| query.selection.matches(o)).cloned());
+        let mut found: Vec<Arc<Object>> = listed.filter(|o| query.selection.may_match(o)).cloned().collect();
+        if query.selection.is_selective() {
+            convert::shown(app, kind, &mut found).await?;
+        }
+        initial.extend(found.into_iter().filter(|o| query.selection.matches(o)));
         snapshot.revision()
     } else {
         match version {
@@ -178,11 +182,17 @@ impl Watcher {
             tokio::select! {
                 biased;
                 event = self.source.next() => match event {
-                    Ok(event) => {
-                        if let Some(signal) = self.select(&event) {
-                            return Some(signal);
+                    Ok(event) => match seen(&self.app, self.kind, self.selection.is_selective(), event).await {
+                        Ok(event) => {
+                            if let Some(signal) = self.select(&event) {
+                                return Some(signal);
+                            }
                         }
-                    }
+                        Err(status) => {
+                            self.done = true;
+                            return Some(Signal::Failed(Box::new(status)));
+                        }
+                    },
                     Err(error) => return self.fail(error),
                 },
                 () = tokio::time::sleep_until(wake) => {
@@ -252,6 +262,19 @@ impl Watcher {
         let revision = self.source.progress()?;
         Some(Signal::Bookmark { revision, initial: false })
     }
+}
+
+/// The event with its objects as they are selected by, where that takes a webhook.
+async fn seen(app: &App, kind: &KindInfo, is_selected: bool, event: Arc<Event>) -> Result<Arc<Event>, Status> {
+    if !convert::asks(kind) || !is_selected {
+        return Ok(event);
+    }
+    let mut both = vec![event.object.clone()];
+    both.extend(event.previous.clone());
+    convert::shown(app, kind, &mut both).await?;
+    let mut both = both.into_iter();
+    let object = both.next().unwrap_or_else(|| event.object.clone());
+    Ok(Arc::new(Event { object, previous: both.next(), ..(*event).clone() }))
 }
 
 #[cfg(test)]

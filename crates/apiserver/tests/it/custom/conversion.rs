@@ -107,3 +107,56 @@ async fn what_a_webhook_does_wrong_is_said() {
     check("lost", &format!("{head} returned 0 objects, expected 1")).await;
     check("wrong", "invalid groupVersion (expected stable.example.com/v2, received stable.example.com/v3)").await;
 }
+
+#[tokio::test]
+async fn objects_are_selected_by_what_they_are_in_the_requested_version() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    let mut two = definition_with(&hook, &cluster);
+    two["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.host"}]);
+    two["spec"]["versions"][1]["selectableFields"] = json!([{"jsonPath": ".spec.where"}]);
+    define(&cluster, &two).await;
+    for (name, host) in [("a", "h"), ("b", "g"), ("c", "h"), ("d", "h")] {
+        let made = post(&cluster, CRONTABS, &crontab(name, json!({"host": host, "port": "1"}))).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(|i| i["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    let select = async |path: &str| get(&cluster, path).await.json();
+    assert_eq!(names(&select(&format!("{CRONTABS}?fieldSelector=spec.host%3Dg")).await), ["b"]);
+    let found = select(&format!("{V2}?fieldSelector=spec.where%3Dg:1")).await;
+    assert_eq!((names(&found), &found["items"][0]["spec"]["where"]), (vec!["b".to_owned()], &json!("g:1")), "{found}");
+    assert_eq!(names(&select(&format!("{V2}?fieldSelector=spec.where!%3Dg:1")).await), ["a", "c", "d"]);
+    // In parts, too.
+    let first = select(&format!("{V2}?fieldSelector=spec.where%3Dh:1&limit=2")).await;
+    assert_eq!(names(&first), ["a", "c"]);
+    let token = first["metadata"]["continue"].as_str().expect("there is more");
+    let rest = select(&format!("{V2}?fieldSelector=spec.where%3Dh:1&limit=2&continue={token}")).await;
+    assert_eq!((names(&rest), rest["metadata"].get("continue")), (vec!["d".to_owned()], None));
+    // A watch tells what comes into the selection and what leaves it.
+    let revision = select(V2).await["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned();
+    assert_eq!(patch(&cluster, &format!("{CRONTABS}/a"), &json!({"spec": {"host": "g"}})).await.code, 200);
+    assert_eq!(patch(&cluster, &format!("{CRONTABS}/b"), &json!({"spec": {"host": "h"}})).await.code, 200);
+    let watch = format!("{V2}?watch=true&timeoutSeconds=1&fieldSelector=spec.where%3Dg:1");
+    let events = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines
+            .map(|e| {
+                format!(
+                    "{} {}",
+                    e["type"].as_str().unwrap_or_default(),
+                    e["object"]["metadata"]["name"].as_str().unwrap_or_default()
+                )
+            })
+            .collect()
+    };
+    let told = get(&cluster, &format!("{watch}&resourceVersion={revision}")).await.text;
+    assert_eq!(events(&told), ["ADDED a", "DELETED b"], "{told}");
+    let told = get(&cluster, &watch).await.text;
+    assert_eq!(events(&told), ["ADDED a"], "{told}");
+    let first: Value = serde_json::from_str(told.lines().next().expect("an event")).expect("JSON");
+    let now = get(&cluster, &format!("{V2}/a")).await.json();
+    assert_eq!(first["object"]["metadata"]["resourceVersion"], now["metadata"]["resourceVersion"]);
+}

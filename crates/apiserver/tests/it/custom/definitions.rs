@@ -25,6 +25,8 @@ async fn a_definition_is_accepted_established_and_served() {
     let resources = get(&cluster, "/apis/stable.example.com/v1").await.json();
     assert_eq!(resources["resources"][0]["name"], "crontabs");
     assert_eq!(resources["resources"][0]["kind"], "CronTab");
+    let verbs = json!(["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]);
+    assert_eq!(resources["resources"][0]["verbs"], verbs);
 }
 
 #[tokio::test]
@@ -66,6 +68,10 @@ async fn a_definition_takes_its_objects_along() {
     until(&cluster, &format!("{CRONTABS}/b"), |a| a.code == 404).await;
     let late = post(&cluster, CRONTABS, &crontab("late", json!({}))).await;
     assert_eq!(late.code, 405, "{}", late.text);
+    assert_eq!(late.json()["message"], "create not allowed while custom resource definition is terminating");
+    // What is left can still be changed, but nobody is told.
+    let resources = get(&cluster, "/apis/stable.example.com/v1").await.json();
+    assert_eq!(resources["resources"][0]["verbs"], json!(["delete", "deletecollection", "get", "list", "watch"]));
     assert_eq!(get(&cluster, &path).await.code, 200, "an object is left");
     let freed = cluster.rest("PATCH", &format!("{CRONTABS}/a"), &[MERGE], r#"{"metadata":{"finalizers":null}}"#).await;
     assert_eq!(freed.code, 200, "{}", freed.text);

@@ -78,3 +78,19 @@ async fn a_write_brings_an_object_to_the_stored_version() {
     }
     assert_eq!(touch().await, moved);
 }
+
+#[tokio::test]
+async fn fields_are_those_of_the_requested_version() {
+    let cluster = Cluster::start().await;
+    let mut with = two();
+    with["spec"]["versions"][1]["selectableFields"] = json!([{"jsonPath": ".spec.extra"}]);
+    define(&cluster, &with).await;
+    // Stored without the field, which has a default in the version that is asked for.
+    post(&cluster, CRONTABS, &crontab("a", json!({}))).await;
+    let found = get(&cluster, &format!("{V2}?fieldSelector=spec.extra%3De")).await.json();
+    assert_eq!(found["items"][0]["spec"]["extra"], "e", "{found}");
+    let found = get(&cluster, &format!("{V2}?fieldSelector=spec.extra%3D")).await.json();
+    assert_eq!(found["items"], json!([]));
+    let unknown = get(&cluster, &format!("{CRONTABS}?fieldSelector=spec.extra%3De")).await;
+    assert_eq!(unknown.code, 400, "{}", unknown.text);
+}
