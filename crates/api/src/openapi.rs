@@ -16,6 +16,7 @@ use crate::{Object, Value};
 mod custom;
 mod descriptions;
 mod gvk;
+mod merge;
 mod operation;
 mod parameters;
 mod paths;
@@ -23,6 +24,8 @@ mod plain;
 mod protobuf;
 mod schema;
 mod text;
+
+pub use merge::{Foreign, merged};
 
 use descriptions::Descriptions;
 use gvk::Gvks;

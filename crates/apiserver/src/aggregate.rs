@@ -2,7 +2,7 @@
 //!
 //! * [`Aggregator`]: who serves what, taken up whenever an APIService changes. `rest/proxy/aggregated.rs` passes requests on.
 //! * `register`: APIServices of what this server serves itself. `availability`: whether the others answer.
-//! * `lists`: what they say that they serve. `documents`: discovery and OpenAPI with all of it.
+//! * `lists`: what they say that they serve. `documents`, `swagger`: discovery and OpenAPI with all of it.
 //! * `authentication`: the ConfigMap from which they learn whom to believe.
 
 pub(crate) mod authentication;
@@ -12,6 +12,7 @@ mod follow;
 mod lists;
 mod register;
 pub(crate) mod remote;
+mod swagger;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) struct Aggregator {
     table: ArcSwap<Table>,
     /// What each remote group version said last, by the APIService's name.
     said: Mutex<BTreeMap<String, Arc<Lists>>>,
+    merged: swagger::Last,
 }
 
 /// The kind APIService.

@@ -9,12 +9,13 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use serde_json::json;
 
 use super::lists::openapi;
 use super::remote::{Remote, name_user};
+use super::swagger::Swagger;
 use super::{Lists, kind};
 use crate::app::App;
 use crate::auth::{MASTERS, User};
@@ -30,6 +31,9 @@ const ATTEMPTS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a list of resources.
 const LIST_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a document of OpenAPI version 2, which describes everything that a server serves.
+const SWAGGER_BYTES_MAX: usize = 16 << 20;
+const SWAGGER: &str = "/openapi/v2";
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +128,7 @@ async fn discover(app: &Arc<App>, remote: &Remote) -> Found {
                 if let Some(mut lists) = Lists::read(&list, &remote.group, &remote.version) {
                     let index = ask(app, remote, "/openapi/v3").await.unwrap_or_default();
                     lists.openapi = openapi(&index, &remote.group, &remote.version);
+                    lists.swagger = swagger(app, remote).await;
                     app.aggregator.hear(&remote.name, lists);
                 }
                 return Found { status: "True", reason: "Passed", message: "all checks passed".to_owned() };
@@ -134,37 +139,77 @@ async fn discover(app: &Arc<App>, remote: &Remote) -> Found {
     Found::missing("FailedDiscoveryCheck", last)
 }
 
+/// What the remote's document of OpenAPI version 2 says, which is asked for only if it has changed. One that cannot be had now
+/// is still as it was.
+async fn swagger(app: &Arc<App>, remote: &Remote) -> Option<Arc<Swagger>> {
+    let before = app.aggregator.said(&remote.name).and_then(|lists| lists.swagger.clone());
+    let etag = before.as_ref().map(|swagger| swagger.etag.as_str()).unwrap_or_default();
+    let asked = tokio::time::timeout(PATIENCE, get(app, remote, SWAGGER, etag, SWAGGER_BYTES_MAX)).await;
+    match asked {
+        Ok(Ok(answer)) => Swagger::read(&answer.document, &remote.root(), answer.etag).map(Arc::new),
+        Ok(Err((_, Failed::Status(StatusCode::NOT_FOUND)))) => None,
+        Ok(Err(_)) | Err(_) => before,
+    }
+}
+
 /// Reads a document of JSON at a path of the remote server.
 async fn ask(app: &Arc<App>, remote: &Remote, path: &str) -> Result<Value, String> {
     let url = |host: &str| format!("https://{host}{path}");
     let by_name = format!("{}.{}.svc:{}", remote.service, remote.namespace, remote.port);
-    match tokio::time::timeout(PATIENCE, get(app, remote, path)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err((host, why))) => {
+    match tokio::time::timeout(PATIENCE, get(app, remote, path, "", LIST_BYTES_MAX)).await {
+        Ok(Ok(answer)) => Ok(answer.document),
+        Ok(Err((host, failed))) => {
             let url = url(host.as_deref().unwrap_or(&by_name));
+            let why = match failed {
+                Failed::Other(why) => why,
+                Failed::Status(code) => format!("bad status from {url}: {}", code.as_u16()),
+            };
             Err(format!("failing or missing response from {url}: {why}"))
         }
         Err(_) => Err(format!("timed out waiting for {}", url(&by_name))),
     }
 }
 
-/// The answer, or who did not give it, if there was somebody, and why.
-async fn get(app: &Arc<App>, remote: &Remote, path: &str) -> Result<Value, (Option<String>, String)> {
-    let (backend, host) = remote.connect::<Empty<Bytes>>(app).await.map_err(|error| (None, error.status().message))?;
-    let failed = |why: String| (Some(host.clone()), why);
+/// A document that a remote server gave.
+struct Answer {
+    document: Value,
+    etag: String,
+}
+
+/// Why there is none.
+enum Failed {
+    Status(StatusCode),
+    Other(String),
+}
+
+/// The answer, or who did not give it, if there was somebody, and why. `etag`: that of a document that is there already.
+async fn get(
+    app: &Arc<App>,
+    remote: &Remote,
+    path: &str,
+    etag: &str,
+    bytes_max: usize,
+) -> Result<Answer, (Option<String>, Failed)> {
+    let connected = remote.connect::<Empty<Bytes>>(app).await;
+    let (backend, host) = connected.map_err(|error| (None, Failed::Other(error.status().message)))?;
+    let failed = |why: String| (Some(host.clone()), Failed::Other(why));
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = path.parse().map_err(|_| failed("the path cannot be asked for".to_owned()))?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|error| failed(error.to_string()))?);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(etag) = HeaderValue::from_str(etag).ok().filter(|etag| !etag.is_empty()) {
+        headers.insert(header::IF_NONE_MATCH, etag);
+    }
     name_user(headers, &User::new("system:kube-aggregator", &[MASTERS]));
     let answer = backend.send(request, None).await.map_err(|error| failed(gantry_common::error_chain(&error)))?;
     if !answer.status().is_success() {
-        return Err(failed(format!("bad status from https://{host}{path}: {}", answer.status().as_u16())));
+        return Err((Some(host), Failed::Status(answer.status())));
     }
-    let body = Limited::new(answer.into_body(), LIST_BYTES_MAX).collect().await;
+    let etag = answer.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
+    let body = Limited::new(answer.into_body(), bytes_max).collect().await;
     let bytes = body.map_err(|error| failed(error.to_string()))?.to_bytes();
-    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    Ok(Answer { document: serde_json::from_slice(&bytes).unwrap_or_default(), etag })
 }
 
 async fn write(app: &App, name: &str, found: &Found) -> Result<(), Status> {

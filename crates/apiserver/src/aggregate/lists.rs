@@ -1,8 +1,12 @@
 //! What a remote group version serves: its `APIResourceList`, in the form of aggregated discovery too.
 
+use std::sync::Arc;
+
 use gantry_api::Value;
 use gantry_api::value::{list_at, str_at};
 use serde_json::json;
+
+use super::swagger::Swagger;
 
 /// The resources of one remote group version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,8 @@ pub(crate) struct Lists {
     pub(crate) resources: Vec<Value>,
     /// Where its OpenAPI document of version 3 is, with its hash; `None` where it has none.
     pub(crate) openapi: Option<String>,
+    /// What its OpenAPI document of version 2 says; `None` where it has none.
+    pub(super) swagger: Option<Arc<Swagger>>,
 }
 
 impl Lists {
@@ -44,7 +50,7 @@ impl Lists {
                 None => resources[at]["subresources"] = json!([sub]),
             }
         }
-        Some(Self { resources, openapi: None })
+        Some(Self { resources, openapi: None, swagger: None })
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::default());
         let packed = encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("a Vec takes all bytes");
         Self { packed: Bytes::from(packed), hash: openapi::hash(bytes) }

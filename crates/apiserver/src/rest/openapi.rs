@@ -51,7 +51,11 @@ pub(crate) async fn answer(app: &App, request: &Incoming, path: &str) -> Result<
         None => return Ok(missing()),
     };
     let form = form(request.header(header::ACCEPT), &protobuf)?;
-    let Some(document) = documents.get(which.clone(), form).await? else { return Ok(missing()) };
+    let found = match &which {
+        Which::V2 => app.aggregator.swagger(documents, form).await?,
+        Which::V3(_) => documents.get(which.clone(), form).await?,
+    };
+    let Some(document) = found else { return Ok(missing()) };
     let content_type = if form == Form::Json { JSON } else { protobuf.written };
     let Which::V3(name) = which else { return Ok(body(request, &document, content_type)) };
     // Links name the hash of the JSON form, whichever form is then asked for.

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::backends::{Behaviour, Node, endpoint, raw, running_pod, service};
+use crate::kubectl_documents::{Kubectl, old};
 use crate::support::{Cluster, connect, request};
 
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -57,6 +58,14 @@ fn answer(asked: &Asked) -> Response<Full<Bytes>> {
             "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": asked.uri.trim_start_matches("/apis/"),
             "resources": [{"name": "widgets", "singularName": "widget", "namespaced": true, "kind": "Widget", "verbs": ["get", "list"]}],
         })),
+        "/openapi/v2" if asked.all("if-none-match") == ["\"W1\""] => {
+            Response::builder().status(304).body(Full::default()).expect("a response")
+        }
+        "/openapi/v2" => {
+            let mut response = json(swagger());
+            response.headers_mut().insert("etag", http::HeaderValue::from_static("\"W1\""));
+            response
+        }
         "/openapi/v3" => json(json!({"paths": {"apis/example.com/v1":
             {"serverRelativeURL": "/openapi/v3/apis/example.com/v1?hash=ABC"}}})),
         uri if uri.starts_with("/openapi/v3/apis/example.com/v1") => json(json!({"openapi": "3.0.0"})),
@@ -66,6 +75,31 @@ fn answer(asked: &Asked) -> Response<Full<Bytes>> {
         }
         _ => json(json!({"kind": "WidgetList", "apiVersion": "example.com/v1", "items": []})),
     }
+}
+
+/// What the other server says in version 2: a definition of its own, and one that has a name of ours.
+fn swagger() -> Value {
+    let widget = json!({"$ref": "#/definitions/com.example.v1.Widget"});
+    let kind = json!([{"group": "example.com", "version": "v1", "kind": "Widget"}]);
+    json!({
+        "swagger": "2.0", "info": {"title": "widgets", "version": "v1"},
+        "paths": {
+            "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}": {"get": {"operationId": "readWidget",
+                "parameters": [{"name": "name", "in": "path", "required": true, "type": "string"}],
+                "responses": {"200": {"description": "OK", "schema": widget}}, "x-kubernetes-action": "get",
+                "x-kubernetes-group-version-kind": kind[0]}},
+            "/healthz": {"get": {}},
+        },
+        "definitions": {
+            "com.example.v1.Widget": {"type": "object", "description": "Widget does things.", "x-kubernetes-group-version-kind": kind,
+                "properties": {
+                    "apiVersion": {"type": "string"}, "kind": {"type": "string"},
+                    "metadata": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+                    "size": {"type": "integer", "format": "int32", "description": "How large it is."}}},
+            "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"type": "object", "description": "Another one.",
+                "properties": {"name": {"type": "string"}}},
+        },
+    })
 }
 
 /// The other server: it serves HTTPS as `web.default.svc` and may be shown certificates of the front proxy's CA.
@@ -324,6 +358,94 @@ async fn discovery_and_openapi_hold_what_others_serve() {
     let index = cluster.rest("GET", "/openapi/v3", &[], "").await.json();
     let link = index["paths"]["apis/example.com/v1"]["serverRelativeURL"].as_str().expect("a link").to_owned();
     assert_eq!(cluster.rest("GET", &link, &[], "").await.json()["openapi"], "3.0.0");
+}
+
+#[tokio::test]
+async fn version_2_of_openapi_holds_what_others_serve() {
+    let world = World::start().await;
+    let cluster = &world.cluster;
+    let before = cluster.rest("GET", "/openapi/v2", &[], "").await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let after = cluster.rest("GET", "/openapi/v2", &[], "").await;
+    assert_ne!(before.headers["etag"], after.headers["etag"]);
+    let etag = after.headers["etag"].to_str().expect("text").to_owned();
+    let same = cluster.rest("GET", "/openapi/v2", &[("if-none-match", &etag)], "").await;
+    assert_eq!(same.code, 304);
+    let (before, after) = (before.json(), after.json());
+    let paths = |document: &Value| document["paths"].as_object().expect("a map").len();
+    assert_eq!(paths(&after), paths(&before) + 1);
+    const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let definitions = &after["definitions"];
+    assert_eq!(definitions[META], before["definitions"][META]);
+    assert_eq!(definitions[format!("{META}_v2")]["description"], "Another one.");
+    let metadata = &definitions["com.example.v1.Widget"]["properties"]["metadata"]["$ref"];
+    assert_eq!(metadata, &json!(format!("#/definitions/{META}_v2")));
+    // It is not fetched again as long as it is what it was.
+    let asked = || world.asked.lock().iter().filter(|asked| asked.uri == "/openapi/v2").cloned().collect::<Vec<_>>();
+    let count = asked().len();
+    world.register("example.com", "v1", json!({"versionPriority": 16})).await;
+    while asked().len() == count {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(asked()[count].all("if-none-match"), ["\"W1\""]);
+    let now = cluster.rest("GET", "/openapi/v2", &[], "").await;
+    assert_eq!(now.headers["etag"].as_bytes(), etag.as_bytes());
+    // An old kubectl knows no other version.
+    let Some(kubectl) = Kubectl::new(cluster, old()).await else { return };
+    let explained = ["KIND:     Widget", "VERSION:  example.com/v1", "Widget does things.", "size\t<integer>"];
+    kubectl.prints("explain widgets", 0, &explained).await;
+    kubectl.prints("explain widgets.metadata", 0, &["Another one."]).await;
+    kubectl.prints("explain deployments.spec", 0, &["Number of desired pods."]).await;
+}
+
+/// Those of custom kinds come and go with their definitions.
+#[tokio::test]
+async fn custom_groups_are_registered_while_the_server_runs() {
+    let cluster = Cluster::start().await;
+    let definition = |version: &str| {
+        json!({"metadata": {"name": "things.late.example.com"}, "spec": {"group": "late.example.com", "scope": "Namespaced",
+            "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let made = cluster.rest("POST", definitions, &[], &definition("v1beta1").to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let service = |version: &str| format!("{SERVICES}/{version}.late.example.com");
+    let until = async |path: String, fine: &dyn Fn(&crate::support::Answer) -> bool| {
+        loop {
+            let answer = cluster.rest("GET", &path, &[], "").await;
+            if fine(&answer) {
+                return answer.json();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let is_local = |a: &crate::support::Answer| a.json()["status"]["conditions"][0]["reason"] == "Local";
+    let found = until(service("v1beta1"), &is_local).await;
+    assert_eq!(
+        found["spec"],
+        json!({"group": "late.example.com", "version": "v1beta1", "groupPriorityMinimum": 1000, "versionPriority": 100})
+    );
+    assert_eq!(found["metadata"]["labels"], json!({"kube-aggregator.kubernetes.io/automanaged": "true"}));
+    // It is kept as it should be.
+    let merge = [("content-type", "application/merge-patch+json")];
+    let changed = cluster.rest("PATCH", &service("v1beta1"), &merge, r#"{"spec": {"versionPriority": 1}}"#).await;
+    assert_eq!(changed.code, 200, "{}", changed.text);
+    until(service("v1beta1"), &|a| a.json()["spec"]["versionPriority"] == 100).await;
+    assert_eq!(cluster.rest("DELETE", &service("v1beta1"), &[], "").await.code, 200);
+    until(service("v1beta1"), &is_local).await;
+    // One that its owner has taken over is left alone; the others go with their definition.
+    let add = r#"[{"op": "add", "path": "/spec/versions/-", "value": {"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}}}}]"#;
+    let json_patch = [("content-type", "application/json-patch+json")];
+    let path = format!("{definitions}/things.late.example.com");
+    assert_eq!(cluster.rest("PATCH", &path, &json_patch, add).await.code, 200);
+    until(service("v1"), &is_local).await;
+    let own = r#"{"metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}}}"#;
+    assert_eq!(cluster.rest("PATCH", &service("v1"), &merge, own).await.code, 200);
+    assert_eq!(cluster.rest("DELETE", &path, &[], "").await.code, 200);
+    until(service("v1beta1"), &|a| a.code == 404).await;
+    assert_eq!(cluster.rest("GET", &service("v1"), &[], "").await.code, 200);
 }
 
 #[tokio::test]
