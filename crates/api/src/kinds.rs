@@ -449,7 +449,8 @@ fn served() -> impl Iterator<Item = &'static Served> {
     SERVED.iter().chain(served::SERVED)
 }
 
-/// Every served kind, groups in discovery's order (core first), resources by name.
+/// Every built-in kind, groups in discovery's order (core first), resources by name. What a server serves, custom kinds included,
+/// is in its [`Kinds`]: whoever follows what a request or an object names asks that.
 #[must_use]
 pub fn all() -> &'static [KindInfo] {
     static ALL: OnceLock<Vec<KindInfo>> = OnceLock::new();
@@ -459,13 +460,13 @@ pub fn all() -> &'static [KindInfo] {
     })
 }
 
-/// The kind behind a REST path.
+/// The built-in kind behind a REST path.
 #[must_use]
 pub fn by_resource(group: &str, version: &str, resource: &str) -> Option<&'static KindInfo> {
     all().iter().find(|k| k.resource == resource && k.group == group && k.version == version)
 }
 
-/// The kind that an object names.
+/// The built-in kind that an object names.
 #[must_use]
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static KindInfo> {
     all().iter().find(|k| k.kind == kind && k.group == group && k.version == version)

@@ -5,6 +5,7 @@
 
 pub(crate) mod convert;
 pub(crate) mod form;
+mod known;
 pub(crate) mod old;
 mod rules;
 mod status;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_api::custom::{self, Definition};
+use gantry_api::custom::Definition;
 use gantry_api::field::Errors;
 use gantry_api::kinds::{self, KindInfo, Kinds};
 use gantry_api::status::Status;
@@ -23,6 +24,7 @@ use gantry_api::{Value, value};
 use gantry_store::cache::{Scope, ViewSpec};
 use tracing::{info, warn};
 
+use self::known::Known;
 use crate::app::App;
 use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::Current;
@@ -55,38 +57,34 @@ fn is_served(definition: &Value) -> bool {
     is_true(definition, "Established") || is_true(definition, "NamesAccepted")
 }
 
-/// The definitions that the cache holds, by name.
-fn present(app: &App) -> Vec<Value> {
-    let snapshot = app.view(kind()).snapshot();
-    snapshot.list(None, None).filter_map(|object| serde_json::from_slice(object.json()).ok()).collect()
-}
-
 /// Serves what the present definitions define. The cache must be ready.
 pub(crate) async fn start(app: &App) {
-    let mut served = Served::default();
-    while let Err(why) = served.update(app, &present(app)).await {
+    let (mut served, mut known) = (Served::default(), Known::default());
+    known.refresh(app);
+    while let Err(why) = served.update(app, &known).await {
         warn!(why, "custom kinds cannot be served yet");
         tokio::time::sleep(PAUSE).await;
+        known.refresh(app);
     }
 }
 
 /// Follows the definitions until the server stops.
 pub(crate) async fn run(app: Arc<App>) {
-    let mut served = Served::of(&app);
+    let (mut served, mut known) = (Served::of(&app), Known::default());
     loop {
-        if let Err(why) = follow(&app, &mut served).await {
+        if let Err(why) = follow(&app, &mut served, &mut known).await {
             warn!(why, "following the definitions of custom kinds broke off, starting again");
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn follow(app: &App, served: &mut Served) -> Result<(), String> {
+async fn follow(app: &App, served: &mut Served, known: &mut Known) -> Result<(), String> {
     let mut changes = app.view(kind()).watch(app.cache.revision(), Scope::All).await.map_err(|e| e.to_string())?;
     loop {
-        let definitions = present(app);
-        served.update(app, &definitions).await?;
-        let more = reconcile(app, &definitions).await;
+        known.refresh(app);
+        served.update(app, known).await?;
+        let more = reconcile(app, known).await;
         let wait = if more { LOOK_AGAIN } else { Duration::MAX };
         match tokio::time::timeout(wait, changes.next()).await {
             Ok(event) => drop(event.map_err(|e| e.to_string())?),
@@ -99,19 +97,20 @@ async fn follow(app: &App, served: &mut Served) -> Result<(), String> {
     }
 }
 
-/// Brings the status of all definitions up to date; whether there is more to do that no event will tell of.
-async fn reconcile(app: &App, definitions: &[Value]) -> bool {
+/// Brings the status of the definitions up to date; whether there is more to do that no event will tell of.
+async fn reconcile(app: &App, known: &mut Known) -> bool {
     let mut more = false;
-    for definition in definitions {
+    for name in known.unsettled() {
+        let Some((definition, group)) = known.with_group(&name) else { continue };
         let done = if terminate::concerns(definition) {
             terminate::run(app, definition).await
         } else {
-            settle(app, definition, definitions).await.map(|()| true)
+            settle(app, definition, &group).await.map(|()| true)
         };
         match done {
-            Ok(done) => more |= !done,
+            Ok(true) => known.settle(&name),
+            Ok(false) => more = true,
             Err(status) => {
-                let name = value::str_at(definition, "metadata.name").unwrap_or_default();
                 warn!(definition = name, why = status.message, "keeping the status of a definition failed");
                 more = true;
             }
@@ -120,12 +119,12 @@ async fn reconcile(app: &App, definitions: &[Value]) -> bool {
     more
 }
 
-async fn settle(app: &App, definition: &Value, all: &[Value]) -> Result<(), Status> {
-    if status::next(definition, all, app.clock.now()).is_none() {
+async fn settle(app: &App, definition: &Value, group: &[&Value]) -> Result<(), Status> {
+    if status::next(definition, group, app.clock.now()).is_none() {
         return Ok(());
     }
     let now = app.clock.now();
-    write(app, definition, &|state: &Value| status::next(state, all, now).unwrap_or_else(|| state.clone())).await
+    write(app, definition, &|state: &Value| status::next(state, group, now).unwrap_or_else(|| state.clone())).await
 }
 
 /// Changes a definition as `change` says, status and finalizers included. One that is gone needs nothing.
@@ -149,8 +148,8 @@ impl Served {
     }
 
     /// Makes views and kinds those of the definitions.
-    async fn update(&mut self, app: &App, definitions: &[Value]) -> Result<(), String> {
-        let wanted = definitions.iter().filter(|d| is_served(d)).filter_map(custom::definition);
+    async fn update(&mut self, app: &App, known: &Known) -> Result<(), String> {
+        let wanted = known.entries().filter_map(|entry| entry.served);
         let wanted: BTreeMap<String, &'static Definition> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
         if wanted == self.0 {
             return Ok(());

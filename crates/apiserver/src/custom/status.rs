@@ -48,9 +48,9 @@ fn says(definition: &Value, name: &str, (status, reason, message): (&str, &str, 
     })
 }
 
-/// The definition with the status that it should have; `None` where it has it.
-pub(super) fn next(definition: &Value, all: &[Value], now: Timestamp) -> Option<Value> {
-    let (names, conflict) = accepted(definition, all);
+/// The definition with the status that it should have; `None` where it has it. `group`: all definitions of its group.
+pub(super) fn next(definition: &Value, group: &[&Value], now: Timestamp) -> Option<Value> {
+    let (names, conflict) = accepted(definition, group);
     let naming = match &conflict {
         Some((reason, message)) => ("False", *reason, message.as_str()),
         None => ("True", "NoConflicts", "no conflicts found"),
@@ -121,11 +121,11 @@ fn approval(definition: &Value) -> Option<(&'static str, &'static str, String)> 
 }
 
 /// Names that the other definitions of the group hold: of resources, and of kinds.
-fn taken<'a>(definition: &Value, all: &'a [Value]) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+fn taken<'a>(definition: &Value, all: &[&'a Value]) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
     let (mut resources, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let own = str_at(definition, "metadata.name");
     let same_group = |d: &&Value| str_at(d, "spec.group") == str_at(definition, "spec.group");
-    for other in all.iter().filter(same_group).filter(|d| str_at(d, "metadata.name") != own) {
+    for other in all.iter().copied().filter(same_group).filter(|d| str_at(d, "metadata.name") != own) {
         let text = |path: &str| str_at(other, path).filter(|t| !t.is_empty());
         resources.extend(text("status.acceptedNames.plural").into_iter().chain(text("status.acceptedNames.singular")));
         resources.extend(list_at(other, "status.acceptedNames.shortNames").iter().filter_map(Value::as_str));
@@ -135,7 +135,7 @@ fn taken<'a>(definition: &Value, all: &'a [Value]) -> (BTreeSet<&'a str>, BTreeS
 }
 
 /// The names that it may have, and why it may not have all that it wants.
-fn accepted(definition: &Value, all: &[Value]) -> (Value, Option<(&'static str, String)>) {
+fn accepted(definition: &Value, all: &[&Value]) -> (Value, Option<(&'static str, String)>) {
     let (resources, kinds) = taken(definition, all);
     let mut names =
         get(definition, "status.acceptedNames").filter(|n| n.is_object()).cloned().unwrap_or_else(|| json!({}));
@@ -197,7 +197,8 @@ mod tests {
 
     fn settled(mut definition: Value, others: &[Value]) -> (Value, usize) {
         let mut steps = 0;
-        while let Some(next) = next(&definition, others, Timestamp::UNIX_EPOCH) {
+        let others: Vec<&Value> = others.iter().collect();
+        while let Some(next) = next(&definition, &others, Timestamp::UNIX_EPOCH) {
             definition = next;
             steps += 1;
             assert!(steps < 5, "{definition}");
