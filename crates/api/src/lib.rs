@@ -2,6 +2,10 @@
 //!
 //! Nothing here does I/O or reads a clock. Everything works on [`Value`] trees and interprets one type table.
 
+// What is shared with the tests of other crates names this one as they do.
+#[cfg(test)]
+extern crate self as gantry_api;
+
 pub mod canon;
 pub mod containers;
 pub mod convert;

@@ -14,4 +14,5 @@ mod revisions;
 mod rights;
 mod subject;
 mod whole;
+mod wire;
 mod writes;

@@ -39,12 +39,15 @@ struct Correction {
     how: How,
     /// Whether the server says what is stored.
     changed: bool,
+    /// Whether nobody looks for the fields within.
+    whole: bool,
 }
 
 impl Correction {
     /// Reads the second half of a line.
     fn parse(within: &'static str, how: &'static str) -> Option<Self> {
         let (changed, how) = how.strip_prefix("changed ").map_or((false, how), |how| (true, how));
+        let (whole, how) = how.strip_prefix("whole ").map_or((false, how), |how| (true, how));
         let values = |text: &str| serde_json::from_str::<Vec<Value>>(text).ok();
         let how = match how.split_once(' ').unwrap_or((how, "")) {
             ("unset", _) => How::Unset,
@@ -57,7 +60,7 @@ impl Correction {
             }
             _ => How::Turns(values(how)?),
         };
-        Some(Self { within, how, changed })
+        Some(Self { within, how, changed, whole })
     }
 
     /// How many manifests it takes to see all of it.
@@ -71,6 +74,11 @@ impl Correction {
 
     fn unset(&self) -> bool {
         matches!(self.how, How::Unset)
+    }
+
+    /// Whether the types within the field are of no concern.
+    fn ends(&self) -> bool {
+        self.unset() || self.whole
     }
 }
 
@@ -114,7 +122,7 @@ fn correction(way: &Way, ty: &'static str, field: &'static str) -> Option<&'stat
 fn visit(ty: &'static Type, way: &mut Way, see: &mut impl FnMut(&Way, &'static Type, &'static Field)) {
     for field in ty.fields.values() {
         see(way, ty, field);
-        if correction(way, ty.name, field.name).is_some_and(Correction::unset) || way.len() > 24 {
+        if correction(way, ty.name, field.name).is_some_and(Correction::ends) || way.len() > 24 {
             continue;
         }
         if let Some(inner) = inner(&field.ty) {

@@ -11,13 +11,30 @@ use crate::support::{Answer, Cluster};
 /// A namespace with this label may use devices that others use.
 const ADMIN: &str = "resource.kubernetes.io/admin-access";
 
-/// Kinds with suites of their own (`it/custom`, `it/aggregation`, `it/policies`): a schema holds schemas, without an end, and
-/// the server itself acts upon what these declare and writes their status, so that objects do not stay as they were made.
-const APART: &[&str] = &["CustomResourceDefinition", "APIService", "ValidatingAdmissionPolicy"];
+/// Kinds whose objects the server acts upon: it writes their status, and holds a definition until its kind is gone.
+const ACTED_UPON: &[&str] = &["CustomResourceDefinition", "APIService", "ValidatingAdmissionPolicy"];
+
+/// How often is asked again for what comes by itself.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Every kind whose objects are stored.
 pub(crate) fn stored() -> impl Iterator<Item = &'static KindInfo> {
-    kinds::all().iter().filter(|k| k.stored() && !APART.contains(&k.kind))
+    kinds::all().iter().filter(|k| k.stored())
+}
+
+/// Whether the server has said what it says of an object that it acts upon.
+fn is_settled(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    let is = |name: &str, reasons: &[&str]| {
+        conditions.iter().any(|c| c["type"] == name && reasons.iter().any(|reason| c["reason"] == *reason))
+    };
+    match object["kind"].as_str() {
+        Some("CustomResourceDefinition") => {
+            is("NamesAccepted", &["NoConflicts"]) && is("Established", &["InitialNamesAccepted"])
+        }
+        Some("APIService") => is("Available", &["ServiceNotFound"]),
+        _ => object["status"]["observedGeneration"] == object["metadata"]["generation"],
+    }
 }
 
 /// A server with what manifests refer to: a service account, namespaces, and classes of priority and runtime.
@@ -73,6 +90,8 @@ impl<'a> Subject<'a> {
     pub(crate) fn name(&self, turn: usize) -> String {
         match self.kind.kind {
             "IPAddress" => format!("10.250.0.{}", turn + 1),
+            "CustomResourceDefinition" => format!("things{turn}.conformance.example.com"),
+            "APIService" => format!("v{turn}.conformance.example.com"),
             _ => format!("{}{}-{turn}", self.kind.group, self.kind.version),
         }
     }
@@ -126,7 +145,32 @@ impl<'a> Subject<'a> {
 
     /// Creates the n-th object.
     pub(crate) async fn create(&self, turn: usize) -> Value {
-        self.expect(201, "POST", "", &self.free(turn)).await
+        let made = self.expect(201, "POST", "", &self.free(turn)).await;
+        self.settled(turn, made).await
+    }
+
+    /// Whether the server acts upon the kind's objects.
+    pub(crate) fn is_acted_upon(&self) -> bool {
+        ACTED_UPON.contains(&self.kind.kind)
+    }
+
+    /// The n-th object, which was just made, once the server has written what it says of it.
+    pub(crate) async fn settled(&self, turn: usize, made: Value) -> Value {
+        let mut object = made;
+        while self.is_acted_upon() && !is_settled(&object) {
+            tokio::time::sleep(AGAIN).await;
+            object = self.expect(200, "GET", &format!("/{}", self.name(turn)), &Value::Null).await;
+        }
+        object
+    }
+
+    /// Waits until the n-th object is gone: at once, but where the server still has to let go of it.
+    pub(crate) async fn gone(&self, turn: usize) {
+        let path = format!("/{}", self.name(turn));
+        while self.is_acted_upon() && self.ask("GET", &path, &[], "").await.code == 200 {
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.expect(404, "GET", &path, &Value::Null).await;
     }
 
     /// A merge patch of the n-th object.

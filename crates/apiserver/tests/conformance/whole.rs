@@ -25,7 +25,7 @@ async fn create(subject: &Subject<'_>) -> Vec<String> {
         if !kind.has_status {
             continue;
         }
-        let mut written = answer.json();
+        let mut written = subject.settled(turn, answer.json()).await;
         written["status"] = manifest::manifest(kind, turn)["status"].take();
         let path = format!("/{}/status?fieldValidation=Strict", subject.name(turn));
         let answer = subject.ask("PUT", &path, &[], written.to_string()).await;
@@ -58,7 +58,7 @@ async fn every_field_of_every_kind_is_kept() {
 }
 
 /// What differs between two creations of one object.
-fn timeless(mut object: Value) -> Value {
+pub(crate) fn timeless(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         for name in ["uid", "creationTimestamp", "managedFields", "resourceVersion"] {
             metadata.remove(name);

@@ -77,10 +77,11 @@ async fn applies(subject: &Subject<'_>) {
     let body = subject.free(1);
     let made = apply(subject, "one", "", &body).await;
     assert_eq!(made.code, 201, "{says}: {}", made.text);
-    let owners = made.json()["metadata"]["managedFields"].clone();
+    let made = subject.settled(1, made.json()).await;
+    let owners = made["metadata"]["managedFields"].clone();
     assert_eq!((&owners[0]["manager"], &owners[0]["operation"]), (&json!("one"), &json!("Apply")), "{says}");
     let again = apply(subject, "one", "", &body).await;
-    assert_eq!((again.code, again.json()), (200, made.json()), "{says}: applied twice, written once");
+    assert_eq!((again.code, again.json()), (200, made.clone()), "{says}: applied twice, written once");
     let mut other = json!({"apiVersion": body["apiVersion"], "kind": body["kind"]});
     other["metadata"] = json!({"name": subject.name(1), "labels": {"a": "other"}});
     let conflict = apply(subject, "two", "", &other).await;
@@ -89,7 +90,7 @@ async fn applies(subject: &Subject<'_>) {
     let dry = apply(subject, "two", "&force=true&dryRun=All", &other).await;
     assert_eq!(dry.code, 200, "{says}: {}", dry.text);
     let path = format!("/{}", subject.name(1));
-    assert_eq!(subject.expect(200, "GET", &path, &Value::Null).await, made.json(), "{says}: a dry run is not stored");
+    assert_eq!(subject.expect(200, "GET", &path, &Value::Null).await, made, "{says}: a dry run is not stored");
     let mut more = body.clone();
     more["metadata"]["labels"]["example.com/more"] = "1".into();
     let with = apply(subject, "one", "", &more).await.json();
@@ -137,7 +138,7 @@ async fn collections(subject: &Subject<'_>) {
     let rest = "?labelSelector=example.com%2Fmine%3Dyes&gracePeriodSeconds=0";
     let gone = subject.expect(200, "DELETE", rest, &Value::Null).await;
     assert_eq!(gone["items"].as_array().map(Vec::len), Some(1), "{}: {gone}", subject.says());
-    subject.expect(404, "GET", &format!("/{}", subject.name(2)), &Value::Null).await;
+    subject.gone(2).await;
     subject.expect(200, "GET", &format!("/{}", subject.name(1)), &Value::Null).await;
 }
 
