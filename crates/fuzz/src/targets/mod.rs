@@ -23,4 +23,5 @@ targets! {
     patches,
     selectors,
     scalars,
+    rest_paths,
 }
