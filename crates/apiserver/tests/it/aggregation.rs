@@ -53,9 +53,10 @@ fn answer(asked: &Asked) -> Response<Full<Bytes>> {
         let response = Response::builder().header("content-type", "application/json");
         response.body(Full::new(Bytes::from(value.to_string()))).expect("a response")
     };
-    match asked.uri.as_str() {
+    let path = asked.uri.split('?').next().unwrap_or_default();
+    match path {
         "/apis/example.com/v1" | "/apis/metrics.k8s.io/v1beta1" => json(json!({
-            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": asked.uri.trim_start_matches("/apis/"),
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": path.trim_start_matches("/apis/"),
             "resources": [{"name": "widgets", "singularName": "widget", "namespaced": true, "kind": "Widget", "verbs": ["get", "list"]}],
         })),
         "/openapi/v2" if asked.all("if-none-match") == ["\"W1\""] => {
