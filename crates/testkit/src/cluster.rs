@@ -28,6 +28,8 @@ pub use role::Role;
 
 /// How long the API server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Where this process listens.
+const LOOPBACK: &str = "127.0.0.0/8";
 /// What clients watch: group, version, resource.
 const WATCHED: &[(&str, &str, &str)] = &[
     ("", "v1", "namespaces"),
@@ -185,11 +187,20 @@ impl Cluster {
     /// Never: the certificates are ours.
     #[must_use]
     pub fn admin(&self, agent: &str) -> Client {
-        let config = self.client_config("admin", &["system:masters"], agent);
+        let config = self.connection("admin", &["system:masters"], agent);
         Client::new(&config).expect("our own certificates are usable")
     }
 
-    fn client_config(&self, user: &str, groups: &[&str], agent: &str) -> Config {
+    /// A serving certificate of the cluster's CA.
+    #[must_use]
+    pub fn serving(&self, names: &[&str]) -> tls::Identity {
+        let identity = self.pki.serving_for("backend", names);
+        tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() }
+    }
+
+    /// How a user connects, with a client certificate.
+    #[must_use]
+    pub fn connection(&self, user: &str, groups: &[&str], agent: &str) -> Config {
         let identity = self.pki.client(user, groups);
         Config {
             servers: vec![format!("https://127.0.0.1:{}", self.port)],
@@ -206,7 +217,7 @@ impl Cluster {
 
     /// Adds a node.
     pub fn add_node(&mut self, name: &str, capacity: Capacity) {
-        let config = self.client_config(&format!("system:node:{name}"), &["system:nodes"], "kubelet");
+        let config = self.connection(&format!("system:node:{name}"), &["system:nodes"], "kubelet");
         let client = Client::new(&config).expect("our own certificates are usable");
         self.nodes.push(FakeNode::start(name, capacity, client, &self.group));
     }
@@ -247,7 +258,7 @@ impl Cluster {
     pub fn start_daemon(&mut self, role: Role) {
         self.started += 1;
         let name = format!("{}-{}", role.name(), self.started);
-        let config = self.client_config(role.user(), &[], &name);
+        let config = self.connection(role.user(), &[], &name);
         let (folder, seed) = (self.folder.path().to_owned(), self.seed);
         let component = Component::start(&name, move |shutdown| async move {
             let context = Context { shutdown, clock: clock::system() };
@@ -312,7 +323,11 @@ async fn serve(
     store: MemoryStore,
     port: u16,
 ) -> anyhow::Result<gantry_apiserver::testing::TestServer> {
-    let builder = ApiServer::default().store(Arc::new(store)).pki(pki).configure(move |c| c.secure_port = port);
+    let builder = ApiServer::default().store(Arc::new(store)).pki(pki).configure(move |config| {
+        config.secure_port = port;
+        // Webhooks of a test run in its own process.
+        config.webhook_allowed_cidrs = vec![LOOPBACK.parse().expect("a network")];
+    });
     Ok(builder.start(folder).await?)
 }
 

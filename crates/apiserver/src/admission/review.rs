@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use super::matching::operation_name;
@@ -162,7 +163,8 @@ pub(super) fn answer(review: &Value, uid: &str, version: &str, mutating: bool) -
         }
     }
     let patch_type = response.get("patchType").filter(|t| !t.is_null());
-    let has_patch = !text("patch").is_empty();
+    let patch = bytes(response.get("patch"))?;
+    let has_patch = !patch.is_empty();
     if !mutating && has_patch {
         return invalid("validating webhook may not return response.patch".to_owned());
     }
@@ -190,16 +192,23 @@ pub(super) fn answer(review: &Value, uid: &str, version: &str, mutating: bool) -
     Ok(Answer {
         allowed: response.get("allowed") == Some(&Value::Bool(true)),
         status: response.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()),
-        patch: if has_patch { Some(decoded(text("patch"))?) } else { None },
+        patch: if has_patch { Some(serde_json::from_slice(&patch).map_err(|e| undecodable(&e))?) } else { None },
         warnings: strings("warnings").filter_map(Value::as_str).map(str::to_owned).collect(),
         annotations: annotations.filter_map(|(key, v)| Some((key.clone(), v.as_str()?.to_owned()))).collect(),
     })
 }
 
-fn decoded(patch: &str) -> Result<Value, String> {
-    let failed = |why: String| format!("received undecodable patch in webhook response: {why}");
-    let bytes = STANDARD.decode(patch).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+fn undecodable(why: &dyn std::fmt::Display) -> String {
+    format!("received undecodable patch in webhook response: {why}")
+}
+
+/// Bytes as base64 or as a list of numbers: upstream's decoder takes both, and kube-rs sends the latter.
+fn bytes(patch: Option<&Value>) -> Result<Vec<u8>, String> {
+    match patch {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(text)) => STANDARD.decode(text).map_err(|error| undecodable(&error)),
+        Some(other) => Vec::deserialize(other).map_err(|error| undecodable(&error)),
+    }
 }
 
 /// The refusal of a webhook, as its client gets it.
@@ -242,7 +251,13 @@ mod tests {
         let with = |kind: Value| json!({"uid": "u", "allowed": true, "patch": patch, "patchType": kind});
         check(with("JSONPatch".into()), false, Err(&invalid("validating webhook may not return response.patch")));
         let ops = json!([{"op": "remove", "path": "/a"}]);
-        check(with("JSONPatch".into()), true, Ok(Answer { patch: Some(ops), ..yes() }));
+        check(with("JSONPatch".into()), true, Ok(Answer { patch: Some(ops.clone()), ..yes() }));
+        let numbers: Vec<u8> = ops.to_string().into_bytes();
+        let listed = json!({"uid": "u", "allowed": true, "patch": numbers, "patchType": "JSONPatch"});
+        check(listed, true, Ok(Answer { patch: Some(ops), ..yes() }));
+        let too_large = json!({"uid": "u", "allowed": true, "patch": [300], "patchType": "JSONPatch"});
+        let why = "received undecodable patch in webhook response: invalid value: integer `300`, expected u8";
+        check(too_large, true, Err(why));
         check(with(Value::Null), true, Err(&invalid("webhook returned response.patch but not response.patchType")));
         check(with("".into()), true, Err(&invalid("webhook returned invalid response.patchType of \"\"")));
         check(with("Other".into()), true, Err("unsupported patch type \"Other\""));

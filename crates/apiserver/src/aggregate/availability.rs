@@ -25,6 +25,8 @@ use crate::pipeline::current::Current;
 use crate::registry::aggregation::{available, condition, local_condition};
 use crate::request::Target;
 
+/// The reason when a server does not answer.
+const DISCOVERY: &str = "FailedDiscoveryCheck";
 /// Connections made for one check: one that succeeds is enough.
 const ATTEMPTS: usize = 5;
 /// How long an answer may take.
@@ -49,11 +51,11 @@ impl Found {
     }
 }
 
-/// Looks at one APIService, and writes down what it found if that is news.
+/// Looks at one APIService, and writes down what it found if that is news. Says whether its server did not answer.
 ///
 /// # Errors
 /// When the store fails.
-pub(super) async fn look(app: &Arc<App>, object: &Value) -> Result<(), Status> {
+pub(super) async fn look(app: &Arc<App>, object: &Value) -> Result<bool, Status> {
     let name = value::str_at(object, "metadata.name").unwrap_or_default();
     let found = match Remote::read(object) {
         Some(remote) => check(app, &remote).await,
@@ -62,10 +64,10 @@ pub(super) async fn look(app: &Arc<App>, object: &Value) -> Result<(), Status> {
             Found { status: "True", reason: "Local", message: text(&local, "message").to_owned() }
         }
     };
-    if available(object).is_some_and(|known| says(known, &found)) {
-        return Ok(());
+    if !available(object).is_some_and(|known| says(known, &found)) {
+        write(app, name, &found).await?;
     }
-    write(app, name, &found).await
+    Ok(found.reason == DISCOVERY)
 }
 
 fn text<'a>(condition: &'a Value, key: &str) -> &'a str {
@@ -136,7 +138,7 @@ async fn discover(app: &Arc<App>, remote: &Remote) -> Found {
             Err(why) => last = why,
         }
     }
-    Found::missing("FailedDiscoveryCheck", last)
+    Found::missing(DISCOVERY, last)
 }
 
 /// What the remote's document of OpenAPI version 2 says, which is asked for only if it has changed. One that cannot be had now

@@ -1,6 +1,7 @@
 //! Group versions of other API servers: registered, checked, listed, and passed on in the user's name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -44,6 +45,8 @@ struct World {
     cluster: Cluster,
     front: Arc<Pki>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Whether the other server answers nothing but errors.
+    ill: Arc<AtomicBool>,
     _node: Node,
     _files: tempfile::TempDir,
 }
@@ -104,20 +107,29 @@ fn swagger() -> Value {
 }
 
 /// The other server: it serves HTTPS as `web.default.svc` and may be shown certificates of the front proxy's CA.
-async fn other_server(serving: tls::Identity, front_ca: &str, asked: Arc<Mutex<Vec<Asked>>>) -> std::net::SocketAddr {
+async fn other_server(
+    serving: tls::Identity,
+    front_ca: &str,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    ill: Arc<AtomicBool>,
+) -> std::net::SocketAddr {
     let key = tls::certified_key(&serving, "the other server").expect("valid");
     let roots = tls::roots(front_ca.as_bytes(), "the front proxy's CA").expect("valid");
     let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(key));
     let config = tls::server_config(resolver, Some(roots), &[b"http/1.1"]).expect("valid");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     raw(move |stream| {
-        let (acceptor, asked) = (acceptor.clone(), asked.clone());
+        let (acceptor, asked, ill) = (acceptor.clone(), asked.clone(), ill.clone());
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let certified = stream.get_ref().1.peer_certificates().is_some();
             let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-                let asked = asked.clone();
+                let (asked, ill) = (asked.clone(), ill.clone());
                 async move {
+                    if ill.load(Ordering::Relaxed) {
+                        let response = Response::builder().status(500).body(Full::default());
+                        return Ok(response.expect("a response"));
+                    }
                     let upgrade = request.headers().contains_key("upgrade").then(|| hyper::upgrade::on(&mut request));
                     let seen = Asked {
                         method: request.method().to_string(),
@@ -194,9 +206,10 @@ impl World {
         let serving =
             tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let address = other_server(serving, &front.ca_pem(), asked.clone()).await;
+        let ill: Arc<AtomicBool> = Arc::default();
+        let address = other_server(serving, &front.ca_pem(), asked.clone(), ill.clone()).await;
         let node = Node::start(&cluster, "n1", Behaviour { backend: Some(address), ..Behaviour::default() }).await;
-        Self { cluster, front, asked, _node: node, _files: files }
+        Self { cluster, front, asked, ill, _node: node, _files: files }
     }
 
     /// Registers the other server for a group version.
@@ -490,6 +503,23 @@ async fn what_is_wrong_with_a_server_is_its_condition() {
     while world.cluster.rest("GET", path, &[], "").await.code != 404 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_server_that_recovers_is_noticed_without_an_event() {
+    let world = World::start().await;
+    world.ill.store(true, Ordering::Relaxed);
+    world.register("example.com", "v1", json!({})).await;
+    let failed = world.condition("v1.example.com", "FailedDiscoveryCheck").await;
+    let message = failed["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("failing or missing response from https://10.244.1.7:80/apis/example.com/v1: bad status"),
+        "{message}"
+    );
+    world.ill.store(false, Ordering::Relaxed);
+    // Long before everybody is asked again.
+    let soon = std::time::Duration::from_secs(10);
+    tokio::time::timeout(soon, world.served()).await.expect("it is asked again soon");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! End to end: a cluster of real etcd, Docker, nftables and kubectl. Tests take turns on it (`gantry_tests::cluster`).
 
+mod backends;
 mod bad_input;
 mod control_planes;
 mod demo;

@@ -11,7 +11,7 @@ mod gauges;
 mod kills;
 mod logs;
 mod observe;
-mod proxy;
+pub(crate) mod proxy;
 mod stuck;
 mod upgrades;
 

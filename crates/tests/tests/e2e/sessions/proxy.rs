@@ -5,7 +5,7 @@ use gantry_tests::cluster::{Cluster, cluster};
 use super::{NS, fixture};
 
 /// Asks the API server as the administrator, with curl, for so many seconds.
-pub(super) fn ask_for(c: &Cluster, args: &[&str], path: &str, seconds: u32) -> gantry_tests::machine::Output {
+pub(crate) fn ask_for(c: &Cluster, args: &[&str], path: &str, seconds: u32) -> gantry_tests::machine::Output {
     let pki = c.state().join("pki");
     let file = |name: &str| pki.join(name).display().to_string();
     let (cert, key, ca) = (file("admin.crt"), file("admin.key"), file("ca.crt"));
