@@ -9,8 +9,16 @@ fn json_patches() {
     check(json!([{"op": "add", "path": "/a/b/-", "value": 3}]), json!({"a": {"b": [1, 2, 3]}, "s~/": 1}));
     check(json!([{"op": "test", "path": "/a/b/0", "value": 1}, {"op": "remove", "path": "/a"}]), json!({"s~/": 1}));
     check(json!([{"op": "replace", "path": "/s~0~1", "value": null}]), json!({"a": {"b": [1, 2]}, "s~/": null}));
+    check(
+        json!([{"op": "test", "path": "/c", "value": null}, {"op": "add", "path": "/c", "value": [1]}]),
+        json!({"a": {"b": [1, 2]}, "s~/": 1, "c": [1]}),
+    );
     let fails = |patch: Value, code: u16| assert_eq!(json(&doc, &patch).expect_err("fails").code, code);
     fails(json!([{"op": "test", "path": "/a", "value": 1}]), 422);
+    for path in ["/a", "/s~0~1", "/a/b/7", "/a/b/c", "/x/y"] {
+        fails(json!([{"op": "test", "path": path, "value": null}]), 422);
+    }
+    fails(json!([{"op": "test", "path": "/c", "value": 1}]), 422);
     fails(json!([{"op": "remove", "path": "/x"}]), 422);
     fails(json!([{"op": "nope", "path": "/x"}]), 400);
     fails(json!({"a": 1}), 400);

@@ -13,9 +13,12 @@ struct Entry {
     to: Option<Instant>,
 }
 
-/// Everything that all instances did.
+/// Everything that all instances did, and what went wrong last.
 #[derive(Debug, Default)]
-pub(crate) struct Journal(Mutex<Vec<Entry>>);
+pub(crate) struct Journal {
+    entries: Mutex<Vec<Entry>>,
+    failure: Mutex<String>,
+}
 
 /// Work that goes on until this is dropped.
 pub(crate) struct Turn {
@@ -25,14 +28,14 @@ pub(crate) struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.journal.0.lock()[self.number].to = Some(Instant::now());
+        self.journal.entries.lock()[self.number].to = Some(Instant::now());
     }
 }
 
 impl Journal {
     /// An instance begins to work on an object.
     pub(crate) fn turn(self: &Arc<Self>, instance: &str, object: &str) -> Turn {
-        let mut entries = self.0.lock();
+        let mut entries = self.entries.lock();
         let (instance, object) = (instance.to_owned(), object.to_owned());
         entries.push(Entry { instance, object, from: Instant::now(), to: None });
         Turn { journal: Arc::clone(self), number: entries.len() - 1 }
@@ -40,21 +43,31 @@ impl Journal {
 
     /// The instances that worked on an object, in the order in which they took it up.
     pub(crate) fn instances(&self, object: &str) -> Vec<String> {
-        let entries = self.0.lock();
+        let entries = self.entries.lock();
         let mut found: Vec<String> =
             entries.iter().filter(|e| e.object == object).map(|e| e.instance.clone()).collect();
         found.dedup();
         found
     }
 
+    /// Notes what went wrong: it is told when a test fails.
+    pub(crate) fn failed(&self, why: String) {
+        *self.failure.lock() = why;
+    }
+
+    /// What went wrong last.
+    pub(crate) fn failure(&self) -> String {
+        self.failure.lock().clone()
+    }
+
     /// How often an object was taken up.
     pub(crate) fn turns(&self, object: &str) -> usize {
-        self.0.lock().iter().filter(|e| e.object == object).count()
+        self.entries.lock().iter().filter(|e| e.object == object).count()
     }
 
     /// Objects that two instances worked on at the same time.
     pub(crate) fn conflicts(&self) -> Vec<String> {
-        let entries = self.0.lock();
+        let entries = self.entries.lock();
         let mut found = Vec::new();
         for (at, one) in entries.iter().enumerate() {
             for other in entries[at + 1..].iter().filter(|e| e.object == one.object && e.instance != one.instance) {

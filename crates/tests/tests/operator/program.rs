@@ -83,7 +83,11 @@ async fn controller(context: &Arc<Context>, asked: impl Future<Output = ()> + Se
         .owns(Api::<Deployment>::all(client.clone()), every)
         .graceful_shutdown_on(asked)
         .run(reconcile, |_, _, _| Action::requeue(RETRY), Arc::clone(context))
-        .for_each(|_| std::future::ready(()))
+        .for_each(async |done| {
+            if let Err(error) = done {
+                context.journal.failed(gantry_common::error_chain(&error));
+            }
+        })
         .await;
 }
 
