@@ -118,6 +118,8 @@ async fn wait(
             event = events.next() => {
                 let event = event.ok_or("the watch ended")?.map_err(|error| error.to_string())?;
                 let Some(mut all) = concerns(app, &event) else { continue };
+                // Requests follow what is written at once; only the checks wait for the rest of a burst.
+                app.aggregator.rebuild(app);
                 tokio::time::sleep(SETTLE).await;
                 while let Some(Some(event)) = events.next().now_or_never() {
                     let event = event.map_err(|error| error.to_string())?;

@@ -129,6 +129,13 @@ fn api_service(c: &Cluster) -> Value {
     json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": API}, "spec": spec})
 }
 
+/// Waits until the API is said to be there, and requests for it are passed on.
+fn served(c: &Cluster) {
+    assert_eq!(available(c, "True", "Passed"), "all checks passed");
+    let ask = || c.line("kubectl get --raw /apis/farm.example.com/v1");
+    eventually("the API is served", SOON, || ensure(ask().ok, || ask().stderr));
+}
+
 /// Waits until the APIService's condition has this status and reason; gives its message.
 fn available(c: &Cluster, status: &str, reason: &str) -> String {
     eventually(&format!("{API} is {status} because of {reason}"), SOON, || {
@@ -219,7 +226,7 @@ fn check_conversion(c: &Cluster) {
 }
 
 fn check_aggregation(c: &Cluster) {
-    assert_eq!(available(c, "True", "Passed"), "all checks passed");
+    served(c);
     let served: Value = serde_json::from_str(&c.ok("kubectl get --raw /apis/farm.example.com/v1")).expect("JSON");
     assert_eq!((&served["kind"], &served["resources"][0]["name"]), (&json!("APIResourceList"), &json!("animals")));
     let listed = c.ok("kubectl api-resources --api-group=farm.example.com --no-headers");
@@ -282,7 +289,7 @@ fn check_absence(c: &Cluster) {
 }
 
 fn check_return(c: &Cluster) {
-    available(c, "True", "Passed");
+    served(c);
     c.ok(&format!("kubectl get animals -n {NS}"));
     apply(c, &webhooks(c, "Fail"));
     let line = format!("kubectl create configmap late --from-literal=bad=yes -n {NS}");

@@ -82,7 +82,7 @@ def by_discovery():
     taken = refused(exceptions.ConflictError, sites.create, namespace=NS, body=site("dynamic", page="again"))
     assert taken.summary().endswith('sites.web.example.com "dynamic" already exists'), taken.summary()
     banned = refused(exceptions.BadRequestError, sites.create, namespace=NS, body=site("no", page="lorem"))
-    assert 'admission webhook \\"validate.web.example.com\\" denied the request' in banned.body.decode(), banned.body
+    assert 'admission webhook \\"validate.web.example.com\\" denied the request' in banned.body, banned.body
     refused(exceptions.UnprocessibleEntityError, sites.create, namespace=NS, body=site("no", page=""))
     sites.delete(namespace=NS, name="dynamic")
     refused(exceptions.NotFoundError, sites.get, namespace=NS, name="dynamic")

@@ -46,7 +46,11 @@ async fn the_webhook_judges_changes_dry_runs_and_deletions() {
     assert_eq!(refusal(change(json!({"spec": {"page": "lorem"}})).await), banned);
     change(json!({"spec": {"tier": "Large"}})).await.expect("it may grow");
     let (code, said) = refusal(change(json!({"spec": {"tier": "Small"}})).await);
-    assert_eq!((code, said.ends_with("spec: Invalid value: \"object\": a large site stays large")), (422, true), "{said}");
+    assert_eq!(
+        (code, said.ends_with("spec: Invalid value: \"object\": a large site stays large")),
+        (422, true),
+        "{said}"
+    );
     change(json!({"metadata": {"labels": {PROTECTED: "yes"}}})).await.expect("it is labelled");
     let kept = (400, format!("{denied}wrong is protected"));
     assert_eq!(refusal(sites.delete("wrong", &DeleteParams::default()).await), kept);

@@ -154,7 +154,8 @@ impl World {
         K: Clone + std::fmt::Debug + Send + DeserializeOwned + kube::Resource + 'static,
     {
         let found = tokio::time::timeout(LIMIT, await_condition(api, name, condition)).await;
-        let late = |_| panic!("not within {LIMIT:?}: {name} {what}; the operator failed with: {}", self.journal.failure());
+        let late =
+            |_| panic!("not within {LIMIT:?}: {name} {what}; the operator failed with: {}", self.journal.failure());
         found.unwrap_or_else(late).expect("it can be watched")
     }
 
