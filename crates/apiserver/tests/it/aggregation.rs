@@ -513,7 +513,7 @@ async fn a_server_that_recovers_is_noticed_without_an_event() {
     let failed = world.condition("v1.example.com", "FailedDiscoveryCheck").await;
     let message = failed["message"].as_str().unwrap_or_default();
     assert!(
-        message.starts_with("failing or missing response from https://10.244.1.7:80/apis/example.com/v1: bad status"),
+        message.starts_with("failing or missing response from https://10.244.1.7:8080/apis/example.com/v1: bad status"),
         "{message}"
     );
     world.ill.store(false, Ordering::Relaxed);
