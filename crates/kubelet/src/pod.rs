@@ -7,7 +7,9 @@ pub(crate) mod env;
 pub(crate) mod files;
 pub(crate) mod patch;
 pub(crate) mod plan;
+pub(crate) mod resize;
 pub(crate) mod resources;
+pub(crate) mod restart;
 pub(crate) mod state;
 pub(crate) mod status;
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use docker::Docker;
 pub use fake::Fake;
-pub use spec::{BindMount, ContainerSpec, Namespaces, Resources, Security};
+pub use spec::{Applied, BindMount, ContainerSpec, Namespaces, Resources, Security};
 pub use streams::{AttachSpec, Chunk, ExecSpec, ExecState, Output, Size, Streams};
 
 /// The pod that a container belongs to.
@@ -66,6 +66,8 @@ pub struct Container {
     pub pid: u32,
     /// When it was made.
     pub created: Timestamp,
+    /// What it may use.
+    pub applied: Applied,
     /// Seconds that the pod grants it to stop, kept for pods that are gone from the API.
     pub grace_seconds: i64,
 }
@@ -294,6 +296,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn create(&self, spec: &ContainerSpec) -> Result<String, Error>;
     /// Starts a container.
     async fn start(&self, id: &str) -> Result<(), Error>;
+    /// Changes what a container may use, while it runs.
+    async fn update(&self, id: &str, applied: Applied) -> Result<(), Error>;
     /// Sends a signal ("TERM", "KILL", …; `None` = the container's stop signal). A container that has ended is no error.
     async fn signal(&self, id: &str, signal: Option<&str>) -> Result<(), Error>;
     /// Removes a container, killing it if need be. One that is gone is no error.

@@ -225,6 +225,7 @@ impl Shared {
             memory_bytes: self.machine.memory_bytes(),
         };
         Arc::new(Deps {
+            grants: crate::worker::Grants::default(),
             runtime: Arc::clone(&self.runtime),
             commands: Arc::clone(&commands),
             network: Arc::clone(&self.network),

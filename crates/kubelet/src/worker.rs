@@ -9,6 +9,7 @@ mod build;
 mod hooks;
 mod ops;
 mod probes;
+mod resize;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub(crate) use ops::{Deps, PodApi, Settings};
+pub(crate) use resize::Grants;
 
 use crate::{
     images::Missing,
@@ -33,7 +35,7 @@ use crate::{
         status,
     },
     probe,
-    runtime::Container,
+    runtime::{Applied, Container},
     volumes::Failed,
 };
 
@@ -61,6 +63,7 @@ pub(crate) enum Done {
     Started(Op, String, Result<(), Missing>),
     Hook(String),
     Touched(String),
+    Resized(String, Applied, Result<(), String>),
     Released,
     TornDown(bool),
     Deleted(bool),
@@ -94,7 +97,10 @@ impl Handle {
 pub(crate) struct Worker {
     deps: Arc<Deps>,
     uid: String,
+    /// The pod with what it was granted.
     pod: Arc<Pod>,
+    /// The pod with what it waits for, and when it asks again.
+    asked: Option<(Arc<Pod>, Timestamp)>,
     input: watch::Receiver<Input>,
     wake: Arc<Notify>,
     refresh: Arc<Notify>,
@@ -125,6 +131,7 @@ pub(crate) fn spawn(deps: &Arc<Deps>, pod: &Arc<Pod>, gone: bool, ended: mpsc::S
         deps: Arc::clone(deps),
         uid: uid.clone(),
         pod: Arc::clone(pod),
+        asked: None,
         input: watched,
         wake: Arc::clone(&wake),
         refresh: Arc::clone(&refresh),
@@ -154,10 +161,12 @@ impl Worker {
     async fn run(mut self) {
         tracing::info!(pod = pod::full_name(&self.pod), "pod worker started");
         self.deps.objects.register(&self.pod);
+        self.begin();
         loop {
             let mut wake_at = None;
             for _ in 0..ROUNDS {
                 self.learn();
+                self.ask_again(self.deps.clock.now());
                 let containers = self.containers();
                 self.follow_probes(&containers);
                 self.read_last_words(&containers).await;
@@ -185,6 +194,7 @@ impl Worker {
 
     fn forget(self) {
         self.deps.objects.forget(&self.uid);
+        self.deps.grants.release(&self.uid);
         build::remove_control_groups(&self.deps.settings, &self.uid);
         tracing::info!(pod = pod::full_name(&self.pod), "pod is gone");
     }
@@ -200,6 +210,7 @@ impl Worker {
         self.local.stopping.retain(|id, _| known(id));
         self.local.messages.retain(|id, _| known(id));
         self.local.probed.retain(|id, _| known(id));
+        self.local.resizes.retain(|id, _| known(id));
         self.probers.retain(|id, _| containers.iter().any(|c| &c.id == id && c.running()));
         containers
     }
@@ -218,7 +229,7 @@ impl Worker {
             Input::Present(pod) => {
                 if newer(&pod, &self.pod) {
                     self.deps.objects.register(&pod);
-                    self.pod = pod;
+                    self.take(pod);
                 }
                 if self.pod.metadata.deletion_timestamp.is_some() {
                     let ending = Ending { since: now, grace_seconds: self.grace(), cause: Cause::Deleted };
@@ -244,7 +255,8 @@ impl Worker {
     /// Sleeps until something happened; false when the kubelet ends, which leaves everything as it is.
     async fn wait(&mut self, wake_at: Option<Timestamp>) -> bool {
         let now = self.deps.clock.now();
-        let next = [wake_at, self.renew_at, self.write_after].into_iter().flatten().min();
+        let again = self.asked.as_ref().map(|(_, at)| *at);
+        let next = [wake_at, self.renew_at, self.write_after, again].into_iter().flatten().min();
         // A deadline in the past must not become a spin.
         let pause = next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         let pause = pause.map(|pause| pause.max(Duration::from_millis(20)));

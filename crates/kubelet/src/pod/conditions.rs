@@ -52,8 +52,13 @@ pub(crate) fn compute(
     ];
     let mut all: Vec<PodCondition> =
         ours.into_iter().map(|(kind, verdict)| condition(s, &old, kind, verdict)).collect();
+    all.extend(
+        super::resize::conditions(s)
+            .into_iter()
+            .map(|(kind, reason, message)| condition(s, &old, kind, Verdict { holds: true, reason, message })),
+    );
     let known: Vec<String> = all.iter().map(|c| c.type_.clone()).collect();
-    all.extend(old.into_iter().filter(|c| !known.contains(&c.type_)));
+    all.extend(old.into_iter().filter(|c| !known.contains(&c.type_) && !super::resize::is_ours(c)));
     all
 }
 

@@ -1,15 +1,17 @@
 //! The status of single containers; pure.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::core::v1::{
         Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus,
+        ContainerStatus, ResourceRequirements,
     },
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
 };
 
 use super::{
-    Kind, RestartPolicy, backoff,
+    Kind, backoff, resize, restart,
     state::{Failure, Snapshot},
     status::whole_seconds,
 };
@@ -66,6 +68,9 @@ pub(crate) fn initialisation(s: &Snapshot<'_>) -> Initialisation {
             (Kind::Sidecar, Verdict::Running) if s.latest(&spec.name).is_some_and(|c| s.started(c)) => {}
             (Kind::Sidecar, _) => return Initialisation::Pending,
             (_, Verdict::Ended(0)) => {}
+            (kind, Verdict::Ended(code)) if restart::restarts(s.pod, kind, spec, code) => {
+                return Initialisation::Pending;
+            }
             (_, Verdict::Ended(_)) => return Initialisation::Failed,
             _ => return Initialisation::Pending,
         }
@@ -139,6 +144,9 @@ fn status(s: &Snapshot<'_>, kind: Kind, spec: &Spec, finished: bool, waiting: &'
     match &latest.state {
         State::Running { started } => {
             status.state = Some(running(*started));
+            if kind != Kind::Ephemeral {
+                (status.resources, status.allocated_resources) = in_use(s, spec, latest);
+            }
             status.started = Some(probed.started);
             status.ready = kind != Kind::Init && probed.started && probed.ready;
         }
@@ -159,6 +167,20 @@ fn status(s: &Snapshot<'_>, kind: Kind, spec: &Spec, finished: bool, waiting: &'
     status
 }
 
+type InUse = (Option<ResourceRequirements>, Option<BTreeMap<String, Quantity>>);
+
+/// What a running container may use, and what it was granted. What it had before a resize stays until that is done.
+fn in_use(s: &Snapshot<'_>, spec: &Spec, container: &Container) -> InUse {
+    let granted = resize::reported(spec);
+    let requests = granted.requests.clone().filter(|list| !list.is_empty());
+    let before = known(s, &spec.name).and_then(|status| status.resources);
+    let shown = match resize::change(spec, container) {
+        None => Some(granted),
+        Some(_) => before,
+    };
+    (shown, requests)
+}
+
 /// Why a container that ended waits, if it does.
 fn restart_wait(
     s: &Snapshot<'_>,
@@ -167,13 +189,9 @@ fn restart_wait(
     exit: &Exit,
     finished: bool,
 ) -> Option<ContainerState> {
-    let policy = match kind {
-        Kind::Sidecar => RestartPolicy::Always,
-        Kind::Ephemeral => RestartPolicy::Never,
-        Kind::Init if super::restart_policy(s.pod) == RestartPolicy::Always => RestartPolicy::OnFailure,
-        _ => super::restart_policy(s.pod),
-    };
-    if finished || s.local.ending.is_some() || !policy.restarts(exit.code) {
+    let restarts =
+        super::find(s.pod, &container.name).is_some_and(|(_, spec)| restart::restarts(s.pod, kind, &spec, exit.code));
+    if finished || s.local.ending.is_some() || !restarts {
         return None;
     }
     if let Some(failure) = s.local.failures.get(&container.name) {

@@ -11,7 +11,7 @@ pub(crate) mod tests;
 use jiff::Timestamp;
 
 use super::{
-    Kind, RestartPolicy,
+    restart,
     state::{Cause, Op, Snapshot},
     status,
 };
@@ -61,6 +61,13 @@ pub(crate) enum Action {
     Kill {
         /// Its identifier.
         id: String,
+    },
+    /// Give a running container other resources.
+    Resize {
+        /// Its identifier.
+        id: String,
+        /// Its name.
+        name: String,
     },
     /// Remove a container that has ended (or a sandbox that is no longer needed).
     Remove {
@@ -170,17 +177,6 @@ fn next_attempt(s: &Snapshot<'_>, name: &str) -> u32 {
     }
 }
 
-/// The policy that governs one container.
-fn policy(s: &Snapshot<'_>, kind: Kind) -> RestartPolicy {
-    match (kind, super::restart_policy(s.pod)) {
-        (Kind::Sidecar, _) => RestartPolicy::Always,
-        (Kind::Ephemeral, _) => RestartPolicy::Never,
-        // An init container that succeeded is done, whatever the pod's policy.
-        (Kind::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
-        (_, policy) => policy,
-    }
-}
-
 /// A container whose restart is being held back, and how often it was started.
 pub(crate) fn held_back(s: &Snapshot<'_>) -> Option<(String, u32)> {
     if s.local.ending.is_some() {
@@ -188,7 +184,7 @@ pub(crate) fn held_back(s: &Snapshot<'_>) -> Option<(String, u32)> {
     }
     super::containers(s.pod).find_map(|(kind, spec)| {
         let latest = s.latest(&spec.name)?;
-        let exit = latest.exit().filter(|exit| policy(s, kind).restarts(exit.code))?;
+        let exit = latest.exit().filter(|exit| restart::restarts(s.pod, kind, spec, exit.code))?;
         let until = s.local.backoffs.get(&spec.name)?.until(exit.finished)?;
         (s.now < until).then(|| (spec.name.clone(), latest.attempt))
     })

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use crate::runtime::Resources;
+use crate::runtime::{Applied, Resources};
 
 /// The kernel's bounds of CPU weights.
 const SHARES: (i64, i64) = (2, 262_144);
@@ -86,16 +86,26 @@ pub(crate) fn qos(pod: &Pod) -> Qos {
     }
 }
 
-/// A container's limits. `capacity_bytes` is the node's memory.
-pub(crate) fn limits(pod: &Pod, container: &Container, cgroup_parent: String, capacity_bytes: i64) -> Resources {
+/// What of a container's resources can change while it runs.
+pub(crate) fn in_use(container: &Container) -> Applied {
     let cpu_request = request(container, "cpu").map_or(0, |q| q.milli());
     let cpu_limit = limit(container, "cpu").map_or(0, |q| q.milli());
-    let memory_request = request(container, "memory").map_or(0, |q| q.value());
-    Resources {
-        cgroup_parent,
+    Applied {
         cpu_shares: shares(cpu_request),
         cpu_quota: if cpu_limit > 0 { (cpu_limit * 100).max(MIN_QUOTA) } else { 0 },
         memory_bytes: limit(container, "memory").map_or(0, |q| q.value()),
+    }
+}
+
+/// A container's limits. `capacity_bytes` is the node's memory.
+pub(crate) fn limits(pod: &Pod, container: &Container, cgroup_parent: String, capacity_bytes: i64) -> Resources {
+    let Applied { cpu_shares, cpu_quota, memory_bytes } = in_use(container);
+    let memory_request = request(container, "memory").map_or(0, |q| q.value());
+    Resources {
+        cgroup_parent,
+        cpu_shares,
+        cpu_quota,
+        memory_bytes,
         oom_score_adj: match qos(pod) {
             Qos::Guaranteed => GUARANTEED_SCORE,
             Qos::BestEffort => BEST_EFFORT_SCORE,

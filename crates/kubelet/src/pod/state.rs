@@ -10,7 +10,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{backoff::Backoff, container_hash, containers};
+use super::{backoff::Backoff, container_hash, containers, resize::Waiting};
 use crate::runtime::{Container, Role};
 
 /// Something that takes time and is under way; at most one of each.
@@ -146,6 +146,10 @@ pub(crate) struct Local {
     pub(crate) stopping: BTreeMap<String, Stopping>,
     /// Last words of containers, by identifier.
     pub(crate) messages: BTreeMap<String, String>,
+    /// Why a resize waits, if one does.
+    pub(crate) waiting: Option<Waiting>,
+    /// Why containers could not be resized, by identifier.
+    pub(crate) resizes: BTreeMap<String, Failure>,
     /// The pod is on its way out.
     pub(crate) ending: Option<Ending>,
     /// Network, volumes and folders are gone.

@@ -9,9 +9,9 @@ use k8s_openapi::{
 };
 
 use super::{
-    Kind, RestartPolicy, conditions,
+    Kind, conditions,
     container::{self, Verdict},
-    resources,
+    resources, restart,
     state::{Cause, Snapshot},
 };
 
@@ -87,6 +87,8 @@ struct Counts {
     running: usize,
     stopped: usize,
     succeeded: usize,
+    /// Those that ended and are started again.
+    restarting: usize,
 }
 
 /// Pending, Running, Succeeded or Failed.
@@ -99,9 +101,8 @@ fn phase(s: &Snapshot<'_>, failed: bool) -> &'static str {
     if failed && !s.any_running() {
         return "Failed";
     }
-    let policy = super::restart_policy(s.pod);
     match container::initialisation(s) {
-        container::Initialisation::Failed if policy == RestartPolicy::Never => return "Failed",
+        container::Initialisation::Failed => return "Failed",
         container::Initialisation::Done => {}
         _ => return "Pending",
     }
@@ -113,27 +114,21 @@ fn phase(s: &Snapshot<'_>, failed: bool) -> &'static str {
             Verdict::Ended(code) => {
                 counts.stopped += 1;
                 counts.succeeded += usize::from(code == 0);
+                let over = s.latest(&spec.name).is_some_and(|latest| restart::is_over(s, latest));
+                counts.restarting += usize::from(over || restart::restarts(s.pod, Kind::App, spec, code));
             }
         }
     }
-    decide(&counts, policy, s.local.ending.is_some())
+    decide(&counts, s.local.ending.is_some())
 }
 
-fn decide(counts: &Counts, policy: RestartPolicy, ending: bool) -> &'static str {
+fn decide(counts: &Counts, ending: bool) -> &'static str {
     if counts.waiting > 0 {
         return "Pending";
     }
-    if counts.running > 0 {
+    // A pod that is being deleted restarts nothing: its containers' ends are final.
+    if counts.running > 0 || (counts.restarting > 0 && !ending) {
         return "Running";
     }
-    let all_succeeded = counts.stopped == counts.succeeded;
-    match policy {
-        // A pod that is being deleted restarts nothing: its containers' ends are final.
-        _ if ending && all_succeeded => "Succeeded",
-        _ if ending => "Failed",
-        RestartPolicy::Always => "Running",
-        _ if all_succeeded => "Succeeded",
-        RestartPolicy::Never => "Failed",
-        RestartPolicy::OnFailure => "Running",
-    }
+    if counts.stopped == counts.succeeded { "Succeeded" } else { "Failed" }
 }

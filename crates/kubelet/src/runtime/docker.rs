@@ -25,8 +25,8 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use parking_lot::Mutex;
 
 use super::{
-    AttachSpec, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Image, Info, LogOptions,
-    Output, Runtime, Size, Streams, labels,
+    Applied, AttachSpec, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Image, Info,
+    LogOptions, Output, Runtime, Size, Streams, labels,
 };
 
 /// Seconds until a request without an answer is given up. Docker creates slowly under load; nothing takes this long.
@@ -132,6 +132,11 @@ impl Runtime for Docker {
             Err(Error::Refused { code: 304, .. }) => Ok(()),
             other => other,
         }
+    }
+
+    async fn update(&self, id: &str, applied: Applied) -> Result<(), Error> {
+        let body = convert::update_body(applied);
+        self.client()?.update_container(id, body).await.map_err(|e| self.error(e))
     }
 
     async fn signal(&self, id: &str, signal: Option<&str>) -> Result<(), Error> {

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    AttachSpec, Chunk, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Executed, Exit, Image,
-    Info, LogOptions, Output, Role, Runtime, Size, State, Streams,
+    Applied, AttachSpec, Chunk, Container, ContainerSpec, Credentials, Error, Event, ExecSpec, ExecState, Executed,
+    Exit, Image, Info, LogOptions, Output, Role, Runtime, Size, State, Streams,
 };
 
 /// Events that a slow listener may fall behind before it is told to look for itself.
@@ -190,6 +190,11 @@ impl Runtime for Fake {
             state: State::Created,
             pid: 0,
             created,
+            applied: Applied {
+                cpu_shares: spec.resources.cpu_shares,
+                cpu_quota: spec.resources.cpu_quota,
+                memory_bytes: spec.resources.memory_bytes,
+            },
             grace_seconds: spec.grace_seconds,
         };
         inner.containers.insert(id.clone(), (container, spec.clone()));
@@ -205,6 +210,16 @@ impl Runtime for Fake {
             inner.containers.get_mut(id).ok_or_else(|| refused(404, format!("No such container: {id}")))?;
         container.state = State::Running { started };
         container.pid = 4_000_000;
+        drop(inner);
+        self.tell(id, false);
+        Ok(())
+    }
+
+    async fn update(&self, id: &str, applied: Applied) -> Result<(), Error> {
+        let mut inner = self.up(format!("update {id}"))?;
+        let (container, _) =
+            inner.containers.get_mut(id).ok_or_else(|| refused(404, format!("No such container: {id}")))?;
+        container.applied = applied;
         drop(inner);
         self.tell(id, false);
         Ok(())

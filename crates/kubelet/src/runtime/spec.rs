@@ -96,6 +96,17 @@ pub struct Resources {
     pub oom_score_adj: i64,
 }
 
+/// What of [`Resources`] can change while the container runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Relative weight of CPU time.
+    pub cpu_shares: i64,
+    /// Microseconds of CPU time per 100 ms; 0 = no limit.
+    pub cpu_quota: i64,
+    /// Bytes of memory; 0 = no limit.
+    pub memory_bytes: i64,
+}
+
 /// Rights of the container's processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Security {

@@ -43,6 +43,7 @@ impl Worker {
                 }
                 self.signal(id, Some("KILL"));
             }
+            Action::Resize { id, name } => self.resize(id, &name),
             Action::Remove { id } => self.remove(id),
             Action::Release => self.release(),
             Action::TearDown => self.tear_down(),
@@ -59,7 +60,7 @@ impl Worker {
     }
 
     /// Runs an operation beside the worker.
-    fn spawn(&mut self, op: Op, work: impl Future<Output = Done> + Send + 'static) {
+    pub(super) fn spawn(&mut self, op: Op, work: impl Future<Output = Done> + Send + 'static) {
         self.local.busy.insert(op);
         let results = self.results_in.clone();
         // The worker outlives its operations, but for the end of the kubelet.
@@ -243,6 +244,7 @@ impl Worker {
                     stopping.hook_done = true;
                 }
             }
+            Done::Resized(id, wanted, result) => self.resized(id, wanted, result, now),
             Done::Touched(id) => drop(self.local.busy.remove(&Op::Touch(id))),
             Done::Released => drop(self.local.busy.remove(&Op::TearDown)),
             Done::TornDown(clean) => {

@@ -7,6 +7,7 @@ use gantry_common::clock::SharedClock;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::Value;
 
+use super::Grants;
 use crate::{
     events::Events,
     exec::Commands,
@@ -63,6 +64,8 @@ pub(crate) struct Deps {
     pub(crate) api: Box<dyn PodApi>,
     pub(crate) services: Option<Reader<Service>>,
     pub(crate) clock: SharedClock,
+    /// What the node's pods may use.
+    pub(crate) grants: Grants,
     pub(crate) settings: Settings,
 }
 

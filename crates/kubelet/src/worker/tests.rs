@@ -4,6 +4,7 @@ mod debug;
 mod docker;
 mod lives;
 mod machine;
+mod resizes;
 mod rig;
 mod sessions;
 mod streams;

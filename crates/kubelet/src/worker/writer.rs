@@ -50,7 +50,7 @@ impl Worker {
             // The answer is newer than what the watch has told so far: without it the next difference would be wrong.
             Ok(Some(pod)) => {
                 if newer(&pod, &self.pod) {
-                    self.pod = Arc::new(pod);
+                    self.take(Arc::new(pod));
                 }
             }
             // Gone, or another pod of this name: the watch will say so.

@@ -12,6 +12,12 @@ use crate::names;
 /// Protocols of ports.
 pub(crate) const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];
 
+const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const RESTART_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+/// The most rules of a container, and codes of a rule.
+const RESTART_RULES: usize = 20;
+const RESTART_CODES: usize = 255;
+
 /// Init, regular and ephemeral containers; names are unique over all.
 pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
     let regular = list(pod.spec, "containers");
@@ -25,9 +31,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
         name(out, at, container, &mut names);
         common(out, at, container, pod);
         probes(out, at, container, pod);
-        if !text(container, "restartPolicy").is_empty() {
-            out.forbidden(at.child("restartPolicy"), "may not be set for non-init containers");
-        }
+        restart(out, at, container);
     }
     for (index, container) in list(pod.spec, "initContainers").iter().enumerate() {
         let list = at.child("initContainers");
@@ -41,18 +45,51 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
 fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, names: &mut Seen<'a>) {
     name(out, at, container, names);
     common(out, at, container, pod);
+    restart(out, at, container);
     match text(container, "restartPolicy") {
         // A sidecar runs beside the regular containers, so it may have what they have.
         "Always" => probes(out, at, container, pod),
-        policy => {
-            if !policy.is_empty() {
-                out.not_supported(at.child("restartPolicy"), policy, &["Always"]);
-            }
+        _ => {
             for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
                 if some(container, key).is_some() {
                     out.forbidden(at.child(key), "may not be set for init containers without restartPolicy=Always");
                 }
             }
+        }
+    }
+}
+
+/// When a container restarts, other than its pod's others do.
+fn restart(out: &mut Out, at: At<'_>, container: &Value) {
+    let (policy, rules) = (text(container, "restartPolicy"), list(container, "restartPolicyRules"));
+    if policy.is_empty() && !rules.is_empty() {
+        out.required(at.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
+    }
+    if !policy.is_empty() && !RESTART_POLICIES.contains(&policy) {
+        out.not_supported(at.child("restartPolicy"), policy, RESTART_POLICIES);
+    }
+    let rules_at = at.child("restartPolicyRules");
+    if rules.len() > RESTART_RULES {
+        out.too_many(rules_at, rules.len(), RESTART_RULES);
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let at = rules_at.index(index);
+        let action = text(rule, "action");
+        if !RESTART_ACTIONS.contains(&action) {
+            out.not_supported(at.child("action"), action, RESTART_ACTIONS);
+        }
+        let at = at.child("exitCodes");
+        let Some(codes) = some(rule, "exitCodes") else {
+            out.required(at, "must be specified");
+            continue;
+        };
+        let operator = text(codes, "operator");
+        if !["In", "NotIn"].contains(&operator) {
+            out.not_supported(at.child("operator"), operator, &["In", "NotIn"]);
+        }
+        let values = list(codes, "values").len();
+        if values > RESTART_CODES {
+            out.too_many(at.child("values"), values, RESTART_CODES);
         }
     }
 }
@@ -84,8 +121,16 @@ pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>
     if let Some(resources) = some(container, "resources") {
         resources::requirements(out, at.child("resources"), resources);
     }
+    let never = text(pod.spec, "restartPolicy") == "Never" && text(container, "restartPolicy").is_empty();
+    let mut resized = Seen::new();
     for (index, policy) in list(container, "resizePolicy").iter().enumerate() {
         let list = at.child("resizePolicy");
+        if repeats(&mut resized, text(policy, "resourceName")) {
+            out.duplicate(list, text(policy, "resourceName"));
+        }
+        if never && text(policy, "restartPolicy") == "RestartContainer" {
+            out.invalid(list, "RestartContainer", "must be 'NotRequired' when `restartPolicy` is 'Never'");
+        }
         let at = list.index(index);
         out.one_of(at.child("resourceName"), text(policy, "resourceName"), &["cpu", "memory"]);
         out.one_of(at.child("restartPolicy"), text(policy, "restartPolicy"), &["NotRequired", "RestartContainer"]);

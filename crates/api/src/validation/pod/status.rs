@@ -18,9 +18,9 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
     if !nominated.is_empty() {
         out.invalid_each(at.child("nominatedNodeName"), nominated, names::dns_subdomain(nominated));
     }
-    let policy = some(new, "spec").map_or("", |s| text(s, "restartPolicy"));
-    for key in ["containerStatuses", "initContainerStatuses"] {
-        transitions(out, at.child(key), list(status, key), list(before, key), policy);
+    let spec = some(new, "spec").unwrap_or(&Value::Null);
+    for (key, containers) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")] {
+        transitions(out, at.child(key), list(status, key), list(before, key), (spec, containers));
     }
     if !text(before, "qosClass").is_empty() && !same(status.get("qosClass"), before.get("qosClass")) {
         out.invalid(at.child("qosClass"), text(status, "qosClass"), "field is immutable");
@@ -42,13 +42,15 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
 }
 
 /// A container that ended for good stays ended.
-fn transitions(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value], policy: &str) {
-    if policy == "Always" {
+fn transitions(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value], (spec, containers): (&Value, &str)) {
+    if text(spec, "restartPolicy") == "Always" || restarts_all(spec) {
         return;
     }
     for before in old {
         let Some(end) = some(before, "state").and_then(|s| some(s, "terminated")) else { continue };
-        if policy == "OnFailure" && number(end, "exitCode").unwrap_or(0) != 0 {
+        let container = list(spec, containers).iter().find(|c| text(c, "name") == text(before, "name"));
+        let code = number(end, "exitCode").unwrap_or(0);
+        if restarts(text(spec, "restartPolicy"), container.unwrap_or(&Value::Null), code) {
             continue;
         }
         let again = |s: &&Value| {
@@ -58,5 +60,30 @@ fn transitions(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value], policy: 
         if let Some(index) = new.iter().position(|s| again(&s)) {
             out.forbidden(at.index(index).child("state"), "may not be transitioned to non-terminated state");
         }
+    }
+}
+
+/// Whether the end of one container may start all of them again.
+fn restarts_all(spec: &Value) -> bool {
+    let all = ["containers", "initContainers"].into_iter().flat_map(|key| list(spec, key));
+    let mut rules = all.flat_map(|container| list(container, "restartPolicyRules"));
+    rules.any(|rule| text(rule, "action") == "RestartAllContainers")
+}
+
+/// Whether a container that ended with `code` is started again: by its rules, its own policy, or that of its pod.
+fn restarts(pod_policy: &str, container: &Value, code: i64) -> bool {
+    let matches = |rule: &Value| {
+        let codes = some(rule, "exitCodes");
+        let listed = codes.is_some_and(|c| list(c, "values").iter().any(|value| value.as_i64() == Some(code)));
+        codes.is_some_and(|codes| listed == (text(codes, "operator") == "In"))
+    };
+    let own = text(container, "restartPolicy");
+    if !own.is_empty() && list(container, "restartPolicyRules").iter().any(matches) {
+        return true;
+    }
+    match if own.is_empty() { pod_policy } else { own } {
+        "Always" => true,
+        "OnFailure" => code != 0,
+        _ => false,
     }
 }

@@ -46,7 +46,6 @@ fn containers() {
              \"FallbackToLogsOnError\", \"File\"",
             "spec.containers[0].imagePullPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \
              \"IfNotPresent\", \"Never\"",
-            "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers",
         ],
     );
     check(
@@ -63,6 +62,50 @@ fn containers() {
             "spec.containers[0].ports[4].protocol: Unsupported value: \"ICMP\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
             "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//80\"",
         ],
+    );
+}
+
+#[test]
+fn restarts_of_single_containers() {
+    let rule = |action: &str, codes: serde_json::Value| json!({"action": action, "exitCodes": codes});
+    let codes = || json!({"operator": "In", "values": [3]});
+    let init = |extra: serde_json::Value| {
+        let mut container = json!({"name": "i", "image": "i"});
+        for (key, value) in extra.as_object().expect("an object") {
+            container[key] = value.clone();
+        }
+        pod(json!({"initContainers": [container]}))
+    };
+    let right = || json!({"restartPolicy": "Never", "restartPolicyRules": [rule("Restart", codes()), rule("RestartAllContainers", codes())]});
+    check("Pod", with(right()), &[]);
+    check("Pod", init(right()), &[]);
+    check("Pod", init(json!({"restartPolicy": "OnFailure"})), &[]);
+    check(
+        "Pod",
+        with(
+            json!({"restartPolicyRules": [rule("DoNotRestart", codes()), rule("Restart", json!({"operator": "Equals"})), {"action": "Restart"}]}),
+        ),
+        &[
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"DoNotRestart\": supported values: \"Restart\", \"RestartAllContainers\"",
+            "spec.containers[0].restartPolicyRules[1].exitCodes.operator: Unsupported value: \"Equals\": supported values: \"In\", \"NotIn\"",
+            "spec.containers[0].restartPolicyRules[2].exitCodes: Required value: must be specified",
+        ],
+    );
+    check(
+        "Pod",
+        with(json!({"restartPolicy": "Sometimes", "restartPolicyRules": vec![rule("Restart", codes()); 21]})),
+        &[
+            "spec.containers[0].restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.containers[0].restartPolicyRules: Too many: 21: must have at most 20 items",
+        ],
+    );
+    check(
+        "Pod",
+        with(
+            json!({"restartPolicy": "Always", "restartPolicyRules": [rule("Restart", json!({"operator": "In", "values": (0..256).collect::<Vec<_>>()}))]}),
+        ),
+        &["spec.containers[0].restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 items"],
     );
 }
 

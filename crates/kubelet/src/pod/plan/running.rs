@@ -3,10 +3,12 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Container as Spec;
 
-use super::{Action, Plan, next_attempt, policy, stop};
+use super::{Action, Plan, next_attempt, stop};
 use crate::{
     pod::{
         self, Kind,
+        resize::{self, Change},
+        restart,
         state::{Failure, Op, Snapshot},
     },
     runtime::{Container, Role, State},
@@ -21,6 +23,9 @@ pub(super) fn plan(s: &Snapshot<'_>, plan: &mut Plan) {
     }
     let Some(sandbox) = ready_sandbox(s, plan) else { return };
     collect_garbage(s, plan);
+    if stop_all(s, plan) {
+        return;
+    }
     let initialised = init_containers(s, plan, sandbox);
     if initialised {
         for container in &pod::spec(s.pod).containers {
@@ -50,6 +55,17 @@ fn ephemeral_containers(s: &Snapshot<'_>, plan: &mut Plan) {
             }
         }
     }
+}
+
+/// Stops what is of the round before, where a container's end starts all of them again; whether something of it still runs.
+fn stop_all(s: &Snapshot<'_>, plan: &mut Plan) -> bool {
+    let own = |c: &&Container| c.role == Role::Container && pod::containers(s.pod).any(|(_, spec)| spec.name == c.name);
+    let over = s.containers.iter().filter(own).filter(|c| c.running() && restart::is_over(s, c));
+    let over: Vec<&Container> = over.collect();
+    for container in &over {
+        stop(s, plan, container, s.now, format!("Container {} is restarted with all others", container.name));
+    }
+    !over.is_empty()
 }
 
 /// A failed pull changes its name while it waits.
@@ -111,7 +127,8 @@ fn ready_sandbox<'a>(s: &Snapshot<'a>, plan: &mut Plan) -> Option<&'a Container>
 /// Moves the init containers on; whether the others may run.
 fn init_containers(s: &Snapshot<'_>, plan: &mut Plan, sandbox: &Container) -> bool {
     // Once one of the others was made in this sandbox, the init containers had all succeeded, and may be forgotten.
-    let past = pod::spec(s.pod).containers.iter().any(|c| s.latest(&c.name).is_some_and(|c| c.sandbox == sandbox.id));
+    let here = |c: &Container| c.sandbox == sandbox.id && !restart::is_over(s, c);
+    let past = pod::spec(s.pod).containers.iter().any(|c| s.latest(&c.name).is_some_and(here));
     for (kind, container) in pod::init_containers(s.pod) {
         match kind {
             Kind::Sidecar => {
@@ -123,9 +140,8 @@ fn init_containers(s: &Snapshot<'_>, plan: &mut Plan, sandbox: &Container) -> bo
             }
             _ if past => {}
             _ => {
-                let done = s
-                    .latest(&container.name)
-                    .is_some_and(|c| c.sandbox == sandbox.id && c.exit().is_some_and(|exit| exit.code == 0));
+                let done =
+                    s.latest(&container.name).is_some_and(|c| here(c) && c.exit().is_some_and(|exit| exit.code == 0));
                 if !done {
                     keep(s, plan, sandbox, kind, container);
                     return false;
@@ -147,7 +163,10 @@ fn keep(s: &Snapshot<'_>, plan: &mut Plan, sandbox: &Container, kind: Kind, spec
         // An init container starts over in a new sandbox, though it succeeded in the old one.
         State::Exited(_) if kind == Kind::Init && latest.sandbox != sandbox.id => start(s, plan, spec),
         State::Exited(exit) => {
-            if !policy(s, kind).restarts(exit.code) && !s.changed(latest) {
+            // Its resize policy had it stopped.
+            let resized = s.local.stopping.contains_key(&latest.id) && resize::change(spec, latest).is_some();
+            let again = resized || restart::restarts(s.pod, kind, spec, exit.code) || restart::is_over(s, latest);
+            if !again && !s.changed(latest) {
                 return;
             }
             let backoff = s.local.backoffs.get(&spec.name).and_then(|entry| entry.until(exit.finished));
@@ -172,6 +191,23 @@ fn check_running(s: &Snapshot<'_>, plan: &mut Plan, kind: Kind, spec: &Spec, con
     } else if s.local.stopping.contains_key(&container.id) {
         // A stop that was begun is carried through.
         stop(s, plan, container, after(pod::grace_seconds(s.pod)), String::new());
+    } else if kind != Kind::Init {
+        match resize::change(spec, container) {
+            None => {}
+            Some(Change::Restart) => {
+                let message = format!("Container {} resize requires restart", spec.name);
+                stop(s, plan, container, after(pod::grace_seconds(s.pod)), message);
+            }
+            Some(Change::InPlace) => change_resources(s, plan, container),
+        }
+    }
+}
+
+fn change_resources(s: &Snapshot<'_>, plan: &mut Plan, container: &Container) {
+    match resize::failed(s.local, container) {
+        Some(retry_at) if s.now < retry_at => plan.wake(retry_at),
+        _ if s.local.busy.contains(&Op::Touch(container.id.clone())) => {}
+        _ => plan.act(Action::Resize { id: container.id.clone(), name: container.name.clone() }),
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn made(pod: &Pod, name: &str, attempt: u32, state: State) -> Contain
         state,
         pid: 7,
         created: at(i64::from(attempt)),
+        applied: crate::pod::find(pod, name).map(|(_, spec)| crate::pod::resources::in_use(&spec)).unwrap_or_default(),
         grace_seconds: 30,
     }
 }

@@ -4,7 +4,8 @@ use bollard::models;
 use jiff::Timestamp;
 
 use crate::runtime::{
-    BindMount, Container, ContainerSpec, Error, Event, Exit, Image, Info, PodRef, Role, State, label_map, labels,
+    Applied, BindMount, Container, ContainerSpec, Error, Event, Exit, Image, Info, PodRef, Role, State, label_map,
+    labels,
 };
 
 /// The period of CPU limits in microseconds, upstream's.
@@ -160,8 +161,31 @@ pub(super) fn container(answer: models::ContainerInspectResponse) -> Result<Opti
         state: state(&reported, created),
         pid,
         created,
+        applied: applied(answer.host_config.unwrap_or_default()),
         grace_seconds: label(labels::GRACE).parse().unwrap_or(30),
     }))
+}
+
+fn applied(found: models::HostConfig) -> Applied {
+    Applied {
+        cpu_shares: found.cpu_shares.unwrap_or(0),
+        cpu_quota: found.cpu_quota.unwrap_or(0).max(0),
+        memory_bytes: found.memory.unwrap_or(0),
+    }
+}
+
+/// The body of a request that changes what a container may use. What has no limit is left as it is: a limit never goes.
+pub(super) fn update_body(applied: Applied) -> models::ContainerUpdateBody {
+    let limited = |amount: i64| (amount > 0).then_some(amount);
+    models::ContainerUpdateBody {
+        cpu_shares: limited(applied.cpu_shares),
+        cpu_period: limited(applied.cpu_quota).map(|_| CPU_PERIOD),
+        cpu_quota: limited(applied.cpu_quota),
+        memory: limited(applied.memory_bytes),
+        // Equal to the limit: no swap on top of it.
+        memory_swap: limited(applied.memory_bytes),
+        ..Default::default()
+    }
 }
 
 fn state(reported: &models::ContainerState, created: Timestamp) -> State {
@@ -227,7 +251,7 @@ pub(super) fn event(message: models::EventMessage) -> Option<Event> {
     let id = message.actor?.id?;
     match action.as_str() {
         // Not `create`: whoever creates starts, and looks himself; a look in between would wait for the start.
-        "start" | "die" | "oom" => Some(Event { id, removed: false }),
+        "start" | "die" | "oom" | "update" => Some(Event { id, removed: false }),
         "destroy" => Some(Event { id, removed: true }),
         _ => None,
     }

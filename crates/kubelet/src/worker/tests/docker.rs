@@ -53,16 +53,45 @@ fn full(shared: &Path) -> serde_json::Value {
     })
 }
 
+/// What the kernel grants the container.
+async fn limits(full: &Running) -> String {
+    full.exec(
+        "cd /sys/fs/cgroup; /bin/busybox cat memory/memory.limit_in_bytes || /bin/busybox cat memory.max; \
+         /bin/busybox cat cpu/cpu.cfs_quota_us || /bin/busybox cat cpu.max",
+    )
+    .await
+}
+
+/// Resources change while the container runs.
+async fn resized(full: &Running) {
+    let id = full.container();
+    let wanted = json!({"limits": {"memory": "96Mi", "cpu": "750m"}});
+    let changed = full.api.change(|pod| {
+        pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(wanted.clone()).unwrap();
+    });
+    if let Some(handle) = &*full.handle.lock() {
+        handle.send(Input::Present(Arc::new(changed)));
+    }
+    let reported = || {
+        let status = full.api.pod().status.unwrap().container_statuses.unwrap().remove(0);
+        serde_json::to_value(status.resources).unwrap()
+    };
+    for _ in 0..100 {
+        if reported() == wanted {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((reported(), full.container(), full.api.shown()), (wanted, id, ("Ready".to_owned(), 0)));
+    let limits = limits(full).await;
+    assert!(limits.contains(&(96 << 20).to_string()) && limits.contains("75000"), "{limits}");
+}
+
 async fn inside_full(full: &Running) {
     let seen =
         full.exec("/bin/busybox pwd; /bin/busybox id -u; /bin/busybox id -g; /bin/busybox cat init /host/file").await;
     assert_eq!(seen, "/s\n1234\n1235\nprepared\nof the node\n");
-    let limits = full
-        .exec(
-            "cd /sys/fs/cgroup; /bin/busybox cat memory/memory.limit_in_bytes || /bin/busybox cat memory.max; \
-             /bin/busybox cat cpu/cpu.cfs_quota_us || /bin/busybox cat cpu.max",
-        )
-        .await;
+    let limits = limits(full).await;
     assert!(limits.contains(&(48 << 20).to_string()) && limits.contains("25000"), "{limits}");
     // Long enough for the liveness probe to have failed, if it ran already.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -90,6 +119,7 @@ async fn scenario(machine: &mut Machine) {
     let third = node.run("aaaaaaaa-0000-0000-0000-000000000003", full(&shared), None);
     third.until("Running", 0).await;
     inside_full(&third).await;
+    resized(&third).await;
     let second = node.run("aaaaaaaa-0000-0000-0000-000000000002", client(), None);
     second.until("Ready", 0).await;
     let ip = first.api.pod().status.unwrap().pod_ip.unwrap();

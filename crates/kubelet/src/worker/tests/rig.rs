@@ -174,6 +174,7 @@ pub(super) fn deps(
     };
     let commands = Commands::new(Arc::clone(&runtime), root);
     let deps = Arc::new(Deps {
+        grants: crate::worker::Grants::default(),
         volumes: Volumes::new(root, Arc::clone(&objects), Tokens::new(client, Arc::clone(clock))),
         images: Images::new(Arc::clone(&runtime), Arc::clone(&objects)),
         probes: Arc::new(probe::Context {
