@@ -1,6 +1,7 @@
 //! The expressions of admission (CEL): match conditions, rules and changes of policies. What they may use, what they must
 //! give, and how their failures are told, all as upstream has it.
 
+pub(crate) mod devices;
 pub(crate) mod input;
 pub(crate) mod types;
 pub(crate) mod written;

@@ -1,4 +1,4 @@
-//! Device classes, claims to devices and what drivers offer. Expressions are checked for their size, not compiled.
+//! Device classes, claims to devices and what drivers offer. Expressions are checked for their size; the server compiles them.
 
 use super::at::{At, Out, same};
 use super::claims::driver_name;

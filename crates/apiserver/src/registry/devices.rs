@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use gantry_api::{Value, value};
+use gantry_api::field::Errors;
+use gantry_api::kinds::KindInfo;
+use gantry_api::{Value, validation, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
+use crate::expressions::devices;
 use crate::pipeline::metadata::time;
 
 /// The strategy of device classes and of templates of claims.
@@ -15,7 +18,27 @@ pub(super) struct ResourceClaim;
 /// The strategy of what drivers offer.
 pub(super) struct ResourceSlice;
 
+fn created(kind: &'static KindInfo, object: &Value) -> Errors {
+    let mut errors = validation::create(kind, object);
+    errors.extend(devices::errors(object, None));
+    errors
+}
+
+fn updated(kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    let mut errors = validation::update(kind, new, old);
+    errors.extend(devices::errors(new, Some(old)));
+    errors
+}
+
 impl Strategy for NameAndAge {
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        created(kind, object)
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        updated(kind, new, old)
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, AGE] }
     }
@@ -26,6 +49,14 @@ impl Strategy for NameAndAge {
 }
 
 impl Strategy for ResourceClaim {
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        created(kind, object)
+    }
+
+    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+        updated(kind, new, old)
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, column("State", "string", "Whether devices are allocated and used"), AGE] }
     }
