@@ -1,5 +1,5 @@
-//! Generates the messages and services of `proto/gantry/v1` (needs `protoc`, Debian: protobuf-compiler), and the set of
-//! descriptors that server reflection answers from.
+//! Generates the messages and services of `proto/gantry/v1` (needs `protoc`, Debian: protobuf-compiler), the set of descriptors
+//! that server reflection answers from, and the contract with plugins that hold keys (`proto/kms/v2`).
 
 use std::path::PathBuf;
 
@@ -9,5 +9,6 @@ fn main() -> std::io::Result<()> {
     tonic_prost_build::configure()
         .bytes(".")
         .file_descriptor_set_path(out.join("gantry.v1.bin"))
-        .compile_protos(&["proto/gantry/v1/gantry.proto"], &["proto"])
+        .compile_protos(&["proto/gantry/v1/gantry.proto"], &["proto"])?;
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_protos(&["proto/kms/v2/kms.proto"], &["proto"])
 }

@@ -294,6 +294,7 @@ const SERVED: &[Served] = &[
             "log",
             "portforward",
             "proxy",
+            "resize",
             "status",
         ],
         fields: &[

@@ -5,6 +5,8 @@ mod checks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::Value;
 use crate::field::{Error, Errors, Path};
 use crate::value::map_at;
@@ -14,9 +16,10 @@ const LATEST: u32 = 36;
 const PREFIX: &str = "pod-security.kubernetes.io/";
 
 /// How much a pod may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
     /// Everything.
+    #[default]
     Privileged,
     /// Nothing that is known to lead out of a container.
     Baseline,
@@ -41,7 +44,7 @@ impl Level {
 }
 
 /// A level as of a version of the standards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Standard {
     /// The level.
     pub level: Level,
@@ -59,7 +62,7 @@ impl std::fmt::Display for Standard {
 }
 
 /// What a namespace asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Policy {
     /// Pods that violate it are refused.
     pub enforce: Standard,
@@ -69,38 +72,70 @@ pub struct Policy {
     pub warn: Standard,
 }
 
-/// Reads the policy from a namespace, with what is wrong with its labels. A label that cannot be read asks for the most.
+/// Reads the policy from a namespace, with what is wrong with its labels. What it does not say, `defaults` do; a label that
+/// cannot be read asks for the most.
 #[must_use]
-pub fn policy(namespace: &Value) -> (Policy, Errors) {
+pub fn policy(namespace: &Value, defaults: Policy) -> (Policy, Errors) {
     let labels = map_at(namespace, "metadata.labels");
-    policy_of(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str))
+    policy_of(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str), defaults)
 }
 
 /// As [`policy`], from the labels alone.
-pub fn policy_of<'l>(label: impl Fn(&str) -> Option<&'l str>) -> (Policy, Errors) {
+#[must_use]
+pub fn policy_of<'l>(label: impl Fn(&str) -> Option<&'l str>, defaults: Policy) -> (Policy, Errors) {
+    let stated = |key: &str| label(&format!("{PREFIX}{key}"));
+    let path = |key: &str| Path::new("metadata").child("labels").key(&format!("{PREFIX}{key}"));
+    read(&stated, &path, defaults)
+}
+
+/// Reads what namespaces ask for that say nothing: `enforce`, `enforce-version` and the like.
+#[must_use]
+pub fn defaults(stated: &BTreeMap<String, String>) -> (Policy, Errors) {
+    let path = |key: &str| Path::new("defaults").child(key);
+    read(&|key| stated.get(key).map(String::as_str), &path, Policy::default())
+}
+
+fn read<'a>(
+    stated: &dyn Fn(&str) -> Option<&'a str>,
+    path: &dyn Fn(&str) -> Path,
+    defaults: Policy,
+) -> (Policy, Errors) {
     let mut errors = Errors::new();
-    let mut standard = |mode: &str| standard(&label, mode, &mut errors);
-    let policy = Policy { enforce: standard("enforce"), audit: standard("audit"), warn: standard("warn") };
+    let mut standard = |mode: &str, default| standard(stated, path, mode, default, &mut errors);
+    let policy = Policy {
+        enforce: standard("enforce", defaults.enforce),
+        audit: standard("audit", defaults.audit),
+        warn: standard("warn", defaults.warn),
+    };
     (policy, errors)
 }
 
-fn standard<'l>(label: &impl Fn(&str) -> Option<&'l str>, mode: &str, errors: &mut Errors) -> Standard {
-    let path = |key: &str| Path::new("metadata").child("labels").key(key);
-    let (level_key, version_key) = (format!("{PREFIX}{mode}"), format!("{PREFIX}{mode}-version"));
-    let mut found = Standard { level: Level::Privileged, minor: None };
-    if let Some(text) = label(&level_key) {
+fn standard<'a>(
+    stated: &dyn Fn(&str) -> Option<&'a str>,
+    path: &dyn Fn(&str) -> Path,
+    mode: &str,
+    default: Standard,
+    errors: &mut Errors,
+) -> Standard {
+    let version_key = format!("{mode}-version");
+    let mut found = default;
+    if let Some(text) = stated(mode) {
         found.level = Level::parse(text).unwrap_or_else(|| {
-            errors.push(Error::invalid(&path(&level_key), text, "must be one of privileged, baseline, restricted"));
+            errors.push(Error::invalid(&path(mode), text, "must be one of privileged, baseline, restricted"));
             Level::Restricted
         });
     }
-    if let Some(text) = label(&version_key).filter(|text| *text != "latest") {
-        let minor = text.strip_prefix("v1.").filter(|m| *m == "0" || !m.starts_with(['0', '+']));
-        match minor.and_then(|m| m.parse().ok()) {
-            Some(minor) => found.minor = Some(minor),
-            None => {
-                let detail = "must be \"latest\" or \"v1.x\"";
-                errors.push(Error::invalid(&path(&version_key), text, detail));
+    match stated(&version_key) {
+        None => {}
+        Some("latest") => found.minor = None,
+        Some(text) => {
+            let minor = text.strip_prefix("v1.").filter(|m| *m == "0" || !m.starts_with(['0', '+']));
+            match minor.and_then(|m| m.parse().ok()) {
+                Some(minor) => found.minor = Some(minor),
+                None => {
+                    let detail = "must be \"latest\" or \"v1.x\"";
+                    errors.push(Error::invalid(&path(&version_key), text, detail));
+                }
             }
         }
     }

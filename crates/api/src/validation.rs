@@ -299,6 +299,16 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     out.errors
 }
 
+/// The errors of a write of `pods/resize`; everything but resources is as it was. The classes of service are those that the
+/// requests and limits of both say.
+#[must_use]
+pub fn pod_resize(new: &Value, old: &Value, old_class: &str, new_class: &str) -> Errors {
+    let mut out = Out::default();
+    meta::object_meta_update(&mut out, new, old);
+    pod::resize::resized(&mut out, new, old, (old_class, new_class));
+    out.errors
+}
+
 /// The errors of an update of a signing request's `/approval`.
 #[must_use]
 pub fn approval_update(new: &Value, old: &Value) -> Errors {

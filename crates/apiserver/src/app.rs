@@ -19,6 +19,7 @@ use crate::auth::keys::Keys;
 use crate::config::Config;
 use crate::custom::form::Forms;
 use crate::dial;
+use crate::encryption::Keyring;
 use crate::event_leases::EventLeases;
 use crate::flows::Flows;
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) clock: SharedClock,
     pub(crate) store: Arc<dyn Store>,
+    /// What is stored encrypted, where anything is.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     pub(crate) cache: Cache,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,

@@ -120,7 +120,7 @@ impl Call<'_> {
         let _slot = self.enter("get", target).await?;
         match target.subresource {
             "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
-            "" | "status" | "approval" | "ephemeralcontainers" => {
+            "" | "status" | "approval" | "ephemeralcontainers" | "resize" => {
                 let mut found = [read::get(self.app, target, resource_version).await?];
                 convert::shown(self.app, target.kind, &mut found).await?;
                 let [object] = found;
@@ -210,7 +210,7 @@ impl Call<'_> {
     ) -> Result<Written, Status> {
         let _slot = self.enter("update", target).await?;
         let result = match target.subresource {
-            "" | "status" | "finalize" | "approval" | "ephemeralcontainers" => {
+            "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize" => {
                 update::update(self.app, self.caller, target, payload, options).await
             }
             "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
@@ -238,10 +238,10 @@ impl Call<'_> {
         let asked = Asked::parse(kind, body)?;
         let (app, caller) = (self.app, self.caller);
         let result = match (target.subresource, &asked) {
-            ("" | "status" | "approval" | "ephemeralcontainers", Asked::Patch(patch)) => {
+            ("" | "status" | "approval" | "ephemeralcontainers" | "resize", Asked::Patch(patch)) => {
                 patch::patch(app, caller, target, patch, options).await
             }
-            ("" | "status" | "approval" | "ephemeralcontainers", Asked::Apply(config)) => {
+            ("" | "status" | "approval" | "ephemeralcontainers" | "resize", Asked::Apply(config)) => {
                 apply::apply(app, caller, target, config, options).await
             }
             ("scale", Asked::Patch(patch)) => {

@@ -8,9 +8,13 @@ use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
 
 mod front;
+mod named;
+mod refused;
 mod serving;
 
 pub use front::RequestHeader;
+pub use named::NamedCert;
+pub use refused::refused;
 pub use serving::{Error as ServingError, Serving};
 
 /// How requests are authorised, in order.
@@ -67,18 +71,13 @@ impl std::fmt::Display for PortRange {
     }
 }
 
+/// A number of seconds, or Go's form of a duration: `1h30m0s`.
 fn seconds_or_unit(s: &str) -> Result<Duration, String> {
-    let (number, factor) = match s.char_indices().find(|(_, c)| c.is_alphabetic()) {
-        None => (s, 1),
-        Some((at, _)) => match &s[at..] {
-            "s" => (&s[..at], 1),
-            "m" | "m0s" => (&s[..at], 60),
-            "h" | "h0m0s" => (&s[..at], 3600),
-            other => return Err(format!("unknown unit {other:?}: use s, m or h, as in 1h")),
-        },
-    };
-    let n: u64 = number.parse().map_err(|e| format!("{number:?}: {e}"))?;
-    Ok(Duration::from_secs(n * factor))
+    if let Ok(seconds) = s.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span: jiff::SignedDuration = s.parse().map_err(|e| format!("{e}; use s, m or h, as in 1h30m"))?;
+    Duration::try_from(span).map_err(|_| "a duration must not be negative".to_owned())
 }
 
 /// Everything the API server is told at start.
@@ -100,7 +99,7 @@ pub struct Config {
     #[arg(long = "etcd-prefix", default_value = "/registry")]
     pub etcd_prefix: String,
     /// Which resources are encrypted in etcd, and with which keys: a file with an EncryptionConfiguration
-    /// (apiserver.config.k8s.io/v1). Providers: identity, aesgcm, aescbc, secretbox.
+    /// (apiserver.config.k8s.io/v1). Providers: identity, aesgcm, aescbc, secretbox, kms (version 2).
     #[arg(long = "encryption-provider-config")]
     pub encryption_provider_config: Option<PathBuf>,
     /// Take up the encryption configuration again when its file changes.
@@ -178,6 +177,19 @@ pub struct Config {
     /// Authorisers, in order.
     #[arg(long = "authorization-mode", value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<AuthorizationMode>,
+    /// Let those who show no credential ask for health and version; nothing else ever is for them.
+    #[arg(
+        long = "anonymous-auth",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub anonymous_auth: bool,
+    /// How long pods that do not say otherwise stay on a node that is not ready, in seconds.
+    #[arg(long = "default-not-ready-toleration-seconds", default_value_t = 300)]
+    pub default_not_ready_toleration_seconds: i64,
+    /// How long pods that do not say otherwise stay on a node that cannot be reached, in seconds.
+    #[arg(long = "default-unreachable-toleration-seconds", default_value_t = 300)]
+    pub default_unreachable_toleration_seconds: i64,
     /// How long Events are kept.
     #[arg(long = "event-ttl", default_value = "1h", value_parser = seconds_or_unit)]
     pub event_ttl: Duration,
@@ -213,6 +225,10 @@ pub struct Config {
     /// Admission plugins to use besides those that are on by default, by name.
     #[arg(long = "enable-admission-plugins", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
+    /// What admission plugins are told: a file with an AdmissionConfiguration (apiserver.config.k8s.io/v1). For PodSecurity,
+    /// PodNodeSelector, PodTolerationRestriction, EventRateLimit and ResourceQuota.
+    #[arg(long = "admission-control-config-file")]
+    pub admission_control_config_file: Option<PathBuf>,
     /// Admission plugins to leave out, by name.
     #[arg(long = "disable-admission-plugins", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
@@ -256,10 +272,20 @@ mod tests {
 
     #[test]
     fn durations_take_go_units() {
-        for (text, seconds) in [("90", 90), ("30s", 30), ("5m", 300), ("1h", 3600), ("1h0m0s", 3600)] {
+        for (text, seconds) in [
+            ("90", 90),
+            ("30s", 30),
+            ("5m", 300),
+            ("1h", 3600),
+            ("1h0m0s", 3600),
+            ("1h30m", 5400),
+            ("8760h", 31_536_000),
+        ] {
             assert_eq!(seconds_or_unit(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        assert!(seconds_or_unit("3 fortnights").is_err());
+        for bad in ["3 fortnights", "-1s", ""] {
+            assert!(seconds_or_unit(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod cipher;
 mod config;
+mod kms;
 pub(crate) mod layer;
 mod provider;
 pub(crate) mod reload;
@@ -19,6 +20,14 @@ use self::provider::ENCRYPTED;
 
 /// What is said of an encrypted value of a resource without providers.
 const NO_PROVIDER: &str = "identity transformer tried to read encrypted data";
+
+/// Why a text was not taken up.
+pub(crate) enum Refused {
+    /// It cannot be used.
+    Text(String),
+    /// A plugin that it names cannot be used now.
+    Plugin(String),
+}
 
 /// The providers in force.
 pub(crate) struct Keyring(ArcSwap<config::Rules>);
@@ -36,9 +45,37 @@ impl Keyring {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn replace(&self, text: &[u8]) -> Result<(), String> {
-        self.0.store(std::sync::Arc::new(config::parse(text)?));
+    pub(crate) async fn replace(&self, text: &[u8]) -> Result<(), Refused> {
+        let rules = config::parse(text).map_err(Refused::Text)?;
+        rules.check().await.map_err(Refused::Plugin)?;
+        self.0.store(std::sync::Arc::new(rules));
         Ok(())
+    }
+
+    /// Asks all plugins how they are, and makes new seeds where their keys have changed.
+    ///
+    /// # Errors
+    /// Why plugins cannot be used.
+    pub(crate) async fn check(&self) -> Result<(), String> {
+        self.0.load_full().check().await
+    }
+
+    /// What the plugins said when they were asked last; `None` where there are none.
+    pub(crate) fn health(&self) -> Option<Result<(), String>> {
+        self.0.load().health()
+    }
+
+    /// Has a plugin open what it must for [`Keyring::open`].
+    ///
+    /// # Errors
+    /// In upstream's words.
+    pub(crate) async fn prepare(&self, value: &[u8], key: &str) -> Result<(), String> {
+        let Some((group, resource)) = resource::of_key(key) else { return Ok(()) };
+        let rules = self.0.load_full();
+        match rules.providers(group, resource) {
+            Some(providers) => providers.prepare(value).await,
+            None => Ok(()),
+        }
     }
 
     /// Opens a value in place; `key` is its key as the API server knows it, `place` as etcd does.

@@ -51,5 +51,5 @@ mod webhooks;
 pub mod testing;
 
 pub use auth::User;
-pub use config::{AuthorizationMode, Config, PortRange, RequestHeader, Serving, ServingError};
+pub use config::{AuthorizationMode, Config, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused};
 pub use run::{Deps, Error, Running, run, start};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use gantry_common::daemon::{self, Common};
 
 #[global_allocator]
@@ -19,6 +19,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    if let Some(why) = gantry_apiserver::refused(std::env::args_os().skip(1)) {
+        Cli::command().error(clap::error::ErrorKind::UnknownArgument, why).exit();
+    }
     let Cli { common, config } = Cli::parse();
     daemon::main("gantry-apiserver", &common, |context| async move {
         let ready = context.clone();

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::admission::Chain;
+use crate::admission::{Chain, Settings};
 use crate::aggregate::{self, Aggregator};
 use crate::app::{self, App};
 use crate::audit;
@@ -116,6 +116,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// What admission plugins are told cannot be used.
+    #[error("--admission-control-config-file {path} cannot be used: {why}")]
+    Admission {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// A value of a flag makes no sense.
     #[error("{flag} {value}: {why}")]
@@ -245,7 +253,19 @@ fn acceptor(config: &Config, clock: &SharedClock) -> Result<tls::Acceptor, Error
     let service = config.kubernetes_service_ip().into();
     let files = config.serving.files(config.advertised(), service, clock.now());
     let (cert, key) = files.map_err(Error::Certificate)?;
-    tls::Acceptor::new(&cert, &key, trusted, protocol).map_err(Error::Tls)
+    tls::Acceptor::new((&cert, &key), &config.serving.tls_sni_cert_keys, trusted, protocol).map_err(Error::Tls)
+}
+
+/// What admission plugins are told; a plugin that cannot work with that stops the server.
+fn admission(config: &Config) -> Result<Settings, Error> {
+    let path = config.admission_control_config_file.clone().unwrap_or_default();
+    let refuse = |why| Error::Admission { path: path.clone(), why };
+    let settings = match &config.admission_control_config_file {
+        Some(path) => Settings::load(path).map_err(refuse)?,
+        None => Settings::default(),
+    };
+    settings.check(&config.enable_admission_plugins).map_err(refuse)?;
+    Ok(settings)
 }
 
 fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error> {
@@ -292,10 +312,11 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let tokens = tokens(&config)?;
     let audit = audit::Log::open(config.audit_log_path.as_deref())
         .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
+    let admission = admission(&config)?;
     let acceptor = acceptor(&config, &clock)?;
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
-    let store = encryption::layer::over(store, &config.etcd_prefix, keyring);
+    let store = encryption::layer::over(store, &config.etcd_prefix, keyring.clone());
     let forms = Arc::new(Forms::default());
     let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
@@ -306,11 +327,12 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         issuers: config.service_account_issuers.clone(),
         audiences: config.audiences(),
         front: config.request_header.believed(),
+        anonymous: config.anonymous_auth,
     };
     let app = Arc::new(App {
         authenticator: Authenticator::new(known, clock.clone(), lookup.clone()),
         authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
-        admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins),
+        admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins, admission),
         limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
         keys,
         clock,
@@ -332,21 +354,31 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         registered: watch::Sender::new(false),
         introduced: watch::Sender::new(false),
         store: store.clone(),
+        keyring,
         config,
     });
     let group = Group::new(shutdown.clone());
     group.spawn("watch-cache", OnExit::ShutDown, driver.run(shutdown.clone()));
-    if let Some(file) = encryption.filter(|_| app.config.encryption_provider_config_automatic_reload) {
-        let interval = app.config.encryption_provider_config_check_period;
-        let follow = file.follow(app.cache.clone(), interval, shutdown.clone());
-        group.spawn("encryption-configuration", OnExit::ShutDown, follow);
-    }
+    follow_encryption(&app, &group, encryption, &shutdown);
     group.spawn("compaction", OnExit::ShutDown, compact::run(store, compact::INTERVAL, shutdown.clone()));
     group.spawn("control", OnExit::ShutDown, control(app.clone()));
     let grpc = grpc::routes(&app);
     let serving = listener::serve(app.clone(), grpc, sockets, Arc::new(acceptor), shutdown);
     let served = gantry_common::task::spawn("serve", serving);
     Ok(Running { address, app, group, served })
+}
+
+/// Follows the file of the encryption configuration, and the plugins that it names.
+fn follow_encryption(app: &Arc<App>, group: &Group, file: Option<encryption::reload::File>, shutdown: &Shutdown) {
+    let interval = app.config.encryption_provider_config_check_period;
+    if let Some(file) = file.filter(|_| app.config.encryption_provider_config_automatic_reload) {
+        let follow = file.follow(app.cache.clone(), interval, shutdown.clone());
+        group.spawn("encryption-configuration", OnExit::ShutDown, follow);
+    }
+    if let Some(keyring) = app.keyring.clone() {
+        let follow = encryption::reload::follow_plugins(keyring, app.cache.clone(), interval, shutdown.clone());
+        group.spawn("encryption-plugins", OnExit::ShutDown, follow);
+    }
 }
 
 /// What the server keeps by itself, once the cache is filled.

@@ -145,6 +145,9 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         service_cluster_ip_range: "10.96.0.0/16".parse().expect("a network"),
         service_node_port_range: "30000-32767".parse().expect("a range"),
         authorization_mode: vec![crate::AuthorizationMode::Node, crate::AuthorizationMode::Rbac],
+        anonymous_auth: true,
+        default_not_ready_toleration_seconds: 300,
+        default_unreachable_toleration_seconds: 300,
         event_ttl: std::time::Duration::from_secs(3600),
         max_requests_inflight: 400,
         max_mutating_requests_inflight: 200,
@@ -157,6 +160,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         webhook_allowed_cidrs: Vec::new(),
         enable_admission_plugins: Vec::new(),
         disable_admission_plugins: Vec::new(),
+        admission_control_config_file: None,
     }
 }
 

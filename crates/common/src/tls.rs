@@ -258,6 +258,12 @@ impl ReloadingCert {
         certified_key(&identity, &cert_file.display().to_string())
     }
 
+    /// The certificate that is shown now.
+    #[must_use]
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.current.load_full()
+    }
+
     /// Reads the files again; `true` when the certificate changed. On an error the old one stays.
     ///
     /// # Errors
@@ -274,6 +280,6 @@ impl ReloadingCert {
 
 impl rustls::server::ResolvesServerCert for ReloadingCert {
     fn resolve(&self, _hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+        Some(self.current())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Level, Standard, described, policy, violations};
+use super::{Level, Policy, Standard, described, policy, violations};
 use crate::Value;
 
 fn of(level: Level, minor: Option<u32>, spec: Value) -> String {
@@ -129,7 +129,7 @@ fn versions_know_what_they_knew() {
 
 #[test]
 fn labels_choose_the_standard() {
-    let labelled = |labels: Value| policy(&json!({"metadata": {"labels": labels}}));
+    let labelled = |labels: Value| policy(&json!({"metadata": {"labels": labels}}), Policy::default());
     let (found, errors) = labelled(json!({
         "pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "v1.30",
         "pod-security.kubernetes.io/warn": "restricted"}));

@@ -6,6 +6,7 @@ mod env;
 pub(super) mod ephemeral;
 mod handlers;
 mod mounts;
+pub(super) mod resize;
 mod resources;
 mod scheduling;
 mod security;

@@ -19,7 +19,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        if request.creates("Pod") {
+        if request.creates("Pod") || request.resizes() {
             for range in request.in_namespace("", "limitranges")? {
                 complete(object, &range);
             }
@@ -31,7 +31,7 @@ impl Plugin for LimitRanger {
         let claim = request.target.kind.is("", "PersistentVolumeClaim")
             && request.operation != Operation::Delete
             && request.target.subresource.is_empty();
-        if !request.creates("Pod") && !claim {
+        if !request.creates("Pod") && !request.resizes() && !claim {
             return Ok(());
         }
         for range in request.in_namespace("", "limitranges")? {

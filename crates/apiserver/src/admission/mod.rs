@@ -6,14 +6,18 @@ use gantry_api::{Value, kinds};
 use parking_lot::Mutex;
 
 use self::rounds::Rounds;
+pub(crate) use self::settings::Settings;
 use crate::app::App;
 use crate::pipeline::commit::Effects;
+use crate::pipeline::current;
 use crate::pipeline::options::DeleteOptions;
 use crate::request::{Caller, Target, WriteOptions};
 
+mod always;
 mod certificates;
 mod classes;
 mod escalation;
+mod event_limits;
 mod guards;
 mod limit_ranger;
 mod matching;
@@ -21,7 +25,10 @@ mod names;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taints;
+mod owners;
 mod param_access;
+mod placement;
+mod pod_resize;
 mod pod_security;
 mod policy;
 mod priority;
@@ -31,7 +38,9 @@ mod review;
 mod rounds;
 mod runtime_class;
 mod service_account;
+mod settings;
 mod shown;
+mod toleration_rules;
 mod tolerations;
 mod volumes;
 mod webhook;
@@ -125,11 +134,27 @@ impl<'a> Request<'a> {
             && self.target.kind.kind == kind
     }
 
+    /// Whether what a pod's containers may use changes.
+    fn resizes(&self) -> bool {
+        self.operation == Operation::Update
+            && self.target.subresource == "resize"
+            && self.target.kind.group.is_empty()
+            && self.target.kind.kind == "Pod"
+    }
+
     /// Whether ephemeral containers are put into a pod.
     fn adds_ephemeral_containers(&self) -> bool {
         self.operation == Operation::Update
             && self.target.subresource == "ephemeralcontainers"
             && self.target.kind.kind == "Pod"
+    }
+
+    /// The request's namespace.
+    async fn load_namespace(&self) -> Result<Value, Status> {
+        let kind = kinds::by_resource("", "v1", "namespaces").ok_or_else(Status::no_such_resource)?;
+        let namespace = Target::new(kind, "", &self.target.namespace);
+        let found = current::load(self.app, &namespace).await?.ok_or_else(|| namespace.not_found())?;
+        Ok(found.value.clone())
     }
 
     /// The objects of a kind (version 1) in the request's namespace, by name, as the cache has them.
@@ -185,19 +210,28 @@ pub(crate) trait Plugin: Send + Sync {
     }
 }
 
-/// All plugins in their order: what must see the work of others comes later.
-fn all() -> Vec<Box<dyn Plugin>> {
+/// All plugins in their order, which is upstream's: what must see the work of others comes later.
+fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
+    let Settings { pod_security, node_selectors, tolerations, event_limits, limited_resources } = settings;
     vec![
+        Box::new(always::NamespaceAutoProvision),
         Box::new(namespace_lifecycle::NamespaceLifecycle),
+        Box::new(placement::LimitPodHardAntiAffinityTopology),
         Box::new(limit_ranger::LimitRanger),
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(node_taints::TaintNodesByCondition),
-        Box::new(pod_security::PodSecurity),
+        Box::new(always::AlwaysPullImages),
+        Box::new(pod_security::PodSecurity(pod_security)),
+        Box::new(placement::PodNodeSelector { selectors: node_selectors }),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds),
+        Box::new(toleration_rules::PodTolerationRestriction(tolerations)),
+        Box::new(event_limits::EventRateLimit::new(&event_limits)),
+        Box::new(toleration_rules::ExtendedResourceToleration),
         Box::new(classes::DefaultStorageClass),
         Box::new(volumes::StorageObjectInUseProtection),
+        Box::new(owners::OwnerReferencesPermissionEnforcement),
         Box::new(volumes::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
         Box::new(certificates::CertificateApproval),
@@ -209,33 +243,49 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
         Box::new(guards::DenyServiceExternalIPs),
+        Box::new(placement::PodTopologyLabels),
+        Box::new(pod_resize::PodResizeValidator),
         Box::new(policy::Mutating::default()),
         Box::new(webhook::Mutating::default()),
         Box::new(policy::Validating::default()),
         Box::new(webhook::Validating::default()),
-        // Last: what it reserves belongs to what everybody else let in.
-        Box::new(resource_quota::ResourceQuota::default()),
+        // Behind the others: what it reserves belongs to what everybody else let in.
+        Box::new(resource_quota::ResourceQuota::new(limited_resources)),
+        Box::new(always::AlwaysDeny),
     ]
 }
 
-/// Plugins that are off unless they are asked for. What the first adds, only a controller can take away that not every cluster
-/// runs, and claims would never go; the second is off upstream too.
-const OFF: &[&str] = &["StorageObjectInUseProtection", "DenyServiceExternalIPs"];
+/// Plugins that are off unless they are asked for, as upstream; but for `StorageObjectInUseProtection`: what it adds, only a
+/// controller can take away that not every cluster runs, and claims would never go.
+const OFF: &[&str] = &[
+    "AlwaysDeny",
+    "AlwaysPullImages",
+    "DenyServiceExternalIPs",
+    "EventRateLimit",
+    "ExtendedResourceToleration",
+    "LimitPodHardAntiAffinityTopology",
+    "NamespaceAutoProvision",
+    "OwnerReferencesPermissionEnforcement",
+    "PodNodeSelector",
+    "PodTolerationRestriction",
+    "StorageObjectInUseProtection",
+];
 
 /// The chain.
 pub(crate) struct Chain(Vec<Box<dyn Plugin>>);
 
 impl Chain {
     /// The chain with the plugins that are asked for and without those that are switched off.
-    pub(crate) fn new(enabled: &[String], disabled: &[String]) -> Self {
+    pub(crate) fn new(enabled: &[String], disabled: &[String], settings: Settings) -> Self {
         let named = |list: &[String], name: &str| list.iter().any(|n| n == name);
         let on = |name: &str| !named(disabled, name) && (!OFF.contains(&name) || named(enabled, name));
-        Self(all().into_iter().filter(|p| on(p.name())).collect())
+        Self(all(settings).into_iter().filter(|p| on(p.name())).collect())
     }
 
     /// Names that neither a plugin has nor one of upstream's that are not here.
     pub(crate) fn unknown(names: &[String]) -> Vec<String> {
-        let known = |name: &str| all().iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
+        let known =
+            |name: &str| all(Settings::default()).iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
         names.iter().filter(|n| !known(n)).cloned().collect()
     }
 

@@ -3,20 +3,22 @@
 /// The names of plugins that are not here.
 pub(super) const UPSTREAM: &[&str] = &[
     "AlwaysAdmit",
-    "AlwaysDeny",
-    "AlwaysPullImages",
     "ClusterTrustBundleAttest",
-    "EventRateLimit",
-    "ExtendedResourceToleration",
     "ImagePolicyWebhook",
-    "LimitPodHardAntiAffinityTopology",
-    "NamespaceAutoProvision",
+    "JobValidation",
     "NamespaceExists",
-    "OwnerReferencesPermissionEnforcement",
-    "PodNodeSelector",
-    "PodTolerationRestriction",
-    "PodTopologyLabels",
+    "NodeDeclaredFeatureValidator",
+    "PodGroupProtection",
+    "PodGroupWorkloadExists",
 ];
 
-/// Those among them that may be asked for all the same: what they guard, the pipeline always guards.
-pub(super) const GUARDED_ANYWAY: &[&str] = &["AlwaysAdmit", "NamespaceExists"];
+/// Those among them that may be asked for all the same: what they guard, the pipeline always guards; or what they guard is
+/// not served, as upstream's feature gates leave it.
+pub(super) const GUARDED_ANYWAY: &[&str] = &[
+    "AlwaysAdmit",
+    "ClusterTrustBundleAttest",
+    "JobValidation",
+    "NamespaceExists",
+    "PodGroupProtection",
+    "PodGroupWorkloadExists",
+];

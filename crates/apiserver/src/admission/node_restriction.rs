@@ -35,6 +35,11 @@ impl Plugin for NodeRestriction {
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         let Some(node) = request.caller.user.node() else { return Ok(()) };
+        let (kind, subresource) = (request.target.kind, request.target.subresource);
+        if kind.is("", "Pod") && !matches!(subresource, "" | "status" | "eviction" | "binding") {
+            let why = format!("unexpected pod subresource {subresource:?}, only 'status' and 'eviction' are allowed");
+            return Err(request.forbidden(&why));
+        }
         check(node, request.operation, (request.target.kind.group, request.target.kind.kind), object, request.old)
             .map_err(|why| request.forbidden(&why))
     }

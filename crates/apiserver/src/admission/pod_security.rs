@@ -7,12 +7,12 @@ use gantry_api::pod_security::{self, Level, Policy, Standard};
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, settings};
 
 /// Pods that are looked at when a namespace becomes stricter.
 const PODS_CHECKED: usize = 3000;
 
-pub(super) struct PodSecurity;
+pub(super) struct PodSecurity(pub(super) settings::PodSecurity);
 
 /// What is judged in a request.
 enum Judged {
@@ -42,10 +42,23 @@ fn judged(request: &Request<'_>, object: &Value) -> Option<Judged> {
     (!unchanged).then(|| Judged::Template(template.clone()))
 }
 
-fn policy(request: &Request<'_>) -> Policy {
-    let kind = kinds::by_resource("", "v1", "namespaces");
-    let found = kind.and_then(|kind| request.app.view(kind).get("", &request.target.namespace));
-    pod_security::policy_of(|key| found.as_ref()?.meta().label(key)).0
+impl PodSecurity {
+    fn policy(&self, request: &Request<'_>) -> Policy {
+        let kind = kinds::by_resource("", "v1", "namespaces");
+        let found = kind.and_then(|kind| request.app.view(kind).get("", &request.target.namespace));
+        pod_security::policy_of(|key| found.as_ref()?.meta().label(key), self.0.defaults).0
+    }
+
+    /// Whether the request is none of this plugin's business.
+    fn exempts(&self, request: &Request<'_>) -> bool {
+        let exempt = &self.0.exempt;
+        exempt.namespaces.contains(&request.target.namespace) || exempt.usernames.contains(&request.caller.user.name)
+    }
+
+    fn exempts_pod(&self, pod: &Value) -> bool {
+        let class = value::str_at(pod, "spec.runtimeClassName").unwrap_or_default();
+        self.0.exempt.runtime_classes.iter().any(|exempt| exempt == class)
+    }
 }
 
 fn is_namespace(request: &Request<'_>) -> bool {
@@ -61,19 +74,25 @@ impl Plugin for PodSecurity {
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         if is_namespace(request) && request.operation != Operation::Delete {
-            let errors = pod_security::policy(object).1;
-            let known = request.old.map(|old| pod_security::policy(old).1).unwrap_or_default();
+            let errors = pod_security::policy(object, self.0.defaults).1;
+            let known = request.old.map(|old| pod_security::policy(old, self.0.defaults).1).unwrap_or_default();
             // Labels that were wrong before must not block other changes.
             if errors != known && !errors.is_empty() {
                 return Err(Status::invalid("", "Namespace", &request.target.name, &errors));
             }
             return Ok(());
         }
-        let enforce = policy(request).enforce;
+        if self.exempts(request) {
+            return Ok(());
+        }
+        let enforce = self.policy(request).enforce;
         if enforce.level == Level::Privileged {
             return Ok(());
         }
         let Some(Judged::Pod(pod)) = judged(request, object) else { return Ok(()) };
+        if self.exempts_pod(&pod) {
+            return Ok(());
+        }
         let found = pod_security::violations(enforce, &pod);
         if found.is_empty() {
             return Ok(());
@@ -84,14 +103,20 @@ impl Plugin for PodSecurity {
 
     async fn warnings(&self, request: &Request<'_>, object: &Value) -> Vec<String> {
         if is_namespace(request) {
-            return stricter(request, object);
+            return self.stricter(request, object);
         }
-        let policy = policy(request);
+        if self.exempts(request) {
+            return Vec::new();
+        }
+        let policy = self.policy(request);
         if policy.warn.level == Level::Privileged && policy.audit.level == Level::Privileged {
             return Vec::new();
         }
         let Some(judged) = judged(request, object) else { return Vec::new() };
         let (Judged::Pod(pod) | Judged::Template(pod)) = judged;
+        if self.exempts_pod(&pod) {
+            return Vec::new();
+        }
         let would = |standard: Standard| {
             let found = pod_security::violations(standard, &pod);
             let text =
@@ -106,22 +131,27 @@ impl Plugin for PodSecurity {
     }
 }
 
-/// What the present pods of a namespace violate that asks for more than before.
-fn stricter(request: &Request<'_>, namespace: &Value) -> Vec<String> {
-    let Some(old) = request.old.filter(|_| request.operation == Operation::Update) else { return Vec::new() };
-    let (now, before) = (pod_security::policy(namespace).0.enforce, pod_security::policy(old).0.enforce);
-    if now == before || now.level == Level::Privileged || (now.minor == before.minor && now.level < before.level) {
-        return Vec::new();
+impl PodSecurity {
+    /// What the present pods of a namespace violate that asks for more than before.
+    fn stricter(&self, request: &Request<'_>, namespace: &Value) -> Vec<String> {
+        let name = &request.target.name;
+        let Some(old) = request.old.filter(|_| request.operation == Operation::Update) else { return Vec::new() };
+        let enforced = |namespace: &Value| pod_security::policy(namespace, self.0.defaults).0.enforce;
+        let (now, before) = (enforced(namespace), enforced(old));
+        let milder = now.minor == before.minor && now.level < before.level;
+        if now == before || now.level == Level::Privileged || milder || self.0.exempt.namespaces.contains(name) {
+            return Vec::new();
+        }
+        let Some(kind) = kinds::by_resource("", "v1", "pods") else { return Vec::new() };
+        let snapshot = request.app.view(kind).snapshot();
+        let pods: Vec<Value> = snapshot
+            .list(Some(name), None)
+            .take(PODS_CHECKED + 1)
+            .filter_map(|p| serde_json::from_slice(p.json()).ok())
+            .filter(|pod| !self.exempts_pod(pod))
+            .collect();
+        violating(&pods, name, now)
     }
-    let Some(kind) = kinds::by_resource("", "v1", "pods") else { return Vec::new() };
-    let snapshot = request.app.view(kind).snapshot();
-    let name = &request.target.name;
-    let pods: Vec<Value> = snapshot
-        .list(Some(name), None)
-        .take(PODS_CHECKED + 1)
-        .filter_map(|p| serde_json::from_slice(p.json()).ok())
-        .collect();
-    violating(&pods, name, now)
 }
 
 fn violating(pods: &[Value], namespace: &str, standard: Standard) -> Vec<String> {

@@ -16,6 +16,7 @@ use gantry_store::{Txn, TxnOutcome};
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
+use super::settings::LimitedResource;
 use super::{Operation, Plugin, Request};
 use crate::app::App;
 use crate::pipeline::commit::{self, Effects};
@@ -31,8 +32,9 @@ const COUNTED_FOR: Duration = Duration::from_secs(1);
 /// Quotas that are remembered so.
 const COUNTED_LEN: usize = 1024;
 
-#[derive(Default)]
 pub(super) struct ResourceQuota {
+    /// What may only be used where a quota speaks of it.
+    limited: Vec<LimitedResource>,
     /// Key, revision and time of quotas that were counted and found full.
     counted: Mutex<BTreeMap<String, (u64, Instant)>>,
 }
@@ -46,12 +48,12 @@ struct Delta {
 
 fn delta(request: &Request<'_>, object: &Value) -> Option<Delta> {
     let (kind, now) = (request.target.kind.hub(), request.app.clock.now().as_second());
-    if !kind.namespaced || !request.target.subresource.is_empty() {
+    if !kind.namespaced || !(request.target.subresource.is_empty() || request.resizes()) {
         return None;
     }
     let usage = match (request.operation, request.old) {
         (Operation::Create, _) => quota::usage(kind, object, now),
-        (Operation::Update, Some(old)) if quota::changes_with_updates(kind) => {
+        (Operation::Update, Some(old)) if quota::changes_with_updates(kind) || request.resizes() => {
             quota::difference(&quota::usage(kind, object, now), &quota::usage(kind, old, now))
         }
         _ => return None,
@@ -73,8 +75,12 @@ impl Plugin for ResourceQuota {
         let kind = request.target.kind.hub();
         let about = |q: &Value| value::get(q, "spec").is_some_and(|spec| quota::matches(spec, kind, object));
         let found = request.in_namespace("", "resourcequotas")?;
-        let names: Vec<&str> =
-            found.iter().filter(|q| about(q)).filter_map(|q| value::str_at(q, "metadata.name")).collect();
+        let asked: Vec<&Value> = found.iter().filter(|q| about(q)).collect();
+        let uncovered = self.uncovered(kind, &delta.usage, &asked);
+        if !uncovered.is_empty() {
+            return Err(request.forbidden(&format!("insufficient quota to consume: {}", uncovered.join(","))));
+        }
+        let names: Vec<&str> = asked.iter().filter_map(|q| value::str_at(q, "metadata.name")).collect();
         for (at, name) in names.iter().enumerate() {
             let target = Target::new(quotas, &request.target.namespace, name);
             // A quota and the quota that counts it are of one kind.
@@ -94,6 +100,21 @@ impl Plugin for ResourceQuota {
 }
 
 impl ResourceQuota {
+    pub(super) fn new(limited: Vec<LimitedResource>) -> Self {
+        Self { limited, counted: Mutex::default() }
+    }
+
+    /// The names of what the request uses more of, may only use under a quota, and that none of `quotas` speaks of.
+    fn uncovered(&self, kind: &KindInfo, usage: &Usage, quotas: &[&Value]) -> Vec<String> {
+        let about = self.limited.iter().filter(|l| l.api_group == kind.group && l.resource == kind.resource);
+        let parts: Vec<&String> = about.flat_map(|limited| &limited.match_contains).collect();
+        let covered =
+            |name: &str| quotas.iter().any(|q| value::map_at(q, "spec.hard").is_some_and(|h| h.contains_key(name)));
+        let used = usage.iter().filter(|(_, amount)| amount.signum() > 0).map(|(name, _)| name);
+        let limited = used.filter(|name| parts.iter().any(|part| name.contains(part.as_str())));
+        limited.filter(|name| !covered(name)).cloned().collect()
+    }
+
     /// Reserves in a transaction of its own.
     async fn reserve(
         &self,

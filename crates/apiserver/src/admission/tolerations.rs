@@ -1,4 +1,4 @@
-//! Pods stay on a node that is not ready or unreachable for five minutes unless they say otherwise.
+//! Pods stay on a node that is not ready or unreachable for a while (five minutes) unless they say otherwise.
 
 use async_trait::async_trait;
 use gantry_api::status::Status;
@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Plugin, Request};
 
-const SECONDS: i64 = 300;
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 pub(super) struct DefaultTolerationSeconds;
@@ -20,7 +19,10 @@ impl Plugin for DefaultTolerationSeconds {
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         if request.creates("Pod") {
-            tolerate(object);
+            let config = &request.app.config;
+            let (not_ready, unreachable) =
+                (config.default_not_ready_toleration_seconds, config.default_unreachable_toleration_seconds);
+            tolerate(object, [not_ready, unreachable]);
         }
         Ok(())
     }
@@ -31,12 +33,15 @@ fn tolerates(toleration: &Value, taint: &str) -> bool {
     (at("key") == taint || at("key").is_empty()) && matches!(at("effect"), "NoExecute" | "")
 }
 
-fn tolerate(pod: &mut Value) {
+fn tolerate(pod: &mut Value, seconds: [i64; 2]) {
     let present = value::list_at(pod, "spec.tolerations");
     let missing: Vec<Value> = TAINTS
         .iter()
-        .filter(|taint| !present.iter().any(|t| tolerates(t, taint)))
-        .map(|taint| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}))
+        .zip(seconds)
+        .filter(|(taint, _)| !present.iter().any(|t| tolerates(t, taint)))
+        .map(|(taint, seconds)| {
+            json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
+        })
         .collect();
     if missing.is_empty() {
         return;
@@ -54,7 +59,7 @@ mod tests {
         let check = |given: Value, added: usize| {
             let before = given.as_array().map_or(0, Vec::len);
             let mut pod = json!({"spec": {"tolerations": given}});
-            tolerate(&mut pod);
+            tolerate(&mut pod, [300, 300]);
             assert_eq!(value::list_at(&pod, "spec.tolerations").len() - before, added, "{pod}");
         };
         check(json!([]), 2);

@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) audiences: Vec<String>,
     /// The headers of proxies in front, where such are believed.
     pub(crate) front: Option<RequestHeader>,
+    /// Whether those who show nothing are let in as nobody.
+    pub(crate) anonymous: bool,
 }
 
 /// Knows every way to authenticate.
@@ -80,7 +82,8 @@ impl Authenticator {
             (Some(Peer { user: Some(user), .. }), _) => Ok(user.clone()),
             // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
             (Some(Peer { proxy: Some(_), .. }), _) => Err(Status::unauthorized()),
-            _ => Ok(User::anonymous()),
+            _ if self.known.anonymous => Ok(User::anonymous()),
+            _ => Err(Status::unauthorized()),
         }
     }
 

@@ -8,6 +8,8 @@ use clap::Args;
 use gantry_common::tls;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 
+use super::NamedCert;
+
 /// Life of a certificate that the server makes for itself.
 const SELF_SIGNED_DAYS: i64 = 365;
 
@@ -20,6 +22,10 @@ pub struct Serving {
     /// The key of the serving certificate.
     #[arg(long = "tls-private-key-file", requires = "tls_cert_file")]
     pub tls_private_key_file: Option<PathBuf>,
+    /// A certificate for clients that ask for the server by one of its names: `cert,key` or `cert,key:name,name`, with names
+    /// like `*.example.com`. It may be given several times.
+    #[arg(long = "tls-sni-cert-key")]
+    pub tls_sni_cert_keys: Vec<NamedCert>,
     /// Where the server keeps a certificate that it has made for itself.
     #[arg(long = "cert-dir", default_value = "/var/run/kubernetes")]
     pub cert_dir: PathBuf,
@@ -37,6 +43,7 @@ impl Default for Serving {
         Self {
             tls_cert_file: None,
             tls_private_key_file: None,
+            tls_sni_cert_keys: Vec::new(),
             cert_dir: PathBuf::from("/var/run/kubernetes"),
             tls_min_version: None,
             tls_cipher_suites: Vec::new(),

@@ -117,7 +117,11 @@ impl Cipher {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Error> {
+/// Bytes from the operating system.
+///
+/// # Errors
+/// [`Error::Random`].
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes).map_err(|_| Error::Random)?;
     Ok(bytes)

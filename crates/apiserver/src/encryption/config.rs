@@ -1,6 +1,7 @@
 //! `EncryptionConfiguration` (apiserver.config.k8s.io/v1): read, checked in upstream's words, made into providers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +10,7 @@ use gantry_api::{Value, decode};
 use serde::Deserialize;
 
 use super::cipher::Cipher;
+use super::kms::Kms;
 use super::provider::{Key, Provider, Providers};
 use super::resource::{self, GroupResource};
 
@@ -43,7 +45,21 @@ struct Entry {
     aescbc: Option<Keys>,
     secretbox: Option<Keys>,
     identity: Option<Value>,
-    kms: Option<Value>,
+    kms: Option<Plugin>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Plugin {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "cachesize")]
+    cache_size: Option<i64>,
+    #[serde(default)]
+    endpoint: String,
+    timeout: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,29 +111,50 @@ const SECRETBOX: Scheme = Scheme {
 
 /// The providers of every resource that the file names.
 #[derive(Default)]
-pub(super) struct Rules(Vec<(GroupResource, Providers)>);
+pub(super) struct Rules {
+    by_resource: Vec<(GroupResource, Providers)>,
+    /// Every plugin that is named.
+    plugins: Vec<Arc<Kms>>,
+}
 
 impl Rules {
     /// The providers of a resource: of the most exact rule among its own, its group's, and that for everything.
     pub(super) fn providers(&self, group: &str, resource: &str) -> Option<&Providers> {
-        let rule = |group: &str, resource: &str| self.0.iter().find(|(named, _)| named.is(group, resource));
+        let rule = |group: &str, resource: &str| self.by_resource.iter().find(|(named, _)| named.is(group, resource));
         let found = rule(group, resource).or_else(|| rule(group, "*")).or_else(|| rule("*", "*"));
         found.map(|(_, providers)| providers)
     }
 
+    /// Asks all plugins how they are.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let checks = futures::future::join_all(self.plugins.iter().map(|plugin| plugin.check())).await;
+        joined(checks)
+    }
+
+    /// What the plugins said when they were asked last; `None` where there are none.
+    pub(super) fn health(&self) -> Option<Result<(), String>> {
+        (!self.plugins.is_empty()).then(|| joined(self.plugins.iter().map(|plugin| plugin.health()).collect()))
+    }
+
     fn add(&mut self, resource: GroupResource, providers: &[Arc<Provider>]) {
-        match self.0.iter_mut().find(|(named, _)| *named == resource) {
+        match self.by_resource.iter_mut().find(|(named, _)| *named == resource) {
             Some((_, known)) => known.0.extend_from_slice(providers),
-            None => self.0.push((resource, Providers(providers.to_vec()))),
+            None => self.by_resource.push((resource, Providers(providers.to_vec()))),
         }
     }
 
     /// The earlier rule that covers `resource` already.
     fn masking(&self, resource: &GroupResource) -> Option<String> {
         let wider = [resource.whole_group(), GroupResource::everything()];
-        let found = wider.into_iter().find(|wider| self.0.iter().any(|(named, _)| named == wider))?;
+        let found = wider.into_iter().find(|wider| self.by_resource.iter().any(|(named, _)| named == wider))?;
         Some(format!("resource {:?} is masked by earlier rule {:?}", resource.to_string(), found.to_string()))
     }
+}
+
+/// Good when all are.
+fn joined(results: Vec<Result<(), String>>) -> Result<(), String> {
+    let wrong: Vec<String> = results.into_iter().filter_map(Result::err).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
 }
 
 /// Reads the file's text.
@@ -142,7 +179,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Rules, String> {
     let mut masked = None;
     for (number, rule) in config.resources.iter().enumerate() {
         let at = root.index(number);
-        let providers = self::rule(rule, &at, &mut errors);
+        let providers = self::rule(rule, &at, &mut rules.plugins, &mut errors);
         for name in &rule.resources {
             let resource = GroupResource::parse(name);
             masked = masked.or_else(|| rules.masking(&resource));
@@ -169,7 +206,7 @@ fn said(errors: &[field::Error]) -> String {
     }
 }
 
-fn rule(rule: &Rule, at: &Path, errors: &mut Vec<field::Error>) -> Vec<Arc<Provider>> {
+fn rule(rule: &Rule, at: &Path, plugins: &mut Vec<Arc<Kms>>, errors: &mut Vec<field::Error>) -> Vec<Arc<Provider>> {
     let (resources, providers) = (at.child("resources"), at.child("providers"));
     if rule.resources.is_empty() {
         errors.push(field::Error::required(&resources, &format!("{AT_LEAST_ONE} {resources} is required")));
@@ -179,10 +216,15 @@ fn rule(rule: &Rule, at: &Path, errors: &mut Vec<field::Error>) -> Vec<Arc<Provi
         errors.push(field::Error::required(&providers, &format!("{AT_LEAST_ONE} {providers} is required")));
     }
     let made = rule.providers.iter().enumerate();
-    made.filter_map(|(number, entry)| provider(entry, &providers.index(number), errors)).collect()
+    made.filter_map(|(number, entry)| provider(entry, &providers.index(number), plugins, errors)).collect()
 }
 
-fn provider(entry: &Entry, at: &Path, errors: &mut Vec<field::Error>) -> Option<Arc<Provider>> {
+fn provider(
+    entry: &Entry,
+    at: &Path,
+    plugins: &mut Vec<Arc<Kms>>,
+    errors: &mut Vec<field::Error>,
+) -> Option<Arc<Provider>> {
     let mut refuse = |why: &str| {
         errors.push(field::Error::invalid(at, REDACTED, why));
         None
@@ -192,12 +234,74 @@ fn provider(entry: &Entry, at: &Path, errors: &mut Vec<field::Error>) -> Option<
     match (named.next(), named.next(), &entry.identity, &entry.kms) {
         (Some((keys, scheme)), None, None, None) => self::keys(keys, &scheme, &at.child(scheme.name), errors),
         (None, None, Some(_), None) => Some(Arc::new(Provider::Identity)),
-        (None, None, None, Some(_)) => refuse("KMS plugins are not supported: use aesgcm, secretbox or aescbc"),
+        (None, None, None, Some(named)) => {
+            let made = Arc::new(plugin(named, &at.child("kms"), plugins, errors)?);
+            plugins.push(made.clone());
+            Some(Arc::new(Provider::Kms(made)))
+        }
         (None, None, None, None) => {
             refuse("provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, Secretbox, Identity")
         }
         _ => refuse("more than one provider specified in a single element, should split into different list elements"),
     }
+}
+
+/// Used where the configuration does not say how long a plugin may take.
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(3);
+const OLD_PLUGIN: &str = "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead.";
+
+fn plugin(named: &Plugin, at: &Path, known: &[Arc<Kms>], errors: &mut Vec<field::Error>) -> Option<Kms> {
+    let before = errors.len();
+    let name = named.name.as_str();
+    if name.is_empty() {
+        errors.push(field::Error::required(&at.child("name"), "name is a mandatory field for a provider"));
+    }
+    if name.contains(':') {
+        let why = format!("invalid KMS provider name {name}, must not contain ':'");
+        errors.push(field::Error::invalid(&at.child("name"), name, &why));
+    }
+    if known.iter().any(|known| known.name() == name) {
+        let why = format!("duplicate KMS provider name {name}, names must be unique");
+        errors.push(field::Error::invalid(&at.child("name"), name, &why));
+    }
+    let timeout = match named.timeout.as_deref().map(gantry_common::daemon::duration) {
+        None => Some(PLUGIN_TIMEOUT),
+        Some(stated) => stated.ok().filter(|stated| !stated.is_zero()),
+    };
+    if timeout.is_none() {
+        let stated = named.timeout.clone().unwrap_or_default();
+        errors.push(field::Error::invalid(&at.child("timeout"), stated, "timeout should be a positive value"));
+    }
+    let endpoint = named.endpoint.as_str();
+    let scheme = endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
+    if endpoint.is_empty() {
+        let why = "endpoint is a mandatory field for a kms";
+        errors.push(field::Error::invalid(&at.child("endpoint"), "", why));
+    } else if scheme != "unix" {
+        let why = format!("unsupported scheme {scheme:?} for KMS provider, only unix is supported");
+        errors.push(field::Error::invalid(&at.child("endpoint"), endpoint, &why));
+    }
+    let version = at.child("apiVersion");
+    match named.api_version.as_str() {
+        "v2" => {}
+        "" | "v1" => errors.push(field::Error::forbidden(&version, OLD_PLUGIN)),
+        other => {
+            let why = "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported";
+            errors.push(field::Error::invalid(&version, other, why));
+        }
+    }
+    if let Some(size) = named.cache_size.filter(|_| named.api_version == "v2") {
+        errors.push(field::Error::invalid(&at.child("cachesize"), size, "cachesize is not supported in v2"));
+    }
+    if errors.len() > before {
+        return None;
+    }
+    let made = Kms::new(name, endpoint, timeout?);
+    made.map_err(|why| {
+        let why = format!("invalid endpoint for kms provider, error: {why}");
+        errors.push(field::Error::invalid(&at.child("endpoint"), endpoint, &why));
+    })
+    .ok()
 }
 
 fn keys(keys: &Keys, scheme: &Scheme, at: &Path, errors: &mut Vec<field::Error>) -> Option<Arc<Provider>> {

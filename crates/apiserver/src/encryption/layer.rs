@@ -59,12 +59,15 @@ impl Shape {
     }
 
     /// A key and its value on their way in.
-    fn read(&self, mut kv: KeyValue, with_value: bool) -> KeyValue {
+    async fn read(&self, mut kv: KeyValue, with_value: bool) -> KeyValue {
         let place = kv.key.clone();
         kv.key = self.inward(kv.key);
         if let Some(keyring) = self.keyring.as_ref().filter(|_| with_value) {
             let key = std::mem::take(&mut kv.key);
-            keyring.open(&mut kv, &key, place.as_bytes());
+            match keyring.prepare(&kv.value, &key).await {
+                Ok(()) => keyring.open(&mut kv, &key, place.as_bytes()),
+                Err(reason) => super::withhold(&mut kv, &reason),
+            }
             kv.key = key;
         }
         kv
@@ -100,12 +103,12 @@ impl Shape {
         })
     }
 
-    fn event(&self, event: StoreEvent) -> StoreEvent {
-        StoreEvent {
-            kind: event.kind,
-            kv: self.read(event.kv, event.kind == EventKind::Put),
-            prev: event.prev.map(|kv| self.read(kv, true)),
-        }
+    async fn event(&self, event: StoreEvent) -> StoreEvent {
+        let prev = match event.prev {
+            Some(kv) => Some(self.read(kv, true).await),
+            None => None,
+        };
+        StoreEvent { kind: event.kind, kv: self.read(event.kv, event.kind == EventKind::Put).await, prev }
     }
 }
 
@@ -116,8 +119,10 @@ fn not_sealed(detail: String) -> Error {
 #[async_trait::async_trait]
 impl Store for Layered {
     async fn get(&self, key: &str) -> Result<Option<KeyValue>> {
-        let found = self.inner.get(&self.shape.outward(key.to_owned())).await?;
-        Ok(found.map(|kv| self.shape.read(kv, true)))
+        match self.inner.get(&self.shape.outward(key.to_owned())).await? {
+            Some(kv) => Ok(Some(self.shape.read(kv, true).await)),
+            None => Ok(None),
+        }
     }
 
     async fn range(&self, mut range: Range) -> Result<RangeResult> {
@@ -125,15 +130,25 @@ impl Store for Layered {
         range.prefix = self.shape.outward(range.prefix);
         range.after = range.after.map(|after| self.shape.outward(after));
         let mut result = self.inner.range(range).await?;
-        result.kvs = result.kvs.into_iter().map(|kv| self.shape.read(kv, with_values)).collect();
+        let found = std::mem::take(&mut result.kvs);
+        result.kvs.reserve(found.len());
+        for kv in found {
+            result.kvs.push(self.shape.read(kv, with_values).await);
+        }
         Ok(result)
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
         match self.inner.txn(self.shape.txn(txn)?).await? {
             TxnOutcome::Conflict { revision, current } => {
-                let read = |kv: Option<KeyValue>| kv.map(|kv| self.shape.read(kv, true));
-                Ok(TxnOutcome::Conflict { revision, current: current.into_iter().map(read).collect() })
+                let mut read = Vec::with_capacity(current.len());
+                for kv in current {
+                    read.push(match kv {
+                        Some(kv) => Some(self.shape.read(kv, true).await),
+                        None => None,
+                    });
+                }
+                Ok(TxnOutcome::Conflict { revision, current: read })
             }
             committed => Ok(committed),
         }
@@ -142,11 +157,17 @@ impl Store for Layered {
     async fn watch(&self, prefix: &str, from: u64, previous: Previous) -> Result<WatchStream> {
         let stream = self.inner.watch(&self.shape.outward(prefix.to_owned()), from, previous).await?;
         let shape = self.shape.clone();
-        let opened = stream.map(move |batch| {
-            batch.map(|mut batch| {
-                batch.events = batch.events.into_iter().map(|event| shape.event(event)).collect();
-                batch
-            })
+        let opened = stream.then(move |batch| {
+            let shape = shape.clone();
+            async move {
+                let mut batch = batch?;
+                let events = std::mem::take(&mut batch.events);
+                batch.events.reserve(events.len());
+                for event in events {
+                    batch.events.push(shape.event(event).await);
+                }
+                Ok(batch)
+            }
         });
         Ok(opened.boxed())
     }

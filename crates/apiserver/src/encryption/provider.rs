@@ -4,8 +4,10 @@
 //! all of them read; what another one wrote is stale. Two providers or keys may have one prefix: the next is tried.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::cipher::Cipher;
+use super::kms::{KMS, Kms};
 
 /// What every encrypted value starts with.
 pub(crate) const ENCRYPTED: &[u8] = b"k8s:enc:";
@@ -30,6 +32,8 @@ pub(crate) enum Provider {
         /// Never empty.
         keys: Vec<Key>,
     },
+    /// A plugin holds the key.
+    Kms(Arc<Kms>),
 }
 
 /// The plain text, and whether the next write should replace the stored form.
@@ -41,9 +45,25 @@ pub(crate) struct Opened<'a> {
 
 /// The providers of one resource, in order.
 #[derive(Default)]
-pub(crate) struct Providers(pub(crate) Vec<std::sync::Arc<Provider>>);
+pub(crate) struct Providers(pub(crate) Vec<Arc<Provider>>);
 
 impl Providers {
+    /// Has a plugin open what it must for [`Providers::open`].
+    ///
+    /// # Errors
+    /// In upstream's words.
+    pub(crate) async fn prepare(&self, stored: &[u8]) -> Result<(), String> {
+        if !stored.starts_with(KMS.as_bytes()) {
+            return Ok(());
+        }
+        for provider in &self.0 {
+            if let Provider::Kms(kms) = &**provider {
+                kms.prepare(stored).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The plain text of `stored`, which stands at the etcd key `place`.
     ///
     /// # Errors
@@ -65,7 +85,11 @@ impl Providers {
     /// # Errors
     /// When there are no random bytes.
     pub(crate) fn seal(&self, plain: &[u8], place: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let Some(Provider::Keys { prefix, keys, .. }) = self.0.first().map(AsRef::as_ref) else { return Ok(None) };
+        let (prefix, keys) = match self.0.first().map(AsRef::as_ref) {
+            Some(Provider::Keys { prefix, keys, .. }) => (prefix, keys),
+            Some(Provider::Kms(kms)) => return kms.seal(plain, place).map(Some),
+            Some(Provider::Identity) | None => return Ok(None),
+        };
         let Some(key) = keys.first() else { return Ok(None) };
         let mut out = Vec::with_capacity(prefix.len() + key.prefix.len() + plain.len() + 64);
         out.extend_from_slice(prefix.as_bytes());
@@ -81,6 +105,10 @@ impl Provider {
         match self {
             Self::Identity if stored.starts_with(ENCRYPTED) => None,
             Self::Identity => Some(Ok(Opened { plain: Cow::Borrowed(stored), stale: false })),
+            Self::Kms(kms) => {
+                let opened = kms.open(stored, place)?;
+                Some(opened.map(|(plain, stale)| Opened { plain: Cow::Owned(plain), stale }))
+            }
             Self::Keys { prefix, no_key, keys } => {
                 let stored = stored.strip_prefix(prefix.as_bytes())?;
                 Some(open_with(keys, no_key, stored, place))

@@ -8,7 +8,7 @@ use gantry_common::shutdown::Shutdown;
 use gantry_store::cache::Cache;
 use tracing::{error, info};
 
-use super::Keyring;
+use super::{Keyring, Refused};
 
 /// The file and what was read from it.
 pub(crate) struct File {
@@ -59,17 +59,48 @@ impl File {
                 return;
             }
         };
-        match self.keyring.replace(&text) {
+        match self.keyring.replace(&text).await {
             Ok(()) => {
                 info!(path = %self.path.display(), "took up the changed encryption configuration");
-                if cache.undecodable().iter().any(|what| what.unreadable) {
-                    cache.list_again();
-                }
+                read_again(cache);
             }
-            Err(why) => {
+            Err(Refused::Plugin(why)) => {
+                error!(path = %self.path.display(), why, "a plugin of the changed encryption configuration cannot be used yet");
+                return;
+            }
+            Err(Refused::Text(why)) => {
                 error!(path = %self.path.display(), why, "the changed encryption configuration cannot be used, the old one stays");
             }
         }
         self.text = text;
+    }
+}
+
+/// What could not be read may be readable now.
+fn read_again(cache: &Cache) {
+    if cache.undecodable().iter().any(|what| what.unreadable) {
+        cache.list_again();
+    }
+}
+
+/// Asks plugins every `interval` how they are until shutdown, and six times less often while all are well.
+pub(crate) async fn follow_plugins(keyring: Arc<Keyring>, cache: Cache, interval: Duration, shutdown: Shutdown) {
+    let mut well = false;
+    loop {
+        let before = well;
+        well = match keyring.check().await {
+            Ok(()) => true,
+            Err(why) => {
+                error!(why, "a plugin that holds keys cannot be used");
+                false
+            }
+        };
+        if well && !before {
+            read_again(&cache);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(if well { interval * 6 } else { interval }) => {}
+            () = shutdown.requested() => return,
+        }
     }
 }

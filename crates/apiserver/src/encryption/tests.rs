@@ -5,6 +5,7 @@ use gantry_store::{Form, KeyValue};
 
 use super::Keyring;
 
+mod plugin;
 mod vectors;
 
 /// A configuration with one rule; `providers` are (provider, key name, key bytes); identity has no key.
@@ -163,7 +164,6 @@ fn what_is_wrong_with_a_configuration_is_said_without_the_secret() {
     check(&rules("secrets", ""), "resources[0].providers: Required value");
     check(&rules("secrets", "{}"), "provider does not contain any of the expected providers");
     check(&rules("secrets", "{identity: {}, aesgcm: {}}"), "more than one provider specified");
-    check(&rules("secrets", "{kms: {name: x}}"), "KMS plugins are not supported");
     check(&rules("secrets", "{aesgcm: {keys: []}}"), "aesgcm.keys: Required value: at least one keys is required");
     check(
         &rules("secrets", "{aesgcm: {keys: [{name: a, secret: c2VjcmV0}]}}"),

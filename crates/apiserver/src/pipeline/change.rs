@@ -14,6 +14,7 @@ use crate::admission::{Operation, Options, Request, Which};
 use crate::allocate;
 use crate::app::App;
 use crate::event_leases::expires;
+use crate::registry::pod::{qos, resize};
 use crate::registry::{self, Ctx};
 use crate::request::{Caller, Target, WriteOptions};
 
@@ -29,6 +30,8 @@ pub(crate) enum Part {
     Status,
     /// The ephemeral containers of a pod alone.
     Ephemeral,
+    /// What the containers of a pod may use, alone.
+    Resize,
     /// What the server itself changes (bindings, finalize): stored as made.
     System,
 }
@@ -40,6 +43,7 @@ impl Part {
             "" => Self::Main,
             "finalize" => Self::System,
             "ephemeralcontainers" => Self::Ephemeral,
+            "resize" => Self::Resize,
             _ => Self::Status,
         }
     }
@@ -130,7 +134,7 @@ impl Change<'_> {
             })))
         };
         let mut effects = match self.part {
-            Part::Main if !remove => app.admission.effects(&self.request(app, state), &object).await?,
+            Part::Main | Part::Resize if !remove => app.admission.effects(&self.request(app, state), &object).await?,
             _ => commit::Effects::default(),
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
@@ -179,7 +183,7 @@ impl Change<'_> {
         let meant = app.admission.interferes(app).then(|| object.clone());
         app.admission.mutate(&request, self.which(), &mut object).await?;
         let meant = meant.filter(|_| request.rounds.lock().is_changed());
-        if meant.is_some() {
+        if meant.is_some() || self.part == Part::Resize {
             metadata::on_update(&mut object, old);
             self.confine(&mut object, old);
         }
@@ -189,6 +193,7 @@ impl Change<'_> {
             Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
             Part::Status => strategy.validate_status_update(kind, &object, old),
             Part::Ephemeral => validation::ephemeral_containers(&object, old),
+            Part::Resize => validation::pod_resize(&object, old, qos::class(old), qos::class(&object)),
             Part::System => Vec::new(),
         };
         if !errors.is_empty() {
@@ -227,6 +232,7 @@ impl Change<'_> {
                 }
             }
             Part::Ephemeral => *object = with_ephemeral_containers_of(old, object),
+            Part::Resize => *object = resize::confined(old, std::mem::take(object)),
             Part::Main if self.target.kind.has_status => keep_status(object, old),
             Part::Main | Part::System => {}
         }
@@ -236,7 +242,7 @@ impl Change<'_> {
     fn prepare(&self, ctx: &Ctx<'_>, object: &mut Value, old: &Value) {
         let strategy = registry::strategy(ctx.kind);
         match self.part {
-            Part::Main | Part::Ephemeral => {
+            Part::Main | Part::Ephemeral | Part::Resize => {
                 strategy.prepare_update(ctx, object, old);
                 defaults::apply(ctx.kind, object);
                 metadata::bump_generation(ctx.kind, object, old);

@@ -2,6 +2,7 @@
 
 mod cells;
 pub(crate) mod qos;
+pub(crate) mod resize;
 mod warnings;
 
 use std::borrow::Cow;

@@ -73,6 +73,9 @@ async fn checks(app: &App, probe: &str) -> Vec<Check> {
         checks.extend(names.iter().map(|name| (*name, done(is_done))));
     }
     checks.push(("autoregister-completion", done(*app.registered.borrow())));
+    if let Some(plugins) = app.keyring.as_ref().and_then(|keyring| keyring.health()) {
+        checks.push(("kms-providers", plugins));
+    }
     if probe == "readyz" {
         let stopping = app.shutdown.is_requested();
         checks.push(("shutdown", if stopping { Err("process is shutting down".to_owned()) } else { Ok(()) }));

@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
+use super::sni::Certificates;
 use super::trust::{self, Trust};
 use crate::auth::authenticator::Peer;
+use crate::config::NamedCert;
 
 /// An accepted connection.
 pub(crate) type Stream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -38,7 +40,7 @@ struct InForce {
 
 /// Makes TLS streams of TCP streams.
 pub(crate) struct Acceptor {
-    certificate: Arc<ReloadingCert>,
+    certificates: Arc<Certificates>,
     trusted: trust::Files,
     protocol: tls::Protocol,
     files: Vec<PathBuf>,
@@ -51,30 +53,31 @@ fn modified(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
 }
 
 fn load(
-    certificate: Arc<ReloadingCert>,
+    certificates: &Arc<Certificates>,
     trusted: &trust::Files,
     protocol: &tls::Protocol,
 ) -> Result<InForce, tls::Error> {
     let trust = Trust::load(trusted)?;
-    let config = Arc::new(tls::server_config_with(certificate, trust.roots(), ALPN, protocol)?);
+    let config = Arc::new(tls::server_config_with(Arc::new(certificates.resolver()), trust.roots(), ALPN, protocol)?);
     Ok(InForce { config, trust })
 }
 
 impl Acceptor {
     /// Reads the files.
     pub(crate) fn new(
-        cert_file: &Path,
-        key_file: &Path,
+        (cert_file, key_file): (&Path, &Path),
+        named: &[NamedCert],
         trusted: trust::Files,
         protocol: tls::Protocol,
     ) -> Result<Self, tls::Error> {
-        let certificate = ReloadingCert::load(cert_file, key_file)?;
+        let certificates = Arc::new(Certificates::load(ReloadingCert::load(cert_file, key_file)?, named)?);
         let mut files = vec![cert_file.to_owned(), key_file.to_owned()];
+        files.extend(named.iter().flat_map(|named| [named.cert_file.clone(), named.key_file.clone()]));
         files.extend(trusted.paths().cloned());
         Ok(Self {
-            in_force: ArcSwap::from_pointee(load(certificate.clone(), &trusted, &protocol)?),
+            in_force: ArcSwap::from_pointee(load(&certificates, &trusted, &protocol)?),
             checked: Mutex::new(Checked { at: Instant::now(), changed: modified(&files) }),
-            certificate,
+            certificates,
             trusted,
             protocol,
             files,
@@ -95,8 +98,7 @@ impl Acceptor {
             }
             checked.changed = now;
         }
-        let fresh =
-            self.certificate.reload().and_then(|_| load(self.certificate.clone(), &self.trusted, &self.protocol));
+        let fresh = self.certificates.reload().and_then(|()| load(&self.certificates, &self.trusted, &self.protocol));
         match fresh {
             Ok(fresh) => {
                 self.in_force.store(Arc::new(fresh));

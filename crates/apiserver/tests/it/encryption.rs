@@ -6,9 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
+use gantry_proto::kms::key_management_service_server::{KeyManagementService, KeyManagementServiceServer};
+use gantry_proto::kms::{
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
+};
 use gantry_store::testing::Etcd;
 use gantry_store::{EtcdConfig, EtcdStore, MemoryStore, Store, Txn};
 use serde_json::{Value, json};
+use tonic::{Request, Response, Status};
 
 use crate::support::Cluster;
 
@@ -179,4 +184,68 @@ async fn a_configuration_that_makes_no_sense_stops_the_start() {
     let error = builder.start(folder.path()).await.err().expect("it does not start");
     let text = gantry_common::error_chain(&error);
     assert!(text.contains("--encryption-provider-config") && text.contains("Required value"), "{text}");
+}
+
+/// A plugin that inverts bits, under a key that changes.
+#[derive(Clone)]
+struct Plugin(Arc<std::sync::Mutex<String>>);
+
+#[tonic::async_trait]
+impl KeyManagementService for Plugin {
+    async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let key_id = self.0.lock().expect("whole").clone();
+        Ok(Response::new(StatusResponse { version: "v2".to_owned(), healthz: "ok".to_owned(), key_id }))
+    }
+
+    async fn decrypt(&self, request: Request<DecryptRequest>) -> Result<Response<DecryptResponse>, Status> {
+        let plaintext = request.into_inner().ciphertext.iter().map(|b| !b).collect::<Vec<u8>>().into();
+        Ok(Response::new(DecryptResponse { plaintext }))
+    }
+
+    async fn encrypt(&self, request: Request<EncryptRequest>) -> Result<Response<EncryptResponse>, Status> {
+        let ciphertext = request.into_inner().plaintext.iter().map(|b| !b).collect::<Vec<u8>>().into();
+        let key_id = self.0.lock().expect("whole").clone();
+        Ok(Response::new(EncryptResponse { ciphertext, key_id, annotations: Default::default() }))
+    }
+}
+
+/// Serves until the test's runtime ends.
+fn plugin(socket: &Path) -> Plugin {
+    let plugin = Plugin(Arc::new(std::sync::Mutex::new("one".to_owned())));
+    let listener =
+        tokio_stream::wrappers::UnixListenerStream::new(tokio::net::UnixListener::bind(socket).expect("a socket"));
+    let server = tonic::transport::Server::builder().add_service(KeyManagementServiceServer::new(plugin.clone()));
+    drop(gantry_common::task::spawn("plugin", server.serve_with_incoming(listener)));
+    plugin
+}
+
+#[tokio::test]
+async fn a_plugin_holds_the_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, socket) = (folder.path().join("encryption.yaml"), folder.path().join("kms.sock"));
+    let named = format!("{{kms: {{apiVersion: v2, name: vault, endpoint: \"unix://{}\"}}}}", socket.display());
+    configuration(&file, &[&named, PLAIN]);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let cluster = server(store.clone(), &file, "/registry").await;
+    // Without its plugin the server is not ready, and stores nothing in the clear.
+    let ready = cluster.rest("GET", "/readyz?verbose", &[], "").await;
+    assert!(ready.code == 500 && ready.text.contains("[-]kms-providers failed"), "{}", ready.text);
+    let refused = cluster.rest("POST", SECRETS, &[], &secret()).await;
+    assert_eq!(refused.code, 500, "{}", refused.text);
+    let plugin = plugin(&socket);
+    until(&cluster, "/readyz?verbose", |code, text| code == 200 && text.contains("[+]kms-providers ok")).await;
+    let made = cluster.rest("POST", SECRETS, &[], &secret()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let (first, _) = stored(&*store, KEY).await;
+    assert!(first.starts_with(b"k8s:enc:kms:v2:vault:"));
+    drop(cluster);
+    // Another server opens it, and replaces it once the plugin's key has changed.
+    "two".clone_into(&mut plugin.0.lock().expect("whole"));
+    let cluster = server(store.clone(), &file, "/registry").await;
+    until(&cluster, "/readyz", |code, _| code == 200).await;
+    let read = cluster.rest("GET", &format!("{SECRETS}/s"), &[], "").await;
+    assert_eq!(read.json()["data"]["password"], "c3dvcmRmaXNo", "{}", read.text);
+    let written = cluster.rest("PUT", &format!("{SECRETS}/s"), &[], &read.text).await;
+    assert_eq!(written.code, 200, "{}", written.text);
+    assert_ne!(stored(&*store, KEY).await.0, first);
 }

@@ -88,3 +88,52 @@ async fn a_pod_has_the_priority_of_its_class() {
     };
     assert_eq!(priority, 5);
 }
+
+#[tokio::test]
+async fn names_choose_the_certificate() {
+    gantry_common::tls::install_provider();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cert, key) = (folder.path().join("named.crt"), folder.path().join("named.key"));
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let made = rcgen::CertificateParams::new(vec!["api.example.com".to_owned()]).expect("a name");
+    let made = made.self_signed(&pair).expect("a certificate");
+    std::fs::write(&cert, made.pem()).expect("written");
+    std::fs::write(&key, pair.serialize_pem()).expect("written");
+    let named = format!("{},{}:*.example.com", cert.display(), key.display()).parse().expect("good");
+    let cluster =
+        Cluster::with(Builder::default().configure(|config| config.serving.tls_sni_cert_keys = vec![named])).await;
+    let address = cluster.server.url().trim_start_matches("https://").to_owned();
+    let shown = async |name: &'static str| {
+        let config = gantry_common::tls::unverified_client_config(None, &[b"http/1.1"]).expect("valid");
+        let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
+        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+        let stream = connector.connect(name.try_into().expect("a name"), stream).await.expect("shakes hands");
+        stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone()
+    };
+    assert_eq!(shown("www.example.com").await, *made.der());
+    assert_ne!(shown("localhost").await, *made.der());
+}
+
+#[tokio::test]
+async fn nobody_may_be_shut_out() {
+    let health = async |anonymous: bool| {
+        let cluster =
+            Cluster::with(Builder::default().configure(move |config| config.anonymous_auth = anonymous)).await;
+        cluster.bare("GET", "/readyz", &[], "").await.code
+    };
+    assert_eq!((health(true).await, health(false).await), (200, 401));
+}
+
+#[tokio::test]
+async fn pods_wait_for_lost_nodes_as_long_as_the_flags_say() {
+    let cluster = Cluster::with(Builder::default().configure(|config| {
+        config.default_not_ready_toleration_seconds = 5;
+        config.default_unreachable_toleration_seconds = 7;
+    }))
+    .await;
+    cluster.default_account().await;
+    let made = cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &pod("p").to_string()).await.json();
+    let seconds =
+        made["spec"]["tolerations"].as_array().expect("a list").iter().map(|t| t["tolerationSeconds"].clone());
+    assert_eq!(seconds.collect::<Vec<_>>(), [json!(5), json!(7)]);
+}

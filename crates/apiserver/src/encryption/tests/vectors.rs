@@ -43,3 +43,12 @@ pub(super) const STORED: &[(&str, usize, &str)] = &[
         "azhzOmVuYzpzZWNyZXRib3g6djE6azMyOsjJysvMzc7P0NHS09TV1tfY2drb3N3e3/qMNTLOyN1CIsSdxxj6KRaBcA4FKWQ0sP6B7K2MB5151DGyt2fcUeBEHea84pEY1PvxiHbIpXevU0yCsuDpeeKs+5iDqwaX/3wAWOks25KkkuaEd/ldI3dM8novNNITzxjZbeat3dnqfgXhIvMLm77vfSED4c+gGeQW63VDAXiQ6HYqMDIMWtQfZ9U9n9/uHhSPdDlqsqgyI29Qk9RvEN2GVr24IVngmvDhE4fc+a1xveyMq5ewYCYMQw==",
     ),
 ];
+
+/// What a server with a KMS plugin named `vault` stored, whose key is `key-1` and which seals by inverting bits ([`FLIP`]). The
+/// first is sealed by a key that HKDF made of the seed (Python's `cryptography`), the second by the key itself.
+pub(super) const BY_PLUGIN: [&str; 2] = [
+    "azhzOmVuYzprbXM6djI6dmF1bHQ6CuYBZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1+f4CBgoPIycrLzM3Oz9DR0tMWRAQBTR6DcAR5JHJsFNFw9/1y72BAMoLA+rBhfNm+vJipT8RZ1kkYw5SXKyZI0EZfL79X9rBefsp0SmQ9OwOAU46Wa46XVQgMW6UJ1wqyJU83yRybNcItst7PST8898HN3Xnq0+lSH/kooXpclwsGqbnCkIyitIUoId5LtI43/nEtW112ypfG39wX1apXMjQT3rOiiY6GsApn2yf3450qjsUfVABeou52qCnJC59hbpjn/g/3uM6t8qUSBWtleS0xGiBaW1hZXl9cXVJTUFFWV1RVSktISU5PTE1CQ0BBRkdERSIYChN2ZXJzaW9uLmV4YW1wbGUuY29tEgExKAE=",
+    "azhzOmVuYzprbXM6djI6dmF1bHQ6CsYBMjM0NTY3ODk6Ozw9vXmOsKxq5JEeboXoedfdjleRN6PtLNOK8yBwutwRoVBHZ/d2NZ4rjPplFLuGXMG+mpeViKbufBf3PsUzK0X6QOiOodxFGZlCrTsgW8B9oPnvIwb4QLpGCyVAIU6vHk5hMSfqqkyKp2vzyWQmUr23y6/kirt+QAazBQlqwTB+zXGOA2RbSQ3EQa2E1iakkkqV8Gzg8MZQ1/BFcHf4Tpi4rzuHohREVuLE3e8DOC5rDJbfX4bWdOiZ5A/yEgVrZXktMRogWltYWV5fXF1SU1BRVldUVUpLSElOT0xNQkNAQUZHREU=",
+];
+/// The bits that the plugin inverts.
+pub(super) const FLIP: u8 = 0x5a;
