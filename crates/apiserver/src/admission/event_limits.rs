@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn limits_are_checked() {
         let texts = |limits: &[Limit]| errors(limits).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(texts(&[]), ["limits: Invalid value: null: must not be empty"]);
+        assert_eq!(texts(&[]), ["limits: Invalid value: \"null\": must not be empty"]);
         assert_eq!(
             texts(&[limit("Pod", 0, 1, -1)]),
             [

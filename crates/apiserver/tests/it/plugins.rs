@@ -167,7 +167,7 @@ async fn a_limit_without_its_file_stops_the_server() {
         config.enable_admission_plugins = vec!["EventRateLimit".to_owned()];
     });
     let refused = builder.start(folder.path()).await.map(drop).expect_err("refused").to_string();
-    assert!(refused.contains("EventRateLimit: limits: Invalid value: null: must not be empty"), "{refused}");
+    assert!(refused.contains("EventRateLimit: limits: Invalid value: \"null\": must not be empty"), "{refused}");
 }
 
 #[tokio::test]
