@@ -46,7 +46,12 @@ impl Dispatcher {
     pub(crate) async fn run(mut self, mut feeds: Feeds) {
         let mut changes = self.pods.subscribe();
         self.wait_for_both_sides(&mut feeds).await;
-        for pod in self.pods.list() {
+        let pods = self.pods.list();
+        // Before one of them grows into what others have.
+        for pod in &pods {
+            self.deps.grants.begin(pod);
+        }
+        for pod in pods {
             self.present(pod);
         }
         self.adopt_orphans();

@@ -62,7 +62,8 @@ fn with(pod: &Pod, of: impl Fn(&str) -> Option<ResourceRequirements>) -> Pod {
     if let Some(spec) = &mut pod.spec {
         for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
             if let Some(resources) = of(&container.name) {
-                container.resources = Some(resources);
+                let claims = container.resources.take().and_then(|own| own.claims);
+                container.resources = Some(ResourceRequirements { claims, ..resources });
             }
         }
     }
@@ -75,15 +76,19 @@ pub(crate) fn keep(pod: &Pod, granted: &Pod) -> Pod {
     with(pod, of)
 }
 
-/// What a pod was granted whose resize waited when a kubelet ended: what its status says of its containers.
+/// What a pod was granted whose resize waited when a kubelet ended, or came while none ran: what its status says of its
+/// containers.
 pub(crate) fn granted(pod: &Pod) -> Option<Pod> {
     let status = pod.status.as_ref()?;
-    status.conditions.iter().flatten().find(|c| c.type_ == PENDING && c.status == "True")?;
-    let of = |name: &str| {
-        let lists = [&status.container_statuses, &status.init_container_statuses];
-        lists.into_iter().flatten().flatten().find(|c| c.name == name).and_then(|c| c.resources.clone())
-    };
-    Some(with(pod, of))
+    let waits = status.conditions.iter().flatten().any(|c| c.type_ == PENDING && c.status == "True");
+    let known = || [&status.container_statuses, &status.init_container_statuses].into_iter().flatten().flatten();
+    let is_unseen = known().any(|known| {
+        let spec = containers(pod).find(|(_, c)| c.name == known.name);
+        let asked = spec.and_then(|(_, c)| c.resources.as_ref()?.requests.as_ref());
+        known.allocated_resources.is_some() && known.allocated_resources.as_ref() != asked
+    });
+    let of = |name: &str| known().find(|c| c.name == name).and_then(|c| c.resources.clone());
+    (waits || is_unseen).then(|| with(pod, of))
 }
 
 /// CPU in thousandths and bytes of memory that the pod asks for, as a scheduler counts them.
@@ -202,6 +207,14 @@ mod tests {
             "containerStatuses": [{"name": "a", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "resources": reported}]})).ok();
         assert!(same(&old, &granted(&after).expect("it waits")));
         assert!(granted(&new).is_none());
+        let status = after.status.as_mut().expect("a status");
+        status.conditions = None;
+        let container = &mut status.container_statuses.as_mut().expect("containers")[0];
+        container.allocated_resources = old.spec.as_ref().and_then(|s| s.containers[0].resources.clone()?.requests);
+        assert!(same(&old, &granted(&after).expect("no kubelet has seen it")));
+        let mut seen = old.clone();
+        seen.status.clone_from(&after.status);
+        assert!(granted(&seen).is_none());
         assert_eq!(in_use(&super::super::spec(&new).containers[0]).cpu_shares, 204);
     }
 }

@@ -31,6 +31,15 @@ impl Grants {
         self.0.lock().insert(uid.to_owned(), amount);
     }
 
+    /// Begins with a pod: it has what it was granted before, whatever there is. A kubelet does so with all that it finds before
+    /// it grants anything.
+    pub(crate) fn begin(&self, pod: &Pod) {
+        if !has_ended(pod) {
+            let granted = resize::granted(pod);
+            self.hold(&pod::reference(pod).uid, resize::requests(granted.as_ref().unwrap_or(pod)));
+        }
+    }
+
     /// Grants a pod another amount, or says why not.
     fn ask(&self, uid: &str, amount: (i64, i64), node: (i64, i64)) -> Option<resize::Waiting> {
         let mut held = self.0.lock();
@@ -51,12 +60,15 @@ impl Grants {
     }
 }
 
+fn has_ended(pod: &Pod) -> bool {
+    matches!(pod::phase(pod), "Succeeded" | "Failed")
+}
+
 impl Worker {
     /// Begins with a pod: it has what its containers were made with.
     pub(super) fn begin(&mut self) {
-        let granted = resize::granted(&self.pod);
-        self.deps.grants.hold(&self.uid, resize::requests(granted.as_ref().unwrap_or(&self.pod)));
-        if let Some(granted) = granted {
+        self.deps.grants.begin(&self.pod);
+        if let Some(granted) = resize::granted(&self.pod) {
             let asked = std::mem::replace(&mut self.pod, Arc::new(granted));
             self.take(asked);
         }
@@ -93,7 +105,7 @@ impl Worker {
         if let Some((pod, _)) = self.asked.take_if(|(_, at)| now >= *at) {
             self.take(pod);
         }
-        if matches!(pod::phase(&self.pod), "Succeeded" | "Failed") {
+        if has_ended(&self.pod) {
             self.deps.grants.release(&self.uid);
         }
     }

@@ -103,6 +103,29 @@ async fn what_does_not_fit_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_asked_for_while_no_kubelet_ran_must_fit_too() {
+    let rig = running(Value::Null).await;
+    drop(rig.handle.lock().take());
+    resize(&rig, "3", "64Mi");
+    rig.start().await;
+    until(&rig, |_, conditions| conditions.first().is_some_and(|c| c["reason"] == "Infeasible")).await;
+    assert_eq!((&status(&rig).0["resources"], rig.called("update")), (&resources("100m", "64Mi"), 0));
+    drop(rig.handle.lock().take());
+    resize(&rig, "500m", "64Mi");
+    rig.start().await;
+    until(&rig, |c, conditions| c["resources"] == resources("500m", "64Mi") && conditions.is_empty()).await;
+    // Of another pod of the node nothing is running yet.
+    let mut other = super::rig::pod(spec(Value::Null));
+    other.metadata.uid = Some("other".to_owned());
+    other.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(resources("1600m", "64Mi")).unwrap();
+    drop(rig.handle.lock().take());
+    rig.deps.grants.begin(&other);
+    resize(&rig, "700m", "64Mi");
+    rig.start().await;
+    until(&rig, |_, conditions| conditions.first().is_some_and(|c| c["reason"] == "Deferred")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rule_restarts_one_container_or_all() {
     let rule = |action: &str, code: i32| json!({"action": action, "exitCodes": {"operator": "In", "values": [code]}});
     let rig = Rig::new(json!({"restartPolicy": "Never",
