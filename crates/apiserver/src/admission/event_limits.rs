@@ -1,6 +1,6 @@
 //! `EventRateLimit`: who writes too many events is told to wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use gantry_api::field::{Error, Path};
@@ -58,36 +58,43 @@ pub(super) fn errors(limits: &[Limit]) -> Vec<Error> {
 struct Bucket {
     tokens: f64,
     at: Instant,
+    /// When it was used last, in uses of all of them.
+    turn: u64,
 }
 
 /// The buckets of one limit; the one that was used longest ago makes room.
 struct Buckets {
     limit: Limit,
     of: BTreeMap<String, Bucket>,
-    order: VecDeque<String>,
+    /// Keys by the turn of their bucket.
+    order: BTreeMap<u64, String>,
+    turn: u64,
 }
 
 impl Buckets {
     fn new(limit: Limit) -> Self {
-        Self { limit, of: BTreeMap::new(), order: VecDeque::new() }
+        Self { limit, of: BTreeMap::new(), order: BTreeMap::new(), turn: 0 }
     }
 
     fn accept(&mut self, key: &str, now: Instant) -> bool {
         let (qps, burst) = (f64::from(self.limit.qps), f64::from(self.limit.burst));
-        self.order.retain(|known| known != key);
-        self.order.push_back(key.to_owned());
-        let size = usize::try_from(self.limit.cache_size).ok().filter(|size| *size > 0).unwrap_or(BUCKETS);
-        while self.order.len() > size {
-            if let Some(oldest) = self.order.pop_front() {
-                self.of.remove(&oldest);
-            }
-        }
-        let bucket = self.of.entry(key.to_owned()).or_insert(Bucket { tokens: burst, at: now });
+        self.turn += 1;
+        let turn = self.turn;
+        let bucket = self.of.entry(key.to_owned()).or_insert(Bucket { tokens: burst, at: now, turn });
+        self.order.remove(&bucket.turn);
+        self.order.insert(turn, key.to_owned());
+        bucket.turn = turn;
         bucket.tokens = (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * qps).min(burst);
         bucket.at = now;
         let accepted = bucket.tokens >= 1.0;
         if accepted {
             bucket.tokens -= 1.0;
+        }
+        let size = usize::try_from(self.limit.cache_size).ok().filter(|size| *size > 0).unwrap_or(BUCKETS);
+        while self.order.len() > size {
+            if let Some((_, oldest)) = self.order.pop_first() {
+                self.of.remove(&oldest);
+            }
         }
         accepted
     }

@@ -344,12 +344,10 @@ fn with_status_of(old: &Value, mut new: Value) -> Value {
 
 /// The old pod with the new ephemeral containers.
 fn with_ephemeral_containers_of(old: &Value, new: &Value) -> Value {
-    const PATH: &str = "spec.ephemeralContainers";
     let mut pod = old.clone();
-    match value::get(new, PATH) {
-        Some(given) => value::set(&mut pod, PATH, given.clone()),
-        None => drop(value::remove(&mut pod, PATH)),
-    }
+    copy(new, &mut pod, "spec.ephemeralContainers");
+    // An apply has recorded what it owns by now.
+    copy(new, &mut pod, "metadata.managedFields");
     pod
 }
 

@@ -1,4 +1,4 @@
-//! DeleteOptions: from a body, the query, or both.
+//! DeleteOptions: from a body or the query.
 
 use gantry_api::status::Status;
 use gantry_api::{Value, decode as api_decode, value};

@@ -297,24 +297,24 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Targ
     Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))
 }
 
-/// DeleteOptions of the body, completed by the query.
+/// DeleteOptions of the body, or where there is none, of the query: as upstream, which reads one of the two.
 fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<DeleteOptions, Status> {
-    let mut found = if body.is_empty() {
-        DeleteOptions::default()
-    } else {
+    if !body.is_empty() {
         let payload = Payload { bytes: body.clone(), format: negotiate::format(Some(content_type))? };
-        DeleteOptions::from_value(&options::decode(&payload)?)?
-    };
-    if let Some(seconds) = query.number("gracePeriodSeconds")? {
-        found.grace_period_seconds = Some(seconds);
+        return DeleteOptions::from_value(&options::decode(&payload)?);
     }
-    match (query.get("propagationPolicy"), query.has("orphanDependents") && body.is_empty()) {
-        ("", false) => {}
-        (policy, false) => found.propagation = Some(options::propagation(policy)?),
-        ("", true) => found.propagation = Some(options::Propagation::orphan(query.flag("orphanDependents"))),
+    let propagation = match (query.get("propagationPolicy"), query.has("orphanDependents")) {
+        ("", false) => None,
+        (policy, false) => Some(options::propagation(policy)?),
+        ("", true) => Some(options::Propagation::orphan(query.flag("orphanDependents"))),
         (policy, true) => return Err(options::contradictory(policy)),
-    }
-    found.dry_run |= options::dry_run(query.all("dryRun"), "DeleteOptions")?;
+    };
+    let found = DeleteOptions {
+        grace_period_seconds: query.number("gracePeriodSeconds")?,
+        propagation,
+        dry_run: options::dry_run(query.all("dryRun"), "DeleteOptions")?,
+        ..DeleteOptions::default()
+    };
     found.checked()
 }
 

@@ -5,7 +5,7 @@
 
 pub(crate) mod channel;
 mod forward;
-mod handshake;
+pub(crate) mod handshake;
 mod ports;
 mod spdy;
 mod tunnel;
@@ -124,7 +124,7 @@ fn wanted(request: &Incoming, target: &Target) -> Kind {
 }
 
 /// The connection, once the answer has left.
-async fn connection(upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
+pub(crate) async fn connection(upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
     match tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
         Ok(Ok(upgraded)) => Some(TokioIo::new(upgraded)),
         Ok(Err(error)) => {

@@ -1,19 +1,25 @@
-//! WATCH over REST: one line of JSON per event.
+//! WATCH over REST: one line of JSON per event, or one message of a WebSocket.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::encode;
 use gantry_api::status::Status;
+use gantry_common::task;
 use gantry_store::cache::Change;
 use http_body_util::StreamBody;
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::handler::Incoming;
 use super::query::Query;
 use super::resource::shape;
+use super::stream::{self, handshake, websocket};
 use super::{answer, negotiate};
 use crate::app::App;
+use crate::auth::websocket::is_websocket;
 use crate::calls::Call;
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
@@ -26,6 +32,9 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// The media type of events in protobuf.
 const PROTOBUF_EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+/// How long a client may take to answer the goodbye of its WebSocket.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a watch request asks for.
 fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
@@ -56,10 +65,23 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
     }
     let shape = shape(app, request, target)?;
     let query = watch_query(&request.query, target)?;
+    let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
+    let switched = match upgrade.is_some().then(|| handshake::any_websocket(&request.headers)).transpose() {
+        Ok(switched) => switched,
+        Err(refused) => {
+            let mut response = answer::status(&refused.status, request.style);
+            response.headers_mut().extend(refused.headers);
+            return Ok(response);
+        }
+    };
     let call = Call { app, caller: &request.caller };
     let watcher = call.watch(target.kind, &target.namespace, query).await?;
     let protobuf = request.style.protobuf;
     let state = State { watcher, shape, target: target.clone(), first: true, protobuf };
+    if let (Some(response), Some(upgrade)) = (switched, upgrade) {
+        drop(task::spawn("watch", state.over_websocket(upgrade)));
+        return Ok(response);
+    }
     let frames = futures::stream::unfold(state, |mut state| async move {
         let bytes = state.next_batch().await?;
         Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), state))
@@ -101,12 +123,65 @@ impl State {
         Some(Bytes::from(out))
     }
 
+    /// Sends the events until the watch ends or the client leaves.
+    async fn over_websocket(mut self, upgrade: OnUpgrade) {
+        let Some(io) = stream::connection(upgrade).await else { return };
+        let (mut reader, mut writer) = websocket::split(websocket::accept_for_events(io).await);
+        // The client has nothing to say but goodbye.
+        let mut leaving = pin!(async { while reader.next().await.is_ok() {} });
+        let has_ended = tokio::select! {
+            () = &mut leaving => false,
+            has_ended = self.send_on(&mut writer) => has_ended,
+        };
+        if has_ended {
+            writer.close().await;
+            drop(tokio::time::timeout(GOODBYE_WITHIN, leaving).await);
+        }
+    }
+
+    /// Whether the watch has come to its end, and the client has been told everything.
+    async fn send_on<T: websocket::Io>(&mut self, writer: &mut websocket::Writer<T>) -> bool {
+        loop {
+            let signal = tokio::select! {
+                signal = self.watcher.next() => signal,
+                _ = writer.keep_alive() => return false,
+            };
+            let Some(mut signal) = signal else { return true };
+            loop {
+                let message = self.message(&signal);
+                if writer.feed(message).await.is_err() {
+                    return false;
+                }
+                match self.watcher.try_next() {
+                    Some(next) => signal = next,
+                    None => break,
+                }
+            }
+            if writer.flush().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    fn message(&mut self, signal: &Signal) -> Message {
+        if self.protobuf {
+            return Message::binary(self.protobuf_event(signal));
+        }
+        let mut line = Vec::new();
+        self.write(signal, &mut line);
+        Message::text(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn protobuf_event(&mut self, signal: &Signal) -> Vec<u8> {
+        let mut object = Vec::new();
+        self.object(signal, &mut object);
+        let event = serde_json::from_slice(&object).ok().and_then(|o| encode::protobuf_event(name(signal), &o));
+        event.unwrap_or_default()
+    }
+
     fn write(&mut self, signal: &Signal, out: &mut Vec<u8>) {
         if self.protobuf {
-            let mut object = Vec::new();
-            self.object(signal, &mut object);
-            let event = serde_json::from_slice(&object).ok().and_then(|o| encode::protobuf_event(name(signal), &o));
-            let event = event.unwrap_or_default();
+            let event = self.protobuf_event(signal);
             out.extend_from_slice(&u32::try_from(event.len()).unwrap_or_default().to_be_bytes());
             out.extend_from_slice(&event);
             return;

@@ -14,7 +14,7 @@ fn names<'p>(pod: &'p Value, list: &str) -> Vec<&'p str> {
     value::list_at(pod, list).iter().filter_map(|c| value::str_at(c, "name")).collect()
 }
 
-/// The container that is meant: the wanted one, the only one, or the pod's default.
+/// The container that is meant: the wanted one, or the only one. A pod's default is for clients to know, as upstream has it.
 ///
 /// # Errors
 /// 400 in upstream's words for one that is not there, and where there is a choice.
@@ -36,11 +36,6 @@ pub(crate) fn choose(pod: &Value, wanted: &str, words: Words) -> Result<String, 
     if let [only] = main.as_slice() {
         return Ok((*only).to_owned());
     }
-    let annotations = value::map_at(pod, "metadata.annotations");
-    let default = annotations.and_then(|a| a.get("kubectl.kubernetes.io/default-container")).and_then(Value::as_str);
-    if let Some(default) = default.filter(|d| main.contains(d)) {
-        return Ok(default.to_owned());
-    }
     let all = [inits, main, names(pod, "spec.ephemeralContainers")].concat().join(" ");
     Err(Status::bad_request(format!("a container name must be specified for pod {name}, choose one of: [{all}]")))
 }
@@ -53,27 +48,23 @@ mod tests {
 
     #[test]
     fn the_container_is_found_or_asked_for() {
-        let pod = |names: &[&str], default: Option<&str>| {
+        let pod = |names: &[&str]| {
             let list: Vec<Value> = names.iter().map(|n| json!({"name": n})).collect();
-            let mut pod =
-                json!({"metadata": {"name": "p"}, "spec": {"containers": list, "initContainers": [{"name": "i"}]}});
-            if let Some(default) = default {
-                pod["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/default-container": default});
-            }
-            pod
+            let annotations = json!({"kubectl.kubernetes.io/default-container": "b"});
+            json!({"metadata": {"name": "p", "annotations": annotations},
+                "spec": {"containers": list, "initContainers": [{"name": "i"}]}})
         };
         let check_with = |words: Words, pod: &Value, wanted: &str, expected: Result<&str, &str>| {
             let got = choose(pod, wanted, words).map_err(|s| s.message);
             assert_eq!(got.as_deref().map_err(String::as_str), expected);
         };
         let check = |pod: &Value, wanted: &str, expected| check_with(Words::Log, pod, wanted, expected);
-        check(&pod(&["a"], None), "", Ok("a"));
-        check(&pod(&["a", "b"], None), "b", Ok("b"));
-        check(&pod(&["a", "b"], Some("b")), "", Ok("b"));
-        check(&pod(&["a"], None), "i", Ok("i"));
-        check(&pod(&["a"], None), "x", Err("container x is not valid for pod p"));
+        check(&pod(&["a"]), "", Ok("a"));
+        check(&pod(&["a", "b"]), "b", Ok("b"));
+        check(&pod(&["a"]), "i", Ok("i"));
+        check(&pod(&["a"]), "x", Err("container x is not valid for pod p"));
         let words = "container x is not valid for pod p out of: a, b, i";
-        check_with(Words::Exec, &pod(&["a", "b"], None), "x", Err(words));
-        check(&pod(&["a", "b"], None), "", Err("a container name must be specified for pod p, choose one of: [i a b]"));
+        check_with(Words::Exec, &pod(&["a", "b"]), "x", Err(words));
+        check(&pod(&["a", "b"]), "", Err("a container name must be specified for pod p, choose one of: [i a b]"));
     }
 }

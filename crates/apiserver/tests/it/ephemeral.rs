@@ -123,6 +123,21 @@ async fn cve_2023_2728_guests_get_no_secret_that_the_account_does_not_name() {
 }
 
 #[tokio::test]
+async fn an_apply_owns_its_guests() {
+    let cluster = with_pod().await;
+    let apply = ("content-type", "application/apply-patch+yaml");
+    let guest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}});
+    let made = cluster.rest("PATCH", &format!("{PATH}?fieldManager=me"), &[apply], &guest.to_string()).await;
+    assert_eq!((made.code, guests(&made)), (200, vec!["d".to_owned()]), "{}", made.text);
+    let made = made.json();
+    let mut entries = made["metadata"]["managedFields"].as_array().expect("a list").iter();
+    let own = entries.find(|entry| entry["manager"] == "me").expect("an entry of its own");
+    assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("ephemeralcontainers")));
+    assert!(own["fieldsV1"]["f:spec"]["f:ephemeralContainers"].is_object(), "{own}");
+}
+
+#[tokio::test]
 async fn grpc_writes_them_too() {
     let cluster = with_pod().await;
     let pods = cluster.admin().dynamic(ResourceId::new("", "v1", "pods"), "default");

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::exec::websocket;
 use crate::support::{Cluster, configmap};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -432,4 +435,55 @@ async fn custom_kinds_take_any_finalizer_and_have_no_router() {
     }
     let protobuf = ("accept", "application/vnd.kubernetes.protobuf");
     assert_eq!(cluster.rest("GET", noxus, &[protobuf], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn a_deletion_takes_its_options_from_the_body_or_the_url() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("m", "1").to_string()).await;
+    let dry = format!("{MAPS}/m?dryRun=All");
+    assert_eq!(cluster.rest("DELETE", &dry, &[], "").await.code, 200);
+    assert_eq!(cluster.rest("GET", &format!("{MAPS}/m"), &[], "").await.code, 200, "nothing was deleted");
+    let both = format!("{MAPS}/m?propagationPolicy=Orphan&orphanDependents=true");
+    let why = "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Orphan\": \
+               orphanDependents and deletionPropagation cannot be both set";
+    refused(&cluster, "DELETE", &both, "", (422, "Invalid", why)).await;
+    let body = json!({"kind": "DeleteOptions", "apiVersion": "v1"}).to_string();
+    let options = "dryRun=All&gracePeriodSeconds=x&propagationPolicy=Foreground";
+    assert_eq!(cluster.rest("DELETE", &format!("{MAPS}/m?{options}"), &[], &body).await.code, 200);
+    assert_eq!(cluster.rest("GET", &format!("{MAPS}/m"), &[], "").await.code, 404, "the body said nothing of this");
+}
+
+/// A megabyte, which is more than is held back for slow readers of sessions.
+const MUCH: usize = 1 << 20;
+
+#[tokio::test]
+async fn a_watch_over_a_websocket_sends_an_event_in_each_message() {
+    let cluster = Cluster::start().await;
+    let admin = cluster.identity("admin", &["system:masters"]);
+    let base = "/api/v1/namespaces/watched/configmaps";
+    let namespace = json!({"metadata": {"name": "watched"}}).to_string();
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces", &[], &namespace).await.code, 201);
+    for (name, text) in [("a", "1".to_owned()), ("b", "x".repeat(MUCH))] {
+        assert_eq!(cluster.rest("POST", base, &[], &configmap(name, &text).to_string()).await.code, 201);
+    }
+    for protocols in ["", "base64.binary.k8s.io"] {
+        let path = format!("{base}?watch=true&timeoutSeconds=1&resourceVersion=0");
+        let mut socket = websocket(&cluster, Some(&admin), &path, protocols).await.expect("upgraded");
+        let mut seen = Vec::new();
+        loop {
+            match socket.next().await.expect("a goodbye").expect("a message") {
+                Message::Text(text) => {
+                    let event: Value = serde_json::from_str(&text).expect("an event");
+                    let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+                    seen.push(format!("{} {name}", event["type"].as_str().unwrap_or_default()));
+                }
+                Message::Close(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(seen, ["ADDED a", "ADDED b"], "{protocols}");
+    }
+    let refused = websocket(&cluster, Some(&admin), &format!("{base}?watch=true&labelSelector=a%20b"), "").await;
+    assert_eq!(refused.expect_err("no selector").0, 400);
 }

@@ -1,11 +1,11 @@
 //! What is wrong with a site, and who says so: its schema, its rules, the operator's webhook.
 
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::hooks::PROTECTED;
-use crate::site::{Site, Tier};
+use crate::hooks::{PROTECTED, SERVERS};
+use crate::site::{Site, Tier, old_version};
 use crate::world::{World, refusal};
 
 #[tokio::test]
@@ -57,4 +57,22 @@ async fn the_webhook_judges_changes_dry_runs_and_deletions() {
     change(json!({"metadata": {"labels": {PROTECTED: null}}})).await.expect("it is labelled");
     let gone = sites.delete("wrong", &DeleteParams::default()).await.expect("it may go");
     assert!(gone.is_right() || gone.left().is_some_and(|s| s.finalizers().is_empty()));
+}
+
+/// The rules of the webhooks name `v1` alone.
+#[tokio::test]
+async fn the_webhooks_see_what_is_written_in_the_older_version() {
+    let world = World::start().await;
+    let old: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), "default", &old_version());
+    let denied = "admission webhook \"validate.web.example.com\" denied the request: ";
+    let banned = (400, format!("{denied}admin may not say \"lorem\""));
+    let site = |text: &str| DynamicObject::new("old", &old_version()).data(json!({"spec": {"text": text}}));
+    assert_eq!(refusal(old.create(&PostParams::default(), &site("lorem")).await), banned);
+    let made = old.create(&PostParams::default(), &site("fine")).await.expect("it is fine");
+    assert_eq!(made.data["spec"], json!({"text": "fine", "size": SERVERS, "tier": "Small"}));
+    let change = async |patch: Value| old.patch("old", &PatchParams::default(), &Patch::Merge(patch)).await;
+    assert_eq!(refusal(change(json!({"spec": {"text": "lorem"}})).await), banned);
+    change(json!({"metadata": {"labels": {PROTECTED: "yes"}}})).await.expect("it is labelled");
+    let kept = (400, format!("{denied}old is protected"));
+    assert_eq!(refusal(old.delete("old", &DeleteParams::default()).await), kept);
 }

@@ -74,7 +74,8 @@ pub(crate) fn agree(method: &Method, headers: &HeaderMap, offered: Offered) -> R
     Err(Status::bad_request("Upgrade request required").into())
 }
 
-fn websocket(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
+/// What proves that the request for a WebSocket was understood.
+fn accepted(headers: &HeaderMap) -> Result<String, Refused> {
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v.as_bytes() != b"13") {
         let mut refused = Refused::from(Status::bad_request("the WebSocket version is not 13"));
         refused.headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -82,9 +83,26 @@ fn websocket(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| Status::bad_request("the WebSocket request has no Sec-WebSocket-Key"))?;
-    let accept = derive_accept_key(key.as_bytes());
-    let mut wanted: Vec<&str> =
-        list(headers, &header::SEC_WEBSOCKET_PROTOCOL).filter(|p| !p.starts_with(TOKEN)).collect();
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+/// The subprotocols that the client names, but those that carry its token.
+fn named(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    list(headers, &header::SEC_WEBSOCKET_PROTOCOL).filter(|p| !p.starts_with(TOKEN))
+}
+
+/// Where messages are alike whatever the subprotocol: the client's first one is repeated, for browsers insist on it.
+///
+/// # Errors
+/// 400 for a request that asks for a WebSocket badly.
+pub(crate) fn any_websocket(headers: &HeaderMap) -> Result<Response, Refused> {
+    let protocol = named(headers).next().and_then(|name| HeaderValue::from_str(name).ok());
+    Ok(switched("websocket", Some(&accepted(headers)?), protocol))
+}
+
+fn websocket(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
+    let accept = accepted(headers)?;
+    let mut wanted: Vec<&str> = named(headers).collect();
     if wanted.is_empty() {
         wanted.push("");
     }
@@ -141,29 +159,26 @@ impl Agreed {
 
     /// 101: from here on the connection speaks the other protocol.
     pub(crate) fn response(&self) -> Response {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         let (upgrade, accept, protocol) = match self {
             Self::WebSocket { accept, protocol } => ("websocket", Some(accept), protocol.name),
             Self::Tunnel { accept } => ("websocket", Some(accept), TUNNEL),
             Self::Spdy { protocol } => ("SPDY/3.1", None, *protocol),
         };
-        headers.insert(header::UPGRADE, HeaderValue::from_static(upgrade));
-        match accept.and_then(|accept| HeaderValue::from_str(accept).ok()) {
-            Some(accept) => {
-                headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-                if !protocol.is_empty() {
-                    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-                }
-            }
-            None => {
-                headers.insert(STREAM_VERSION, HeaderValue::from_static(protocol));
-            }
-        }
-        response
+        switched(upgrade, accept, (!protocol.is_empty()).then(|| HeaderValue::from_static(protocol)))
     }
+}
+
+fn switched(upgrade: &'static str, accept: Option<&String>, protocol: Option<HeaderValue>) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(upgrade));
+    let accept = accept.and_then(|accept| HeaderValue::from_str(accept).ok());
+    let named = if accept.is_some() { header::SEC_WEBSOCKET_PROTOCOL } else { STREAM_VERSION };
+    headers.extend(accept.map(|accept| (header::SEC_WEBSOCKET_ACCEPT, accept)));
+    headers.extend(protocol.map(|protocol| (named, protocol)));
+    response
 }
 
 #[cfg(test)]
@@ -248,5 +263,7 @@ mod tests {
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(response.headers()["sec-websocket-protocol"], "v4.channel.k8s.io");
+        let any = any_websocket(&headers).expect("agreed");
+        assert_eq!(any.headers(), response.headers());
     }
 }

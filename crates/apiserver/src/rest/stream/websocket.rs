@@ -37,6 +37,11 @@ pub(crate) async fn accept<T: Io>(io: T) -> WebSocketStream<T> {
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await
 }
 
+/// As [`accept`], for messages of any size to the client; one at a time is held.
+pub(crate) async fn accept_for_events<T: Io>(io: T) -> WebSocketStream<T> {
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config().max_write_buffer_size(usize::MAX))).await
+}
+
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
