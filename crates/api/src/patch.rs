@@ -22,11 +22,18 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
         let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {operations}");
         return Err(Status::failure(413, "RequestEntityTooLarge", message));
     }
+    let mut patch = patch.clone();
+    for operation in patch.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        if operation.get("op").is_some_and(|op| op == "test") {
+            operation.entry("value").or_insert(Value::Null);
+        }
+    }
     let patch: json_patch::Patch =
-        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+        serde_json::from_value(patch).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
     let mut result = doc.clone();
     let mut copied_bytes = 0;
-    for operation in &patch.0 {
+    for operation in patch.0 {
+        let operation = &counted(&result, operation);
         if let json_patch::PatchOperation::Copy(copy) = operation {
             copied_bytes += result.pointer(copy.from.as_str()).map_or(0, size);
             if copied_bytes > MAX_COPIED_BYTES {
@@ -44,6 +51,44 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
             .map_err(|e| unprocessable(&e.to_string()))?;
     }
     Ok(result)
+}
+
+/// The operation with its places in lists counted from their beginning. Upstream's patches may count from the end: -1 is the
+/// last one, and where something is added, the place behind it.
+fn counted(doc: &Value, mut operation: json_patch::PatchOperation) -> json_patch::PatchOperation {
+    use json_patch::PatchOperation::{Add, Copy, Move, Remove, Replace, Test};
+    let (from, (path, room)) = match &mut operation {
+        Add(o) => (None, (&mut o.path, 1)),
+        Copy(o) => (Some(&mut o.from), (&mut o.path, 1)),
+        Move(o) => (Some(&mut o.from), (&mut o.path, 1)),
+        Remove(o) => (None, (&mut o.path, 0)),
+        Replace(o) => (None, (&mut o.path, 0)),
+        Test(o) => (None, (&mut o.path, 0)),
+    };
+    for (pointer, room) in from.map(|from| (from, 0)).into_iter().chain([(path, room)]) {
+        if let Ok(positive) = positive(doc, pointer.as_str(), room).parse() {
+            *pointer = positive;
+        }
+    }
+    operation
+}
+
+/// The path without negative places; the last list has `room` places more than there are in it.
+fn positive(doc: &Value, path: &str, room: usize) -> String {
+    let mut at = Some(doc);
+    let mut out = String::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let list = at.and_then(Value::as_array);
+        let room = if parts.peek().is_none() { room } else { 0 };
+        let back = part.strip_prefix('-').and_then(|back| back.parse::<usize>().ok());
+        let place = list.zip(back).and_then(|(list, back)| (list.len() + room).checked_sub(back));
+        let part = place.map_or_else(|| part.to_owned(), |place| place.to_string());
+        at = at.and_then(|at| at.pointer(&format!("/{part}")));
+        out.push('/');
+        out.push_str(&part);
+    }
+    out
 }
 
 /// Whether a path ends in a map that does not have its key. To upstream that is null, which clients test for before they add.

@@ -13,12 +13,20 @@ fn json_patches() {
         json!([{"op": "test", "path": "/c", "value": null}, {"op": "add", "path": "/c", "value": [1]}]),
         json!({"a": {"b": [1, 2]}, "s~/": 1, "c": [1]}),
     );
+    check(
+        json!([{"op": "test", "path": "/c"}, {"op": "test", "path": "/a/b/-1", "value": 2},
+            {"op": "add", "path": "/a/b/-1", "value": 3}, {"op": "replace", "path": "/a/b/-3", "value": 0},
+            {"op": "remove", "path": "/a/b/-2"}, {"op": "copy", "from": "/a/b/-1", "path": "/a/b/-3"}]),
+        json!({"a": {"b": [3, 0, 3]}, "s~/": 1}),
+    );
     let fails = |patch: Value, code: u16| assert_eq!(json(&doc, &patch).expect_err("fails").code, code);
     fails(json!([{"op": "test", "path": "/a", "value": 1}]), 422);
     for path in ["/a", "/s~0~1", "/a/b/7", "/a/b/c", "/x/y"] {
         fails(json!([{"op": "test", "path": path, "value": null}]), 422);
     }
     fails(json!([{"op": "test", "path": "/c", "value": 1}]), 422);
+    fails(json!([{"op": "test", "path": "/a"}]), 422);
+    fails(json!([{"op": "remove", "path": "/a/b/-3"}]), 422);
     fails(json!([{"op": "remove", "path": "/x"}]), 422);
     fails(json!([{"op": "nope", "path": "/x"}]), 400);
     fails(json!({"a": 1}), 400);

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gantry_api::{Value, value};
+use gantry_common::tls;
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
@@ -30,6 +33,10 @@ impl Strategy for ConfigMap {
 }
 
 impl Strategy for Secret {
+    fn warnings(&self, secret: &Value, _old: Option<&Value>) -> Vec<String> {
+        if text(secret, "type") == "kubernetes.io/tls" { unfit(secret).into_iter().collect() } else { Vec::new() }
+    }
+
     fn field_value<'a>(&self, secret: &'a Value, path: &str) -> Option<Cow<'a, str>> {
         match path {
             "type" => Some(text(secret, path).into()),
@@ -51,6 +58,54 @@ impl Strategy for Secret {
     fn row(&self, secret: &Value, now: jiff::Timestamp) -> Row {
         cells(vec![name(secret), text(secret, "type").into(), count(secret, "data").into(), age(secret, now)])
     }
+}
+
+/// Why a certificate and its key cannot serve together, in upstream's words.
+fn unfit(secret: &Value) -> Option<String> {
+    let pem = |entry: &str| {
+        let encoded = value::map_at(secret, "data").and_then(|data| data.get(entry)?.as_str()).unwrap_or_default();
+        STANDARD.decode(encoded).unwrap_or_default()
+    };
+    let identity = tls::Identity { cert_pem: pem("tls.crt"), key_pem: pem("tls.key") };
+    let is_key = |block: &String| block.ends_with("PRIVATE KEY");
+    let skipped =
+        |blocks: &[String]| format!("after skipping PEM blocks of the following types: [{}]", blocks.join(" "));
+    let blocks = blocks(&identity.cert_pem);
+    if blocks.iter().all(|block| block != "CERTIFICATE") {
+        return Some(match blocks.as_slice() {
+            [] => "tls: failed to find any PEM data in certificate input".to_owned(),
+            [only] if is_key(only) => "tls: failed to find certificate PEM data in certificate input, but did find a \
+                                       private key; PEM inputs may have been switched"
+                .to_owned(),
+            all => format!("tls: failed to find \"CERTIFICATE\" PEM block in certificate input {}", skipped(all)),
+        });
+    }
+    let blocks = self::blocks(&identity.key_pem);
+    if !blocks.iter().any(is_key) {
+        return Some(match blocks.as_slice() {
+            [] => "tls: failed to find any PEM data in key input".to_owned(),
+            [only] if only == "CERTIFICATE" => {
+                "tls: found a certificate rather than a key in the PEM for the private key".to_owned()
+            }
+            all => format!(
+                "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input {}",
+                skipped(all)
+            ),
+        });
+    }
+    match tls::certified_key(&identity, "") {
+        Err(tls::Error::Rustls { source: rustls::Error::InconsistentKeys(_), .. }) => {
+            Some("tls: private key does not match public key".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The types of the blocks in PEM.
+fn blocks(pem: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(pem);
+    let heads = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    heads.map(str::to_owned).collect()
 }
 
 impl Strategy for ServiceAccount {

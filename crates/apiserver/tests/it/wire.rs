@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -486,4 +488,27 @@ async fn a_watch_over_a_websocket_sends_an_event_in_each_message() {
     }
     let refused = websocket(&cluster, Some(&admin), &format!("{base}?watch=true&labelSelector=a%20b"), "").await;
     assert_eq!(refused.expect_err("no selector").0, 400);
+}
+
+#[tokio::test]
+async fn certificates_and_keys_that_do_not_fit_are_warned_of() {
+    let cluster = Cluster::start().await;
+    let (a, b) = (cluster.identity("a", &[]), cluster.identity("b", &[]));
+    let check = async |certificate: &[u8], key: &[u8], expected: Option<&str>| {
+        let data = json!({"tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(key)});
+        let secret = json!({"metadata": {"generateName": "s-"}, "type": "kubernetes.io/tls", "data": data});
+        let made = cluster.rest("POST", "/api/v1/namespaces/default/secrets", &[], &secret.to_string()).await;
+        let warning = made.headers.get("warning").map(|text| text.to_str().expect("text").to_owned());
+        let expected = expected.map(|text| format!("299 - {}", Value::from(text)));
+        assert_eq!((made.code, warning), (201, expected));
+    };
+    check(&a.cert_pem, &a.key_pem, None).await;
+    check(&a.cert_pem, &b.key_pem, Some("tls: private key does not match public key")).await;
+    check(b"x", &a.key_pem, Some("tls: failed to find any PEM data in certificate input")).await;
+    check(&a.cert_pem, b"", Some("tls: failed to find any PEM data in key input")).await;
+    let switched = "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs \
+                    may have been switched";
+    check(&a.key_pem, &a.cert_pem, Some(switched)).await;
+    let certificate = "tls: found a certificate rather than a key in the PEM for the private key";
+    check(&a.cert_pem, &a.cert_pem, Some(certificate)).await;
 }
