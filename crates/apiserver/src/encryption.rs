@@ -60,6 +60,11 @@ impl Keyring {
         self.0.load_full().check().await
     }
 
+    /// Whether a plugin has given no answer for some value since the last time.
+    pub(crate) fn missed(&self) -> bool {
+        self.0.load().missed()
+    }
+
     /// What the plugins said when they were asked last; `None` where there are none.
     pub(crate) fn health(&self) -> Option<Result<(), String>> {
         self.0.load().health()

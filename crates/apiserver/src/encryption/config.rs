@@ -131,6 +131,11 @@ impl Rules {
         joined(checks)
     }
 
+    /// Whether a plugin has left values unopened since the last time.
+    pub(super) fn missed(&self) -> bool {
+        self.plugins.iter().fold(false, |missed, plugin| plugin.missed() || missed)
+    }
+
     /// What the plugins said when they were asked last; `None` where there are none.
     pub(super) fn health(&self) -> Option<Result<(), String>> {
         (!self.plugins.is_empty()).then(|| joined(self.plugins.iter().map(|plugin| plugin.health()).collect()))

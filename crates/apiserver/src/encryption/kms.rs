@@ -8,20 +8,22 @@ mod seed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use gantry_proto::kms::key_management_service_client::KeyManagementServiceClient;
 use gantry_proto::kms::{
-    DecryptRequest, EncryptRequest, EncryptResponse, EncryptedDekSourceType, EncryptedObject, StatusRequest,
-    StatusResponse,
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, EncryptedDekSourceType, EncryptedObject,
+    StatusRequest, StatusResponse,
 };
 use parking_lot::Mutex;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 pub(super) use self::seed::Dek;
 
@@ -44,6 +46,10 @@ pub(crate) struct Kms {
     state: ArcSwapOption<State>,
     health: Mutex<Result<(), String>>,
     deks: Mutex<Deks>,
+    /// Values came that the plugin should have opened, and it gave no answer.
+    missed: AtomicBool,
+    /// Until when a plugin that did not answer in time opens nothing: a list must not wait for it once for each value.
+    silent_until: Mutex<Option<Instant>>,
 }
 
 /// What values are sealed with now.
@@ -157,6 +163,8 @@ impl Kms {
             state: ArcSwapOption::empty(),
             health: Mutex::new(Err("not asked yet".to_owned())),
             deks: Mutex::default(),
+            missed: AtomicBool::new(false),
+            silent_until: Mutex::default(),
         })
     }
 
@@ -188,12 +196,35 @@ impl Kms {
             key_id: object.key_id,
             annotations: object.annotations,
         };
-        let mut client = self.client.clone();
-        let answer = self.within(client.decrypt(request)).await;
-        let answer = answer.map_err(|why| format!("failed to decrypt DEK, error: {why}"))?;
+        let answer = self.decrypt(request).await;
+        let answer = answer.map_err(|why| format!("failed to decrypt DEK, error: {}", words(&why)))?;
         let dek = Dek::new(&answer.plaintext, seeded)?;
         self.deks.lock().insert(source, Arc::new(dek));
         Ok(())
+    }
+
+    async fn decrypt(&self, request: DecryptRequest) -> Result<DecryptResponse, Status> {
+        let is_silent = self.silent_until.lock().is_some_and(|until| Instant::now() < until);
+        let mut client = self.client.clone();
+        let answer = if is_silent { Err(late()) } else { self.within(client.decrypt(request)).await };
+        match answer.as_ref().map_err(Status::code) {
+            Err(Code::DeadlineExceeded) => {
+                self.missed.store(true, Ordering::Relaxed);
+                if !is_silent {
+                    *self.silent_until.lock() = Some(Instant::now() + self.timeout);
+                }
+            }
+            Err(Code::Unavailable | Code::ResourceExhausted | Code::Aborted) => {
+                self.missed.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    /// Whether values came since the last time that the plugin gave no answer for; they may be readable now.
+    pub(super) fn missed(&self) -> bool {
+        self.missed.swap(false, Ordering::Relaxed)
     }
 
     /// The plain text of a value whose seed was prepared; and whether another seed's key would seal it now. `None`: the value is
@@ -245,6 +276,7 @@ impl Kms {
         let name = &self.name;
         let mut client = self.client.clone();
         let status = self.within(client.status(StatusRequest {})).await.map_err(|why| {
+            let why = words(&why);
             format!("failed to perform status section of the healthz check for KMS Provider {name}, error: {why}")
         })?;
         healthy(&status).map_err(|why| format!("kmsv2 Provider {name} is not healthy, error: {why}"))?;
@@ -271,7 +303,7 @@ impl Kms {
         let mut client = self.client.clone();
         let answer = self.within(client.encrypt(request)).await;
         let EncryptResponse { ciphertext, key_id, annotations } =
-            answer.map_err(|why| format!("failed to encrypt DEK, error: {why}"))?;
+            answer.map_err(|why| format!("failed to encrypt DEK, error: {}", words(&why)))?;
         let sealed = EncryptedObject {
             encrypted_data: Bytes::new(),
             key_id,
@@ -283,16 +315,18 @@ impl Kms {
         Ok((Arc::new(dek), sealed))
     }
 
-    async fn within<T>(
-        &self,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Result<T, String> {
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(format!("rpc error: code = {:?} desc = {}", status.code(), status.message())),
-            Err(_) => Err("rpc error: code = DeadlineExceeded desc = context deadline exceeded".to_owned()),
-        }
+    async fn within<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
+        let answer = tokio::time::timeout(self.timeout, call).await;
+        answer.unwrap_or_else(|_| Err(late())).map(tonic::Response::into_inner)
     }
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("context deadline exceeded")
+}
+
+fn words(status: &Status) -> String {
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 fn healthy(status: &StatusResponse) -> Result<(), String> {

@@ -95,7 +95,8 @@ pub(crate) async fn follow_plugins(keyring: Arc<Keyring>, cache: Cache, interval
                 false
             }
         };
-        if well && !before {
+        // One that is well now may have been away for a moment in between.
+        if well && (keyring.missed() || !before) {
             read_again(&cache);
         }
         tokio::select! {

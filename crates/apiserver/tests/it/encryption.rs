@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
@@ -186,9 +187,9 @@ async fn a_configuration_that_makes_no_sense_stops_the_start() {
     assert!(text.contains("--encryption-provider-config") && text.contains("Required value"), "{text}");
 }
 
-/// A plugin that inverts bits, under a key that changes.
+/// A plugin that inverts bits, under a key that changes; it opens nothing while it is `away`.
 #[derive(Clone)]
-struct Plugin(Arc<std::sync::Mutex<String>>);
+struct Plugin(Arc<std::sync::Mutex<String>>, Arc<AtomicBool>);
 
 #[tonic::async_trait]
 impl KeyManagementService for Plugin {
@@ -198,6 +199,9 @@ impl KeyManagementService for Plugin {
     }
 
     async fn decrypt(&self, request: Request<DecryptRequest>) -> Result<Response<DecryptResponse>, Status> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("away"));
+        }
         let plaintext = request.into_inner().ciphertext.iter().map(|b| !b).collect::<Vec<u8>>().into();
         Ok(Response::new(DecryptResponse { plaintext }))
     }
@@ -211,7 +215,7 @@ impl KeyManagementService for Plugin {
 
 /// Serves until the test's runtime ends.
 fn plugin(socket: &Path) -> Plugin {
-    let plugin = Plugin(Arc::new(std::sync::Mutex::new("one".to_owned())));
+    let plugin = Plugin(Arc::new(std::sync::Mutex::new("one".to_owned())), Arc::default());
     let listener =
         tokio_stream::wrappers::UnixListenerStream::new(tokio::net::UnixListener::bind(socket).expect("a socket"));
     let server = tonic::transport::Server::builder().add_service(KeyManagementServiceServer::new(plugin.clone()));
@@ -248,4 +252,28 @@ async fn a_plugin_holds_the_keys() {
     let written = cluster.rest("PUT", &format!("{SECRETS}/s"), &[], &read.text).await;
     assert_eq!(written.code, 200, "{}", written.text);
     assert_ne!(stored(&*store, KEY).await.0, first);
+}
+
+#[tokio::test]
+async fn values_that_came_while_a_plugin_was_away_for_a_moment_are_read_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, socket) = (folder.path().join("encryption.yaml"), folder.path().join("kms.sock"));
+    configuration(
+        &file,
+        &[&format!("{{kms: {{apiVersion: v2, name: vault, endpoint: \"unix://{}\"}}}}", socket.display())],
+    );
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let plugin = plugin(&socket);
+    let (writer, reader) = (server(store.clone(), &file, "/registry").await, server(store, &file, "/registry").await);
+    for cluster in [&writer, &reader] {
+        until(cluster, "/readyz", |code, _| code == 200).await;
+    }
+    // All the time it says that it is well.
+    plugin.1.store(true, Ordering::Relaxed);
+    let path = format!("{SECRETS}/s");
+    assert_eq!(writer.rest("POST", SECRETS, &[], &secret()).await.code, 201);
+    until(&reader, &path, |code, text| code == 500 && text.contains("desc = away")).await;
+    plugin.1.store(false, Ordering::Relaxed);
+    until(&reader, &path, |code, _| code == 200).await;
+    until(&reader, SECRETS, |code, text| code == 200 && text.contains("c3dvcmRmaXNo")).await;
 }

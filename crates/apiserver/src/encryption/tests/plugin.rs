@@ -46,6 +46,9 @@ impl KeyManagementService for Plugin {
         if request.key_id.starts_with("lost") {
             return Err(Status::not_found("no such key"));
         }
+        if request.key_id.starts_with("slow") {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(DecryptResponse { plaintext: flipped(&request.ciphertext) }))
     }
 
@@ -158,6 +161,24 @@ async fn what_a_plugin_does_not_open_says_why() {
     assert_eq!(keyring.check().await, Err(why.to_owned()));
     assert_eq!(keyring.health(), Some(Err(why.to_owned())));
     assert!(sealed(&keyring).is_ok(), "its last word holds for a while");
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_answer_is_not_waited_for_once_for_each_value() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("kms.sock");
+    let plugin = serve(&socket);
+    let keyring = keyring(&socket);
+    "slow-1".clone_into(&mut plugin.key.lock());
+    keyring.check().await.expect("well");
+    let stored = sealed(&keyring).expect("sealed");
+    let other = self::keyring(&socket);
+    let why = "failed to decrypt DEK, error: rpc error: code = DeadlineExceeded desc = context deadline exceeded";
+    for _ in 0..100 {
+        assert_eq!(opened(&other, &stored).await, unreadable(why));
+    }
+    assert_eq!(*plugin.opened.lock(), 1);
+    assert!(other.missed() && !other.missed() && !keyring.missed());
 }
 
 #[tokio::test]
