@@ -133,7 +133,8 @@ impl Rules {
 
     /// Whether a plugin has left values unopened since the last time.
     pub(super) fn missed(&self) -> bool {
-        self.plugins.iter().fold(false, |missed, plugin| plugin.missed() || missed)
+        let missed: Vec<bool> = self.plugins.iter().map(|plugin| plugin.missed()).collect();
+        missed.contains(&true)
     }
 
     /// What the plugins said when they were asked last; `None` where there are none.
