@@ -32,6 +32,27 @@ fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> St
     Status::invalid(EXPECTED.group, EXPECTED.kind, &target.name, &[error])
 }
 
+/// What the request says of its account must be what its path says.
+fn check_names(target: &Target, request: &Value) -> Result<(), Status> {
+    for (key, wanted) in [("name", &target.name), ("namespace", &target.namespace)] {
+        let given = value::str_at(request, &format!("metadata.{key}")).unwrap_or_default();
+        if !given.is_empty() && given != wanted {
+            let why = format!("must match the service account {key} if specified");
+            return Err(invalid(target, &format!("metadata.{key}"), given, &why));
+        }
+    }
+    Ok(())
+}
+
+fn check_life(target: &Target, seconds: i64) -> Result<(), Status> {
+    let why = match seconds {
+        ..SHORTEST_SECONDS => "may not specify a duration less than 10 minutes",
+        SHORTEST_SECONDS..=LONGEST_SECONDS => return Ok(()),
+        _ => "may not specify a duration larger than 2^32 seconds",
+    };
+    Err(invalid(target, "spec.expirationSeconds", seconds, why))
+}
+
 /// Issues a token.
 ///
 /// # Errors
@@ -45,33 +66,12 @@ pub(crate) async fn create(
 ) -> Result<Written, Status> {
     let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
     let mut request = decoded.object;
-    for (key, wanted) in [("name", &target.name), ("namespace", &target.namespace)] {
-        let given = value::str_at(&request, &format!("metadata.{key}")).unwrap_or_default();
-        if !given.is_empty() && given != wanted {
-            let why = format!("must match the service account {key} if specified");
-            return Err(invalid(target, &format!("metadata.{key}"), given, &why));
-        }
-    }
+    check_names(target, &request)?;
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
     let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(3600);
-    if seconds < SHORTEST_SECONDS {
-        return Err(invalid(
-            target,
-            "spec.expirationSeconds",
-            seconds,
-            "may not specify a duration less than 10 minutes",
-        ));
-    }
-    if seconds > LONGEST_SECONDS {
-        return Err(invalid(
-            target,
-            "spec.expirationSeconds",
-            seconds,
-            "may not specify a duration larger than 2^32 seconds",
-        ));
-    }
+    check_life(target, seconds)?;
     let (seconds, shortened) = shortened(seconds, app.config.service_account_max_token_expiration);
     let mut binding =
         Binding { namespace: target.namespace.clone(), serviceaccount: bound(&stored.value), ..Binding::default() };
