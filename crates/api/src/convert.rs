@@ -5,6 +5,7 @@
 
 mod autoscaler;
 mod event;
+pub mod older;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ pub use conform::conform;
 pub use json::{in_order, json};
 pub use nearest::{nearest, suggest};
 pub(crate) use protobuf::type_name as protobuf_type;
-pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf};
+pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf, stored_protobuf};
 pub use scalars::{micro_time, time};
 pub use yaml::{lenient as yaml_lenient, yaml, yaml_documents};
 

@@ -17,6 +17,7 @@ use crate::request::Target;
 
 mod address;
 mod ports;
+pub(crate) mod repair;
 
 fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     value::str_at(object, path).unwrap_or_default()

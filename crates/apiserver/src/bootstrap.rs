@@ -85,7 +85,7 @@ async fn all(app: &App) -> Result<(), Status> {
     for name in NAMESPACES {
         ensure(app, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
     }
-    app.cache.consistent().await.map_err(crate::pipeline::read::cache_failed)?;
+    crate::allocate::repair::once(app).await?;
     // Bindings may come before their roles: nothing is looked up while the API server writes them itself.
     let mut waiting = rbac::bootstrap::objects().into_iter();
     let mut running = FuturesUnordered::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::convert::older;
 use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, canon, convert, decode, defaults, kinds, value};
 use gantry_store::cache::Normalise;
@@ -31,26 +32,42 @@ impl Normalise for Stored {
             form::settle_stored(definition, &mut object);
             return Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?);
         }
-        let kind = kinds::by_storage_key(key);
-        let mut object = if value.starts_with(&decode::PROTOBUF_MAGIC) {
-            decode::protobuf(value)?
-        } else if kind.is_some_and(|kind| may_be_another_version(kind, value)) {
-            serde_json::from_slice(value)?
-        } else if kind.is_some_and(|kind| kind.is("apiextensions.k8s.io", "CustomResourceDefinition"))
-            && old::may_be(value)
-        {
-            let mut definition = serde_json::from_slice(value)?;
-            old::to_v1(&mut definition);
-            definition
-        } else {
-            return Ok(Encoded::from_json(value, mod_revision)?);
-        };
-        if let Some(kind) = kind {
-            to_stored_form(&mut object);
-            defaults::apply(kind, &mut object);
+        match foreign(key, value)? {
+            Some(object) => Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?),
+            None => Ok(Encoded::from_json(value, mod_revision)?),
         }
-        Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?)
     }
+}
+
+/// What a foreign writer stored in another form (protobuf, another version), in ours. Nothing for a value in our form.
+pub(crate) fn foreign(key: &str, value: &[u8]) -> Result<Option<Value>, Error> {
+    let kind = kinds::by_storage_key(key);
+    let mut object = if value.starts_with(&decode::PROTOBUF_MAGIC) {
+        decode::stored_protobuf(value)?
+    } else if kind.is_some_and(|kind| may_be_another_version(kind, value)) {
+        serde_json::from_slice(value)?
+    } else if kind.is_some_and(|kind| kind.is("apiextensions.k8s.io", "CustomResourceDefinition")) && old::may_be(value)
+    {
+        let mut definition = serde_json::from_slice(value)?;
+        old::to_v1(&mut definition);
+        definition
+    } else if kind.is_some() && older::may_be(value) {
+        let object: Value = serde_json::from_slice(value)?;
+        if !older::is_older(&object) {
+            return Ok(None);
+        }
+        object
+    } else {
+        return Ok(None);
+    };
+    if let Some(kind) = kind {
+        older::to_current(&mut object);
+        to_stored_form(&mut object);
+        defaults::apply(kind, &mut object);
+        // Another version may write zeros where this one leaves them out.
+        decode::conform(&mut object, kind.type_name.as_str())?;
+    }
+    Ok(Some(object))
 }
 
 /// Whether a foreign writer may have stored the object in another of its versions. Ours write the hub's only.

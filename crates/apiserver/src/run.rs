@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::admission::{Chain, Settings};
 use crate::aggregate::{self, Aggregator};
+use crate::allocate;
 use crate::app::{self, App};
 use crate::audit;
 use crate::auth::authenticator::{self, Authenticator};
@@ -392,7 +393,7 @@ async fn control(app: Arc<App>) {
     let roles = rbac::live::run(app.clone());
     let bootstrap = async {
         bootstrap::run(app.clone()).await;
-        std::future::pending::<()>().await;
+        allocate::repair::run(app.clone()).await;
     };
     let endpoints = bootstrap::kubernetes::run(app.clone());
     let aggregation = aggregate::run(app.clone());

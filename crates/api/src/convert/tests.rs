@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{from_hub, hub_field, to_hub};
+use super::{from_hub, hub_field, older, to_hub};
 use crate::{Value, kinds};
 
 /// `hub` is stored where a client of `served` means `own`.
@@ -106,4 +106,43 @@ fn metrics_that_version_1_does_not_know_travel_in_annotations() {
         json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}),
         r#"[{"resource":{"name":"memory","targetAverageValue":"1Gi"},"type":"Resource"}]"#,
     );
+}
+
+#[test]
+fn versions_that_are_served_no_longer() {
+    let current = |api_version: &str, kind: &str, rest: Value| {
+        let mut object = rest;
+        object["apiVersion"] = api_version.into();
+        object["kind"] = kind.into();
+        assert!(older::may_be(object.to_string().as_bytes()) && older::to_current(&mut object), "{api_version}");
+        object
+    };
+    let budget = |selector: Value| {
+        let object = json!({"spec": {"selector": selector}});
+        current("policy/v1beta1", "PodDisruptionBudget", object)["spec"]["selector"].clone()
+    };
+    let none = json!({"matchExpressions": [
+        {"key": "pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match", "operator": "Exists"}]});
+    assert_eq!(budget(json!({})), none, "an empty selector meant no pods");
+    assert_eq!(budget(json!({"matchLabels": {"a": "b"}})), json!({"matchLabels": {"a": "b"}}));
+    let level = json!({"spec": {"limited": {"assuredConcurrencyShares": 5}}});
+    let level = current("flowcontrol.apiserver.k8s.io/v1beta2", "PriorityLevelConfiguration", level);
+    assert_eq!(level["spec"]["limited"], json!({"nominalConcurrencyShares": 5}));
+    let topology = json!({"topology.kubernetes.io/zone": "z", "kubernetes.io/hostname": "h", "x": "y"});
+    let slice = json!({"endpoints": [{"topology": topology}, {"nodeName": "n", "topology": topology}]});
+    let slice = current("discovery.k8s.io/v1beta1", "EndpointSlice", slice);
+    let wanted = json!([
+        {"zone": "z", "nodeName": "h", "deprecatedTopology": {"x": "y"}},
+        {"zone": "z", "nodeName": "n", "deprecatedTopology": {"x": "y", "kubernetes.io/hostname": "h"}},
+    ]);
+    assert_eq!(slice["endpoints"], wanted);
+    let ingress = json!({"spec": {"backend": {"serviceName": "s", "servicePort": "http"}}});
+    let ingress = current("networking.k8s.io/v1beta1", "Ingress", ingress);
+    let service = json!({"service": {"name": "s", "port": {"name": "http"}}});
+    assert_eq!(
+        (&ingress["apiVersion"], &ingress["spec"]["defaultBackend"]),
+        (&json!("networking.k8s.io/v1"), &service)
+    );
+    let mut today = json!({"apiVersion": "batch/v1", "kind": "CronJob"});
+    assert!(!older::to_current(&mut today), "what is current is left alone");
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::scalars::{micro_time, time};
 use super::{MAX_DEPTH, conform};
+use crate::convert::older;
 use crate::kinds::split_api_version;
 use crate::status::Status;
 use crate::table::TypeTable;
@@ -20,6 +21,21 @@ pub const MAGIC: [u8; 4] = *b"k8s\0";
 /// # Errors
 /// 400 for a body that is cut off, too deep, or of a kind that the table does not know.
 pub fn protobuf(bytes: &[u8]) -> Result<Value, Status> {
+    read(bytes, type_name)
+}
+
+/// The same for a value from the store, which may also be of a version that is served no longer (`convert::older`).
+///
+/// # Errors
+/// As for [`protobuf`].
+pub fn stored_protobuf(bytes: &[u8]) -> Result<Value, Status> {
+    read(bytes, |api_version, kind| match older::read_as(api_version, kind) {
+        Some(current) => type_name(&current, kind),
+        None => type_name(api_version, kind),
+    })
+}
+
+fn read(bytes: &[u8], type_name: impl Fn(&str, &str) -> String) -> Result<Value, Status> {
     let refuse = |why: &str| Status::bad_request(format!("unable to decode the protobuf body: {why}"));
     let body = bytes.strip_prefix(&MAGIC).ok_or_else(|| refuse("it does not begin with the Kubernetes magic"))?;
     let envelope = Envelope::read(body).map_err(refuse)?;

@@ -17,6 +17,9 @@ use crate::request::Target;
 const PREFIX: &str = "/registry/ipaddresses/";
 /// Where the `ServiceCIDR` objects are.
 const RANGES: &str = "/registry/servicecidrs/";
+/// The label that says who made the object of an address, and what the allocator is called there.
+const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+const ALLOCATOR: &str = "ipallocator.k8s.io";
 /// Random tries before the range is searched from a random start.
 const RANDOM_TRIES: usize = 16;
 
@@ -79,10 +82,15 @@ fn random_free_in(app: &App, (first, count): (u32, u32)) -> Option<Ipv4Addr> {
     (0..count).map(|i| at(start.wrapping_add(i))).find(|ip| is_free(app, *ip))
 }
 
+/// Whether an address is in a range.
+pub(super) fn is_usable(app: &App, ip: Ipv4Addr) -> bool {
+    let usable = |range: &Ipv4Net| range.contains(&ip) && ip != range.network() && ip != range.broadcast();
+    ranges(app).iter().any(usable)
+}
+
 /// Whether a chosen address can be had.
 pub(super) async fn check(app: &App, ip: Ipv4Addr) -> Result<(), String> {
-    let usable = |range: &Ipv4Net| range.contains(&ip) && ip != range.network() && ip != range.broadcast();
-    if !ranges(app).iter().any(usable) {
+    if !is_usable(app, ip) {
         let range = app.config.service_cluster_ip_range;
         return Err(format!("the provided network does not match the current range: {ip} is not in {range}"));
     }
@@ -93,22 +101,29 @@ pub(super) async fn check(app: &App, ip: Ipv4Addr) -> Result<(), String> {
     }
 }
 
-/// Takes the address for the Service.
-pub(super) fn take(app: &App, target: &Target, ip: Ipv4Addr, effects: &mut Effects) {
-    let object = json!({
+/// Whether the allocator made the object of an address.
+pub(super) fn is_managed(object: &Value) -> bool {
+    value::map_at(object, "metadata.labels").and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == ALLOCATOR)
+}
+
+/// The object that says that a Service has the address.
+pub(super) fn object(app: &App, namespace: &str, name: &str, ip: Ipv4Addr) -> Value {
+    json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IPAddress",
         "metadata": {
             "name": ip.to_string(),
             "uid": uuid::Uuid::new_v4().to_string(),
             "creationTimestamp": metadata::time(app.clock.now()),
-            "labels": {
-                "ipaddress.kubernetes.io/ip-family": "IPv4",
-                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-            },
+            "labels": {"ipaddress.kubernetes.io/ip-family": "IPv4", (MANAGED_BY): ALLOCATOR},
         },
-        "spec": {"parentRef": {"group": "", "resource": "services", "namespace": target.namespace, "name": target.name}},
-    });
+        "spec": {"parentRef": {"group": "", "resource": "services", "namespace": namespace, "name": name}},
+    })
+}
+
+/// Takes the address for the Service.
+pub(super) fn take(app: &App, target: &Target, ip: Ipv4Addr, effects: &mut Effects) {
+    let object = object(app, &target.namespace, &target.name, ip);
     effects.conditions.push((key(ip), 0));
     effects.puts.push((key(ip), Bytes::from(object.to_string())));
 }

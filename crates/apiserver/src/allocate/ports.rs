@@ -1,11 +1,13 @@
 //! The bitmap of node ports: a `RangeAllocation`, its data the big-endian bytes of a number whose bit n is port first+n.
 
+use std::fmt::Display;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use gantry_api::field::{Error, Path};
 use gantry_api::status::Status;
-use gantry_api::{Value, value};
+use gantry_api::{Value, decode, value};
 use rand::Rng;
 use serde_json::json;
 
@@ -34,23 +36,34 @@ impl Map {
     pub(super) async fn load(app: &App) -> Result<Self, Status> {
         let mut map = Self::empty(app.config.service_node_port_range);
         let Some(stored) = app.store.get(KEY).await.map_err(store_failed)? else { return Ok(map) };
+        map.read(&stored.value)?;
         map.revision = stored.mod_revision;
-        let object: Value = serde_json::from_slice(&stored.value)
-            .map_err(|e| Status::internal(format!("the stored node port map {KEY} cannot be decoded: {e}")))?;
+        Ok(map)
+    }
+
+    /// Adds the ports of a stored map, in either of its forms.
+    fn read(&mut self, stored: &[u8]) -> Result<(), Status> {
+        let refuse =
+            |why: &dyn Display| Status::internal(format!("the stored node port map {KEY} cannot be decoded: {why}"));
+        let object: Value = if stored.starts_with(&decode::PROTOBUF_MAGIC) {
+            decode::protobuf(stored).map_err(|e| refuse(&e))?
+        } else {
+            serde_json::from_slice(stored).map_err(|e| refuse(&e))?
+        };
         let bytes = STANDARD.decode(value::str_at(&object, "data").unwrap_or_default()).map_err(Status::internal)?;
         let first = value::str_at(&object, "range")
             .and_then(|r| r.parse::<PortRange>().ok())
-            .map_or(map.range.first, |r| r.first);
+            .map_or(self.range.first, |r| r.first);
         for (at, byte) in bytes.iter().rev().enumerate() {
             for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
                 let port = usize::from(first) + at * 8 + bit;
                 // A port outside of a range that was changed since stays with its Service, but is not tracked.
-                if let Some(offset) = u16::try_from(port).ok().and_then(|p| map.offset(p)) {
-                    map.set(offset, true);
+                if let Some(offset) = u16::try_from(port).ok().and_then(|p| self.offset(p)) {
+                    self.set(offset, true);
                 }
             }
         }
-        Ok(map)
+        Ok(())
     }
 
     fn offset(&self, port: u16) -> Option<usize> {

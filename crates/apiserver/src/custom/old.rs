@@ -45,6 +45,10 @@ pub(crate) fn to_v1(definition: &mut Value) {
         }
     }
     set(definition, "spec.versions", versions);
+    // It was always written then, and is left out now where it says nothing.
+    if get(definition, "spec.preserveUnknownFields") == Some(&Value::Bool(false)) {
+        remove(definition, "spec.preserveUnknownFields");
+    }
     conversion(definition);
 }
 

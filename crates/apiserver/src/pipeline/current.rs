@@ -6,7 +6,8 @@ use gantry_store::encoded::Encoded;
 use gantry_store::{Error, Form, KeyValue};
 
 use crate::app::App;
-use crate::custom::{convert, form, old};
+use crate::custom::{convert, form};
+use crate::normalise;
 use crate::request::Target;
 
 /// One stored object, decoded. `metadata.resourceVersion` is not in the value.
@@ -21,10 +22,12 @@ pub(crate) struct Current {
     pub(crate) stale: bool,
 }
 
+fn undecodable(key: &str, why: &dyn std::fmt::Display) -> Status {
+    Status::internal(format!("the stored object {key} cannot be decoded: {why}"))
+}
+
 fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
-    let mut object: Value = serde_json::from_slice(json)
-        .map_err(|e| Status::internal(format!("the stored object {key} cannot be decoded: {e}")))?;
-    old::to_v1(&mut object);
+    let mut object: Value = serde_json::from_slice(json).map_err(|e| undecodable(key, &e))?;
     value::remove(&mut object, "metadata.resourceVersion");
     Ok(object)
 }
@@ -51,8 +54,13 @@ impl Current {
         if let Form::Unreadable(reason) = &kv.form {
             return Err(Status::internal(reason));
         }
-        let value = decoded(&kv.value, &kv.key)?;
-        let stale = kv.form == Form::Stale;
+        let foreign = normalise::foreign(&kv.key, &kv.value).map_err(|e| undecodable(&kv.key, &e))?;
+        let stale = kv.form == Form::Stale || foreign.is_some();
+        let mut value = match foreign {
+            Some(value) => value,
+            None => decoded(&kv.value, &kv.key)?,
+        };
+        value::remove(&mut value, "metadata.resourceVersion");
         Ok(Self { value, revision: kv.mod_revision, lease: kv.lease, fresh: true, stale })
     }
 }

@@ -24,6 +24,7 @@ mod grpc;
 mod hooks;
 mod identity;
 mod kinds;
+mod kube_apiserver;
 mod kubectl;
 mod kubectl_documents;
 mod kubectl_reach;
