@@ -5,7 +5,7 @@
 
 mod record;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use gantry_common::{backoff::Backoff, task};
@@ -89,7 +89,7 @@ impl Commands {
     pub(crate) fn clean_up(self: &Arc<Self>) {
         for record in self.records.left_behind() {
             tracing::info!(exec = record.exec, container = record.container, "ending a command that was left behind");
-            self.end_later(record.exec, record.container, record.process, Duration::ZERO);
+            self.end_later(record.exec, record.container, record.process, None, Duration::ZERO);
         }
     }
 
@@ -100,40 +100,73 @@ impl Commands {
         self.ending.reopen();
     }
 
-    fn end_later(self: &Arc<Self>, exec: String, container: String, process: Option<Identity>, grace: Duration) {
+    fn end_later(
+        self: &Arc<Self>,
+        exec: String,
+        container: String,
+        process: Option<Identity>,
+        begun: Option<u64>,
+        grace: Duration,
+    ) {
         let commands = Arc::clone(self);
+        // What begins later is not of this command.
+        let within = begun.zip(process::now_in_ticks()).map(|(from, to)| from..=to);
         task::spawn(
             "exec-end",
-            self.ending.track_future(async move { commands.end(&exec, &container, process, grace).await }),
+            self.ending.track_future(async move { commands.end(&exec, &container, process, within, grace).await }),
         );
     }
 
-    async fn end(&self, exec: &str, container: &str, process: Option<Identity>, grace: Duration) {
-        let process = match process {
-            Some(process) => Some(process),
-            None => tokio::time::timeout(START_TIMEOUT, self.process_of(exec, container)).await.unwrap_or(None),
+    async fn end(
+        &self,
+        exec: &str,
+        container: &str,
+        process: Option<Identity>,
+        within: Option<RangeInclusive<u64>>,
+        grace: Duration,
+    ) {
+        let processes = match process {
+            Some(process) => BTreeSet::from([process]),
+            None => {
+                let looking = self.processes_of(exec, container, within);
+                tokio::time::timeout(START_TIMEOUT, looking).await.unwrap_or_default()
+            }
         };
-        if let Some(process) = process
-            && !process::end(process, container, grace).await
-        {
-            tracing::warn!(exec, container, pid = process.pid, "a command's processes could not be ended");
+        for process in processes {
+            if !process::end(process, container, grace).await {
+                tracing::warn!(exec, container, pid = process.pid, "a command's processes could not be ended");
+            }
         }
         self.records.remove(exec);
     }
 
-    /// The process of a command that may still be starting.
-    async fn process_of(&self, exec: &str, container: &str) -> Option<Identity> {
+    /// The process of a command that may still be starting; of one that the runtime has forgotten before it had said which it
+    /// is, those that were begun in the container within the time that it was being started. (A runtime that forgets one
+    /// command forgets all, so the others among them have lost their users, too.)
+    async fn processes_of(
+        &self,
+        exec: &str,
+        container: &str,
+        within: Option<RangeInclusive<u64>>,
+    ) -> BTreeSet<Identity> {
         let mut backoff = Backoff::new(POLL_MIN, POLL_MAX);
         loop {
             match self.runtime.exec_state(exec).await {
                 Ok(Some(ExecState { pid: Some(pid), .. })) => {
                     // The number may be another process's by now: only one in that container counts.
-                    return process::identify(pid).filter(|id| process::is_in_container(id.pid, container));
+                    let found = process::identify(pid).filter(|id| process::is_in_container(id.pid, container));
+                    return found.into_iter().collect();
                 }
-                Ok(None | Some(ExecState { code: Some(_), .. })) => return None,
+                Ok(Some(ExecState { code: Some(_), .. })) => return BTreeSet::new(),
+                Ok(None) => {
+                    return match within {
+                        Some(within) => process::entered(container, within).await,
+                        None => BTreeSet::new(),
+                    };
+                }
                 // It is being started, or the order to start it is still on its way to Docker.
                 Ok(Some(_)) => {}
-                // Docker is away. When it comes back it has forgotten its commands, and their processes have no name.
+                // Docker is away. When it comes back it has forgotten its commands.
                 Err(_) => {}
             }
             tokio::time::sleep(backoff.next()).await;
@@ -166,7 +199,7 @@ impl Plan {
     /// run: one that was made is started, whatever has become of whoever wanted it, and ended if need be.
     async fn carry_out(self) -> Result<(Running, Streams), Error> {
         let exec = self.commands.runtime.exec_create(&self.container, &self.spec).await?;
-        let running = Running { plan: self, exec, process: None, over: false };
+        let running = Running { plan: self, exec, process: None, begun: process::now_in_ticks(), over: false };
         running.write_down()?;
         let streams = running.runtime().exec_start(&running.exec, &running.plan.spec).await?;
         Ok((running, streams))
@@ -184,6 +217,8 @@ struct Running {
     plan: Plan,
     exec: String,
     process: Option<Identity>,
+    /// When the order to start it was given, in ticks since the machine's start.
+    begun: Option<u64>,
     over: bool,
 }
 
@@ -337,7 +372,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.over {
             let (exec, container) = (self.exec.clone(), self.plan.container.clone());
-            self.plan.commands.end_later(exec, container, self.process, self.plan.grace);
+            self.plan.commands.end_later(exec, container, self.process, self.begun, self.plan.grace);
         }
     }
 }

@@ -8,7 +8,7 @@
 
 mod table;
 
-use std::{collections::BTreeSet, fs, os::fd::OwnedFd, time::Duration};
+use std::{collections::BTreeSet, fs, ops::RangeInclusive, os::fd::OwnedFd, time::Duration};
 
 use futures::future::join_all;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -33,6 +33,21 @@ pub(crate) fn identify(pid: u32) -> Option<Identity> {
 pub(crate) fn is_in_container(pid: i32, container: &str) -> bool {
     !container.is_empty()
         && fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container))
+}
+
+/// The time in ticks since the machine's start, as [`Identity`] has it.
+pub(crate) fn now_in_ticks() -> Option<u64> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
+    // Both count hundredths: USER_HZ is 100 on every Linux that we run on.
+    Some(seconds.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?)
+}
+
+/// The commands that were begun in a container within a time, whoever began them.
+pub(crate) async fn entered(container: &str, within: RangeInclusive<u64>) -> BTreeSet<Identity> {
+    let container = container.to_owned();
+    let look = move || table::entered(&table::read(), within, |pid| is_in_container(pid, &container));
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 /// A handle on a process; `None` when it has gone.

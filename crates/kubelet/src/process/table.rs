@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::RangeInclusive,
 };
 
 use serde::{Deserialize, Serialize};
@@ -80,9 +81,39 @@ pub(super) fn belonging(
     living.map(|(pid, entry)| Identity { pid, started: entry.started }).collect()
 }
 
+/// The processes in a container that were begun from outside it within a time, each as the head of a session: commands.
+/// What the container itself has begun is not among them.
+pub(super) fn entered(
+    table: &BTreeMap<i32, Entry>,
+    within: RangeInclusive<u64>,
+    inside: impl Fn(i32) -> bool,
+) -> BTreeSet<Identity> {
+    let heads = table.iter().filter(|(pid, entry)| entry.session == **pid && within.contains(&entry.started));
+    let entered = heads.filter(|(pid, entry)| !entry.ended && inside(**pid) && !inside(entry.parent));
+    entered.map(|(pid, entry)| Identity { pid: *pid, started: entry.started }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_come_from_outside() {
+        let entry = |parent, session, started| Entry { parent, session, started, ended: false };
+        let table = BTreeMap::from([
+            (5, entry(1, 5, 10)),
+            (10, entry(5, 10, 20)),
+            (11, entry(10, 10, 50)),
+            (12, entry(10, 12, 50)),
+            (20, entry(5, 20, 50)),
+            (21, entry(20, 20, 50)),
+            (30, entry(5, 30, 70)),
+            (40, entry(5, 40, 50)),
+        ]);
+        // 5 looks after the container of 10; 40 is in another one.
+        let inside = |pid: i32| ![1, 5, 40].contains(&pid);
+        assert_eq!(entered(&table, 40..=60, inside), BTreeSet::from([Identity { pid: 20, started: 50 }]));
+    }
 
     #[test]
     fn a_line_is_read_whatever_the_name() {
