@@ -7,6 +7,14 @@ use super::*;
 use crate::Value;
 
 #[test]
+fn numbers_are_read_as_they_were_written() {
+    for number in [6.666_666_666_666_667e78, 0.1, 5e-324, f64::MAX] {
+        let body = json!({"data": number}).to_string();
+        assert_eq!(json(body.as_bytes(), true).expect("JSON").0["data"], number);
+    }
+}
+
+#[test]
 fn complaints_stand_in_the_order_of_the_body() {
     let body = br#"{"spec": {"x": 1, "replicas": 2, "replicas": 3, "list": [{"a": 1, "b": 2}]}, "metadata": {"m": 1}}"#;
     let texts = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<String>>();
