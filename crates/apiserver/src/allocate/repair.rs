@@ -1,7 +1,7 @@
 //! Brings what is allocated together with what Services hold, as upstream does and as often. This server's own writes keep
 //! both in step; an older server knows no `IPAddress` objects, and others can delete them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,9 @@ struct Holder {
     addresses: BTreeSet<Ipv4Addr>,
     ports: BTreeSet<u16>,
 }
+
+/// Services by namespace and name: each address looks its own up, and there may be thousands of both.
+type Holders = BTreeMap<(String, String), Holder>;
 
 impl Holder {
     fn of(object: &Arc<Object>) -> Option<Self> {
@@ -66,11 +69,13 @@ pub(crate) async fn once(app: &App) -> Result<(), Status> {
     let map = ports::Map::load(app).await?;
     app.cache.consistent().await.map_err(crate::pipeline::read::cache_failed)?;
     let services = kinds::by_resource("", "v1", "services").ok_or_else(Status::no_such_resource)?;
-    let held: Vec<Holder> = app.view(services).snapshot().list(None, None).filter_map(Holder::of).collect();
+    let found = app.view(services).snapshot();
+    let found = found.list(None, None).filter_map(Holder::of);
+    let held: Holders = found.map(|holder| ((holder.namespace.clone(), holder.name.clone()), holder)).collect();
     take_ports(app, map, &held).await?;
     let taken = kinds::by_resource("networking.k8s.io", "v1", "ipaddresses").ok_or_else(Status::no_such_resource)?;
     let view = app.view(taken);
-    for service in &held {
+    for service in held.values() {
         for ip in service.addresses.iter().filter(|ip| address::is_usable(app, **ip)) {
             let found = view.get("", &ip.to_string());
             if found.as_deref().is_none_or(|object| !is_held(object, *ip, &held)) {
@@ -89,14 +94,14 @@ fn parse(object: &Object) -> Value {
 }
 
 /// The Service that an address says it is of.
-fn parent<'a>(address: &Value, held: &'a [Holder]) -> Option<&'a Holder> {
+fn parent<'a>(address: &Value, held: &'a Holders) -> Option<&'a Holder> {
     let at = |path| value::str_at(address, path).unwrap_or_default();
     let service = at("spec.parentRef.group").is_empty() && at("spec.parentRef.resource") == "services";
-    let (namespace, name) = (at("spec.parentRef.namespace"), at("spec.parentRef.name"));
-    held.iter().find(|holder| service && holder.namespace == namespace && holder.name == name)
+    let key = (at("spec.parentRef.namespace").to_owned(), at("spec.parentRef.name").to_owned());
+    held.get(&key).filter(|_| service)
 }
 
-fn is_held(object: &Object, ip: Ipv4Addr, held: &[Holder]) -> bool {
+fn is_held(object: &Object, ip: Ipv4Addr, held: &Holders) -> bool {
     parent(&parse(object), held).is_some_and(|holder| holder.addresses.contains(&ip))
 }
 
@@ -111,7 +116,7 @@ async fn claim(app: &App, service: &Holder, ip: Ipv4Addr, revision: u64) -> Resu
 }
 
 /// Deletes an address of the allocator's whose Service does not hold it.
-async fn release(app: &App, object: &Object, held: &[Holder]) -> Result<(), Status> {
+async fn release(app: &App, object: &Object, held: &Holders) -> Result<(), Status> {
     let address = parse(object);
     let Some(ip) = value::str_at(&address, "metadata.name").and_then(|name| name.parse().ok()) else { return Ok(()) };
     if !address::is_managed(&address) || is_held(object, ip, held) {
@@ -133,9 +138,9 @@ async fn release(app: &App, object: &Object, held: &[Holder]) -> Result<(), Stat
 }
 
 /// Marks the ports that Services hold and the map does not know.
-async fn take_ports(app: &App, mut map: ports::Map, held: &[Holder]) -> Result<(), Status> {
+async fn take_ports(app: &App, mut map: ports::Map, held: &Holders) -> Result<(), Status> {
     let missing: Vec<u16> =
-        held.iter().flat_map(|s| &s.ports).copied().filter(|port| map.take(*port).is_ok()).collect();
+        held.values().flat_map(|s| &s.ports).copied().filter(|port| map.take(*port).is_ok()).collect();
     if missing.is_empty() {
         return Ok(());
     }
