@@ -1,22 +1,21 @@
 //! protobuf over the wire, from an encoder that is not ours: what crate k8s-pb writes means what the same object means in JSON.
 
-use std::collections::BTreeMap;
+// The API crate compares its table of fields with the same kinds.
+#[path = "../../../api/src/decode/tests/k8s_pb/known.rs"]
+mod known;
 
 use bytes::Bytes;
 use gantry_api::{decode, encode};
 use prost::Message;
 use serde_json::Value;
 
+use self::known::{ABSENT, table};
 use crate::client::Client;
 use crate::subject::{Subject, stored, world};
 use crate::whole::timeless;
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/vnd.kubernetes.protobuf");
 const MAGIC: &[u8] = b"k8s\0";
-
-/// Kinds that the crate does not have, or has elsewhere.
-const ABSENT: &[&str] =
-    &["APIService", "CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
 
 /// The envelope of an object: who it is, and its message.
 #[derive(Clone, PartialEq, Message)]
@@ -43,42 +42,6 @@ fn again<T: Message + Default>(body: &[u8]) -> Bytes {
     let message = T::decode(envelope.raw.as_slice()).expect("k8s-pb reads it");
     let written = Envelope { raw: message.encode_to_vec(), ..envelope };
     [MAGIC, &written.encode_to_vec()].concat().into()
-}
-
-macro_rules! kinds {
-    ($($group:ident::$version:ident: $($kind:ident),*;)*) => {
-        fn table() -> BTreeMap<(&'static str, &'static str, &'static str), Again> {
-            let mut table: BTreeMap<_, Again> = BTreeMap::new();
-            $($({
-                type T = k8s_pb::api::$group::$version::$kind;
-                table.insert((<T as k8s_pb::Resource>::GROUP, <T as k8s_pb::Resource>::VERSION, <T as k8s_pb::Resource>::KIND), again::<T>);
-            })*)*
-            table
-        }
-    };
-}
-
-kinds! {
-    core::v1: ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolumeClaim, PersistentVolume, Pod,
-        PodTemplate, ReplicationController, ResourceQuota, Secret, ServiceAccount, Service;
-    apps::v1: ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet;
-    events::v1: Event;
-    autoscaling::v2: HorizontalPodAutoscaler;
-    autoscaling::v1: HorizontalPodAutoscaler;
-    batch::v1: CronJob, Job;
-    certificates::v1: CertificateSigningRequest;
-    networking::v1: IngressClass, Ingress, IPAddress, NetworkPolicy, ServiceCIDR;
-    policy::v1: PodDisruptionBudget;
-    rbac::v1: ClusterRoleBinding, ClusterRole, RoleBinding, Role;
-    storage::v1: CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass;
-    admissionregistration::v1: MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-        ValidatingWebhookConfiguration;
-    scheduling::v1: PriorityClass;
-    coordination::v1: Lease;
-    node::v1: RuntimeClass;
-    discovery::v1: EndpointSlice;
-    resource::v1: DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice;
-    flowcontrol::v1: FlowSchema, PriorityLevelConfiguration;
 }
 
 async fn check(subject: &Subject<'_>, again: Again) {

@@ -1,9 +1,10 @@
 //! Field numbers and types against definitions that are not ours: what crate k8s-pb reads and writes again still says the same.
 
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_pb::Resource;
-
+use self::known::{ABSENT, table};
 use super::every_kind::{encoded, maximal};
 use crate::Value;
 use crate::decode::protobuf;
@@ -15,44 +16,6 @@ type Again = fn(&[u8]) -> (Vec<u8>, String);
 fn again<T: prost::Message + Default + std::fmt::Debug>(bytes: &[u8]) -> (Vec<u8>, String) {
     let message = T::decode(bytes).expect("k8s-pb reads it");
     (message.encode_to_vec(), format!("{message:?}"))
-}
-
-macro_rules! kinds {
-    ($($group:ident::$version:ident: $($kind:ident),*;)*) => {
-        fn table() -> BTreeMap<(&'static str, &'static str, &'static str), Again> {
-            let mut table: BTreeMap<_, Again> = BTreeMap::new();
-            $($({
-                type T = k8s_pb::api::$group::$version::$kind;
-                table.insert((T::GROUP, T::VERSION, T::KIND), again::<T>);
-            })*)*
-            table
-        }
-    };
-}
-
-kinds! {
-    core::v1: Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolumeClaim, PersistentVolume, Pod,
-        PodTemplate, ReplicationController, ResourceQuota, Secret, ServiceAccount, Service;
-    apps::v1: ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet;
-    events::v1: Event;
-    authentication::v1: SelfSubjectReview, TokenReview;
-    authorization::v1: LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview;
-    autoscaling::v2: HorizontalPodAutoscaler;
-    autoscaling::v1: HorizontalPodAutoscaler;
-    batch::v1: CronJob, Job;
-    certificates::v1: CertificateSigningRequest;
-    networking::v1: IngressClass, Ingress, IPAddress, NetworkPolicy, ServiceCIDR;
-    policy::v1: PodDisruptionBudget;
-    rbac::v1: ClusterRoleBinding, ClusterRole, RoleBinding, Role;
-    storage::v1: CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass;
-    admissionregistration::v1: MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-        ValidatingWebhookConfiguration;
-    scheduling::v1: PriorityClass;
-    coordination::v1: Lease;
-    node::v1: RuntimeClass;
-    discovery::v1: EndpointSlice;
-    resource::v1: DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice;
-    flowcontrol::v1: FlowSchema, PriorityLevelConfiguration;
 }
 
 /// Fields of 1.36 that the crate's definitions, of an earlier release, do not have.
@@ -68,10 +31,6 @@ const NEWER: &[&str] = &[
     ".versions is lost",
     ".nodeAllocatableResourceMappings is lost",
 ];
-
-/// Kinds that it does not have, or has elsewhere.
-const ABSENT: &[&str] =
-    &["APIService", "CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
 
 /// Text and numbers that say which field they stand in.
 fn marked(value: &mut Value, name: &str, numbers: &mut BTreeMap<i64, String>) {

@@ -1,0 +1,50 @@
+//! The kinds that crate k8s-pb has definitions of, each with what its user does to a message. Shared with the conformance suite
+//! of the API server.
+
+use std::collections::BTreeMap;
+
+use k8s_pb::Resource;
+
+use super::{Again, again};
+
+macro_rules! kinds {
+    ($($group:ident::$version:ident: $($kind:ident),*;)*) => {
+        pub(super) fn table() -> BTreeMap<(&'static str, &'static str, &'static str), Again> {
+            let mut table: BTreeMap<_, Again> = BTreeMap::new();
+            $($({
+                type T = k8s_pb::api::$group::$version::$kind;
+                table.insert((T::GROUP, T::VERSION, T::KIND), again::<T>);
+            })*)*
+            table
+        }
+    };
+}
+
+kinds! {
+    core::v1: Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolumeClaim, PersistentVolume, Pod,
+        PodTemplate, ReplicationController, ResourceQuota, Secret, ServiceAccount, Service;
+    apps::v1: ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet;
+    events::v1: Event;
+    authentication::v1: SelfSubjectReview, TokenReview;
+    authorization::v1: LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview;
+    autoscaling::v2: HorizontalPodAutoscaler;
+    autoscaling::v1: HorizontalPodAutoscaler;
+    batch::v1: CronJob, Job;
+    certificates::v1: CertificateSigningRequest;
+    networking::v1: IngressClass, Ingress, IPAddress, NetworkPolicy, ServiceCIDR;
+    policy::v1: PodDisruptionBudget;
+    rbac::v1: ClusterRoleBinding, ClusterRole, RoleBinding, Role;
+    storage::v1: CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass;
+    admissionregistration::v1: MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+        ValidatingWebhookConfiguration;
+    scheduling::v1: PriorityClass;
+    coordination::v1: Lease;
+    node::v1: RuntimeClass;
+    discovery::v1: EndpointSlice;
+    resource::v1: DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice;
+    flowcontrol::v1: FlowSchema, PriorityLevelConfiguration;
+}
+
+/// Kinds that it does not have, or has elsewhere.
+pub(super) const ABSENT: &[&str] =
+    &["APIService", "CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
