@@ -37,6 +37,7 @@ use parking_lot::RwLock;
 mod added;
 mod check;
 mod core;
+mod crowd;
 mod driver;
 mod event;
 mod gap;

@@ -1,21 +1,24 @@
 //! The recent history of one view, and the distribution of new events to its watchers.
 //!
 //! Watchers are kept by what they asked for: an event looks up its namespace, its name and its index values, so a
-//! watcher of one object or one node costs nothing for all other events. A watcher whose queue is full is ended;
-//! nobody waits for it.
+//! watcher of one object or one node costs nothing for all other events. Many watchers of the same are told in turns
+//! (see [`super::crowd`]). A watcher whose queue is full is ended; nobody waits for it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::crowd::Crowd;
 use super::event::{Event, Object, Scope};
 use super::subscription::WatchError;
 
 /// The sending half of a subscription.
 pub(crate) struct Subscriber {
-    id: u64,
-    scope: Scope,
+    pub(super) id: u64,
+    pub(super) scope: Scope,
     queue: mpsc::Sender<Arc<Event>>,
     ended: Arc<OnceLock<WatchError>>,
 }
@@ -26,6 +29,8 @@ pub(crate) struct Receiver {
     pub(crate) replay: VecDeque<Arc<Event>>,
     pub(crate) queue: mpsc::Receiver<Arc<Event>>,
     pub(crate) ended: Arc<OnceLock<WatchError>>,
+    /// The first revision that some watcher of the view has not been told of yet; `u64::MAX` = there is none.
+    pub(crate) untold: Arc<AtomicU64>,
 }
 
 /// Bounds of a hub.
@@ -46,6 +51,7 @@ pub(crate) struct Hub {
     next_id: u64,
     closed: bool,
     subscribers: Subscribers,
+    untold: Arc<AtomicU64>,
 }
 
 type List = Vec<Arc<Subscriber>>;
@@ -53,8 +59,8 @@ type List = Vec<Arc<Subscriber>>;
 #[derive(Default)]
 struct Subscribers {
     count: usize,
-    all: List,
-    namespaces: HashMap<Box<str>, List>,
+    all: Crowd,
+    namespaces: HashMap<Box<str>, Crowd>,
     names: HashMap<Box<str>, List>,
     indexes: HashMap<(usize, Box<str>), List>,
 }
@@ -69,6 +75,7 @@ impl Hub {
             next_id: 0,
             closed: false,
             subscribers: Subscribers::default(),
+            untold: Arc::new(AtomicU64::new(u64::MAX)),
         }
     }
 
@@ -90,6 +97,8 @@ impl Hub {
         if from < self.floor {
             return None;
         }
+        // They are in the replay: whoever comes now must not be told again.
+        self.tell_waiting(|_| true);
         let replay = self.after(from).filter_map(|event| scope.narrow(event)).collect();
         let (sender, queue) = mpsc::channel(self.limits.queue_events);
         let ended = Arc::new(OnceLock::new());
@@ -101,7 +110,7 @@ impl Hub {
             let subscriber = Subscriber { id, scope: scope.clone(), queue: sender, ended: ended.clone() };
             self.subscribers.insert(Arc::new(subscriber));
         }
-        Some(Receiver { id, replay, queue, ended })
+        Some(Receiver { id, replay, queue, ended, untold: self.untold.clone() })
     }
 
     pub(crate) fn unsubscribe(&mut self, id: u64, scope: &Scope) {
@@ -114,14 +123,34 @@ impl Hub {
         self.ring.range(start..)
     }
 
-    /// Takes a new event: into the ring and to whom it concerns.
-    pub(crate) fn publish(&mut self, event: Arc<Event>) {
-        self.subscribers.send(&event);
+    /// Takes a new event: into the ring and to whom it concerns. Returns when [`Hub::tell_due`] has to be called because of it.
+    #[must_use]
+    pub(crate) fn publish(&mut self, event: Arc<Event>) -> Option<Instant> {
+        let due = self.subscribers.send(&event);
+        if due.is_some() {
+            self.untold.fetch_min(event.revision, Ordering::AcqRel);
+        }
         self.ring_bytes += event.size_bytes();
         self.ring.push_back(event);
         while self.ring.len() > self.limits.history_events || self.ring_bytes > self.limits.history_bytes {
             self.drop_oldest();
         }
+        due
+    }
+
+    /// Tells watchers what was kept back, as far as it is their turn.
+    pub(crate) fn tell_due(&mut self) {
+        let now = Instant::now();
+        self.tell_waiting(|crowd| crowd.is_due(now));
+    }
+
+    fn tell_waiting(&mut self, wanted: impl Fn(&Crowd) -> bool) {
+        if self.untold.load(Ordering::Acquire) == u64::MAX {
+            return;
+        }
+        let first = self.subscribers.tell_waiting(wanted);
+        // After the events are in the queues.
+        self.untold.store(first.unwrap_or(u64::MAX), Ordering::Release);
     }
 
     /// The oldest revision goes; all its events together, so that a floor never cuts a revision.
@@ -145,6 +174,7 @@ impl Hub {
     /// Ends every watch. `closed`: later ones too.
     pub(crate) fn end_all(&mut self, error: &WatchError, closed: bool) {
         self.closed |= closed;
+        self.tell_waiting(|_| true);
         for subscriber in std::mem::take(&mut self.subscribers).into_all() {
             subscriber.ended.get_or_init(|| error.clone());
         }
@@ -154,8 +184,8 @@ impl Hub {
 impl Subscribers {
     fn list(&mut self, scope: &Scope) -> &mut List {
         match scope {
-            Scope::All => &mut self.all,
-            Scope::Namespace(namespace) => self.namespaces.entry(namespace.clone()).or_default(),
+            Scope::All => &mut self.all.members,
+            Scope::Namespace(namespace) => &mut self.namespaces.entry(namespace.clone()).or_default().members,
             Scope::Name { name, .. } => self.names.entry(name.clone()).or_default(),
             Scope::Index { index, value } => self.indexes.entry((*index, value.clone())).or_default(),
         }
@@ -185,49 +215,67 @@ impl Subscribers {
         }
     }
 
-    fn send(&mut self, event: &Arc<Event>) {
-        if self.count == 0 {
-            return;
-        }
-        let mut gone = send_as_is(&self.all, event);
-        let meta = event.object.meta();
-        if let Some(list) = self.namespaces.get(&meta.namespace) {
-            gone.extend(send_as_is(list, event));
-        }
-        if let Some(list) = self.names.get(&meta.name) {
-            gone.extend(send_narrowed(list, event));
-        }
-        for (index, value) in index_values(event) {
-            if let Some(list) = self.indexes.get(&(index, value)) {
-                gone.extend(send_narrowed(list, event));
-            }
-        }
+    fn remove_all(&mut self, gone: Gone) {
         for (id, scope) in gone {
             self.remove(id, &scope);
         }
     }
 
+    /// Returns when somebody has to be told of the event who was not told at once.
+    fn send(&mut self, event: &Arc<Event>) -> Option<Instant> {
+        if self.count == 0 {
+            return None;
+        }
+        let mut gone = Gone::new();
+        let mut due = self.all.tell(event, &mut gone);
+        let meta = event.object.meta();
+        if let Some(crowd) = self.namespaces.get_mut(&meta.namespace) {
+            let theirs = crowd.tell(event, &mut gone);
+            due = due.into_iter().chain(theirs).min();
+        }
+        if let Some(list) = self.names.get(&meta.name) {
+            send_narrowed(list, event, &mut gone);
+        }
+        for (index, value) in index_values(event) {
+            if let Some(list) = self.indexes.get(&(index, value)) {
+                send_narrowed(list, event, &mut gone);
+            }
+        }
+        self.remove_all(gone);
+        due
+    }
+
+    /// Tells the crowds that are `wanted` what they wait for. Returns the first revision that others still wait for.
+    fn tell_waiting(&mut self, wanted: impl Fn(&Crowd) -> bool) -> Option<u64> {
+        let mut gone = Gone::new();
+        let mut first = None;
+        for crowd in std::iter::once(&mut self.all).chain(self.namespaces.values_mut()) {
+            if wanted(crowd) {
+                crowd.tell_waiting(&mut gone);
+            }
+            first = first.into_iter().chain(crowd.first_waiting()).min();
+        }
+        self.remove_all(gone);
+        first
+    }
+
     fn into_all(self) -> impl Iterator<Item = Arc<Subscriber>> {
-        let maps = self.namespaces.into_values().chain(self.names.into_values()).chain(self.indexes.into_values());
-        self.all.into_iter().chain(maps.flatten())
+        let crowds = std::iter::once(self.all).chain(self.namespaces.into_values()).map(|crowd| crowd.members);
+        crowds.chain(self.names.into_values()).chain(self.indexes.into_values()).flatten()
     }
 }
 
 /// Subscribers that have to be removed: ended by a full queue, or dropped by their owner.
-type Gone = Vec<(u64, Scope)>;
+pub(super) type Gone = Vec<(u64, Scope)>;
 
-fn send_as_is(list: &List, event: &Arc<Event>) -> Gone {
-    list.iter().filter(|subscriber| !subscriber.offer(event.clone())).map(|one| (one.id, one.scope.clone())).collect()
-}
-
-fn send_narrowed(list: &List, event: &Arc<Event>) -> Gone {
+fn send_narrowed(list: &List, event: &Arc<Event>, gone: &mut Gone) {
     let dropped = |one: &&Arc<Subscriber>| one.scope.narrow(event).is_some_and(|narrowed| !one.offer(narrowed));
-    list.iter().filter(dropped).map(|one| (one.id, one.scope.clone())).collect()
+    gone.extend(list.iter().filter(dropped).map(|one| (one.id, one.scope.clone())));
 }
 
 impl Subscriber {
     /// Whether the subscription goes on.
-    fn offer(&self, event: Arc<Event>) -> bool {
+    pub(super) fn offer(&self, event: Arc<Event>) -> bool {
         let revision = event.revision;
         match self.queue.try_send(event) {
             Ok(()) => true,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -71,14 +72,15 @@ struct Live {
     replay: VecDeque<Arc<Event>>,
     queue: mpsc::Receiver<Arc<Event>>,
     ended: Arc<OnceLock<WatchError>>,
+    untold: Arc<AtomicU64>,
     /// Events up to this revision were delivered by the source before, which may have been ahead of the cache.
     start: u64,
 }
 
 impl Live {
     fn new(receiver: Receiver, start: u64) -> Self {
-        let Receiver { id, replay, queue, ended } = receiver;
-        Self { id, replay, queue, ended, start }
+        let Receiver { id, replay, queue, ended, untold } = receiver;
+        Self { id, replay, queue, ended, untold, start }
     }
 }
 
@@ -119,8 +121,11 @@ impl Subscription {
     #[must_use]
     pub fn progress(&self) -> Option<u64> {
         let Source::Live(live) = &self.source else { return None };
-        // The order matters: the cache's revision is raised after the events up to it are in the queues.
+        // The order matters: the cache's revision is raised after the events up to it are in the queues, or known to be
+        // untold; and they are in the queues before they are not untold any more.
         let revision = self.view.cache_revision();
+        let untold = live.untold.load(Ordering::Acquire);
+        let revision = revision.min(untold.saturating_sub(1));
         (live.replay.is_empty() && live.queue.is_empty() && live.ended.get().is_none())
             .then_some(revision.max(self.position))
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use gantry_common::task;
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::event::{Event, Object, Scope};
@@ -291,9 +293,18 @@ impl View {
             state.revision = revision;
             changes.into_iter().filter_map(|change| state.apply(change)).collect()
         };
-        for event in events {
-            hub.publish(Arc::new(event));
-        }
+        let due = events.into_iter().filter_map(|event| hub.publish(Arc::new(event))).min();
+        self.tell_at(due);
+    }
+
+    /// Tells watchers that wait for their turn, when it comes.
+    fn tell_at(&self, due: Option<Instant>) {
+        let Some(due) = due else { return };
+        let view = self.clone();
+        drop(task::spawn("watch-turn", async move {
+            tokio::time::sleep_until(due).await;
+            view.hub().tell_due();
+        }));
     }
 
     /// Replaces everything by a list made at `revision`. Watchers get the differences where these are certain to be
@@ -305,7 +316,7 @@ impl View {
         let differences = state.differences(&listed, self.0.core.revision());
         let count = differences.as_ref().map_or_else(|count| *count, Vec::len);
         match differences {
-            Ok(events) => events.into_iter().for_each(|event| hub.publish(Arc::new(event))),
+            Ok(events) => self.tell_at(events.into_iter().filter_map(|event| hub.publish(Arc::new(event))).min()),
             Err(_) => hub.end_all(&WatchError::Expired { requested: state.revision, oldest }, false),
         }
         hub.reset(revision);
@@ -327,7 +338,7 @@ impl View {
         for change in waiting.into_iter().filter(|change| change.revision() > revision) {
             state.revision = change.revision();
             if let Some(event) = state.apply(change) {
-                hub.publish(Arc::new(event));
+                self.tell_at(hub.publish(Arc::new(event)));
             }
         }
     }

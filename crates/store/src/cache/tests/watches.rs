@@ -213,3 +213,73 @@ async fn shutdown_ends_watches() {
     let mut late = world.watch(from, Scope::All).await;
     assert_eq!(late.next().await.unwrap_err(), WatchError::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_is_told_in_turns() {
+    const CROWD: usize = 100;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let world = World::new().await;
+    let from = world.cache.consistent().await.unwrap();
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        crowd.push(world.watch(from, if number % 2 == 0 { Scope::All } else { scope_of("a") }).await);
+    }
+    let mut one = world.watch(from, Scope::Name { namespace: None, name: "1".into() }).await;
+    let started = tokio::time::Instant::now();
+    let first = world.put("a/1", "").await;
+    for watch in &mut crowd {
+        assert_eq!(next(watch).await, format!("+a/1@{first}"));
+    }
+    assert!(started.elapsed() < PAUSE / 2, "the first event is told at once");
+    let second = world.put("a/1", "").await;
+    let third = world.put("a/1", "").await;
+    world.cache.consistent().await.unwrap();
+    assert_eq!(drain(&mut one), [format!("+a/1@{first}"), format!("~a/1@{second}"), format!("~a/1@{third}")]);
+    assert!(crowd.iter_mut().all(|watch| watch.try_next().unwrap().is_none()), "the others wait");
+    assert!(crowd.iter().all(|watch| watch.progress() == Some(first)), "no bookmark overtakes an event");
+    tokio::time::sleep_until(started + PAUSE).await;
+    tokio::task::yield_now().await;
+    for watch in &mut crowd {
+        assert_eq!(drain(watch), [format!("~a/1@{second}"), format!("~a/1@{third}")]);
+    }
+    assert!(crowd.iter().all(|watch| watch.progress() == Some(third)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_a_waiting_crowd_is_told_once() {
+    let world = World::new().await;
+    let from = world.cache.consistent().await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        crowd.push(world.watch(from, Scope::All).await);
+    }
+    world.put("a/1", "").await;
+    world.put("a/2", "").await;
+    world.cache.consistent().await.unwrap();
+    crowd.push(world.watch(from, Scope::All).await);
+    world.put("a/3", "").await;
+    for watch in &mut crowd {
+        for expected in ["+a/1@2", "+a/2@3", "+a/3@4"] {
+            assert_eq!(next(watch).await, expected);
+        }
+        assert!(watch.try_next().unwrap().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_hears_everything_before_the_end() {
+    let world = World::new().await;
+    let from = world.cache.consistent().await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        crowd.push(world.watch(from, Scope::All).await);
+    }
+    world.put("a/1", "").await;
+    world.put("a/2", "").await;
+    world.cache.consistent().await.unwrap();
+    world.shutdown.trigger();
+    for watch in &mut crowd {
+        assert_eq!((next(watch).await, next(watch).await), ("+a/1@2".to_owned(), "+a/2@3".to_owned()));
+        assert_eq!(watch.next().await.unwrap_err(), WatchError::Closed);
+    }
+}
