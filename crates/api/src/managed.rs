@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::table::TypeRef;
 use crate::{Object, Value, value};
 
+mod added;
 mod apply;
 mod check;
 mod compare;
@@ -86,6 +87,16 @@ pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
         return;
     }
     let Ok(ty) = write.ty.resolve() else { return };
+    if old.is_none() && entries.is_empty() {
+        let fields = added::fields(new, ty, &write.reset_paths());
+        if !fields.is_empty() {
+            let mut own = owners::entry(write, Operation::Update);
+            owners::touch(&mut own, write.now);
+            value::set(&mut own, "fieldsV1", fields);
+            owners::put(new, vec![own]);
+        }
+        return;
+    }
     let empty = Value::Object(Object::new());
     let mut changes = compare::changes(old.unwrap_or(&empty), new, ty);
     changes.cut(&write.reset_paths());

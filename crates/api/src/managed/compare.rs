@@ -104,7 +104,7 @@ fn next<'v>(entries: &mut Peekable<impl Iterator<Item = (&'v String, &'v Value)>
 }
 
 /// What Go holds for an absent field that is present with its parent, so that only what is in it can be added or removed.
-fn implied(field: &Field) -> Option<&'static Value> {
+pub(super) fn implied(field: &Field) -> Option<&'static Value> {
     static STRUCT: LazyLock<Value> = LazyLock::new(|| Value::Object(Object::new()));
     static LIST: Value = Value::Array(Vec::new());
     match field.ty {

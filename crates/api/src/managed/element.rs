@@ -38,7 +38,7 @@ fn parse(text: &str) -> Result<Option<Element<'_>>, Malformed> {
 pub(super) fn canonical(text: &str) -> Result<Option<String>, Malformed> {
     Ok(parse(text)?.map(|element| match element {
         Element::Field(name) => field(name),
-        Element::Key(keys) => key(keys),
+        Element::Key(keys) => key(keys.iter().map(|(name, value)| (name.as_str(), value))),
         Element::Item(value) => item(&value),
         Element::Index(at) => format!("i:{at}"),
     }))
@@ -49,9 +49,24 @@ pub(super) fn field(name: &str) -> String {
     ["f:", name].concat()
 }
 
-/// The element of a list item with these keys.
-pub(super) fn key(keys: Object) -> String {
-    format!("k:{}", Value::Object(keys))
+/// The element of a list item with these keys, which are ordered by name.
+pub(super) fn key<'k>(keys: impl IntoIterator<Item = (&'k str, &'k Value)>) -> String {
+    let mut text = Vec::with_capacity(64);
+    text.extend_from_slice(b"k:{");
+    for (at, (name, value)) in keys.into_iter().enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        json(name, &mut text);
+        text.push(b':');
+        json(value, &mut text);
+    }
+    text.push(b'}');
+    String::from_utf8(text).expect("JSON is text")
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("names and values are JSON, and a Vec takes all bytes");
 }
 
 /// The element of an item of a set.

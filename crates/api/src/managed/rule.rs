@@ -126,18 +126,18 @@ impl<'t> Rule<'t> {
     }
 }
 
-/// The keys of a list item, defaults filled in.
-fn keys(field: &Field, ty: &Type, item: &Value) -> Result<Object, String> {
+/// The keys of a list item by name, defaults filled in.
+fn keys<'v>(field: &'v Field, ty: &'v Type, item: &'v Value) -> Result<Vec<(&'v str, &'v Value)>, String> {
     let map = match item {
         Value::Object(map) => map,
         Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
         _ => return Err("associative list with keys may not have non-map elements".to_owned()),
     };
-    let mut keys = Object::new();
+    let mut keys = Vec::with_capacity(field.map_keys.len());
     for name in &field.map_keys {
         let default = || ty.fields.get(name).and_then(|f| f.default.as_ref());
         if let Some(value) = map.get(*name).or_else(default) {
-            keys.insert((*name).to_owned(), value.clone());
+            keys.push((*name, value));
         }
     }
     if keys.is_empty() {
@@ -147,6 +147,7 @@ fn keys(field: &Field, ty: &Type, item: &Value) -> Result<Object, String> {
             names.join(" ")
         ));
     }
+    keys.sort_unstable_by_key(|(name, _)| *name);
     Ok(keys)
 }
 

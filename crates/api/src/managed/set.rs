@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::element::{self, Malformed};
 use crate::{Object, Value};
 
-const SELF: &str = ".";
+/// The entry that says that a node with children is a member itself.
+pub(super) const SELF: &str = ".";
 
 /// A set of paths as a tree; path elements are in `fieldsV1` notation (`f:name`, `k:{…}`, `v:…`).
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -160,28 +161,65 @@ impl Set {
 
     /// Takes out what the server itself writes; nobody manages that.
     pub(super) fn remove_system_fields(&mut self) {
-        const OF_METADATA: [&str; 9] = [
-            "f:name",
-            "f:namespace",
-            "f:creationTimestamp",
-            "f:selfLink",
-            "f:uid",
-            "f:clusterName",
-            "f:generation",
-            "f:managedFields",
-            "f:resourceVersion",
-        ];
         self.member = false;
-        self.children.remove("f:apiVersion");
-        self.children.remove("f:kind");
-        if let Some(metadata) = self.children.get_mut("f:metadata") {
+        for field in OF_OBJECTS {
+            self.children.remove(field);
+        }
+        if let Some(metadata) = self.children.get_mut(METADATA) {
             metadata.member = false;
             for field in OF_METADATA {
                 metadata.children.remove(field);
             }
             if metadata.is_empty() {
-                self.children.remove("f:metadata");
+                self.children.remove(METADATA);
             }
+        }
+    }
+}
+
+const METADATA: &str = "f:metadata";
+/// What the server itself writes.
+const OF_OBJECTS: [&str; 2] = ["f:apiVersion", "f:kind"];
+/// The same in metadata.
+const OF_METADATA: [&str; 9] = [
+    "f:name",
+    "f:namespace",
+    "f:creationTimestamp",
+    "f:selfLink",
+    "f:uid",
+    "f:clusterName",
+    "f:generation",
+    "f:managedFields",
+    "f:resourceVersion",
+];
+
+/// As [`Set::remove_system_fields`], of `fieldsV1`.
+pub(super) fn remove_system_fields(fields: &mut Object) {
+    for field in OF_OBJECTS {
+        fields.remove(field);
+    }
+    if let Some(Value::Object(metadata)) = fields.get_mut(METADATA) {
+        for field in OF_METADATA.into_iter().chain([SELF]) {
+            metadata.remove(field);
+        }
+        if metadata.is_empty() {
+            fields.remove(METADATA);
+        }
+    }
+}
+
+/// As [`Set::cut`], of `fieldsV1`.
+pub(super) fn cut(fields: &mut Object, set: &Set) {
+    for (element, gone) in &set.children {
+        if gone.member {
+            fields.remove(element);
+            continue;
+        }
+        let Some(Value::Object(below)) = fields.get_mut(element) else { continue };
+        let member = below.is_empty() || below.contains_key(SELF);
+        cut(below, gone);
+        if !normalise(below, member) {
+            fields.remove(element);
         }
     }
 }
