@@ -11,7 +11,10 @@ use bytes::{BufMut, Bytes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use self::draft::Draft;
 use crate::scan;
+
+mod draft;
 
 const VERSION_MEMBER: &[u8] = b"\"resourceVersion\":\"";
 const VERSION_KEY: &[u8] = b"resourceVersion";
@@ -259,14 +262,19 @@ fn insert_version(value: &[u8], start: usize) -> Result<(Bytes, u32), Error> {
         last = Some(member.value.end);
     }
     let at = after.or(last).ok_or(Error::NoName)?;
+    insert_member(whole, value, at, after.is_none())
+}
+
+/// Appends `value` to `whole` with an empty resourceVersion at `at`: behind the `last` member, or before another one.
+fn insert_member(mut whole: Vec<u8>, value: &[u8], at: usize, last: bool) -> Result<(Bytes, u32), Error> {
     whole.extend_from_slice(&value[..at]);
-    if after.is_none() {
+    if last {
         whole.push(b',');
     }
     whole.extend_from_slice(VERSION_MEMBER);
     let split = whole.len();
     whole.push(b'"');
-    if after.is_some() {
+    if !last {
         whole.push(b',');
     }
     whole.extend_from_slice(&value[at..]);

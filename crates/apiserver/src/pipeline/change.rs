@@ -138,17 +138,17 @@ impl Change<'_> {
             _ => commit::Effects::default(),
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
-        let bytes = commit::canonical(&object);
+        let draft = current::draft(&object)?;
         if !remove && !state.stale && canon::unchanged(old, &object) {
             if !state.fresh
                 && let Some(now) = self.doubt(app, state).await?
             {
                 return Ok(Attempt::Again(now));
             }
-            return done(current::encoded(&commit::canonical(old), state.revision)?, state.revision);
+            return done(current::written(current::draft(old)?, state.revision)?, state.revision);
         }
         if self.options.dry_run {
-            return done(current::encoded(&bytes, state.revision)?, state.revision);
+            return done(current::written(draft, state.revision)?, state.revision);
         }
         let kind = self.target.kind;
         // A repeated event starts its time anew.
@@ -157,12 +157,12 @@ impl Change<'_> {
             target: self.target,
             fence: self.caller.fence.as_ref(),
             from: state.revision,
-            bytes: (!remove).then(|| bytes.clone()),
+            bytes: (!remove).then(|| draft.json().clone()),
             lease,
             effects: effects.with_fence_of(self.target, &object, Some(old)),
         };
         match write.commit(app).await? {
-            Commit::Done(revision) => done(current::encoded(&bytes, revision)?, revision),
+            Commit::Done(revision) => done(current::written(draft, revision)?, revision),
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),
             Commit::Effect => Ok(Attempt::Allocate),

@@ -4,7 +4,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, canon, convert, defaults, managed, value};
 
 use super::change::managed_write;
-use super::commit::{self, Commit, Effects, Write};
+use super::commit::{Commit, Effects, Write};
 use super::decode::{self, Expected};
 use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
@@ -96,18 +96,18 @@ async fn create_named(
         let again = allocate::concerns(kind) || !effects.is_empty();
         let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
         effects.merge(allocate::plan(app, &target, None, Some(&mut object)).await?);
-        let bytes = commit::canonical(&object);
+        let draft = current::draft(&object)?;
         let write = Write {
             target: &target,
             fence: caller.fence.as_ref(),
             from: 0,
-            bytes: Some(bytes.clone()),
+            bytes: Some(draft.json().clone()),
             lease,
             effects: effects.with_fence_of(&target, &object, None),
         };
         match write.commit(app).await? {
             Commit::Done(revision) => {
-                let encoded = current::encoded(&bytes, revision)?;
+                let encoded = current::written(draft, revision)?;
                 return Ok(Written { outcome: Outcome::Object { encoded, revision }, created: true, warnings });
             }
             Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
@@ -156,7 +156,7 @@ async fn dry(
     }
     let _: Effects = app.admission.effects(&Request::creating(app, caller, target, options), &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
-    let encoded = current::encoded(&commit::canonical(&object), 0)?;
+    let encoded = current::written(current::draft(&object)?, 0)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })
 }
 

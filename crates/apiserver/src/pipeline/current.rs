@@ -2,7 +2,7 @@
 
 use gantry_api::{Value, kinds::KindInfo, status::Status, value};
 use gantry_store::cache::Object;
-use gantry_store::encoded::Encoded;
+use gantry_store::encoded::{Draft, Encoded};
 use gantry_store::{Error, Form, KeyValue};
 
 use crate::app::App;
@@ -108,10 +108,18 @@ pub(crate) fn store_failed(error: Error) -> Status {
     }
 }
 
-/// The served form of a stored value.
+/// The stored form of an object, in which it can be served once it is written.
 ///
 /// # Errors
-/// When the value has no metadata, which the pipeline never writes.
-pub(crate) fn encoded(bytes: &[u8], revision: u64) -> Result<Encoded, Status> {
-    Encoded::from_json(bytes, revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+/// When the object has no metadata, which the pipeline never makes.
+pub(crate) fn draft(object: &Value) -> Result<Draft, Status> {
+    Draft::new(object).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+}
+
+/// The served form of what was written at a revision.
+///
+/// # Errors
+/// When it is too large.
+pub(crate) fn written(draft: Draft, revision: u64) -> Result<Encoded, Status> {
+    draft.written(revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
 }

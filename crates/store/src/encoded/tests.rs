@@ -102,6 +102,11 @@ proptest! {
     fn any_object_gets_exactly_its_version(object in any_object(), rv in 1..=u64::MAX, pretty in any::<bool>()) {
         let stored = if pretty { serde_json::to_vec_pretty(&object) } else { serde_json::to_vec(&object) }.unwrap();
         let encoded = Encoded::from_json(&stored, 1).unwrap();
+        let draft = Draft::new(&object).unwrap();
+        prop_assert_eq!(&**draft.json(), &*serde_json::to_vec(&object).unwrap());
+        let compact = Encoded::from_json(draft.json(), 1).unwrap();
+        let drafted = draft.written(1).unwrap();
+        prop_assert_eq!((drafted.json(), drafted.split, drafted.meta()), (compact.json(), compact.split, compact.meta()));
         let mut expected = object;
         expected["metadata"]["resourceVersion"] = rv.to_string().into();
         let found: Value = serde_json::from_slice(&encoded.to_bytes(rv)).unwrap();
@@ -135,4 +140,18 @@ fn without_a_version_none_is_shown() {
     check(r#"{"metadata":{"name":"a"}}"#, r#"{"metadata":{"name":"a"}}"#);
     check(r#"{"metadata":{"name":"a","uid":"u"},"x":1}"#, r#"{"metadata":{"name":"a","uid":"u"},"x":1}"#);
     check(r#"{"metadata":{"name":"a","resourceVersion":"3","uid":"u"}}"#, r#"{"metadata":{"name":"a","uid":"u"}}"#);
+}
+
+#[test]
+fn a_draft_knows_what_selectors_need() {
+    let object = json!({"kind": "Pod", "metadata": {
+        "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["x"],
+        "generation": 3, "labels": {"b": "2", "a": "1"}, "name": "n", "namespace": "ns", "uid": "u",
+    }});
+    let read = Encoded::from_json(object.to_string().as_bytes(), 5).unwrap();
+    let drafted = Draft::new(&object).unwrap().written(5).unwrap();
+    assert_eq!((drafted.json(), drafted.meta(), drafted.rv()), (read.json(), read.meta(), 5));
+    for nameless in [json!({}), json!(1), json!({"metadata": {}}), json!({"metadata": {"name": ""}})] {
+        assert!(matches!(Draft::new(&nameless), Err(Error::NoName)), "{nameless}");
+    }
 }
