@@ -2,14 +2,17 @@
 //!
 //! Decoding, pruning, canonical form, strategic merge, managed fields, OpenAPI and protobuf all interpret this one table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::Value;
 use crate::kinds::KindInfo;
 use crate::status::Status;
 
+mod fields;
 pub mod messages;
+
+pub use fields::Fields;
 
 const SCHEMA: &str = include_str!("../facts/schema.tsv");
 const DEFAULTS: &str = include_str!("../facts/defaults.tsv");
@@ -140,7 +143,7 @@ pub struct Type {
     /// `core/v1.Pod`.
     pub name: &'static str,
     /// The fields by JSON name.
-    pub fields: BTreeMap<&'static str, Field>,
+    pub fields: Fields,
     /// Whether it merges as a whole wherever it stands.
     pub atomic: bool,
     /// The `x-kubernetes-unions` JSON, where there is one.
@@ -353,7 +356,7 @@ impl Builder {
                 self.by_name.insert(row.ty, self.types.len());
                 self.types.push(Type {
                     name: row.ty,
-                    fields: BTreeMap::new(),
+                    fields: Fields::default(),
                     atomic: false,
                     unions: None,
                     custom: None,

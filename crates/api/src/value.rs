@@ -50,7 +50,10 @@ pub fn object_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Object
     let mut at = value;
     for key in path.split('.').filter(|k| !k.is_empty()) {
         let map = at.as_object_mut()?;
-        let slot = map.entry(key.to_owned()).or_insert(Value::Null);
+        if !map.contains_key(key) {
+            map.insert(key.to_owned(), Value::Null);
+        }
+        let slot = map.get_mut(key)?;
         if slot.is_null() {
             *slot = Value::Object(Object::new());
         }
@@ -67,8 +70,10 @@ pub fn get_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
 /// Sets `path` to `new`, making parents; does nothing where a parent is not an object.
 pub fn set(value: &mut Value, path: &str, new: impl Into<Value>) {
     let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
-    if let Some(map) = object_mut(value, parent) {
-        map.insert(key.to_owned(), new.into());
+    let Some(map) = object_mut(value, parent) else { return };
+    match map.get_mut(key) {
+        Some(slot) => *slot = new.into(),
+        None => drop(map.insert(key.to_owned(), new.into())),
     }
 }
 

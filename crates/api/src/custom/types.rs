@@ -1,10 +1,8 @@
 //! Schemas as types of the type table, so that pruning, managed fields and apply are the same for all kinds.
 
-use std::collections::BTreeMap;
-
 use super::definition::leak;
 use super::schema::{Additional, ListKind, Schema, SchemaType};
-use crate::table::{CustomType, Field, FieldType, ListType, PatchStrategy, Type, TypeId, TypeTable};
+use crate::table::{CustomType, Field, FieldType, Fields, ListType, PatchStrategy, Type, TypeId, TypeTable};
 
 const METADATA: &str = "meta/v1.ObjectMeta";
 
@@ -18,7 +16,7 @@ pub(super) fn of(name: &'static str, schema: &Schema, api_versions: Vec<String>)
 }
 
 /// The fields that every object has.
-fn resource(fields: &mut BTreeMap<&'static str, Field>) {
+fn resource(fields: &mut Fields) {
     for name in ["apiVersion", "kind"] {
         fields.insert(name, field(name, FieldType::String, None));
     }
@@ -26,7 +24,7 @@ fn resource(fields: &mut BTreeMap<&'static str, Field>) {
     fields.insert("metadata", Field { declared: METADATA, ..field("metadata", metadata, None) });
 }
 
-fn fields(name: &'static str, schema: &Schema) -> BTreeMap<&'static str, Field> {
+fn fields(name: &'static str, schema: &Schema) -> Fields {
     let each = schema.properties.iter().map(|(key, schema)| {
         let key = leak(key);
         (key, field(key, field_type(name, schema), Some(schema)))

@@ -106,12 +106,13 @@ impl<'t> Walk<'t> {
                 return Err(mismatch(other, ty, at, &go));
             }
         };
-        if !ty.is_open() && map.keys().any(|name| !ty.fields.contains_key(name.as_str())) {
-            self.prune(map, ty, at);
-        }
         let mut drop: Vec<&'static str> = Vec::new();
+        let (before, mut prunes) = (self.unknown.len(), false);
         for (name, item) in map.iter_mut() {
-            let Some(field) = ty.fields.get(name.as_str()) else { continue };
+            let Some(field) = ty.fields.get(name.as_str()) else {
+                prunes |= !ty.is_open();
+                continue;
+            };
             if item.is_null() {
                 if self.omits && !ty.is_custom() {
                     drop.push(field.name);
@@ -126,17 +127,11 @@ impl<'t> Walk<'t> {
         for name in drop {
             map.remove(name);
         }
+        if prunes {
+            // They are told before those that are deeper.
+            self.unknown.splice(before..before, pruned(map, ty, at));
+        }
         Ok(())
-    }
-
-    fn prune(&mut self, map: &mut Object, ty: &Type, at: &At<'_>) {
-        map.retain(|name, _| {
-            let known = ty.fields.contains_key(name.as_str());
-            if !known {
-                self.unknown.push(format!("unknown field \"{}\"", At::Key(at, name).path()));
-            }
-            known
-        });
     }
 
     fn value(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
@@ -182,6 +177,19 @@ impl<'t> Walk<'t> {
         }
         self.value(value, ty, parent, at)
     }
+}
+
+/// Takes out the fields that a type does not have. Returns what to say about them.
+fn pruned(map: &mut Object, ty: &Type, at: &At<'_>) -> Vec<String> {
+    let mut unknown = Vec::new();
+    map.retain(|name, _| {
+        let known = ty.fields.contains_key(name);
+        if !known {
+            unknown.push(format!("unknown field \"{}\"", At::Key(at, name).path()));
+        }
+        known
+    });
+    unknown
 }
 
 fn zero(ty: &FieldType) -> Value {
