@@ -6,6 +6,7 @@
 mod served;
 mod set;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::custom::Custom;
@@ -483,7 +484,12 @@ pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static KindInfo
 /// The kind in whose form the object under this etcd key is stored.
 #[must_use]
 pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
-    all().iter().find(|k| k.stored() && !k.is_converted() && key.starts_with(&k.storage_prefix))
+    static BY_PREFIX: OnceLock<BTreeMap<&str, &KindInfo>> = OnceLock::new();
+    let stored = || all().iter().rev().filter(|k| k.stored() && !k.is_converted());
+    let by_prefix = BY_PREFIX.get_or_init(|| stored().map(|kind| (kind.storage_prefix.as_str(), kind)).collect());
+    // No prefix begins with another: only the last one that is not behind the key can be its own.
+    let (prefix, kind) = by_prefix.range(..=key).next_back()?;
+    key.starts_with(prefix).then_some(kind)
 }
 
 #[cfg(test)]

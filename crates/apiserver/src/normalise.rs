@@ -1,6 +1,7 @@
 //! The served form of a stored value. Ours are served as they are; a foreign writer's protobuf is decoded once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use gantry_api::convert::older;
@@ -72,11 +73,18 @@ pub(crate) fn foreign(key: &str, value: &[u8]) -> Result<Option<Value>, Error> {
 
 /// Whether a foreign writer may have stored the object in another of its versions. Ours write the hub's only.
 fn may_be_another_version(hub: &KindInfo, json: &[u8]) -> bool {
-    let others = kinds::all().iter().filter(|k| k.is_converted() && k.storage_prefix == hub.storage_prefix);
-    others.into_iter().any(|other| {
-        let wanted = format!("\"apiVersion\":\"{}\"", other.api_version);
-        json.windows(wanted.len()).any(|w| w == wanted.as_bytes())
-    })
+    /// By storage prefix: how objects in the other versions begin.
+    static OTHERS: OnceLock<BTreeMap<&str, Vec<String>>> = OnceLock::new();
+    let others = OTHERS.get_or_init(|| {
+        let mut others: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for kind in kinds::all().iter().filter(|k| k.is_converted()) {
+            let version = format!("\"apiVersion\":\"{}\"", kind.api_version);
+            others.entry(kind.storage_prefix.as_str()).or_default().push(version);
+        }
+        others
+    });
+    let of_kind = others.get(hub.storage_prefix.as_str());
+    of_kind.is_some_and(|versions| versions.iter().any(|v| memchr::memmem::find(json, v.as_bytes()).is_some()))
 }
 
 fn to_stored_form(object: &mut Value) {

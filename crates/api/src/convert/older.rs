@@ -38,7 +38,7 @@ pub fn read_as(api_version: &str, kind: &str) -> Option<String> {
 /// Whether JSON may be of such a version.
 #[must_use]
 pub fn may_be(json: &[u8]) -> bool {
-    json.windows(7).any(|window| window == b"v1beta1" || window == b"v1beta2" || window == b"v1beta3")
+    memchr::memmem::find_iter(json, b"v1beta").any(|at| matches!(json.get(at + 6), Some(b'1'..=b'3')))
 }
 
 fn parts(object: &Value) -> (&str, &str) {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
-use serde::Deserialize;
+use gantry_store::encoded::Encoded;
 
 use super::{Operation, Plugin, Request};
 use crate::pipeline::current;
@@ -30,14 +30,8 @@ impl Class {
     }
 }
 
-fn is_default(class: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Looked {
-        #[serde(default)]
-        global_default: bool,
-    }
-    serde_json::from_slice::<Looked>(class).is_ok_and(|looked| looked.global_default)
+fn is_default(class: &Encoded) -> bool {
+    class.scalar_at(&["globalDefault"]).is_some_and(|value| value == "true")
 }
 
 async fn class(request: &Request<'_>, name: &str) -> Result<Class, Status> {
@@ -45,7 +39,7 @@ async fn class(request: &Request<'_>, name: &str) -> Result<Class, Status> {
     if name.is_empty() {
         let snapshot = request.app.view(kind).snapshot();
         // Read for every pod, and mostly none of them is the default.
-        let defaults = snapshot.list(None, None).filter(|o| is_default(o.json()));
+        let defaults = snapshot.list(None, None).filter(|o| is_default(o.encoded()));
         let defaults = defaults.filter_map(|o| serde_json::from_slice::<Value>(o.json()).ok());
         let default = defaults.min_by_key(|c| value::i64_at(c, "value"));
         let none = Class { name: String::new(), value: 0, preemption: "PreemptLowerPriority".to_owned() };

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, containers, kinds, names, value};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{Plugin, Request};
@@ -34,13 +35,19 @@ impl Plugin for ServiceAccount {
         value::set(object, "spec.serviceAccount", name.as_str());
         let kind = kinds::by_resource("", "v1", "serviceaccounts").ok_or_else(Status::no_such_resource)?;
         let account = Target::new(kind, &request.target.namespace, &name);
-        let found = current::load(request.app, &account).await?.ok_or_else(|| {
-            request.forbidden(&format!(
-                "error looking up service account {}/{name}: serviceaccount \"{name}\" not found",
-                request.target.namespace
-            ))
-        })?;
-        complete(object, &found.value, &names::suffix(5, &mut rand::rng()));
+        let gives = match request.app.view(kind).get(&account.namespace, &name) {
+            Some(known) => Gives::read(known.json())?,
+            None => {
+                let found = current::load(request.app, &account).await?.ok_or_else(|| {
+                    request.forbidden(&format!(
+                        "error looking up service account {}/{name}: serviceaccount \"{name}\" not found",
+                        request.target.namespace
+                    ))
+                })?;
+                Gives::of(&found.value)
+            }
+        };
+        complete(object, gives, &names::suffix(5, &mut rand::rng()));
         Ok(())
     }
 
@@ -55,6 +62,10 @@ impl Plugin for ServiceAccount {
             return Ok(());
         }
         let account = Target::new(kind, &request.target.namespace, name);
+        let known = request.app.view(kind).get(&account.namespace, name);
+        if known.is_some_and(|known| !is_enforced(known.scalar_at(&["metadata", "annotations", ENFORCE]).as_deref())) {
+            return Ok(());
+        }
         let Some(found) = current::load(request.app, &account).await? else { return Ok(()) };
         mountable(object, &found.value, guests).map_err(|why| request.forbidden(&why))
     }
@@ -63,12 +74,15 @@ impl Plugin for ServiceAccount {
 /// Limits a pod to the secrets that its account names, where the account asks for it.
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
+fn is_enforced(annotation: Option<&str>) -> bool {
+    annotation.is_some_and(|v| matches!(v, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
 /// Whether the account lets the pod have the secrets that it names. `guests`: ephemeral containers come to a pod that was
 /// looked at before.
 fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
     let annotations = value::map_at(account, "metadata.annotations");
-    let enforced = annotations.and_then(|a| a.get(ENFORCE)?.as_str());
-    if !enforced.is_some_and(|v| matches!(v, "1" | "t" | "T" | "true" | "TRUE" | "True")) {
+    if !is_enforced(annotations.and_then(|a| a.get(ENFORCE)?.as_str())) {
         return Ok(());
     }
     let name = value::str_at(account, "metadata.name").unwrap_or_default();
@@ -110,17 +124,41 @@ fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds the account's pull secrets and, where wanted, the token's volume and its mounts.
-fn complete(pod: &mut Value, account: &Value, suffix: &str) {
-    if value::list_at(pod, "spec.imagePullSecrets").is_empty()
-        && let Some(secrets) = value::get(account, "imagePullSecrets")
-    {
-        value::set(pod, "spec.imagePullSecrets", secrets.clone());
+/// What an account gives its pods.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Gives {
+    #[serde(default)]
+    image_pull_secrets: Option<Value>,
+    #[serde(default)]
+    automount_service_account_token: Option<bool>,
+}
+
+impl Gives {
+    /// Reads a stored account, without making a tree of all the rest.
+    fn read(account: &[u8]) -> Result<Self, Status> {
+        serde_json::from_slice(account)
+            .map_err(|e| Status::internal(format!("the service account cannot be read: {e}")))
     }
-    let wanted = value::get(pod, "spec.automountServiceAccountToken")
-        .or_else(|| value::get(account, "automountServiceAccountToken"))
-        .and_then(Value::as_bool)
-        .unwrap_or(true);
+
+    fn of(account: &Value) -> Self {
+        Self {
+            image_pull_secrets: value::get(account, "imagePullSecrets").cloned(),
+            automount_service_account_token: value::get(account, "automountServiceAccountToken")
+                .and_then(Value::as_bool),
+        }
+    }
+}
+
+/// Adds the account's pull secrets and, where wanted, the token's volume and its mounts.
+fn complete(pod: &mut Value, account: Gives, suffix: &str) {
+    if value::list_at(pod, "spec.imagePullSecrets").is_empty()
+        && let Some(secrets) = account.image_pull_secrets
+    {
+        value::set(pod, "spec.imagePullSecrets", secrets);
+    }
+    let own = value::get(pod, "spec.automountServiceAccountToken").map(Value::as_bool);
+    let wanted = own.unwrap_or(account.automount_service_account_token).unwrap_or(true);
     if !wanted {
         return;
     }
@@ -183,7 +221,7 @@ mod tests {
     #[test]
     fn the_token_is_mounted_once_into_every_container() {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "volumeMounts": [{"name": "x", "mountPath": MOUNT_PATH}]}]}});
-        complete(&mut pod, &json!({"imagePullSecrets": [{"name": "s"}]}), "abcde");
+        complete(&mut pod, Gives::of(&json!({"imagePullSecrets": [{"name": "s"}]})), "abcde");
         assert_eq!(pod["spec"]["containers"][0]["volumeMounts"][0]["name"], "kube-api-access-abcde");
         assert_eq!(pod["spec"]["containers"][1]["volumeMounts"].as_array().map(Vec::len), Some(1));
         assert_eq!(pod["spec"]["volumes"].as_array().map(Vec::len), Some(1));
@@ -224,7 +262,7 @@ mod tests {
             (json!({"spec": {"containers": [{}]}}), json!({"automountServiceAccountToken": false})),
         ] {
             let mut pod = pod;
-            complete(&mut pod, &account, "abcde");
+            complete(&mut pod, Gives::of(&account), "abcde");
             assert!(pod["spec"].get("volumes").is_none());
         }
     }

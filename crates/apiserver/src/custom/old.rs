@@ -8,7 +8,7 @@ const NOW: &str = "apiextensions.k8s.io/v1";
 
 /// Whether stored JSON may be such a definition.
 pub(crate) fn may_be(json: &[u8]) -> bool {
-    json.windows(BEFORE.len()).any(|window| window == BEFORE.as_bytes())
+    memchr::memmem::find(json, BEFORE.as_bytes()).is_some()
 }
 
 /// Brings a definition to version 1.
