@@ -1,14 +1,15 @@
 //! WATCH: a stream of events from the cache, with the selection applied, bookmarks and a deadline.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
-use gantry_common::shutdown::Shutdown;
 use gantry_store::cache::{Change, Event, Object, Subscription, WatchError};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::read;
 use super::selection::Selection;
@@ -54,7 +55,11 @@ pub(crate) struct Watcher {
     bookmarks: bool,
     next_bookmark: Instant,
     ends: Instant,
-    shutdown: Shutdown,
+    /// Until the next bookmark or the end. It and the next one live as long as the watch: to wait anew for each event costs more
+    /// than the event.
+    wake: Pin<Box<Sleep>>,
+    /// Until the server stops.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     app: Arc<App>,
     done: bool,
 }
@@ -134,6 +139,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     let ends = now + query.timeout.unwrap_or_else(|| app.watch_lifetime());
     app.metrics.watches.add(1);
     let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
+    let next_bookmark = bookmark_after(now, ends);
     Ok(Watcher {
         kind,
         selection: query.selection,
@@ -141,9 +147,10 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         initial_end,
         source,
         bookmarks: query.allow_bookmarks,
-        next_bookmark: bookmark_after(now, ends),
+        next_bookmark,
         ends,
-        shutdown: app.shutdown.clone(),
+        wake: Box::pin(tokio::time::sleep_until(if query.allow_bookmarks { next_bookmark.min(ends) } else { ends })),
+        stop: Box::pin(app.shutdown.token().clone().cancelled_owned()),
         app: app.clone(),
         done: false,
     })
@@ -178,7 +185,6 @@ impl Watcher {
             if let Some(signal) = self.ready() {
                 return Some(signal);
             }
-            let wake = if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends };
             tokio::select! {
                 biased;
                 event = self.source.next() => match event {
@@ -195,12 +201,12 @@ impl Watcher {
                     },
                     Err(error) => return self.fail(error),
                 },
-                () = tokio::time::sleep_until(wake) => {
+                () = &mut self.wake => {
                     if let Some(signal) = self.on_time() {
                         return Some(signal);
                     }
                 }
-                () = self.shutdown.requested() => self.done = true,
+                () = &mut self.stop => self.done = true,
             }
         }
     }
@@ -259,6 +265,7 @@ impl Watcher {
             return None;
         }
         self.next_bookmark = bookmark_after(now, self.ends);
+        self.wake.as_mut().reset(if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends });
         let revision = self.source.progress()?;
         Some(Signal::Bookmark { revision, initial: false })
     }
