@@ -226,7 +226,8 @@ pub struct Config {
     #[arg(long = "enable-admission-plugins", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
     /// What admission plugins are told: a file with an AdmissionConfiguration (apiserver.config.k8s.io/v1). For PodSecurity,
-    /// PodNodeSelector, PodTolerationRestriction, EventRateLimit and ResourceQuota.
+    /// PodNodeSelector, PodTolerationRestriction, EventRateLimit, ResourceQuota, ImagePolicyWebhook,
+    /// MutatingAdmissionWebhook and ValidatingAdmissionWebhook.
     #[arg(long = "admission-control-config-file")]
     pub admission_control_config_file: Option<PathBuf>,
     /// Admission plugins to leave out, by name.

@@ -129,6 +129,14 @@ pub(crate) async fn outside(app: &App, host: &str, port: u16) -> Result<DialStre
     open(app, Way::Direct { host: host.to_owned(), port }).await
 }
 
+/// Connects to a host that the operator has named in a file of this server's own: it may be anywhere.
+///
+/// # Errors
+/// 503 when nobody answers.
+pub(crate) async fn anywhere(host: &str, port: u16) -> Result<DialStream, Error> {
+    direct::connect_freely(host, port).await.map(DialStream::direct).map_err(Error::Unreachable)
+}
+
 async fn to_node(app: &App, name: &str, port: &str) -> Result<Dialed, Error> {
     // The node is looked up by its name: a name is never taken for an address.
     let node = load(app, "nodes", "", name).await?;

@@ -7,6 +7,7 @@ mod error;
 mod place;
 mod pool;
 mod speak;
+mod users;
 
 use std::time::Duration;
 
@@ -14,13 +15,21 @@ use gantry_api::Value;
 use gantry_api::status::Status;
 
 use self::error::Error;
-use self::place::Place;
+pub(crate) use self::place::Place;
 use self::pool::Pool;
 use self::speak::Connection;
+pub(crate) use self::users::Users;
 use crate::app::App;
 
 /// Bytes of an answer, as of a request body.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Why there is no answer.
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    /// It may go better next time.
+    pub(crate) passing: bool,
+}
 
 /// The client.
 #[derive(Default)]
@@ -29,7 +38,8 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Sends `body` to the webhook of a `WebhookClientConfig` (`url` or `service`, and `caBundle`), and returns its answer.
+    /// Sends `body` to the webhook of a `WebhookClientConfig` (`url` or `service`, and `caBundle`) as one of `users`, and
+    /// returns its answer.
     ///
     /// # Errors
     /// 503 when there is no answer within `timeout`, and the code of an answer that is no success; the message says why in
@@ -38,14 +48,31 @@ impl Webhooks {
         &self,
         app: &App,
         config: &Value,
+        users: &Users,
         body: &Value,
         timeout: Duration,
     ) -> Result<Value, Status> {
-        let place = Place::of(config).map_err(|error| error.status(""))?;
+        let place = Place::of(config).map_err(|error| error.status(""))?.seen_by(users);
+        self.call_at(app, &place, body, timeout).await.map_err(|failure| failure.status)
+    }
+
+    /// Sends `body` to a place, and returns its answer.
+    ///
+    /// # Errors
+    /// As [`Webhooks::call`].
+    pub(crate) async fn call_at(
+        &self,
+        app: &App,
+        place: &Place,
+        body: &Value,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
         let bytes = bytes::Bytes::from(body.to_string());
-        let asked = self.ask(app, &place, &bytes, timeout);
+        let asked = self.ask(app, place, &bytes, timeout);
         let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::Deadline));
-        answer.map_err(|error| error.status(&place.shown(timeout)))
+        let failure =
+            |error: Error| Failure { passing: error.is_passing(), status: error.status(&place.shown(timeout)) };
+        answer.map_err(failure)
     }
 
     async fn ask(&self, app: &App, place: &Place, body: &bytes::Bytes, timeout: Duration) -> Result<Value, Error> {

@@ -146,6 +146,12 @@ pub struct User {
     /// Bearer token as a file.
     #[serde(rename = "tokenFile", default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// Name for HTTP's basic authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password for HTTP's basic authentication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// A context and its name.
@@ -184,6 +190,30 @@ pub struct Resolved {
     pub token: Option<String>,
     /// Namespace for namespaced commands.
     pub namespace: String,
+}
+
+impl Cluster {
+    /// The CA as PEM, where there is one; relative file names are relative to the folder of the kubeconfig at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn ca_pem(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+        let data = self.certificate_authority_data.as_deref();
+        load(path, "certificate-authority-data", data, self.certificate_authority.as_deref())
+    }
+}
+
+impl User {
+    /// Client certificate and key, where there are both; relative file names as for [`Cluster::ca_pem`].
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn identity(&self, path: &Path) -> Result<Option<Identity>, Error> {
+        let certificate = self.client_certificate_data.as_deref();
+        let cert = load(path, "client-certificate-data", certificate, self.client_certificate.as_deref())?;
+        let key = load(path, "client-key-data", self.client_key_data.as_deref(), self.client_key.as_deref())?;
+        Ok(cert.zip(key).map(|(cert_pem, key_pem)| Identity { cert_pem, key_pem }))
+    }
 }
 
 impl File {
@@ -243,13 +273,9 @@ impl File {
             .cluster;
         let user =
             &self.users.iter().find(|u| u.name == context.user).ok_or_else(|| missing("user", &context.user))?.user;
-        let load =
-            |field, data: &Option<String>, file: &Option<PathBuf>| load(path, field, data.as_deref(), file.as_deref());
-        let ca_pem =
-            load("certificate-authority-data", &cluster.certificate_authority_data, &cluster.certificate_authority)?
-                .ok_or_else(|| Error::NoCa { path: path.to_owned(), cluster: context.cluster.clone() })?;
-        let cert = load("client-certificate-data", &user.client_certificate_data, &user.client_certificate)?;
-        let key = load("client-key-data", &user.client_key_data, &user.client_key)?;
+        let ca_pem = cluster
+            .ca_pem(path)?
+            .ok_or_else(|| Error::NoCa { path: path.to_owned(), cluster: context.cluster.clone() })?;
         let token = match (&user.token, &user.token_file) {
             (Some(token), _) => Some(token.clone()),
             (None, Some(file)) => Some(String::from_utf8_lossy(&read_beside(path, file)?).trim().to_owned()),
@@ -259,7 +285,7 @@ impl File {
             servers: cluster.server.split(',').map(|s| s.trim().trim_end_matches('/').to_owned()).collect(),
             ca_pem,
             tls_server_name: cluster.tls_server_name.clone(),
-            identity: cert.zip(key).map(|(cert_pem, key_pem)| Identity { cert_pem, key_pem }),
+            identity: user.identity(path)?,
             token,
             namespace: context.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         })

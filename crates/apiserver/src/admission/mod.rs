@@ -19,6 +19,7 @@ mod classes;
 mod escalation;
 mod event_limits;
 mod guards;
+mod image_policy;
 mod limit_ranger;
 mod matching;
 mod names;
@@ -212,7 +213,8 @@ pub(crate) trait Plugin: Send + Sync {
 
 /// All plugins in their order, which is upstream's: what must see the work of others comes later.
 fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
-    let Settings { pod_security, node_selectors, tolerations, event_limits, limited_resources } = settings;
+    let Settings { pod_security, node_selectors, tolerations, event_limits, limited_resources, .. } = settings;
+    let Settings { image_policy, mutating_users, validating_users, .. } = settings;
     vec![
         Box::new(always::NamespaceAutoProvision),
         Box::new(namespace_lifecycle::NamespaceLifecycle),
@@ -222,6 +224,7 @@ fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
         Box::new(node_restriction::NodeRestriction),
         Box::new(node_taints::TaintNodesByCondition),
         Box::new(always::AlwaysPullImages),
+        Box::new(image_policy::ImagePolicyWebhook::new(image_policy)),
         Box::new(pod_security::PodSecurity(pod_security)),
         Box::new(placement::PodNodeSelector { selectors: node_selectors }),
         Box::new(priority::Priority),
@@ -246,9 +249,9 @@ fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
         Box::new(placement::PodTopologyLabels),
         Box::new(pod_resize::PodResizeValidator),
         Box::new(policy::Mutating::default()),
-        Box::new(webhook::Mutating::default()),
+        Box::new(webhook::Mutating::new(mutating_users)),
         Box::new(policy::Validating::default()),
-        Box::new(webhook::Validating::default()),
+        Box::new(webhook::Validating::new(validating_users)),
         // Behind the others: what it reserves belongs to what everybody else let in.
         Box::new(resource_quota::ResourceQuota::new(limited_resources)),
         Box::new(always::AlwaysDeny),
@@ -263,6 +266,7 @@ const OFF: &[&str] = &[
     "DenyServiceExternalIPs",
     "EventRateLimit",
     "ExtendedResourceToleration",
+    "ImagePolicyWebhook",
     "LimitPodHardAntiAffinityTopology",
     "NamespaceAutoProvision",
     "OwnerReferencesPermissionEnforcement",

@@ -4,7 +4,6 @@
 pub(super) const UPSTREAM: &[&str] = &[
     "AlwaysAdmit",
     "ClusterTrustBundleAttest",
-    "ImagePolicyWebhook",
     "JobValidation",
     "NamespaceExists",
     "NodeDeclaredFeatureValidator",

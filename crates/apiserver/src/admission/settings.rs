@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gantry_api::pod_security::{self, Policy};
-use gantry_api::{Value, decode};
+use gantry_api::{Value, decode, field};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::event_limits::{self, Limit};
+use super::image_policy::{self, ImagePolicy};
+use crate::webhooks::Users;
 
 /// Versions of the file that upstream still reads.
 const VERSIONS: &[&str] = &["apiserver.config.k8s.io/v1", "apiserver.k8s.io/v1alpha1"];
@@ -23,6 +25,11 @@ pub(crate) struct Settings {
     pub(super) tolerations: Tolerations,
     pub(super) event_limits: Vec<Limit>,
     pub(super) limited_resources: Vec<LimitedResource>,
+    pub(super) image_policy: Option<image_policy::Settings>,
+    /// Who the server is to webhooks that change objects.
+    pub(super) mutating_users: Users,
+    /// Who the server is to webhooks that judge objects.
+    pub(super) validating_users: Users,
 }
 
 /// What PodSecurity takes where a namespace says nothing, and whom it leaves alone.
@@ -118,6 +125,20 @@ struct Limits {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Images {
+    #[serde(default)]
+    image_policy: ImagePolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WebhookUsers {
+    #[serde(default)]
+    kube_config_file: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Quota {
     #[serde(default)]
@@ -162,7 +183,11 @@ impl Settings {
     /// # Errors
     /// What is wrong.
     pub(crate) fn check(&self, enabled: &[String]) -> Result<(), String> {
-        if !enabled.iter().any(|name| name == "EventRateLimit") {
+        let on = |plugin: &str| enabled.iter().any(|name| name == plugin);
+        if on("ImagePolicyWebhook") && self.image_policy.is_none() {
+            return Err("plugin ImagePolicyWebhook: no config specified".to_owned());
+        }
+        if !on("EventRateLimit") {
             return Ok(());
         }
         let errors: Vec<String> = event_limits::errors(&self.event_limits).iter().map(ToString::to_string).collect();
@@ -201,6 +226,12 @@ impl Settings {
                 }
                 self.limited_resources = read.limited_resources;
             }
+            "ImagePolicyWebhook" => {
+                let read: Images = serde_json::from_value(value).map_err(|error| error.to_string())?;
+                self.image_policy = Some(image_policy::Settings::new(&read.image_policy)?);
+            }
+            "MutatingAdmissionWebhook" => self.mutating_users = users(value)?,
+            "ValidatingAdmissionWebhook" => self.validating_users = users(value)?,
             _ => return Err("this server takes no configuration for it".to_owned()),
         }
         Ok(())
@@ -210,6 +241,20 @@ impl Settings {
 fn read(path: &Path) -> Result<Value, String> {
     let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     decode::yaml(&text).map(|(value, _)| value).map_err(|status| status.message)
+}
+
+/// The users of the kubeconfig that a WebhookAdmissionConfiguration (WebhookAdmission, as it was called before) names.
+fn users(value: Value) -> Result<Users, String> {
+    let group = "apiserver.config.k8s.io";
+    let before = value.get("kind").is_some_and(|kind| kind == "WebhookAdmission");
+    let kind = if before { "WebhookAdmission" } else { "WebhookAdmissionConfiguration" };
+    let read: WebhookUsers = versioned(value, group, kind)?;
+    let path = Path::new(&read.kube_config_file);
+    if !path.is_absolute() {
+        let at = field::Path::new("kubeConfigFile");
+        return Err(field::Error::invalid(&at, read.kube_config_file, "must be an absolute file path").to_string());
+    }
+    Users::load(path)
 }
 
 /// A configuration of any version of its group.
@@ -267,6 +312,26 @@ mod tests {
         check(
             &format!("{HEAD}- name: Priority\n  configuration: {{}}\n"),
             "plugin Priority: this server takes no configuration",
+        );
+        check(
+            &format!("{HEAD}- name: ImagePolicyWebhook\n  configuration: {{imagePolicy: {{allowTTL: 1}}}}\n"),
+            "plugin ImagePolicyWebhook: valid value is between 1s and 30m0s, got 1s",
+        );
+        check(
+            &format!("{HEAD}- name: ImagePolicyWebhook\n  configuration: {{imagePolicy: {{kubeConfigFile: /none}}}}\n"),
+            "plugin ImagePolicyWebhook: cannot read /none",
+        );
+        let asked = ["ImagePolicyWebhook".to_owned()];
+        let silent = Settings::default().check(&asked).expect_err("nothing said");
+        assert_eq!(silent, "plugin ImagePolicyWebhook: no config specified");
+        let users = "apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration";
+        check(
+            &format!("{HEAD}- name: ValidatingAdmissionWebhook\n  configuration: {{{users}, kubeConfigFile: rel}}\n"),
+            "kubeConfigFile: Invalid value: \"rel\": must be an absolute file path",
+        );
+        check(
+            &format!("{HEAD}- name: MutatingAdmissionWebhook\n  configuration: {{{users}, kubeConfigFile: /none}}\n"),
+            "plugin MutatingAdmissionWebhook: cannot read /none",
         );
         check(&format!("{HEAD}- name: PodNodeSelector\n  path: gone.yaml\n"), "plugin PodNodeSelector: cannot read");
         let levels = "apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, defaults: {enforce: high}";

@@ -21,21 +21,24 @@ use super::rounds::Asker;
 use super::{Plugin, Request};
 use crate::expressions::input::{Input, Rights};
 use crate::metrics::hooks::{Rejection, Seen};
+use crate::webhooks::Users;
 
 /// Asks webhooks that may change the object, one after the other.
-pub(super) struct Mutating(Registered<Vec<Hook>>);
+pub(super) struct Mutating(Registered<Vec<Hook>>, Users);
 /// Asks webhooks that may refuse the object, all at once.
-pub(super) struct Validating(Registered<Vec<Hook>>);
+pub(super) struct Validating(Registered<Vec<Hook>>, Users);
 
-impl Default for Mutating {
-    fn default() -> Self {
-        Self(Registered::new("mutatingwebhookconfigurations", config::hooks))
+impl Mutating {
+    /// The plugin; `users` are whom the server is to webhooks.
+    pub(super) fn new(users: Users) -> Self {
+        Self(Registered::new("mutatingwebhookconfigurations", config::hooks), users)
     }
 }
 
-impl Default for Validating {
-    fn default() -> Self {
-        Self(Registered::new("validatingwebhookconfigurations", config::hooks))
+impl Validating {
+    /// The plugin; `users` are whom the server is to webhooks.
+    pub(super) fn new(users: Users) -> Self {
+        Self(Registered::new("validatingwebhookconfigurations", config::hooks), users)
     }
 }
 
@@ -55,6 +58,7 @@ struct Meant<'a> {
     /// Its place among all, for audit annotations.
     index: usize,
     kind: &'static KindInfo,
+    users: &'a Users,
 }
 
 fn is_out(request: &Request<'_>) -> bool {
@@ -88,7 +92,7 @@ async fn wanted(
 
 /// Asks one webhook.
 async fn ask(request: &Request<'_>, meant: &Meant<'_>, objects: &Objects, mutating: bool) -> Result<Answer, No> {
-    let Meant { hook, kind, .. } = meant;
+    let Meant { hook, kind, users, .. } = meant;
     if request.dry_run && !hook.may_run_dry {
         let why = format!("admission webhook {:?} does not support dry run because it has side effects", hook.name);
         return Err(No::Broken(Status::bad_request(why)));
@@ -104,7 +108,7 @@ async fn ask(request: &Request<'_>, meant: &Meant<'_>, objects: &Objects, mutati
     let uid = uuid::Uuid::new_v4().to_string();
     let question = review::question(review::request(request, kind), &uid, objects, version);
     let app = request.app;
-    let called = app.webhooks.call(app, &hook.client, &question, hook.timeout).await;
+    let called = app.webhooks.call(app, &hook.client, users, &question, hook.timeout).await;
     let reply = called.map_err(|status| failed(format!("failed to call webhook: {}", status.message), status.code))?;
     let answer = review::answer(&reply, &uid, version, mutating).map_err(|why| failed(why, 503))?;
     let notes = &request.caller.notes;
@@ -234,7 +238,7 @@ impl Plugin for Mutating {
         for (index, hook) in all(&configurations) {
             let Some(kind) = wanted(request, hook, object, true).await? else { continue };
             if request.rounds.lock().is_due(Asker::Webhooks, &hook.key) {
-                self.one(request, &Meant { hook, index, kind }, object).await?;
+                self.one(request, &Meant { hook, index, kind, users: &self.1 }, object).await?;
             }
         }
         request.rounds.lock().end(Asker::Webhooks, object);
@@ -260,7 +264,7 @@ impl Plugin for Validating {
         let mut meant = Vec::new();
         for (index, hook) in all(&configurations) {
             if let Some(kind) = wanted(request, hook, object, false).await? {
-                meant.push(Meant { hook, index, kind });
+                meant.push(Meant { hook, index, kind, users: &self.1 });
             }
         }
         let questions = meant.iter().map(|meant| async {

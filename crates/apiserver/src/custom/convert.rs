@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::form;
 use crate::app::App;
+use crate::webhooks::Users;
 
 /// How long a webhook has.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,7 +86,9 @@ async fn ask(app: &App, kind: &KindInfo, webhook: &Value, objects: &[Value]) -> 
         "request": {"uid": uid, "desiredAPIVersion": kind.api_version, "objects": objects},
     });
     let config = webhook.get("clientConfig").cloned().unwrap_or_default();
-    let answer = app.webhooks.call(app, &config, &review, TIMEOUT).await.map_err(|status| status.message)?;
+    // As upstream, nobody in particular: the admission plugins' users are for admission.
+    let called = app.webhooks.call(app, &config, &Users::default(), &review, TIMEOUT).await;
+    let answer = called.map_err(|status| status.message)?;
     let response = answer.get("response").filter(|r| r.is_object()).ok_or("the answer has no response")?;
     if str_at(response, "uid") != Some(uid.as_str()) {
         let found = str_at(response, "uid").unwrap_or_default();

@@ -116,9 +116,23 @@ impl Forbidden {
 pub(super) async fn connect(app: &App, host: &str, port: u16) -> Result<TcpStream, Status> {
     let forbidden = Forbidden::of(app).await;
     let address = checked(host, port, &forbidden, resolve).await?;
-    let failed =
-        |why: String| Status::unavailable(format!("cannot connect to {host}:{port} ({}): {why}", address.ip()));
-    match tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await {
+    connected(&format!("{host}:{port} ({})", address.ip()), TcpStream::connect(address)).await
+}
+
+/// Connects wherever it is: the host is named by somebody who may.
+///
+/// # Errors
+/// 503 when nobody answers.
+pub(super) async fn connect_freely(host: &str, port: u16) -> Result<TcpStream, Status> {
+    connected(&format!("{host}:{port}"), TcpStream::connect((host, port))).await
+}
+
+async fn connected(
+    shown: &str,
+    connecting: impl Future<Output = std::io::Result<TcpStream>>,
+) -> Result<TcpStream, Status> {
+    let failed = |why: String| Status::unavailable(format!("cannot connect to {shown}: {why}"));
+    match tokio::time::timeout(TIMEOUT, connecting).await {
         Ok(Ok(stream)) => {
             stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
             Ok(stream)

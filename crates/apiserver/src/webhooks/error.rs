@@ -69,6 +69,19 @@ impl Error {
         matches!(self, Self::Http(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message())
     }
 
+    /// Whether upstream's client would try again: a connection that was cut off, an answer that says "not now".
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Http(error) => {
+                let source = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+                source.is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+            }
+            Self::Tls(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Self::Refused { code, .. } => matches!(code, 429 | 500 | 504),
+            _ => false,
+        }
+    }
+
     /// The Status; `shown` is the URL that was called.
     pub(super) fn status(&self, shown: &str) -> Status {
         let text = gantry_common::error_chain(self);

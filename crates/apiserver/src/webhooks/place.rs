@@ -1,5 +1,7 @@
 //! Where a webhook is.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use gantry_api::{Value, value};
 
 use super::error::Error;
+use super::users::{self, Credential, Users};
 
 /// The port of `https`.
 const HTTPS: u16 = 443;
@@ -16,21 +19,27 @@ const HTTPS: u16 = 443;
 pub(super) enum Target {
     /// A Service of the cluster.
     Service { namespace: String, name: String },
-    /// A host outside of it.
+    /// A host outside of it, which users name.
     Outside,
+    /// A host that the operator names, wherever it is.
+    Trusted,
 }
 
-/// A webhook's place, from its `clientConfig`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+/// A webhook's place.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
     /// What connections may serve: target, name and trust.
     pub(super) key: String,
     pub(super) target: Target,
-    /// The name that the certificate must bear, and the host of the request.
+    /// What is dialled.
     pub(super) host: String,
+    /// The name that the certificate must bear.
+    pub(super) certified: String,
     pub(super) port: u16,
     /// PEM; empty: the system's certificates.
     pub(super) ca_bundle: Vec<u8>,
+    /// What the API server shows of itself.
+    pub(super) credential: Option<Arc<Credential>>,
     path: String,
     /// As a URL is printed: an explicit port stays.
     authority: String,
@@ -57,9 +66,11 @@ impl Place {
         Ok(Self {
             key: format!("service {authority} {encoded}"),
             target: Target::Service { namespace, name },
+            certified: host.clone(),
             host,
             port,
             ca_bundle,
+            credential: None,
             path: rooted(&text("path")),
             authority,
         })
@@ -77,12 +88,48 @@ impl Place {
         Ok(Self {
             key: format!("url {host}:{port} {encoded}"),
             target: Target::Outside,
+            certified: host.clone(),
             host,
             port,
             ca_bundle,
+            credential: None,
             path: rooted(uri.path()),
             authority: authority.as_str().to_owned(),
         })
+    }
+
+    /// The place with the user that `users` have for it.
+    pub(super) fn seen_by(self, users: &Users) -> Self {
+        let credential = users.of(&self.host, self.port);
+        self.showing(credential)
+    }
+
+    fn showing(mut self, credential: Option<Arc<Credential>>) -> Self {
+        if let Some(credential) = &credential {
+            self.key = format!("{} as {}", self.key, credential.key);
+        }
+        self.credential = credential;
+        self
+    }
+
+    /// The place that the current context of a kubeconfig names.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
+        let file = users::read(path)?;
+        let missing = |what: &str, name: &str| format!("{} has no {what} {name:?}", path.display());
+        let wanted = &file.current_context;
+        let context = file.contexts.iter().find(|context| context.name == *wanted);
+        let context = &context.ok_or_else(|| missing("context", wanted))?.context;
+        let cluster = file.clusters.iter().find(|cluster| cluster.name == context.cluster);
+        let cluster = &cluster.ok_or_else(|| missing("cluster", &context.cluster))?.cluster;
+        let ca = cluster.ca_pem(path).map_err(|error| gantry_common::error_chain(&error))?.unwrap_or_default();
+        let place = Self::outside(&cluster.server, &STANDARD.encode(&ca), ca).map_err(|error| error.to_string())?;
+        let credential = Users::named(path, &file, &context.user)?;
+        let host = cluster.tls_server_name.clone().unwrap_or_else(|| place.host.clone());
+        let key = format!("{} {host}", place.key);
+        Ok(Self { target: Target::Trusted, certified: host, key, ..place }.showing(credential))
     }
 
     /// Path and query: upstream tells how long it waits.

@@ -41,10 +41,12 @@ pub(super) struct Connection(SendRequest<Full<Bytes>>);
 impl Connection {
     /// Connects to the webhook, and makes sure that it is the one.
     pub(super) async fn open(app: &App, place: &Place) -> Result<Self, Error> {
-        let config = trust(&place.ca_bundle)?;
-        let name = ServerName::try_from(place.host.clone())
-            .map_err(|error| Error::Config(format!("{:?} cannot be the name in a certificate: {error}", place.host)))?;
+        let config = trust(place)?;
+        let name = ServerName::try_from(place.certified.clone()).map_err(|error| {
+            Error::Config(format!("{:?} cannot be the name in a certificate: {error}", place.certified))
+        })?;
         let stream = match &place.target {
+            Target::Trusted => dial::anywhere(&place.host, place.port).await.map_err(unreachable)?,
             Target::Outside => dial::outside(app, &place.host, place.port).await.map_err(unreachable)?,
             Target::Service { namespace, name } => {
                 let port = place.port.to_string();
@@ -72,13 +74,18 @@ impl Connection {
 
     /// Sends a request and reads its answer to the end.
     pub(super) async fn send(&mut self, place: &Place, path: &str, body: Bytes) -> Result<Value, Error> {
-        let request = Request::post(path)
+        let mut request = Request::post(path)
             .header(header::HOST, place.authority())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, */*")
             .header(header::USER_AGENT, AGENT)
             .body(Full::new(body))
             .map_err(|error| Error::Config(format!("the path cannot be asked for: {error}")))?;
+        if let Some(credential) = &place.credential
+            && let Some(value) = credential.authorization().await
+        {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         self.0.ready().await.map_err(Error::Http)?;
         let answer = self.0.send_request(request).await.map_err(Error::Http)?;
         let (parts, body) = answer.into_parts();
@@ -106,14 +113,16 @@ fn unreachable(error: dial::Error) -> Error {
 }
 
 /// Whom to believe: the CA bundle alone, or the system's certificates where there is none.
-fn trust(ca_bundle: &[u8]) -> Result<rustls::ClientConfig, Error> {
+/// And the certificate that is shown, where there is one.
+fn trust(place: &Place) -> Result<rustls::ClientConfig, Error> {
     let system;
-    let pem = if ca_bundle.is_empty() {
+    let pem = if place.ca_bundle.is_empty() {
         let found = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
         system = tls::read(found.unwrap_or_else(|| Path::new(SYSTEM_ROOTS[0]))).map_err(Error::Roots)?;
         &system
     } else {
-        ca_bundle
+        &place.ca_bundle
     };
-    tls::client_config(pem, None, &[b"http/1.1"]).map_err(Error::Roots)
+    let identity = place.credential.as_ref().and_then(|credential| credential.identity.as_ref());
+    tls::client_config(pem, identity, &[b"http/1.1"]).map_err(Error::Roots)
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use gantry_apiserver::testing::Builder;
+use gantry_apiserver::testing::{Builder, Identity};
 use gantry_common::tls;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -37,6 +37,10 @@ pub(crate) async fn cluster() -> Cluster {
 pub(crate) struct Asked {
     pub(crate) uri: String,
     pub(crate) agent: String,
+    /// The Authorization header, or nothing.
+    pub(crate) authorization: String,
+    /// The client certificate's bytes as text, or nothing.
+    pub(crate) peer: String,
     pub(crate) review: Value,
 }
 
@@ -81,11 +85,20 @@ impl Hook {
         names: &[&str],
         respond: impl Fn(&Value) -> Raw + Clone + Send + 'static,
     ) -> Self {
-        let identity = cluster.server.serving(names);
+        Self::of(cluster.server.serving(names), &cluster.server.ca_pem(), respond).await
+    }
+
+    /// A server with this certificate; clients may show one of the CA.
+    pub(crate) async fn of(
+        identity: Identity,
+        clients: &str,
+        respond: impl Fn(&Value) -> Raw + Clone + Send + 'static,
+    ) -> Self {
         let pem = tls::Identity { cert_pem: identity.cert_pem.into_bytes(), key_pem: identity.key_pem.into_bytes() };
         let key = tls::certified_key(&pem, "the webhook").expect("valid");
         let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(key));
-        let config = tls::server_config(resolver, None, &[b"http/1.1"]).expect("valid");
+        let roots = tls::roots(clients.as_bytes(), "the CA").expect("valid");
+        let config = tls::server_config(resolver, Some(roots), &[b"http/1.1"]).expect("valid");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let connections: Arc<AtomicUsize> = Arc::default();
@@ -95,7 +108,9 @@ impl Hook {
             async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 count.fetch_add(1, Ordering::Relaxed);
-                let service = service_fn(move |request| answered(request, respond.clone(), all.clone()));
+                let shown = stream.get_ref().1.peer_certificates().and_then(|certificates| certificates.first());
+                let peer = shown.map(|der| String::from_utf8_lossy(der).into_owned()).unwrap_or_default();
+                let service = service_fn(move |request| answered(request, peer.clone(), respond.clone(), all.clone()));
                 drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
             }
         })
@@ -138,15 +153,17 @@ impl Hook {
 
 async fn answered(
     request: Request<Incoming>,
+    peer: String,
     respond: impl Fn(&Value) -> Raw,
     all: Arc<Mutex<Vec<Asked>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     let review: Value = serde_json::from_slice(&body).expect("JSON");
-    let agent = parts.headers["user-agent"].to_str().expect("text").to_owned();
+    let header = |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().expect("text")).to_owned();
+    let (agent, authorization) = (header("user-agent"), header("authorization"));
     let (code, body) = respond(&review);
-    all.lock().push(Asked { uri: parts.uri.to_string(), agent, review });
+    all.lock().push(Asked { uri: parts.uri.to_string(), agent, authorization, peer, review });
     let response = Response::builder().status(code).header("content-type", "application/json");
     Ok(response.body(Full::new(Bytes::from(body))).expect("a response"))
 }

@@ -338,7 +338,9 @@ async fn plugins_of_upstream_can_be_named() {
     };
     assert_eq!(with("NamespaceExists", "MutatingAdmissionWebhook").await, Ok(()));
     assert_eq!(with("ValidatingAdmissionPolicy", "AlwaysPullImages").await, Ok(()));
-    let absent = with("ImagePolicyWebhook", "AlwaysDeny").await;
+    let silent = with("ImagePolicyWebhook", "AlwaysDeny").await;
+    assert!(silent.is_err_and(|e| e.contains("plugin ImagePolicyWebhook: no config specified")));
+    let absent = with("NodeDeclaredFeatureValidator", "AlwaysDeny").await;
     assert!(absent.is_err_and(|e| e.contains("does not have the plugin")), "what it should guard, nobody would");
     assert!(with("Nonsense", "AlwaysAdmit").await.is_err_and(|e| e.contains("there is no such plugin")));
 }

@@ -43,6 +43,11 @@ impl Cluster {
         (self.server, self._folder)
     }
 
+    /// Where the server's files are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self._folder.path()
+    }
+
     pub(crate) fn client_config(&self, user: &str, groups: &[&str]) -> Config {
         let identity = self.server.identity(user, groups);
         Config {
