@@ -158,28 +158,59 @@ pub fn pod_total(pod: &Value, part: &str) -> Usage {
     pods::total(pod, part)
 }
 
+/// A scope that objects may be in, as a quota or the server's configuration selects it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// `PriorityClass`, `Terminating`, ...
+    pub name: &'a str,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`.
+    pub operator: &'a str,
+    values: &'a [Value],
+}
+
+impl<'a> Scope<'a> {
+    /// Reads a ScopedResourceSelectorRequirement.
+    #[must_use]
+    pub fn of(requirement: &'a Value) -> Self {
+        let text = |key| str_at(requirement, key).unwrap_or_default();
+        Self { name: text("scopeName"), operator: text("operator"), values: list_at(requirement, "values") }
+    }
+
+    /// The scopes of a quota's spec.
+    pub fn all(spec: &'a Value) -> impl Iterator<Item = Self> {
+        let plain = list_at(spec, "scopes").iter().filter_map(Value::as_str);
+        let plain = plain.map(|name| Self { name, operator: "Exists", values: &[] });
+        plain.chain(list_at(spec, "scopeSelector.matchExpressions").iter().map(Self::of))
+    }
+
+    /// Whether the object is in it.
+    #[must_use]
+    pub fn holds(&self, kind: &KindInfo, object: &Value) -> bool {
+        match (kind.group, kind.resource) {
+            ("", "pods") => pods::in_scope(object, self.name, self.operator, self.values),
+            ("", "persistentvolumeclaims") if self.name == "VolumeAttributesClass" => {
+                let class = str_at(object, "spec.volumeAttributesClassName").unwrap_or_default();
+                named(class, self.operator, self.values)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Scope<'_> {
+    /// As Go prints the structure: `{PriorityClass In [a b]}`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let values: Vec<&str> = self.values.iter().filter_map(Value::as_str).collect();
+        write!(f, "{{{} {} [{}]}}", self.name, self.operator, values.join(" "))
+    }
+}
+
 /// Whether a quota with this spec is about the object.
 #[must_use]
 pub fn matches(spec: &Value, kind: &KindInfo, object: &Value) -> bool {
     let hard = map_at(spec, "hard");
     let about = hard.into_iter().flatten().any(|(name, _)| concerns(kind, name));
-    let plain = list_at(spec, "scopes").iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[][..]));
-    let selected = list_at(spec, "scopeSelector.matchExpressions").iter().map(|e| {
-        let text = |key| str_at(e, key).unwrap_or_default();
-        (text("scopeName"), text("operator"), list_at(e, "values"))
-    });
-    about && plain.chain(selected).all(|(scope, operator, values)| in_scope(kind, object, scope, operator, values))
-}
-
-fn in_scope(kind: &KindInfo, object: &Value, scope: &str, operator: &str, values: &[Value]) -> bool {
-    match (kind.group, kind.resource) {
-        ("", "pods") => pods::in_scope(object, scope, operator, values),
-        ("", "persistentvolumeclaims") if scope == "VolumeAttributesClass" => {
-            let class = str_at(object, "spec.volumeAttributesClassName").unwrap_or_default();
-            named(class, operator, values)
-        }
-        _ => false,
-    }
+    about && Scope::all(spec).all(|scope| scope.holds(kind, object))
 }
 
 /// Whether a name is what a scope's selector asks for.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{amounts, charge, concerns, constraints, difference, matches, shown, usage};
+use super::{Scope, amounts, charge, concerns, constraints, difference, matches, shown, usage};
 use crate::{Value, kinds};
 
 fn kind(group: &str, name: &str) -> &'static kinds::KindInfo {
@@ -90,6 +90,11 @@ fn quotas_are_about_what_they_limit_and_select() {
     };
     assert!(selected("In", json!(["high"])) && !selected("In", json!(["low"])));
     assert!(selected("Exists", json!([])) && !selected("NotIn", json!(["high"])));
+    let requirement = json!({"scopeName": "PriorityClass", "operator": "In", "values": ["a", "b"]});
+    assert_eq!(Scope::of(&requirement).to_string(), "{PriorityClass In [a b]}");
+    let spec = json!({"scopes": ["BestEffort"], "scopeSelector": {"matchExpressions": [requirement]}});
+    let shown: Vec<String> = Scope::all(&spec).map(|scope| scope.to_string()).collect();
+    assert_eq!(shown, ["{BestEffort Exists []}", "{PriorityClass In [a b]}"]);
     assert!(!matches(
         &json!({"hard": {"configmaps": "1"}, "scopes": ["BestEffort"]}),
         kind("", "ConfigMap"),

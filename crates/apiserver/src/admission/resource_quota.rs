@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use gantry_api::kinds::{self, KindInfo};
-use gantry_api::quota::{self, Usage};
+use gantry_api::quota::{self, Scope, Usage};
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, managed, value};
 use gantry_store::{Txn, TxnOutcome};
@@ -90,6 +90,12 @@ impl Plugin for ResourceQuota {
         if !uncovered.is_empty() {
             return Err(request.forbidden(&format!("insufficient quota to consume: {}", uncovered.join(","))));
         }
+        let scopes = if delta.grows { self.uncovered_scopes(kind, object, &found) } else { Vec::new() };
+        if !scopes.is_empty() {
+            // As upstream, an error that is none of the API's own.
+            let why = format!("insufficient quota to match these scopes: [{}]", scopes.join(" "));
+            return Err(Status::failure(500, "", why));
+        }
         let names: Vec<&str> = asked.iter().filter_map(|q| value::str_at(q, "metadata.name")).collect();
         for (at, name) in names.iter().enumerate() {
             let target = Target::new(quotas, &request.target.namespace, name);
@@ -123,6 +129,17 @@ impl ResourceQuota {
         let used = usage.iter().filter(|(_, amount)| amount.signum() > 0).map(|(name, _)| name);
         let limited = used.filter(|name| parts.iter().any(|part| name.contains(part.as_str())));
         limited.filter(|name| !covered(name)).cloned().collect()
+    }
+
+    /// The scopes that the object is in, that may only be used under a quota, and that no quota selects for it; whatever
+    /// resource they were listed with, as upstream.
+    fn uncovered_scopes(&self, kind: &KindInfo, object: &Value, quotas: &[Value]) -> Vec<String> {
+        let specs = quotas.iter().filter_map(|quota| value::get(quota, "spec"));
+        let selected: Vec<&str> =
+            specs.flat_map(Scope::all).filter(|scope| scope.holds(kind, object)).map(|scope| scope.name).collect();
+        let limited = self.limited.iter().flat_map(|limited| &limited.match_scopes).map(Scope::of);
+        let bare = limited.filter(|scope| scope.holds(kind, object) && !selected.contains(&scope.name));
+        bare.map(|scope| scope.to_string()).collect()
     }
 
     /// Reserves in a transaction of its own.

@@ -70,8 +70,9 @@ pub(super) struct LimitedResource {
     pub(super) resource: String,
     #[serde(default)]
     pub(super) match_contains: Vec<String>,
+    /// ScopedResourceSelectorRequirements: objects in these need a quota that selects the same scope.
     #[serde(default)]
-    match_scopes: Vec<Value>,
+    pub(super) match_scopes: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -219,11 +220,6 @@ impl Settings {
             }
             "ResourceQuota" => {
                 let read: Quota = versioned(value, "apiserver.config.k8s.io", "ResourceQuotaConfiguration")?;
-                if read.limited_resources.iter().any(|limited| !limited.match_scopes.is_empty()) {
-                    return Err(
-                        "this server knows limitedResources by matchContains only, not by matchScopes".to_owned()
-                    );
-                }
                 self.limited_resources = read.limited_resources;
             }
             "ImagePolicyWebhook" => {

@@ -256,3 +256,29 @@ async fn limited_resources_need_a_quota() {
     assert_eq!(cluster.rest("GET", path, &[], "").await.code, 200);
     assert_eq!(post(&cluster, PODS, &asking).await.code, 201);
 }
+
+#[tokio::test]
+async fn limited_scopes_need_a_quota_that_selects_them() {
+    let file = "- name: ResourceQuota\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    \
+                kind: ResourceQuotaConfiguration\n    limitedResources:\n    - resource: pods\n      matchScopes:\n      \
+                - {scopeName: PriorityClass, operator: In, values: [system-node-critical, system-cluster-critical]}\n";
+    let cluster = with(&[], file).await;
+    assert_eq!(post(&cluster, PODS, &pod("plain")).await.code, 201);
+    let mut critical = pod("critical");
+    critical["spec"]["priorityClassName"] = "system-cluster-critical".into();
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let selecting = |name: &str, class: &str| {
+        json!({"metadata": {"name": name}, "spec": {"hard": {"pods": "5"}, "scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": "In", "values": [class]}]}}})
+    };
+    assert_eq!(post(&cluster, quotas, &selecting("other", "system-node-critical")).await.code, 201);
+    assert_eq!(cluster.rest("GET", quotas, &[], "").await.code, 200);
+    let refused = post(&cluster, PODS, &critical).await;
+    let why = "insufficient quota to match these scopes: \
+               [{PriorityClass In [system-node-critical system-cluster-critical]}]";
+    assert_eq!((refused.code, message(&refused)), (500, why.to_owned()));
+    assert_eq!(post(&cluster, quotas, &selecting("mine", "system-cluster-critical")).await.code, 201);
+    assert_eq!(cluster.rest("GET", quotas, &[], "").await.code, 200);
+    let made = post(&cluster, PODS, &critical).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+}
