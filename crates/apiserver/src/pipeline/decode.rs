@@ -3,7 +3,7 @@
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
-use gantry_api::{Value, decode, managed, value};
+use gantry_api::{Value, decode, field, managed, value};
 
 use crate::request::{FieldValidation, Format, Payload};
 
@@ -72,10 +72,10 @@ fn unrecognized(expected: Expected<'_>, body: &[u8], why: &Status) -> Status {
     ))
 }
 
-/// Decodes a body, fills in kind and apiVersion, and drops what the type does not have.
+/// Decodes a body, fills in kind and apiVersion (not those of custom kinds), and drops what the type does not have.
 ///
 /// # Errors
-/// 400 for broken text, another kind, a wrong JSON type, and, where fields are validated strictly, an unknown or
+/// 400 for broken text, another kind (422 where that is custom), a wrong JSON type, and, where fields are validated strictly, an unknown or
 /// duplicate field.
 pub(crate) fn object(
     payload: &Payload,
@@ -105,6 +105,9 @@ pub(crate) fn object_or(
             "json: cannot unmarshal into Go value of an object",
         ));
     }
+    if custom {
+        check_custom_kind(&object, expected, payload, validation)?;
+    }
     check_kind(&mut object, expected)?;
     managed::keep_reset(&mut object);
     problems.extend(decode::conform(&mut object, expected.ty)?);
@@ -124,6 +127,49 @@ pub(crate) fn judge(problems: Vec<String>, validation: FieldValidation) -> Resul
         FieldValidation::Strict if problems.is_empty() => Ok(problems),
         FieldValidation::Strict => Err(format!("strict decoding error: {}", problems.join(", "))),
     }
+}
+
+/// What upstream says of an object without a kind, which it cannot make up for custom ones.
+pub(super) fn kind_missing(shown: &str) -> String {
+    format!("Object 'Kind' is missing in '{shown}'")
+}
+
+/// Objects of custom kinds must say what they are, in upstream's three ways of saying so.
+fn check_custom_kind(
+    object: &Value,
+    expected: Expected<'_>,
+    payload: &Payload,
+    validation: FieldValidation,
+) -> Result<(), Status> {
+    let api_version = value::str_at(object, "apiVersion").unwrap_or_default();
+    let kind = value::str_at(object, "kind").unwrap_or_default();
+    if kind.is_empty() {
+        // Only a reader that looks at each field knows what the client sent.
+        if validation != FieldValidation::Ignore {
+            let why = kind_missing(&String::from_utf8_lossy(&payload.bytes));
+            return Err(unrecognized(expected, &payload.bytes, &Status::bad_request(why)));
+        }
+        let (_, version) = kinds::split_api_version(api_version);
+        let version = if version.is_empty() { expected.version } else { version };
+        let shown = match payload.format {
+            Format::Json => String::from_utf8_lossy(payload.bytes.trim_ascii()).into_owned(),
+            Format::Yaml | Format::Protobuf => object.to_string(),
+        };
+        return Err(cannot_be_handled((expected.kind, version), expected.kind, &kind_missing(&shown)));
+    }
+    let wanted = expected.api_version();
+    if api_version != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        )));
+    }
+    if kind != expected.kind {
+        let name = value::str_at(object, "metadata.name").unwrap_or_default();
+        let why = format!("must be {}", expected.kind);
+        let error = field::Error::invalid(&field::Path::new("kind"), kind, &why);
+        return Err(Status::invalid(expected.group, kind, name, &[error]));
+    }
+    Ok(())
 }
 
 fn check_kind(object: &mut Value, expected: Expected<'_>) -> Result<(), Status> {

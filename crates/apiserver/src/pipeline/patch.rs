@@ -148,6 +148,11 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     // Patches may test or replace the version.
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
+    if target.kind.custom.is_some() && value::str_at(&object, "kind").is_none_or(str::is_empty) {
+        let shown = object.to_string();
+        let why = decode::kind_missing(&shown);
+        return Err(Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, &why)]));
+    }
     check_same_object(target, target.kind, &mut object, &state.value)?;
     managed::keep_reset(&mut object);
     let unusable = |why: &str| {

@@ -92,3 +92,44 @@ async fn defaults_and_nulls() {
     assert_eq!(added.code, 200, "{}", added.text);
     until(&cluster, &format!("{CRONTABS}/a"), |a| a.json()["spec"]["late"] == "x").await;
 }
+
+#[tokio::test]
+async fn objects_must_say_what_they_are() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    let check = async |body: &str, query: &str, expected: (u16, &str)| {
+        let got = cluster.rest("POST", &format!("{CRONTABS}{query}"), &[], body).await;
+        let text = got.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((got.code, text.as_str()), expected, "{body}");
+    };
+    let bare = r#"{"apiVersion": "stable.example.com/v1", "metadata": {"name": "a"}}"#;
+    let missing = format!("Object 'Kind' is missing in '{bare}'");
+    let head = "the object provided is unrecognized (must be of type CronTab): ";
+    check(bare, "", (400, &format!("{head}{missing} ({} ...)", &bare[..30]))).await;
+    let ignored = format!("CronTab in version \"v1\" cannot be handled as a CronTab: {missing}");
+    check(bare, "?fieldValidation=Ignore", (400, &ignored)).await;
+    let expected = "does not match the expected API version (stable.example.com/v1)";
+    let without = format!("the API version in the data () {expected}");
+    check(r#"{"kind": "CronTab", "metadata": {"name": "a"}}"#, "", (400, &without)).await;
+    let other = format!("the API version in the data (stable.example.com/v2) {expected}");
+    check(r#"{"kind": "CronTab", "apiVersion": "stable.example.com/v2", "metadata": {}}"#, "", (400, &other)).await;
+    let else_ = "Else.stable.example.com \"a\" is invalid: kind: Invalid value: \"Else\": must be CronTab";
+    let body = r#"{"kind": "Else", "apiVersion": "stable.example.com/v1", "metadata": {"name": "a"}}"#;
+    check(body, "", (422, else_)).await;
+    let made = cluster.rest("POST", CRONTABS, &[], &crontab("a", json!({"replicas": 1})).to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let mut again = made.json();
+    again.as_object_mut().expect("an object").remove("kind");
+    let put = cluster.rest("PUT", &format!("{CRONTABS}/a"), &[], &again.to_string()).await;
+    assert!(put.code == 400 && put.text.contains("Object 'Kind' is missing in"), "{}", put.text);
+    let merge = ("content-type", "application/merge-patch+json");
+    let patched = cluster.rest("PATCH", &format!("{CRONTABS}/a"), &[merge], r#"{"kind":null}"#).await;
+    assert!(patched.code == 422 && patched.text.contains("Object 'Kind' is missing in"), "{}", patched.text);
+    let apply = ("content-type", "application/apply-patch+yaml");
+    let path = format!("{CRONTABS}/b?fieldManager=m");
+    let applied = cluster.rest("PATCH", &path, &[apply], r#"{"apiVersion":"stable.example.com/v1"}"#).await;
+    assert!(applied.code == 400 && applied.text.contains("invalid object type: "), "{}", applied.text);
+    // The kinds that the server brings are known by their path.
+    let map = r#"{"metadata":{"name":"m"}}"#;
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces/default/configmaps", &[], map).await.code, 201);
+}
