@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use crate::custom::Custom;
 
-pub use set::Kinds;
+pub use set::{Kinds, Unserved};
 
 const FACTS: &str = include_str!("../facts/kinds.tsv");
 

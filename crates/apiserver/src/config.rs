@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use gantry_api::kinds::Unserved;
 use ipnet::{IpNet, Ipv4Net};
 
 mod front;
+mod gates;
 mod named;
 mod refused;
 mod serving;
+mod versions;
 
 pub use front::RequestHeader;
 pub use named::NamedCert;
@@ -233,6 +236,13 @@ pub struct Config {
     /// Admission plugins to leave out, by name.
     #[arg(long = "disable-admission-plugins", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
+    /// Features by their gates in Kubernetes 1.36, as `Name=true`: only what is so anyway may be asked for.
+    #[arg(long = "feature-gates", value_delimiter = ',')]
+    pub feature_gates: Vec<String>,
+    /// Group versions, or resources of one, that are not to be served: `batch/v1=false`, `batch/v1/jobs=false`; `api/all`,
+    /// `api/ga`, `api/beta` and `api/alpha` mean many at once.
+    #[arg(long = "runtime-config", value_delimiter = ',')]
+    pub runtime_config: Vec<String>,
 }
 
 impl Config {
@@ -253,6 +263,22 @@ impl Config {
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.service_account_issuers.first().map_or("", String::as_str)
+    }
+
+    /// Whether `--feature-gates` asks for what is so, or can be made so.
+    ///
+    /// # Errors
+    /// What cannot be done.
+    pub(crate) fn check_gates(&self) -> Result<(), String> {
+        gates::check(&self.feature_gates)
+    }
+
+    /// The built-in kinds that `--runtime-config` switches off.
+    ///
+    /// # Errors
+    /// What cannot be done.
+    pub(crate) fn unserved(&self) -> Result<Unserved, String> {
+        versions::switched_off(&self.runtime_config)
     }
 
     /// Audiences that a token must name one of.

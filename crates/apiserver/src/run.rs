@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gantry_api::kinds::Unserved;
 use gantry_common::clock::SharedClock;
 use gantry_common::shutdown::Shutdown;
 use gantry_common::task::{Group, OnExit};
@@ -135,6 +136,14 @@ pub enum Error {
         value: String,
         /// Why not.
         why: &'static str,
+    },
+    /// What a flag asks for cannot be done.
+    #[error("{flag}: {why}")]
+    Switch {
+        /// The flag.
+        flag: &'static str,
+        /// Why not.
+        why: String,
     },
 }
 
@@ -269,6 +278,12 @@ fn admission(config: &Config) -> Result<Settings, Error> {
     Ok(settings)
 }
 
+/// What the operator does not want to be served; gates are looked at on the way.
+fn unserved(config: &Config) -> Result<Unserved, Error> {
+    config.check_gates().map_err(|why| Error::Switch { flag: "--feature-gates", why })?;
+    config.unserved().map_err(|why| Error::Switch { flag: "--runtime-config", why })
+}
+
 fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error> {
     let Some(path) = &config.encryption_provider_config else { return Ok(None) };
     let loaded = encryption::reload::File::load(path);
@@ -314,6 +329,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let audit = audit::Log::open(config.audit_log_path.as_deref())
         .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
     let admission = admission(&config)?;
+    let unserved = unserved(&config)?;
     let acceptor = acceptor(&config, &clock)?;
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
@@ -344,7 +360,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
         audit,
         stats: Stats::default(),
-        kinds: Arc::new(Registry::default()),
+        kinds: Arc::new(Registry::new(unserved)),
         forms,
         aggregator: Aggregator::default(),
         flows: Flows::default(),

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
-use gantry_api::kinds::Kinds;
+use gantry_api::kinds::{Kinds, Unserved};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -63,15 +63,16 @@ pub(crate) struct Registry {
     now: ArcSwap<Served>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self { now: ArcSwap::from_pointee(Served::new(Kinds::builtin(), None)), changes: watch::Sender::new(0) }
-    }
+    unserved: Unserved,
 }
 
 impl Registry {
+    /// The built-in kinds but for those that the operator switches off.
+    pub(crate) fn new(unserved: Unserved) -> Self {
+        let kinds = Kinds::builtin().without(unserved.clone());
+        Self { now: ArcSwap::from_pointee(Served::new(kinds, None)), changes: watch::Sender::new(0), unserved }
+    }
+
     /// The set of this moment.
     pub(crate) fn now(&self) -> Arc<Served> {
         self.now.load_full()
@@ -84,6 +85,7 @@ impl Registry {
 
     /// Replaces the set. Only one task may do so.
     pub(crate) fn replace(&self, kinds: Kinds) {
+        let kinds = kinds.without(self.unserved.clone());
         let served = Served::new(kinds, Some(&self.now.load()));
         self.now.store(Arc::new(served));
         self.changes.send_modify(|count| *count += 1);

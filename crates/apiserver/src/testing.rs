@@ -161,6 +161,8 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         enable_admission_plugins: Vec::new(),
         disable_admission_plugins: Vec::new(),
         admission_control_config_file: None,
+        feature_gates: Vec::new(),
+        runtime_config: Vec::new(),
     }
 }
 

@@ -3,6 +3,24 @@
 use super::{KindInfo, all, split_api_version};
 use crate::custom::Definition;
 
+/// Built-in kinds that a server does not serve, as its operator wants it.
+#[derive(Debug, Clone, Default)]
+pub struct Unserved(Vec<(&'static str, &'static str, &'static str)>);
+
+impl Unserved {
+    /// These kinds.
+    #[must_use]
+    pub fn new(kinds: &[&'static KindInfo]) -> Self {
+        Self(kinds.iter().map(|kind| path(kind)).collect())
+    }
+
+    /// Whether a kind is served.
+    #[must_use]
+    pub fn serves(&self, kind: &KindInfo) -> bool {
+        !self.0.contains(&path(kind))
+    }
+}
+
 /// A set of kinds. It does not change: whoever serves it replaces it as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
@@ -12,6 +30,7 @@ pub struct Kinds {
     custom: Vec<&'static KindInfo>,
     /// The same by group, version and resource.
     by_resource: Vec<&'static KindInfo>,
+    unserved: Unserved,
 }
 
 fn path(kind: &KindInfo) -> (&'static str, &'static str, &'static str) {
@@ -36,16 +55,23 @@ impl Kinds {
         });
         let mut by_resource = custom.clone();
         by_resource.sort_by_key(|kind| path(kind));
-        Self { definitions, custom, by_resource }
+        Self { definitions, custom, by_resource, unserved: Unserved::default() }
+    }
+
+    /// The set without some of the built-in kinds. Their objects stay where they are.
+    #[must_use]
+    pub fn without(mut self, unserved: Unserved) -> Self {
+        self.unserved = unserved;
+        self
     }
 
     /// Every served kind: the built-in groups in discovery's order (core first), then the custom ones by name; versions as
     /// clients prefer them, resources by name.
     pub fn all(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
-        all().iter().chain(self.custom.iter().copied())
+        all().iter().filter(|kind| self.unserved.serves(kind)).chain(self.custom.iter().copied())
     }
 
-    /// The kinds of which each stored object is seen exactly once, whatever forms and versions it is served in.
+    /// The kinds of which each stored object is seen exactly once, whatever forms and versions it is served in, if any.
     pub fn distinct(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
         let builtin = all().iter().filter(|kind| kind.stored() && !kind.is_converted());
         builtin.chain(self.definitions.iter().filter_map(|definition| definition.canonical()))
@@ -60,7 +86,7 @@ impl Kinds {
     /// The kind behind a REST path.
     #[must_use]
     pub fn by_resource(&self, group: &str, version: &str, resource: &str) -> Option<&'static KindInfo> {
-        super::by_resource(group, version, resource).or_else(|| {
+        super::by_resource(group, version, resource).filter(|kind| self.unserved.serves(kind)).or_else(|| {
             let at = self.by_resource.binary_search_by(|kind| path(kind).cmp(&(group, version, resource))).ok()?;
             self.by_resource.get(at).copied()
         })
@@ -70,7 +96,7 @@ impl Kinds {
     #[must_use]
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&'static KindInfo> {
         let custom = || self.custom.iter().find(|k| k.kind == kind && k.group == group && k.version == version);
-        super::by_kind(group, version, kind).or_else(|| custom().copied())
+        super::by_kind(group, version, kind).filter(|kind| self.unserved.serves(kind)).or_else(|| custom().copied())
     }
 
     /// As [`Kinds::by_kind`], for an `apiVersion` string.

@@ -4,8 +4,6 @@ use std::ffi::OsString;
 
 const NODES: &str = "nothing here connects to a node: kubelets keep streams open to the API server, which need no certificate, \
     address or timeout of their own";
-const GATES: &str = "features are not switched: those that are on by default in Kubernetes 1.36 are on";
-const RUNTIME: &str = "the versions that Kubernetes 1.36 serves by default are served, and no others; see /apis";
 const AUTHENTICATION: &str = "users are known by client certificates, --token-auth-file, service-account tokens and \
     --requestheader-* proxies; put such a proxy in front for others";
 const AUTHORIZATION: &str = "requests are authorised by Node and RBAC; there is no switch to turn that off";
@@ -33,8 +31,6 @@ const GARBAGE: &str = "the controller manager collects garbage; the API server a
 /// Names, or beginnings of names that end in `-`, and why they are not there.
 const REFUSED: &[(&[&str], &str)] = &[
     (&["kubelet-"], NODES),
-    (&["feature-gates"], GATES),
-    (&["runtime-config", "runtime-config-"], RUNTIME),
     (&["oidc-", "authentication-", "enable-bootstrap-token-auth"], AUTHENTICATION),
     (&["authorization-config", "authorization-policy-file", "authorization-webhook-"], AUTHORIZATION),
     (&["audit-policy-file", "audit-webhook-", "audit-log-"], AUDIT),
@@ -132,8 +128,8 @@ mod tests {
             assert!(found.contains(expected), "{argument}: {found}");
         };
         check(
-            "--feature-gates=A=true",
-            "--feature-gates is a flag of kube-apiserver that this server does not have: features",
+            "--kubelet-timeout=5s",
+            "--kubelet-timeout is a flag of kube-apiserver that this server does not have: nothing here connects",
         );
         check("--oidc-issuer-url", "users are known by");
         check("--etcd-compaction-interval=5m", "etcd v3 is the store");

@@ -48,6 +48,7 @@ mod spdy;
 mod start;
 mod subresources;
 mod support;
+mod switches;
 mod upgrades;
 mod watches;
 mod webhook_users;
