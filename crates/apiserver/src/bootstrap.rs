@@ -17,6 +17,7 @@ use crate::pipeline::current::{self, Current};
 use crate::rbac;
 use crate::request::{Caller, Target, WriteOptions};
 
+pub(crate) mod identity;
 pub(crate) mod kubernetes;
 mod ranges;
 

@@ -236,7 +236,8 @@ pub struct Config {
     /// Admission plugins to leave out, by name.
     #[arg(long = "disable-admission-plugins", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
-    /// Features by their gates in Kubernetes 1.36, as `Name=true`: only what is so anyway may be asked for.
+    /// Features by their gates in Kubernetes 1.36, as `Name=true`: only what is so anyway may be asked for, but
+    /// APIServerIdentity (a Lease per API server in kube-system) can be switched.
     #[arg(long = "feature-gates", value_delimiter = ',')]
     pub feature_gates: Vec<String>,
     /// Group versions, or resources of one, that are not to be served: `batch/v1=false`, `batch/v1/jobs=false`; `api/all`,
@@ -271,6 +272,11 @@ impl Config {
     /// What cannot be done.
     pub(crate) fn check_gates(&self) -> Result<(), String> {
         gates::check(&self.feature_gates)
+    }
+
+    /// Whether this server tells of itself by a Lease.
+    pub(crate) fn has_identity(&self) -> bool {
+        gates::is_on(&self.feature_gates, gates::IDENTITY)
     }
 
     /// The built-in kinds that `--runtime-config` switches off.

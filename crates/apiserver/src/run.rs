@@ -412,10 +412,11 @@ async fn control(app: Arc<App>) {
         allocate::repair::run(app.clone()).await;
     };
     let endpoints = bootstrap::kubernetes::run(app.clone());
+    let identity = bootstrap::identity::run(app.clone());
     let aggregation = aggregate::run(app.clone());
     let authentication = aggregate::authentication::run(app.clone());
     let definitions = custom::run(app.clone());
     let checks = type_checks::run(app.clone());
     let flows = flows::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints, aggregation, authentication, definitions, checks, flows);
+    tokio::join!(roles, bootstrap, endpoints, identity, aggregation, authentication, definitions, checks, flows);
 }

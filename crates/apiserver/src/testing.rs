@@ -161,7 +161,8 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         enable_admission_plugins: Vec::new(),
         disable_admission_plugins: Vec::new(),
         admission_control_config_file: None,
-        feature_gates: Vec::new(),
+        // A Lease that is renewed all the time would stand in the way of tests that count what is written.
+        feature_gates: vec!["APIServerIdentity=false".to_owned()],
         runtime_config: Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
 //! `--feature-gates`: the gates of Kubernetes 1.36 are known by name, and what asks for the state that there is anyway is
-//! taken.
+//! taken. Only a few can really be switched.
 
 /// Gates that are on by default in Kubernetes 1.36.
 const ON: &str = "
@@ -63,7 +63,6 @@ const OFF: &str = "
 
 /// Gates of the first list whose feature is not here: they are off.
 const ABSENT: &[&str] = &[
-    "APIServerIdentity",
     "ComponentFlagz",
     "ComponentStatusz",
     "ConstrainedImpersonation",
@@ -75,6 +74,11 @@ const ABSENT: &[&str] = &[
     "StructuredAuthenticationConfigurationJWKSMetrics",
     "UnknownVersionInteroperabilityProxy",
 ];
+
+/// The gate of the Lease that says which API servers there are.
+pub(super) const IDENTITY: &str = "APIServerIdentity";
+/// Gates that are heeded.
+const SWITCHED: &[&str] = &[IDENTITY];
 
 fn in_list(list: &str, name: &str) -> bool {
     list.split_whitespace().any(|known| known == name)
@@ -111,7 +115,7 @@ fn check_one(name: &str, wanted: bool) -> Result<(), String> {
         return Err(format!("unrecognized feature gate: {name}"));
     }
     let state = default && !ABSENT.contains(&name);
-    if state == wanted {
+    if state == wanted || SWITCHED.contains(&name) {
         return Ok(());
     }
     let why = match (state, default) {
@@ -132,6 +136,12 @@ pub(super) fn check(written: &[String]) -> Result<(), String> {
         check_one(name, wanted)?;
     }
     Ok(())
+}
+
+/// The state of a gate that can be switched: the last word counts.
+pub(super) fn is_on(written: &[String], gate: &str) -> bool {
+    let said = written.iter().filter_map(|one| read(one).ok()).rfind(|(name, _)| *name == gate);
+    said.map_or_else(|| in_list(ON, gate), |(_, state)| state)
 }
 
 #[cfg(test)]
@@ -171,6 +181,8 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), len);
-        assert!(ABSENT.iter().all(|gate| in_list(ON, gate)));
+        assert!(ABSENT.iter().chain(SWITCHED).all(|gate| in_list(ON, gate)));
+        let written = ["APIServerIdentity=false".to_owned(), "APIServerIdentity=true".to_owned()];
+        assert!(is_on(&written, IDENTITY) && !is_on(&written[..1], IDENTITY) && is_on(&[], IDENTITY));
     }
 }

@@ -1,9 +1,15 @@
-//! What an operator may switch: group versions and features.
+//! What an operator may switch: group versions, features, the Lease of an API server.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use gantry_apiserver::testing::Builder;
+use gantry_store::MemoryStore;
 use serde_json::{Value, json};
 
 use crate::support::Cluster;
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
 #[tokio::test]
 async fn group_versions_are_switched_off() {
@@ -52,4 +58,46 @@ async fn what_cannot_be_switched_stops_the_server() {
     assert!(
         absent.is_err_and(|e| e.starts_with("--runtime-config: resource.k8s.io/v1beta1: Kubernetes 1.36 does not"))
     );
+}
+
+#[tokio::test]
+async fn an_api_server_tells_of_itself_by_a_lease() {
+    let store = Arc::new(MemoryStore::new());
+    let first = Cluster::with(Builder::default().store(store.clone())).await;
+    let post = async |name: &str, labels: Value, renewed: &str| {
+        let lease = json!({"metadata": {"name": name, "labels": labels}, "spec": {
+            "holderIdentity": "x", "leaseDurationSeconds": 3600, "renewTime": renewed}});
+        assert_eq!(first.rest("POST", LEASES, &[], &lease.to_string()).await.code, 201, "{name}");
+    };
+    let ours = json!({"apiserver.kubernetes.io/identity": "kube-apiserver"});
+    post("apiserver-gone", ours.clone(), "2020-01-01T00:00:00.000000Z").await;
+    post("apiserver-there", ours, "2100-01-01T00:00:00.000000Z").await;
+    post("others", json!({}), "2020-01-01T00:00:00.000000Z").await;
+    let second = Cluster::with(Builder::default().store(store).configure(|config| config.feature_gates.clear())).await;
+    let leases = async || {
+        let list = second.rest("GET", LEASES, &[], "").await.json();
+        list["items"].as_array().expect("a list").clone()
+    };
+    let name = |lease: &Value| lease["metadata"]["name"].as_str().expect("a name").to_owned();
+    let looked = async {
+        loop {
+            let found = leases().await;
+            let names: Vec<String> = found.iter().map(name).collect();
+            if names.len() == 3 && !names.contains(&"apiserver-gone".to_owned()) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), looked).await.expect("in time");
+    let mine = found.iter().find(|l| !["apiserver-there", "others"].contains(&name(l).as_str())).expect("its own");
+    let host = nix::unistd::gethostname().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(
+        mine["metadata"]["labels"],
+        json!({"apiserver.kubernetes.io/identity": "kube-apiserver", "kubernetes.io/hostname": host})
+    );
+    assert_eq!(mine["spec"]["leaseDurationSeconds"], 3600);
+    let holder = mine["spec"]["holderIdentity"].as_str().expect("a holder");
+    assert!(name(mine).starts_with("apiserver-") && holder.starts_with(&format!("{}_", name(mine))), "{mine}");
+    assert!(mine["spec"]["renewTime"].is_string());
 }
