@@ -69,7 +69,8 @@ pub(super) fn request(out: &mut Out, object: &Value) {
     conditions(out, object);
 }
 
-fn signer_name(out: &mut Out, at: At<'_>, signer: &str) {
+/// A name of a signer: a domain and a path.
+pub(super) fn signer_name(out: &mut Out, at: At<'_>, signer: &str) {
     if signer.is_empty() {
         out.required(at, "");
         return;

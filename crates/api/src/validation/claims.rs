@@ -8,6 +8,31 @@ use crate::quantity::Quantity;
 use crate::{Object, Value};
 
 const UNSET: Value = Value::Null;
+/// The sources in upstream's order: of several, the first counts and the others are too many.
+const SOURCES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
 const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 /// Fields of a volume's spec that are no source.
@@ -36,20 +61,20 @@ fn access_modes(out: &mut Out, at: At<'_>, spec: &Value, detail: &str) {
     for mode in modes.iter().filter(|m| !ACCESS_MODES.contains(m)) {
         out.not_supported(at, *mode, ACCESS_MODES);
     }
-    if modes.contains(&"ReadWriteOncePod") && modes.len() > 1 {
+    let pod = modes.contains(&"ReadWriteOncePod");
+    if pod && modes.iter().any(|m| *m != "ReadWriteOncePod" && ACCESS_MODES.contains(m)) {
         out.forbidden(at, "may not use ReadWriteOncePod with other access modes");
     }
 }
 
-fn class_names(out: &mut Out, at: At<'_>, spec: &Value) {
-    for key in ["storageClassName", "volumeAttributesClassName"] {
-        let name = text(spec, key);
-        if !name.is_empty() {
-            out.invalid_each(at.child(key), name, names::dns_subdomain(name));
-        }
+fn class_name(out: &mut Out, at: At<'_>, name: &str) {
+    if !name.is_empty() {
+        out.invalid_each(at, name, names::dns_subdomain(name));
     }
-    let mode = text(spec, "volumeMode");
-    if !mode.is_empty() && !VOLUME_MODES.contains(&mode) {
+}
+
+fn volume_mode(out: &mut Out, at: At<'_>, spec: &Value) {
+    if let Some(mode) = some(spec, "volumeMode").and_then(Value::as_str).filter(|m| !VOLUME_MODES.contains(m)) {
         out.not_supported(at.child("volumeMode"), mode, VOLUME_MODES);
     }
 }
@@ -68,35 +93,66 @@ pub(super) fn volume(out: &mut Out, object: &Value) {
 
 /// The spec of a volume, or of one that an attachment brings along.
 pub(super) fn volume_spec(out: &mut Out, at: At<'_>, spec: &Value, inline: bool) {
+    if inline {
+        alone(out, at, spec);
+    }
     access_modes(out, at, spec, "");
-    let capacity_at = at.child("capacity");
-    let capacity = map(spec, "capacity").filter(|c| !c.is_empty());
-    match capacity {
-        Some(_) if inline => {}
-        None if !inline => out.required(capacity_at, ""),
-        Some(amounts) if !amounts.contains_key("storage") || amounts.len() > 1 => {
-            out.not_supported(capacity_at, Value::Object(amounts.clone()), &["storage"]);
-        }
-        _ => {}
-    }
-    for (name, amount) in capacity.into_iter().flatten() {
-        positive(out, capacity_at.key(name), amount);
-    }
     let policy = text(spec, "persistentVolumeReclaimPolicy");
-    let policies = ["Delete", "Recycle", "Retain"];
-    if !policy.is_empty() && inline {
-        out.forbidden(
-            at.child("persistentVolumeReclaimPolicy"),
-            "may not be specified in the context of inline volumes",
-        );
-    } else if !policy.is_empty() && !policies.contains(&policy) {
-        out.not_supported(at.child("persistentVolumeReclaimPolicy"), policy, &policies);
+    let policy_at = at.child("persistentVolumeReclaimPolicy");
+    if !inline {
+        capacity(out, at.child("capacity"), map(spec, "capacity").filter(|c| !c.is_empty()));
+        let policies = ["Delete", "Recycle", "Retain"];
+        if !policy.is_empty() && !policies.contains(&policy) {
+            out.not_supported(policy_at, policy, &policies);
+        }
+        node_affinity(out, at.child("nodeAffinity"), spec);
+    } else if !matches!(policy, "" | "Retain") {
+        out.forbidden(policy_at, "may only be Retain in the context of inline volumes");
     }
-    node_affinity(out, at.child("nodeAffinity"), spec);
     source(out, at, spec, policy);
-    class_names(out, at, spec);
-    if !text(spec, "volumeAttributesClassName").is_empty() && some(spec, "csi").is_none() {
-        out.required(at.child("csi"), "has to be specified when using volumeAttributesClassName");
+    if !inline {
+        class_name(out, at.child("storageClassName"), text(spec, "storageClassName"));
+        volume_mode(out, at, spec);
+    }
+    if let Some(class) = some(spec, "volumeAttributesClassName").and_then(Value::as_str) {
+        if class.is_empty() {
+            out.required(at.child("volumeAttributesClassName"), "an empty string is disallowed");
+        }
+        class_name(out, at.child("volumeAttributesClassName"), class);
+        if some(spec, "csi").is_none() {
+            out.required(at.child("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
+}
+
+/// What a volume cannot have that belongs to one attachment.
+fn alone(out: &mut Out, at: At<'_>, spec: &Value) {
+    const DETAIL: &str = "may not be specified in the context of inline volumes";
+    for key in ["claimRef", "capacity", "nodeAffinity", "storageClassName"] {
+        if some(spec, key).is_some_and(|value| !empty(value)) {
+            out.forbidden(at.child(key), DETAIL);
+        }
+    }
+    if some(spec, "csi").is_none() {
+        out.required(at.child("csi"), "has to be specified in the context of inline volumes");
+    }
+    if !matches!(text(spec, "volumeMode"), "" | "Filesystem") {
+        let detail = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        out.forbidden(at.child("volumeMode"), detail);
+    }
+}
+
+fn capacity(out: &mut Out, at: At<'_>, amounts: Option<&Object>) {
+    let Some(amounts) = amounts else {
+        out.required(at, "");
+        out.not_supported(at, Value::Object(Object::new()), &["storage"]);
+        return;
+    };
+    if !amounts.contains_key("storage") || amounts.len() > 1 {
+        out.not_supported(at, Value::Object(amounts.clone()), &["storage"]);
+    }
+    for (name, amount) in amounts {
+        positive(out, at.key(name), amount);
     }
 }
 
@@ -118,34 +174,27 @@ fn node_affinity(out: &mut Out, at: At<'_>, spec: &Value) {
 }
 
 fn source(out: &mut Out, at: At<'_>, spec: &Value, policy: &str) {
-    let mut count = 0;
-    for (kind, source) in spec.as_object().into_iter().flatten() {
-        if source.is_null() || NOT_SOURCES.contains(&kind.as_str()) {
-            continue;
-        }
-        count += 1;
-        if count > 1 {
-            out.forbidden(at.child(kind), "may not specify more than 1 volume type");
-            continue;
-        }
-        match kind.as_str() {
-            "local" => {
-                let path = text(source, "path");
-                if path.is_empty() {
-                    out.required(at.child("local.path"), "");
-                } else if path.split('/').any(|part| part == "..") {
-                    out.invalid(at.child("local.path"), path, "must not contain '..'");
-                }
-                if some(spec, "nodeAffinity").is_none() {
-                    out.required(at.child("nodeAffinity"), "Local volume requires node affinity");
-                }
+    let mut given = SOURCES.iter().filter_map(|kind| Some((*kind, some(spec, kind)?)));
+    match given.next() {
+        None => out.required(at, "must specify a volume type"),
+        Some(("local", source)) => {
+            let path = text(source, "path");
+            if path.is_empty() {
+                out.required(at.child("local.path"), "");
+            } else if path.split('/').any(|part| part == "..") {
+                out.invalid(at.child("local.path"), path, "must not contain '..'");
             }
-            "csi" => csi(out, at.child("csi"), source),
-            _ => pod::volume_source(out, at.child(kind), kind, source),
+            if some(spec, "nodeAffinity").is_none() {
+                out.required(at.child("nodeAffinity"), "Local volume requires node affinity");
+            }
+        }
+        Some(("csi", source)) => csi(out, at.child("csi"), source),
+        Some((kind, source)) => {
+            pod::volume_source(out, at.child(pod::volume_shown(kind)), kind, source, pod::VolumeOf::Volume);
         }
     }
-    if count == 0 {
-        out.required(at, "must specify a volume type");
+    for (kind, _) in given {
+        out.forbidden(at.child(kind), "may not specify more than 1 volume type");
     }
     let path = some(spec, "hostPath").map_or("", |p| text(p, "path"));
     let root = path.starts_with('/') && path.split('/').all(|part| part.is_empty() || part == ".");
@@ -160,17 +209,18 @@ fn csi(out: &mut Out, at: At<'_>, source: &Value) {
     if text(source, "volumeHandle").is_empty() {
         out.required(at.child("volumeHandle"), "");
     }
-    for key in [
-        "controllerPublishSecretRef",
-        "controllerExpandSecretRef",
-        "nodePublishSecretRef",
-        "nodeStageSecretRef",
-        "nodeExpandSecretRef",
-    ] {
+    // Upstream does not look at the one of staging.
+    for key in
+        ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"]
+    {
         let Some(secret) = some(source, key) else { continue };
-        for part in ["name", "namespace"] {
-            if text(secret, part).is_empty() {
-                out.required(at.child(key).child(part), "");
+        let at = at.child(key);
+        let checks: [(&str, fn(&str) -> Vec<String>); 2] =
+            [("name", names::dns_subdomain), ("namespace", names::dns_label)];
+        for (part, check) in checks {
+            match text(secret, part) {
+                "" => out.required(at.child(part), ""),
+                name => out.invalid_each(at.child(part), name, check(name)),
             }
         }
     }
@@ -179,8 +229,8 @@ fn csi(out: &mut Out, at: At<'_>, source: &Value) {
 /// The name of a CSI driver.
 pub(super) fn driver_name(out: &mut Out, at: At<'_>, name: &str) {
     if name.is_empty() {
+        // What is missing is malformed too: upstream says both.
         out.required(at, "");
-        return;
     }
     if name.len() > 63 {
         out.too_long(at, 63);
@@ -196,21 +246,26 @@ pub(super) fn volume_update(out: &mut Out, new: &Value, old: &Value) {
         let of = all.filter(|(key, value)| !value.is_null() && !NOT_SOURCES.contains(&key.as_str()));
         of.filter(|(key, _)| *key != "csi").map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    // A CSI volume may get the secrets of a later expansion.
-    let plain = |spec: &Value| {
-        let mut csi = some(spec, "csi").cloned().unwrap_or_default();
-        for secret in ["controllerExpandSecretRef", "nodeExpandSecretRef"] {
-            crate::value::remove(&mut csi, secret);
-        }
-        csi
-    };
+    // A CSI volume that has none may get the secret of a later expansion.
+    let expansion = "controllerExpandSecretRef";
+    let mut then = some(before, "csi").cloned().unwrap_or_default();
+    let mut now = some(spec, "csi").cloned().unwrap_or_default();
+    if some(&then, expansion).is_none() {
+        crate::value::remove(&mut now, expansion);
+        crate::value::remove(&mut then, expansion);
+    }
     let at = At::Root("spec");
-    if sources(spec) != sources(before) || plain(spec) != plain(before) {
+    if sources(spec) != sources(before) || now != then {
         out.forbidden(at.child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation");
     }
-    out.immutable(at.child("volumeMode"), spec.get("volumeMode"), before.get("volumeMode"));
+    // Upstream's paths of these two leave `spec` out.
+    out.immutable(At::Root("volumeMode"), spec.get("volumeMode"), before.get("volumeMode"));
     if some(before, "nodeAffinity").is_some() {
-        out.immutable(at.child("nodeAffinity"), spec.get("nodeAffinity"), before.get("nodeAffinity"));
+        out.immutable(At::Root("nodeAffinity"), spec.get("nodeAffinity"), before.get("nodeAffinity"));
+    }
+    let class = "volumeAttributesClassName";
+    if some(before, class).is_some() && some(spec, class).is_none() {
+        out.forbidden(at.child(class), "update from non-nil value to nil is forbidden");
     }
 }
 
@@ -219,7 +274,8 @@ pub(super) fn claim(out: &mut Out, object: &Value) {
     claim_spec(out, At::Root("spec"), spec_of(object));
 }
 
-fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
+/// The spec of a claim, or of one that a template makes.
+pub(super) fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     access_modes(out, at, spec, "at least 1 access mode is required");
     if let Some(found) = some(spec, "selector") {
         selector::label_selector(out, at.child("selector"), found);
@@ -229,12 +285,27 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         None => out.required(at.child("resources").key("storage"), ""),
         Some(amount) => positive(out, at.child("resources").key("storage"), amount),
     }
-    class_names(out, at, spec);
-    for key in ["dataSource", "dataSourceRef"] {
-        if let Some(source) = some(spec, key) {
+    class_name(out, at.child("storageClassName"), text(spec, "storageClassName"));
+    volume_mode(out, at, spec);
+    let (source, reference) = (some(spec, "dataSource"), some(spec, "dataSourceRef"));
+    for (key, source) in [("dataSource", source), ("dataSourceRef", reference)] {
+        if let Some(source) = source {
             data_source(out, at.child(key), source);
         }
     }
+    let elsewhere = reference.map_or("", |r| text(r, "namespace"));
+    if !elsewhere.is_empty() {
+        out.invalid_each(at.child("dataSourceRef.namespace"), elsewhere, names::dns_label(elsewhere));
+    }
+    if let (Some(source), Some(reference)) = (source, reference) {
+        let path = at.child("dataSource").path().to_string();
+        if !elsewhere.is_empty() {
+            out.invalid(at, path, "may not be specified when dataSourceRef.namespace is specified");
+        } else if ["apiGroup", "kind", "name"].iter().any(|key| text(source, key) != text(reference, key)) {
+            out.invalid(at, path, "must match dataSourceRef");
+        }
+    }
+    class_name(out, at.child("volumeAttributesClassName"), text(spec, "volumeAttributesClassName"));
 }
 
 fn data_source(out: &mut Out, at: At<'_>, source: &Value) {
@@ -244,7 +315,7 @@ fn data_source(out: &mut Out, at: At<'_>, source: &Value) {
         }
     }
     let (group, kind) = (text(source, "apiGroup"), text(source, "kind"));
-    if group.is_empty() && !kind.is_empty() && kind != "PersistentVolumeClaim" {
+    if group.is_empty() && kind != "PersistentVolumeClaim" {
         out.invalid(at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
     }
     if !group.is_empty() {
@@ -271,7 +342,9 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
     if bound && let Some(amount) = spec.get("resources").and_then(|r| r.get("requests")?.get("storage")) {
         crate::value::set(&mut then, "resources.requests.storage", amount.clone());
     }
-    copy(&mut then, spec, "volumeAttributesClassName");
+    if bound && some(spec, "volumeAttributesClassName").is_some() {
+        copy(&mut then, spec, "volumeAttributesClassName");
+    }
     let at = At::Root("spec");
     let same_fields = |a: &Value, b: &Value| a.as_object().into_iter().flatten().all(|(k, v)| same(Some(v), b.get(k)));
     if !same_fields(spec, &then) || !same_fields(&then, spec) {
@@ -289,6 +362,7 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
             out.forbidden(size_at, "field can not be less than status.capacity");
         }
     }
+    out.immutable(At::Root("volumeMode"), spec.get("volumeMode"), before.get("volumeMode"));
     let class = |spec| some(spec, "volumeAttributesClassName").filter(|c| !empty(c));
     if class(before).is_some() && class(spec).is_none() {
         let to = if some(spec, "volumeAttributesClassName").is_some() { "an empty string" } else { "nil" };

@@ -1,6 +1,7 @@
 //! Pods and pod templates: the parts of a pod spec, in upstream's order.
 
 mod affinity;
+mod claims;
 mod containers;
 mod env;
 pub(super) mod ephemeral;
@@ -24,7 +25,7 @@ use crate::{Object, Value};
 pub(super) use handlers::port;
 pub(super) use resources::{overcommits, resource_list};
 pub(super) use scheduling::tolerations;
-pub(super) use volumes::source as volume_source;
+pub(super) use volumes::{Of as VolumeOf, shown as volume_shown, source as volume_source};
 
 /// A pod that is created.
 pub(super) fn create(out: &mut Out, pod: &Value) {
@@ -43,8 +44,15 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
     }
 }
 
-/// Pods (not templates, which tools fill with placeholders) need image names without blanks around them.
+/// Pods (not templates, which tools fill with placeholders) need image names without blanks around them, and the images of
+/// their volumes.
 fn whole_images(out: &mut Out, at: At<'_>, spec: &Value) {
+    let volumes_at = at.child("volumes");
+    for (index, volume) in list(spec, "volumes").iter().enumerate() {
+        if some(volume, "image").is_some_and(|image| text(image, "reference").is_empty()) {
+            out.required(volumes_at.index(index).child("image.reference"), "");
+        }
+    }
     for key in ["initContainers", "containers"] {
         let at = at.child(key);
         for (index, container) in list(spec, key).iter().enumerate() {
@@ -81,6 +89,8 @@ pub(super) fn template(out: &mut Out, at: At<'_>, template: &Value) {
 /// What the parts of a pod spec need to know of the whole.
 struct Pod<'a> {
     spec: &'a Value,
+    /// The volumes that can be mounted.
+    volumes: Vec<&'a Value>,
     /// The pod's grace period in seconds.
     grace: i64,
 }
@@ -90,8 +100,9 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     if grace.is_none() {
         out.required(at.child("terminationGracePeriodSeconds"), "");
     }
-    let pod = Pod { spec, grace: grace.unwrap_or(0) };
-    volumes::volumes(out, at.child("volumes"), list(spec, "volumes"));
+    let volumes = volumes::volumes(out, at.child("volumes"), list(spec, "volumes"));
+    let pod = Pod { spec, volumes, grace: grace.unwrap_or(0) };
+    claims::all(out, at.child("resourceClaims"), list(spec, "resourceClaims"));
     containers::all(out, at, &pod);
     out.one_of(at.child("restartPolicy"), text(spec, "restartPolicy"), &["Always", "OnFailure", "Never"]);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
@@ -100,11 +111,6 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         meta::labels(out, at.child("nodeSelector"), selector);
     }
     security::pod(out, at, spec);
-    for (index, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        if text(secret, "name").is_empty() {
-            out.required(at.child("imagePullSecrets").index(index).child("name"), "");
-        }
-    }
     if let Some(affinity) = some(spec, "affinity") {
         affinity::affinity(out, at.child("affinity"), affinity);
     }
@@ -161,8 +167,10 @@ fn host_aliases(out: &mut Out, at: At<'_>, aliases: &[Value]) {
         if let Some(detail) = formats::ip(text(alias, "ip")) {
             out.invalid(at.child("ip"), text(alias, "ip"), &detail);
         }
-        for host in list(alias, "hostnames").iter().filter_map(Value::as_str) {
-            out.invalid_each(at.child("hostnames"), host, names::dns_subdomain(host));
+        let hosts = at.child("hostnames");
+        for (index, host) in list(alias, "hostnames").iter().enumerate() {
+            let host = host.as_str().unwrap_or_default();
+            out.invalid_each(hosts.index(index), host, names::dns_subdomain(host));
         }
     }
 }
@@ -185,6 +193,7 @@ fn dns_config(out: &mut Out, at: At<'_>, spec: &Value) {
     let servers = list(config, "nameservers");
     if alone && servers.is_empty() {
         out.required(at.child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+        return;
     }
     if servers.len() > NAMESERVERS {
         out.invalid(at.child("nameservers"), servers.to_vec(), "must not have more than 3 nameservers");

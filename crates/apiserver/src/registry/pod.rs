@@ -1,6 +1,7 @@
 //! Pods: what a new one starts with, graceful deletion, binding; their cells are in [`cells`].
 
 mod cells;
+mod label_keys;
 pub(crate) mod qos;
 pub(crate) mod resize;
 mod warnings;
@@ -30,9 +31,11 @@ impl Strategy for Pod {
             }]);
         }
         value::set(pod, "status", status);
+        label_keys::apply(pod);
     }
 
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        keep_generations(new, old);
         if let Some(class) = value::str_at(old, "status.qosClass") {
             value::set_default(new, "status.qosClass", class);
         }
@@ -101,6 +104,31 @@ impl Strategy for Pod {
 
     fn row(&self, pod: &Value, now: jiff::Timestamp) -> Row {
         cells::row(pod, now)
+    }
+}
+
+/// A writer that knows nothing of `observedGeneration` does not take it away, neither of the status nor of its conditions.
+fn keep_generations(new: &mut Value, old: &Value) {
+    const SEEN: &str = "observedGeneration";
+    let number = |of: &Value| value::i64_at(of, SEEN).filter(|seen| *seen != 0);
+    let known = old.get("status").and_then(number);
+    let mut before: Vec<&Value> = value::list_at(old, "status.conditions").iter().collect();
+    let Some(status) = new.get_mut("status").filter(|status| status.is_object()) else { return };
+    if number(status).is_none()
+        && let Some(known) = known
+    {
+        status[SEEN] = known.into();
+    }
+    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        // One type may stand several times, so each is the old one of its type that comes next.
+        let Some(index) = before.iter().position(|b| b.get("type") == condition.get("type")) else { continue };
+        let known = number(before.remove(index));
+        if condition.is_object()
+            && number(condition).is_none()
+            && let Some(known) = known
+        {
+            condition[SEEN] = known.into();
+        }
     }
 }
 

@@ -63,9 +63,28 @@ fn pod_term(out: &mut Out, at: At<'_>, term: &Value) {
     for namespace in list(term, "namespaces").iter().filter_map(Value::as_str) {
         out.invalid_each(at.child("namespace"), namespace, names::dns_label(namespace));
     }
+    label_keys(out, at, term);
     let key = text(term, "topologyKey");
     if key.is_empty() {
         out.required(at.child("topologyKey"), "can not be empty");
     }
     selector::label_name(out, at.child("topologyKey"), key);
+}
+
+/// Labels whose values selectors take from the pod.
+fn label_keys(out: &mut Out, at: At<'_>, term: &Value) {
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let (keys, at) = (list(term, field), at.child(field));
+        if !keys.is_empty() && some(term, "labelSelector").is_none() {
+            out.forbidden(at, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        for (index, key) in keys.iter().enumerate() {
+            selector::label_name(out, at.index(index), key.as_str().unwrap_or_default());
+        }
+    }
+    let mismatched = list(term, "mismatchLabelKeys");
+    for key in list(term, "matchLabelKeys").iter().filter(|key| mismatched.contains(key)) {
+        out.invalid(at.child("matchLabelKeys"), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::super::at::{At, Out};
 use super::super::formats;
 use super::super::read::{Seen, list, number, repeats, some, text, truth};
-use super::{Pod, env, ephemeral, handlers, mounts, resources, security};
+use super::{Pod, claims, env, ephemeral, handlers, mounts, resources, security};
 use crate::Value;
 use crate::names;
 
@@ -34,18 +34,20 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
         restart(out, at, container);
     }
     for (index, container) in list(pod.spec, "initContainers").iter().enumerate() {
-        let list = at.child("initContainers");
-        init(out, list.index(index), container, pod, &mut names);
+        init(out, at.child("initContainers"), index, container, pod, &mut names);
     }
     ephemeral::all(out, at.child("ephemeralContainers"), pod, &mut names);
     host_ports(out, at.child("containers"), regular);
     host_network(out, at.child("containers"), pod.spec, regular);
 }
 
-fn init<'a>(out: &mut Out, at: At<'_>, container: &'a Value, pod: &Pod<'_>, names: &mut Seen<'a>) {
+fn init<'a>(out: &mut Out, list: At<'_>, index: usize, container: &'a Value, pod: &Pod<'_>, names: &mut Seen<'a>) {
+    let at = list.index(index);
     name(out, at, container, names);
     common(out, at, container, pod);
     restart(out, at, container);
+    // They run one after the other, so each is looked at alone; upstream calls each the first one.
+    host_ports(out, list, std::slice::from_ref(container));
     match text(container, "restartPolicy") {
         // A sidecar runs beside the regular containers, so it may have what they have.
         "Always" => probes(out, at, container, pod),
@@ -115,25 +117,27 @@ pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>
     ports(out, at.child("ports"), list(container, "ports"));
     env::env(out, at.child("env"), list(container, "env"));
     env::env_from(out, at.child("envFrom"), list(container, "envFrom"));
-    mounts::mounts(out, at, container, list(pod.spec, "volumes"));
+    mounts::mounts(out, at, container, &pod.volumes);
     let policy = text(container, "imagePullPolicy");
     out.one_of(at.child("imagePullPolicy"), policy, &["Always", "Never", "IfNotPresent"]);
     if let Some(resources) = some(container, "resources") {
         resources::requirements(out, at.child("resources"), resources);
+        claims::used(out, at.child("resources.claims"), list(resources, "claims"), pod.spec);
     }
     let never = text(pod.spec, "restartPolicy") == "Never" && text(container, "restartPolicy").is_empty();
     let mut resized = Seen::new();
     for (index, policy) in list(container, "resizePolicy").iter().enumerate() {
-        let list = at.child("resizePolicy");
+        // Upstream says of repeated ones alone which they are.
+        let at = at.child("resizePolicy");
         if repeats(&mut resized, text(policy, "resourceName")) {
-            out.duplicate(list, text(policy, "resourceName"));
+            out.duplicate(at.index(index), text(policy, "resourceName"));
         }
-        if never && text(policy, "restartPolicy") == "RestartContainer" {
-            out.invalid(list, "RestartContainer", "must be 'NotRequired' when `restartPolicy` is 'Never'");
+        let restart = text(policy, "restartPolicy");
+        out.one_of(at, text(policy, "resourceName"), &["cpu", "memory"]);
+        out.one_of(at, restart, &["NotRequired", "RestartContainer"]);
+        if never && restart != "NotRequired" {
+            out.invalid(at, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'");
         }
-        let at = list.index(index);
-        out.one_of(at.child("resourceName"), text(policy, "resourceName"), &["cpu", "memory"]);
-        out.one_of(at.child("restartPolicy"), text(policy, "restartPolicy"), &["NotRequired", "RestartContainer"]);
     }
     if let Some(context) = some(container, "securityContext") {
         security::container(out, at.child("securityContext"), context);
@@ -213,8 +217,8 @@ fn host_network(out: &mut Out, at: At<'_>, spec: &Value, containers: &[Value]) {
             let (host, own) = (number(port, "hostPort").unwrap_or(0), number(port, "containerPort").unwrap_or(0));
             // Templates get their host ports when pods are made from them.
             if host != 0 && host != own {
-                let detail = "must match `hostPort` when `hostNetwork` is true";
-                out.invalid(at.child("ports").index(index).child("containerPort"), own, detail);
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                out.invalid(at.child("ports").index(index).child("hostPort"), host, detail);
             }
         }
     }

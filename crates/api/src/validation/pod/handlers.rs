@@ -58,7 +58,7 @@ fn handler(out: &mut Out, at: At<'_>, handler: &Value, kinds: &[&str], grace: i6
                 let seconds = number(action, "seconds").unwrap_or(0);
                 if seconds < 0 || seconds > grace {
                     let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
-                    out.invalid(at.child("seconds"), seconds, &detail);
+                    out.invalid(at, seconds, &detail);
                 }
             }
         }

@@ -4,11 +4,9 @@ use super::super::at::{At, Out};
 use super::super::read::{list, some, text, truth};
 use crate::Value;
 
-/// `volumeMounts` and `volumeDevices` of a container.
-pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[Value]) {
-    let known = |name: &str| volumes.iter().any(|v| text(v, "name") == name);
-    let devices = list(container, "volumeDevices");
-    let all = list(container, "volumeMounts");
+/// `volumeMounts` and `volumeDevices` of a container; `volumes` are those that can be mounted.
+pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[&Value]) {
+    let (all, devices) = (list(container, "volumeMounts"), list(container, "volumeDevices"));
     let list_at = at.child("volumeMounts");
     for (index, mount) in all.iter().enumerate() {
         let at = list_at.index(index);
@@ -16,7 +14,7 @@ pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[Va
         if name.is_empty() {
             out.required(at.child("name"), "");
         }
-        if !known(name) {
+        if !volumes.iter().any(|v| text(v, "name") == name) {
             out.not_found(at.child("name"), name);
         }
         if path.is_empty() {
@@ -31,37 +29,60 @@ pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[Va
         if devices.iter().any(|d| text(d, "devicePath") == path) {
             out.invalid(at.child("mountPath"), path, "must not already exist as a path in volumeDevices");
         }
-        sub_paths(out, at, mount);
-        propagation(out, at, mount, container);
+        // Upstream's paths of the rest do not say which mount.
+        sub_paths(out, list_at, at, mount);
+        propagation(out, list_at, mount, container);
+        recursively_read_only(out, list_at.child("recursiveReadOnly"), mount);
     }
     let list_at = at.child("volumeDevices");
-    for (index, device) in devices.iter().enumerate() {
-        let at = list_at.index(index);
-        let (name, path) = (text(device, "name"), text(device, "devicePath"));
-        if name.is_empty() {
-            out.required(at.child("name"), "");
-        } else if devices[..index].iter().any(|d| text(d, "name") == name) {
-            out.invalid(at.child("name"), name, "must be unique");
-        }
-        if !known(name) {
-            out.not_found(at.child("name"), name);
-        }
-        if path.is_empty() {
-            out.required(at.child("devicePath"), "");
-        } else if path.split('/').any(|part| part == "..") {
-            out.invalid(at.child("devicePath"), path, "can not contain backsteps ('..')");
-        }
+    for index in 0..devices.len() {
+        device(out, list_at.index(index), &devices[..=index], all, volumes);
     }
 }
 
-fn sub_paths(out: &mut Out, at: At<'_>, mount: &Value) {
+/// The last of `devices`; the others come before it.
+fn device(out: &mut Out, at: At<'_>, devices: &[Value], all: &[Value], volumes: &[&Value]) {
+    let Some((device, others)) = devices.split_last() else { return };
+    let (name, path) = (text(device, "name"), text(device, "devicePath"));
+    if name.is_empty() {
+        out.required(at.child("name"), "");
+    } else if others.iter().any(|d| text(d, "name") == name) {
+        out.invalid(at.child("name"), name, "must be unique");
+    }
+    match volumes.iter().find(|v| text(v, "name") == name) {
+        None => out.not_found(at.child("name"), name),
+        Some(volume) if ["persistentVolumeClaim", "ephemeral"].iter().all(|kind| some(volume, kind).is_none()) => {
+            let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+            out.invalid(at.child("name"), name, detail);
+        }
+        Some(_) => {}
+    }
+    if path.is_empty() {
+        out.required(at.child("devicePath"), "");
+    }
+    if others.iter().any(|d| text(d, "devicePath") == path) {
+        out.invalid(at.child("devicePath"), path, "must be unique");
+    }
+    if path.split('/').any(|part| part == "..") {
+        out.invalid(at.child("devicePath"), path, "can not contain backsteps ('..')");
+    }
+    if all.iter().any(|m| text(m, "name") == name) {
+        out.invalid(at.child("name"), name, "must not already exist in volumeMounts");
+    }
+    if all.iter().any(|m| text(m, "mountPath") == path) {
+        out.invalid(at.child("devicePath"), path, "must not already exist as a path in volumeMounts");
+    }
+}
+
+/// `at` is the list, `mount_at` the mount in it.
+fn sub_paths(out: &mut Out, at: At<'_>, mount_at: At<'_>, mount: &Value) {
     let (path, expression) = (text(mount, "subPath"), text(mount, "subPathExpr"));
     if !path.is_empty() {
         descending(out, at.child("subPath"), path);
     }
     if !expression.is_empty() {
         if !path.is_empty() {
-            out.invalid(at.child("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive");
+            out.invalid(mount_at.child("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive");
         }
         descending(out, at.child("subPathExpr"), expression);
     }
@@ -74,6 +95,21 @@ pub(super) fn descending(out: &mut Out, at: At<'_>, path: &str) {
     }
     if path.split('/').any(|part| part == "..") {
         out.invalid(at, path, "must not contain '..'");
+    }
+}
+
+fn recursively_read_only(out: &mut Out, at: At<'_>, mount: &Value) {
+    match text(mount, "recursiveReadOnly") {
+        "" | "Disabled" => {}
+        "Enabled" | "IfPossible" => {
+            if !truth(mount, "readOnly") {
+                out.forbidden(at, "may only be specified when readOnly is true");
+            }
+            if !matches!(text(mount, "mountPropagation"), "" | "None") {
+                out.forbidden(at, "may only be specified when mountPropagation is None or not specified");
+            }
+        }
+        other => out.not_supported(at, other, &["Disabled", "Enabled", "IfPossible"]),
     }
 }
 

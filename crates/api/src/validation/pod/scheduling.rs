@@ -1,7 +1,7 @@
 //! Tolerations, gates and spread constraints.
 
 use super::super::at::{At, Out};
-use super::super::read::{Seen, list, number, repeats, some, text};
+use super::super::read::{Seen, list, map, number, repeats, some, text};
 use super::super::selector;
 use crate::Value;
 use crate::names;
@@ -68,6 +68,7 @@ fn spread(out: &mut Out, at: At<'_>, constraints: &[Value]) {
                 out.not_supported(at.child(policy), value, &["Honor", "Ignore"]);
             }
         }
+        label_keys(out, at.child("matchLabelKeys"), constraint);
         if let Some(found) = some(constraint, "labelSelector") {
             selector::label_selector(out, at.child("labelSelector"), found);
         }
@@ -94,12 +95,34 @@ fn toleration(out: &mut Out, at: At<'_>, toleration: &Value) {
             }
         }
         "Exists" if !value.is_empty() => {
-            out.invalid(at.child("operator"), toleration.clone(), "value must be empty when `operator` is 'Exists'");
+            out.invalid(at.child("operator"), value, "value must be empty when `operator` is 'Exists'");
         }
         "Exists" => {}
         other => out.not_supported(at.child("operator"), other, &["Equal", "Exists"]),
     }
     if !effect.is_empty() && !selector::EFFECTS.contains(&effect) {
         out.not_supported(at.child("effect"), effect, selector::EFFECTS);
+    }
+}
+
+/// Labels whose values the selector takes from the pod; it has them already once the pod is made.
+fn label_keys(out: &mut Out, at: At<'_>, constraint: &Value) {
+    let keys = list(constraint, "matchLabelKeys");
+    let Some(selector) = some(constraint, "labelSelector") else {
+        if !keys.is_empty() {
+            out.forbidden(at, "must not be specified when labelSelector is not set");
+        }
+        return;
+    };
+    let expressions = list(selector, "matchExpressions");
+    for (index, key) in keys.iter().enumerate() {
+        let key = key.as_str().unwrap_or_default();
+        selector::label_name(out, at.index(index), key);
+        let taken = |e: &&Value| text(e, "operator") == "In" && list(e, "values").len() == 1;
+        let mut own = expressions.iter().filter(|e| text(e, "key") == key);
+        let clash = own.clone().count() > 1 || own.any(|e| !taken(&e));
+        if clash || map(selector, "matchLabels").is_some_and(|labels| labels.contains_key(key)) {
+            out.invalid(at.index(index), key, "exists in both matchLabelKeys and labelSelector");
+        }
     }
 }

@@ -85,9 +85,9 @@ fn deadline(out: &mut Out, at: At<'_>, new: &Value, old: &Value) -> bool {
 
 fn gates(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
     let before = list(old, "schedulingGates");
-    for gate in list(new, "schedulingGates").iter().filter(|g| !before.contains(g)) {
+    for (index, gate) in list(new, "schedulingGates").iter().enumerate().filter(|(_, g)| !before.contains(g)) {
         let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, "name"));
-        out.forbidden(at, &detail);
+        out.forbidden(at.index(index).child("name"), &detail);
     }
 }
 

@@ -1,7 +1,11 @@
-//! Volumes and their sources.
+//! Volumes: which source they have, and the sources that every node knows.
 
-use super::super::at::{At, Out};
-use super::super::read::{Seen, list, number, repeats, some, text};
+mod projected;
+mod remote;
+
+use super::super::at::{At, Out, empty};
+use super::super::claims;
+use super::super::read::{Seen, list, number, some, text};
 use super::{mounts, sources};
 use crate::Value;
 use crate::names;
@@ -10,68 +14,92 @@ use crate::quantity::Quantity;
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
-
-/// Fields that a source cannot do without; sources with more rules have a function below.
-const REQUIRED: &[(&str, &[&str])] = &[
-    ("persistentVolumeClaim", &["claimName"]),
-    ("nfs", &["server", "path"]),
-    ("csi", &["driver"]),
-    ("iscsi", &["targetPortal", "iqn"]),
-    ("cephfs", &["monitors"]),
-    ("rbd", &["monitors", "image"]),
-    ("image", &["reference"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("azureDisk", &["diskName", "diskURI"]),
-    ("azureFile", &["secretName", "shareName"]),
-    ("cinder", &["volumeID"]),
-    ("flexVolume", &["driver"]),
-    ("gitRepo", &["repository"]),
-    ("glusterfs", &["endpoints", "path"]),
-    ("portworxVolume", &["volumeID"]),
-    ("quobyte", &["registry", "volume"]),
-    ("vsphereVolume", &["volumePath"]),
+/// The sources in upstream's order: of several, the first counts and the others are too many.
+const ORDER: &[&str] = &[
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
 ];
 
-/// `volumes` of a pod.
-pub(super) fn volumes(out: &mut Out, at: At<'_>, volumes: &[Value]) {
-    let mut seen = Seen::new();
+/// Whose source it is; persistent volumes live in no namespace, so theirs say more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Of {
+    /// A pod, or a template of one.
+    Pod,
+    /// A persistent volume.
+    Volume,
+}
+
+/// Checks `volumes` of a pod; returns those without an error, which alone can be mounted.
+pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Vec<&'a Value> {
+    let (mut seen, mut fine) = (Seen::new(), Vec::with_capacity(volumes.len()));
     for (index, volume) in volumes.iter().enumerate() {
         let at = at.index(index);
         let name = text(volume, "name");
+        let before = out.errors.len();
+        one(out, at, volume);
         if name.is_empty() {
             out.required(at.child("name"), "");
         } else {
             out.invalid_each(at.child("name"), name, names::dns_label(name));
-            if repeats(&mut seen, name) {
-                out.duplicate(at.child("name"), name);
-            }
         }
-        sources(out, at, volume);
+        if seen.contains(name) {
+            out.duplicate(at.child("name"), name);
+        }
+        if out.errors.len() == before {
+            seen.insert(name);
+            fine.push(volume);
+        }
+    }
+    fine
+}
+
+fn one(out: &mut Out, at: At<'_>, volume: &Value) {
+    let mut given = ORDER.iter().filter_map(|kind| Some((*kind, some(volume, kind)?)));
+    let Some((kind, value)) = given.next() else {
+        out.required(at, "must specify a volume type");
+        return;
+    };
+    source(out, at.child(shown(kind)), kind, value, Of::Pod);
+    for (kind, _) in given {
+        out.forbidden(at.child(kind), "may not specify more than 1 volume type");
     }
 }
 
-fn sources(out: &mut Out, at: At<'_>, volume: &Value) {
-    let mut count = 0;
-    for (kind, source_value) in volume.as_object().into_iter().flatten() {
-        if kind == "name" || source_value.is_null() {
-            continue;
-        }
-        count += 1;
-        let at = at.child(kind);
-        if count > 1 {
-            out.forbidden(at, "may not specify more than 1 volume type");
-            continue;
-        }
-        source(out, at, kind, source_value);
-    }
-    if count == 0 {
-        out.required(at, "must specify a volume type");
-    }
+/// The name that paths of errors have for a source.
+pub(in super::super) fn shown(kind: &str) -> &str {
+    if kind == "gcePersistentDisk" { "persistentDisk" } else { kind }
 }
 
 /// One source of a volume.
-pub(in super::super) fn source(out: &mut Out, at: At<'_>, kind: &str, source: &Value) {
+pub(in super::super) fn source(out: &mut Out, at: At<'_>, kind: &str, source: &Value, of: Of) {
     match kind {
         "emptyDir" => empty_dir(out, at, source),
         "hostPath" => host_path(out, at, source),
@@ -87,21 +115,21 @@ pub(in super::super) fn source(out: &mut Out, at: At<'_>, kind: &str, source: &V
         }
         "downwardAPI" => {
             mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-            downward(out, at, list(source, "items"));
+            list(source, "items").iter().for_each(|file| projected::downward(out, at, file));
         }
-        "projected" => projected(out, at, source),
-        "ephemeral" if some(source, "volumeClaimTemplate").is_none() => {
-            out.required(at.child("volumeClaimTemplate"), "");
+        "projected" => projected::projected(out, at, source),
+        "persistentVolumeClaim" => require(out, at, source, "claimName"),
+        "ephemeral" => ephemeral(out, at.child("volumeClaimTemplate"), some(source, "volumeClaimTemplate")),
+        "image" => {
+            let policy = text(source, "pullPolicy");
+            out.one_of(at.child("pullPolicy"), policy, &["Always", "Never", "IfNotPresent"]);
         }
-        _ => {
-            let fields = REQUIRED.iter().find(|(k, _)| *k == kind).map_or(&[][..], |(_, fields)| fields);
-            fields.iter().for_each(|field| require(out, at, source, field));
-        }
+        _ => remote::source(out, at, kind, source, of),
     }
 }
 
 fn require(out: &mut Out, at: At<'_>, source: &Value, field: &str) {
-    if some(source, field).is_none_or(super::super::at::empty) {
+    if some(source, field).is_none_or(empty) {
         out.required(at.child(field), "");
     }
 }
@@ -117,17 +145,15 @@ fn empty_dir(out: &mut Out, at: At<'_>, source: &Value) {
     if !limit.is_empty() && !Quantity::parse(limit).is_ok_and(|q| q.signum() >= 0) {
         out.forbidden(at.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
     }
-    let medium = text(source, "medium");
-    if !matches!(medium, "" | "Memory" | "HugePages") && !medium.starts_with("HugePages-") {
-        out.not_supported(at.child("medium"), medium, &["", "HugePages", "Memory"]);
-    }
 }
 
 fn host_path(out: &mut Out, at: At<'_>, source: &Value) {
     let path = text(source, "path");
     if path.is_empty() {
         out.required(at.child("path"), "");
-    } else if path.split('/').any(|part| part == "..") {
+        return;
+    }
+    if path.split('/').any(|part| part == "..") {
         out.invalid(at.child("path"), path, "must not contain '..'");
     }
     let kind = text(source, "type");
@@ -136,13 +162,27 @@ fn host_path(out: &mut Out, at: At<'_>, source: &Value) {
     }
 }
 
+/// The template of a claim that lives and dies with its pod; of its metadata only labels and annotations are used.
+fn ephemeral(out: &mut Out, at: At<'_>, template: Option<&Value>) {
+    let Some(template) = template else {
+        out.required(at, "");
+        return;
+    };
+    let metadata = some(template, "metadata");
+    super::meta::of_template(out, at.child("metadata"), metadata);
+    for (key, value) in metadata.and_then(Value::as_object).into_iter().flatten() {
+        if !["labels", "annotations"].contains(&key.as_str()) && !empty(value) {
+            out.forbidden(at.child("metadata").child(key), "cannot be set");
+        }
+    }
+    claims::claim_spec(out, at.child("spec"), some(template, "spec").unwrap_or(&Value::Null));
+}
+
 /// Keys that become files.
 fn items(out: &mut Out, at: At<'_>, items: &[Value]) {
     for (index, item) in items.iter().enumerate() {
         let at = at.index(index);
-        if text(item, "key").is_empty() {
-            out.required(at.child("key"), "");
-        }
+        require(out, at, item, "key");
         file_path(out, at.child("path"), text(item, "path"));
         mode(out, at.child("mode"), number(item, "mode"));
     }
@@ -155,71 +195,8 @@ fn file_path(out: &mut Out, at: At<'_>, path: &str) {
         return;
     }
     mounts::descending(out, at, path);
-    if path.starts_with("..") && !path.split('/').any(|part| part == "..") {
+    if path.starts_with("..") && !path.starts_with("../") {
+        // `..` alone breaks both rules, and upstream says both.
         out.invalid(at, path, "must not start with '..'");
     }
-}
-
-fn downward(out: &mut Out, at: At<'_>, files: &[Value]) {
-    for (index, file) in files.iter().enumerate() {
-        let list = at.child("items");
-        let at = list.index(index);
-        file_path(out, at.child("path"), text(file, "path"));
-        match (some(file, "fieldRef"), some(file, "resourceFieldRef")) {
-            (Some(field), None) => sources::field_ref(out, at.child("fieldRef"), field, sources::FILE_FIELDS),
-            (None, Some(resource)) => sources::resource_ref(out, at.child("resourceFieldRef"), resource, true),
-            (Some(_), Some(_)) => {
-                out.invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
-            }
-            (None, None) => out.required(at, "one of fieldRef and resourceFieldRef is required"),
-        }
-        mode(out, at.child("mode"), number(file, "mode"));
-    }
-}
-
-fn projected(out: &mut Out, at: At<'_>, source: &Value) {
-    mode(out, at.child("defaultMode"), number(source, "defaultMode"));
-    let mut paths = Seen::new();
-    let sources_at = at.child("sources");
-    for (index, part) in list(source, "sources").iter().enumerate() {
-        let item = sources_at.index(index);
-        let mut count = 0;
-        for (kind, projection) in part.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
-            count += 1;
-            let at = item.child(kind);
-            if count > 1 {
-                out.forbidden(at, "may not specify more than 1 volume type per source");
-                continue;
-            }
-            match kind.as_str() {
-                "secret" | "configMap" => {
-                    require(out, at, projection, "name");
-                    items(out, at.child("items"), list(projection, "items"));
-                }
-                "downwardAPI" => downward(out, at, list(projection, "items")),
-                "serviceAccountToken" => token(out, at, projection),
-                _ => {}
-            }
-            let own = Some(text(projection, "path")).filter(|p| !p.is_empty());
-            let of_items = list(projection, "items").iter().map(|i| text(i, "path")).filter(|p| !p.is_empty());
-            for path in of_items.chain(own) {
-                if repeats(&mut paths, path) {
-                    out.invalid(at, path, "conflicting duplicate paths");
-                }
-            }
-        }
-        if count == 0 {
-            out.required(item, "must specify a volume type");
-        }
-    }
-}
-
-fn token(out: &mut Out, at: At<'_>, token: &Value) {
-    let seconds = number(token, "expirationSeconds").unwrap_or(0);
-    if seconds < 600 {
-        out.invalid(at.child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes");
-    } else if seconds > 1 << 32 {
-        out.invalid(at.child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds");
-    }
-    file_path(out, at.child("path"), text(token, "path"));
 }

@@ -101,7 +101,23 @@ fn volumes() {
             "spec.accessModes: Unsupported value: \"Any\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
         ],
     );
-    spec("spec.capacity", json!({}), &["spec.capacity: Required value"]);
+    spec(
+        "spec.capacity",
+        json!({}),
+        &["spec.capacity: Required value", "spec.capacity: Unsupported value: {}: supported values: \"storage\""],
+    );
+    spec("spec.accessModes", json!(["ReadWriteOncePod", "ReadWriteOncePod"]), &[]);
+    let azure = with(&base, "spec.azureFile", json!({"secretName": "s", "shareName": "s", "secretNamespace": ""}));
+    let azure = with(&azure, "spec.hostPath", json!(null));
+    check("PersistentVolume", azure, &["spec.azureFile.secretNamespace: Required value"]);
+    spec(
+        "spec.volumeAttributesClassName",
+        json!(""),
+        &[
+            "spec.volumeAttributesClassName: Required value: an empty string is disallowed",
+            "spec.csi: Required value: has to be specified when using volumeAttributesClassName",
+        ],
+    );
     spec(
         "spec.capacity.storage",
         json!("0"),
@@ -129,6 +145,24 @@ fn volumes() {
         &["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"],
     );
     check_update("PersistentVolume", with(&base, "spec.capacity.storage", json!("2Gi")), base.clone(), &[]);
+    check_update(
+        "PersistentVolume",
+        with(&base, "spec.volumeMode", json!("Block")),
+        base.clone(),
+        &["volumeMode: Invalid value: \"Block\": field is immutable"],
+    );
+    let driven = |secret: Value| {
+        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "csi": {"driver": "a.b", "volumeHandle": "h", "controllerExpandSecretRef": secret}}})
+    };
+    let secret = |name: &str| driven(json!({"name": name, "namespace": "n"}));
+    check_update("PersistentVolume", secret("a"), driven(json!(null)), &[]);
+    check_update(
+        "PersistentVolume",
+        secret("b"),
+        secret("a"),
+        &["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"],
+    );
 }
 
 #[test]
@@ -144,6 +178,22 @@ fn claims() {
         "spec.accessModes",
         json!(["ReadWriteOncePod", "ReadWriteOnce"]),
         &["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+    );
+    spec(
+        "spec.dataSource",
+        json!({"name": "d"}),
+        &[
+            "spec.dataSource.kind: Required value",
+            "spec.dataSource: Invalid value: \"\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+        ],
+    );
+    let source = json!({"name": "d", "kind": "PersistentVolumeClaim"});
+    let two = |change: Value| with(&with(&base, "spec.dataSource", source.clone()), "spec.dataSourceRef", change);
+    check("PersistentVolumeClaim", two(source.clone()), &[]);
+    check(
+        "PersistentVolumeClaim",
+        two(json!({"name": "e", "kind": "PersistentVolumeClaim"})),
+        &["spec: Invalid value: \"spec.dataSource\": must match dataSourceRef"],
     );
     let immutable = "spec: Forbidden: spec is immutable after creation except resources.requests and \
         volumeAttributesClassName for bound claims";
