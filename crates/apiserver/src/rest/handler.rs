@@ -37,6 +37,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a client may go on sending a body that is not read.
+const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A request whose caller is known.
 pub(crate) struct Incoming {
     pub(crate) method: Method,
@@ -60,12 +63,40 @@ impl Incoming {
     }
 }
 
+/// The body of a request until somebody takes it.
+pub(crate) struct Unread(Option<HttpBody>);
+
+impl Unread {
+    /// The body.
+    ///
+    /// # Errors
+    /// 500 if it was taken before.
+    pub(crate) fn take(&mut self) -> Result<HttpBody, Status> {
+        self.0.take().ok_or_else(|| Status::internal("the request body was read twice"))
+    }
+
+    /// Whether the client sends none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Takes a body that nobody wanted. HTTP/2 would end the stream while its client still sends, and some clients then do not
+    /// look at the answer.
+    async fn discard(self, version: http::Version) {
+        let Some(mut body) = self.0.filter(|body| version == http::Version::HTTP_2 && !body.is_end_stream()) else {
+            return;
+        };
+        // Who is slower has had his chance.
+        drop(tokio::time::timeout(UNWANTED_TIMEOUT, discard(&mut body)).await);
+    }
+}
+
 /// Reads a body up to the limit.
 ///
 /// # Errors
 /// 413 past the limit, 408 when it takes too long, 400 when the client breaks off.
-pub(crate) async fn read_body(mut body: HttpBody) -> Result<Bytes, Status> {
-    in_time(&mut body).await
+pub(crate) async fn read_body(body: &mut Unread) -> Result<Bytes, Status> {
+    in_time(&mut body.take()?).await
 }
 
 async fn in_time<B>(body: &mut B) -> Result<Bytes, Status>
@@ -173,6 +204,8 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let wants_upgrade = upgrade.is_some() && request.version() == http::Version::HTTP_11;
     let (parts, body) = request.into_parts();
+    let (mut body, version) = (Unread(Some(body)), parts.version);
+    let bodyless = parts.method == Method::HEAD;
     let audit_id = parts.headers.get("audit-id").cloned();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let style = Style::of(&parts.headers, &query);
@@ -191,7 +224,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
-            within(deadline, Box::pin(answered(&app, request, route, body, &mut labels))).await
+            within(deadline, Box::pin(answered(&app, request, route, &mut body, &mut labels))).await
         }
         Err(status) => Err(status),
     };
@@ -208,9 +241,21 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
         // The client may have sent more already, in the protocol that it wanted: none of it must be read as a request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if bodyless {
+        drop_body(&mut response);
+    }
+    body.discard(version).await;
     labels.code = response.status().as_u16();
     app.metrics.observe(labels, started.elapsed());
     response
+}
+
+/// Leaves of an answer what a HEAD gets: HTTP/2 would send the rest, and clients take that for a broken connection.
+fn drop_body(response: &mut Response) {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    *response.body_mut() = crate::server::Body::empty();
 }
 
 /// When the request must be answered; `None` for streams and for what passes through.
@@ -249,13 +294,13 @@ async fn answered(
     app: &Arc<App>,
     request: Incoming,
     route: Route,
-    body: HttpBody,
+    body: &mut Unread,
     labels: &mut Labels,
 ) -> Result<Response, Status> {
     if !matches!(route, Route::Malformed)
         && let Some(remote) = app.aggregator.serving(&request.path)
     {
-        return super::proxy::aggregated::handle(app, &request, body, &remote, &route).await;
+        return super::proxy::aggregated::handle(app, &request, body.take()?, &remote, &route).await;
     }
     match route {
         Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),

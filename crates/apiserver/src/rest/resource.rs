@@ -6,10 +6,9 @@ use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::Incoming as HttpBody;
 
 use super::answer;
-use super::handler::{Incoming, read_body};
+use super::handler::{Incoming, Unread, read_body};
 use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
@@ -36,7 +35,7 @@ const CHUNK_BYTES: usize = 128 * 1024;
 pub(crate) async fn handle(
     app: &Arc<App>,
     request: &Incoming,
-    body: HttpBody,
+    body: &mut Unread,
     path: ResourcePath,
     labels: &mut Labels,
 ) -> Result<Response, Status> {
@@ -70,11 +69,11 @@ pub(crate) async fn handle(
     let is_watch = path.watch || (target.name.is_empty() && request.query.flag("watch"));
     if stream::serves(&target) {
         "connect".clone_into(&mut labels.verb);
-        return stream::start(app, request, &body, &target).await;
+        return stream::start(app, request, body.is_empty(), &target).await;
     }
     if target.subresource == "proxy" {
         "connect".clone_into(&mut labels.verb);
-        return proxy::handle(app, request, body, &target, &path.rest).await;
+        return proxy::handle(app, request, body.take()?, &target, &path.rest).await;
     }
     let mut response = dispatch(app, request, body, &target, is_watch, labels).await?;
     if let Some(deprecation) = target.kind.deprecation {
@@ -86,7 +85,7 @@ pub(crate) async fn handle(
 async fn dispatch(
     app: &Arc<App>,
     request: &Incoming,
-    body: HttpBody,
+    body: &mut Unread,
     target: &Target,
     is_watch: bool,
     labels: &mut Labels,
@@ -235,7 +234,7 @@ fn permit(app: &Arc<App>, request: &Incoming, verb: &str, target: &Target) -> Re
     Call { app, caller: &request.caller }.authorize(verb, target)
 }
 
-async fn payload(content_type: &str, body: HttpBody) -> Result<Payload, Status> {
+async fn payload(content_type: &str, body: &mut Unread) -> Result<Payload, Status> {
     let format = negotiate::format(Some(content_type))?;
     Ok(Payload { bytes: read_body(body).await?, format })
 }
@@ -254,7 +253,7 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
     response
 }
 
-async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "create", target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions")?);
     if shape.view != View::Full && target.kind.create_only() {
@@ -266,7 +265,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
     Ok(written(target, shape, call.create(target, &payload, &options).await?, request.style))
 }
 
-async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "update", target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions")?);
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
@@ -274,7 +273,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Tar
     Ok(written(target, shape, call.update(target, &payload, &options).await?, request.style))
 }
 
-async fn patch(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "patch", target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "PatchOptions")?);
     let force = request.query.has("force").then(|| request.query.flag("force"));
@@ -318,7 +317,7 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
     found.checked()
 }
 
-async fn delete(app: &Arc<App>, request: &Incoming, body: HttpBody, target: &Target) -> Result<Response, Status> {
+async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, if target.name.is_empty() { "deletecollection" } else { "delete" }, target)?;
     let shape = shape(app, request, target)?;
     let content_type = request.header(header::CONTENT_TYPE).to_owned();

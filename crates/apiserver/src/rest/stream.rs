@@ -19,7 +19,6 @@ use gantry_common::task;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::{AttachRequest, ExecRequest, PortForwardRequest};
 use http::Method;
-use hyper::body::{Body, Incoming as HttpBody};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tracing::debug;
@@ -48,14 +47,14 @@ pub(crate) fn serves(target: &Target) -> bool {
 pub(crate) async fn start(
     app: &Arc<App>,
     request: &Incoming,
-    body: &HttpBody,
+    bodyless: bool,
     target: &Target,
 ) -> Result<Response, Status> {
     if !matches!(request.method, Method::GET | Method::POST) {
         return Err(Status::method_not_allowed());
     }
     let mut grant = grant(app, Ask::of(request), wanted(request, target)).await?;
-    let agreed = if body.is_end_stream() {
+    let agreed = if bodyless {
         handshake::agree(&request.method, &request.headers, offered(target))
     } else {
         Err(Refused::from(Status::bad_request("a request that asks for an upgrade cannot have a body")))

@@ -22,6 +22,7 @@ mod forward_ends;
 mod front_proxy;
 mod grpc;
 mod hooks;
+mod http2;
 mod identity;
 mod image_policy;
 mod kinds;
