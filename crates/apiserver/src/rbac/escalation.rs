@@ -5,7 +5,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, value};
 
 use super::index::Index;
-use super::rule::{Attributes, Rule, compact, uncovered};
+use super::rule::{Attributes, Rule, compact, merged, uncovered};
 use crate::auth::{MASTERS, User};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -83,7 +83,7 @@ impl Check<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut lines: Vec<String> = missing.iter().map(compact).collect();
+        let mut lines: Vec<String> = merged(missing).iter().map(compact).collect();
         lines.sort();
         lines.dedup();
         let groups: Vec<String> = self.user.groups.iter().map(|g| format!("{g:?}")).collect();
@@ -133,6 +133,17 @@ mod tests {
         let role = |verb: &str| json!({"metadata": {"name": "new"}, "rules": [{"verbs": [verb], "apiGroups": [""], "resources": ["pods"]}]});
         check("clusterroles", &role("get"), &[], None);
         check("clusterroles", &role("delete"), &["escalate"], None);
+        let several = json!({"metadata": {"name": "new"}, "rules": [
+            {"verbs": ["list", "delete"], "apiGroups": [""], "resources": ["pods", "secrets"]},
+            {"verbs": ["get"], "nonResourceURLs": ["/x"]}]});
+        check(
+            "clusterroles",
+            &several,
+            &[],
+            Some(
+                "clusterroles.rbac.authorization.k8s.io \"new\" is forbidden: user \"alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\" \"delete\"]}\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"list\" \"delete\"]}\n{NonResourceURLs:[\"/x\"], Verbs:[\"get\"]}",
+            ),
+        );
         check(
             "clusterroles",
             &role("delete"),

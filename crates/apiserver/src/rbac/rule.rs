@@ -170,6 +170,27 @@ pub(crate) fn uncovered(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
     parts.filter(|part| !held.iter().any(|rule| rule.covers_simple(part))).collect()
 }
 
+/// Rules that say the same of one resource but for verbs, made into one, as upstream's escalation message has them.
+pub(crate) fn merged(rules: Vec<Rule>) -> Vec<Rule> {
+    let mut out: Vec<Rule> = Vec::with_capacity(rules.len());
+    let is_simple = |rule: &Rule| {
+        let single = rule.api_groups.len() == 1 && rule.resources.len() == 1 && rule.resource_names.len() <= 1;
+        single && !rule.verbs.is_empty() && rule.non_resource_urls.is_empty()
+    };
+    for rule in rules {
+        let same = |other: &&mut Rule| {
+            is_simple(other)
+                && (&other.api_groups, &other.resources, &other.resource_names)
+                    == (&rule.api_groups, &rule.resources, &rule.resource_names)
+        };
+        match out.iter_mut().find(same).filter(|_| is_simple(&rule)) {
+            Some(known) => known.verbs.extend(rule.verbs),
+            None => out.push(rule),
+        }
+    }
+    out
+}
+
 /// A rule as upstream's escalation message prints it: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`.
 pub(crate) fn compact(rule: &Rule) -> String {
     let list = |items: &[String]| items.iter().map(|i| format!("{i:?}")).collect::<Vec<_>>().join(" ");
