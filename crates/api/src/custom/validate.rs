@@ -3,6 +3,7 @@
 //! An update does not have to mend what was wrong before: a part that is as it was is not looked at again (KEP-4008).
 
 mod bounds;
+mod embedded;
 mod formats;
 mod lists;
 mod number;
@@ -22,8 +23,9 @@ const MAX_ERRORS: usize = 100;
 #[must_use]
 pub fn create(custom: &Custom, object: &Value) -> Errors {
     let mut errors = value(&custom.schema, object, None);
-    errors.extend(lists::check(object, &custom.schema));
     errors.extend(scale::check(custom, object));
+    errors.extend(embedded::check(object, &custom.schema));
+    errors.extend(lists::check(object, &custom.schema));
     errors
 }
 
@@ -31,11 +33,12 @@ pub fn create(custom: &Custom, object: &Value) -> Errors {
 #[must_use]
 pub fn update(custom: &Custom, object: &Value, old: &Value) -> Errors {
     let mut errors = value(&custom.schema, object, Some(old));
+    errors.extend(scale::check(custom, object));
+    errors.extend(embedded::check(object, &custom.schema));
     let found = lists::check(object, &custom.schema);
     if !found.is_empty() && lists::check(old, &custom.schema).is_empty() {
         errors.extend(found);
     }
-    errors.extend(scale::check(custom, object));
     errors
 }
 

@@ -128,3 +128,25 @@ fn lists_hold_each_item_once() {
     let found: Vec<String> = lists::check(&object, &Schema::parse(&schema)).iter().map(ToString::to_string).collect();
     assert_eq!(found, ["map[1]: Duplicate value: {\"name\":\"x\"}", "set[2]: Duplicate value: \"a\""]);
 }
+
+#[test]
+fn embedded_objects_say_what_they_are() {
+    let schema = Schema::parse(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "x": {"type": "array", "items": {"type": "object", "x-kubernetes-embedded-resource": true}}}}}}));
+    let check = |held: Value, expected: &str| {
+        let errors: Vec<String> =
+            embedded::check(&json!({"spec": {"x": [held]}}), &schema).iter().map(ToString::to_string).collect();
+        assert_eq!(errors.join("; "), expected);
+    };
+    check(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}}), "");
+    check(
+        json!({}),
+        "spec.x[0].apiVersion: Required value: must not be empty; spec.x[0].kind: Required value: must not be empty",
+    );
+    check(
+        json!({"apiVersion": "a/b/c", "kind": 5, "metadata": {"name": "a/b"}}),
+        "spec.x[0].apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c; \
+         spec.x[0].kind: Invalid value: 5: must be a string; \
+         spec.x[0].metadata.name: Invalid value: \"a/b\": may not contain '/'",
+    );
+}

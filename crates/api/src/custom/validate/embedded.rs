@@ -1,0 +1,94 @@
+//! Whole objects within custom ones (`x-kubernetes-embedded-resource`): they say what they are.
+
+use crate::custom::schema::Schema;
+use crate::field::{Error, Errors, Path};
+use crate::names;
+use crate::value::{map_at, str_at};
+use crate::{Object, Value};
+
+/// The errors of all objects that are embedded in `value`.
+pub(super) fn check(value: &Value, schema: &Schema) -> Errors {
+    let mut errors = Errors::new();
+    walk(&mut errors, &Path::default(), value, schema);
+    errors.truncate(super::MAX_ERRORS);
+    errors
+}
+
+fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
+    if errors.len() >= super::MAX_ERRORS {
+        return;
+    }
+    match value {
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            for (index, item) in list.iter().enumerate() {
+                walk(errors, &at.index(index), item, items);
+            }
+        }
+        Value::Object(map) => {
+            if schema.embedded {
+                embedded(errors, at, map);
+                metadata(errors, &at.child("metadata"), value);
+            }
+            for (name, held) in map {
+                match (schema.properties.get(name), schema.property(name)) {
+                    (Some(below), _) => walk(errors, &at.child(name), held, below),
+                    (None, Some(below)) => walk(errors, &at.key(name), held, below),
+                    (None, None) => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What an object cannot do without.
+fn embedded(errors: &mut Errors, at: &Path, object: &Object) {
+    for key in ["apiVersion", "kind"] {
+        if !object.contains_key(key) {
+            errors.push(Error::required(&at.child(key), "must not be empty"));
+        }
+    }
+    for key in ["apiVersion", "kind"] {
+        let Some(given) = object.get(key) else { continue };
+        let why = match given.as_str() {
+            None => "must be a string".to_owned(),
+            Some("") => "must not be empty".to_owned(),
+            Some(text) if key == "apiVersion" => {
+                if text.matches('/').count() < 2 {
+                    continue;
+                }
+                format!("unexpected GroupVersion string: {text}")
+            }
+            Some(text) => {
+                let found = names::dns_1035_label(&text.to_ascii_lowercase());
+                if found.is_empty() {
+                    continue;
+                }
+                format!("may have mixed case, but should otherwise match: {}", found.join(","))
+            }
+        };
+        errors.push(Error::invalid(&at.child(key), given.clone(), &why));
+    }
+}
+
+/// Its metadata, of which it needs nothing.
+fn metadata(errors: &mut Errors, at: &Path, object: &Value) {
+    let mut invalid = |at: &Path, value: &str, found: Vec<String>| {
+        errors.extend(found.iter().map(|why| Error::invalid(at, value, why)));
+    };
+    let name = str_at(object, "metadata.name").unwrap_or_default();
+    if !name.is_empty() {
+        invalid(&at.child("name"), name, names::path_segment(name));
+    }
+    let namespace = str_at(object, "metadata.namespace").unwrap_or_default();
+    if !namespace.is_empty() {
+        invalid(&at.child("namespace"), namespace, names::dns_label(namespace));
+    }
+    for (key, value) in map_at(object, "metadata.labels").into_iter().flatten() {
+        let at = at.child("labels");
+        invalid(&at, key, names::qualified_name(key));
+        let value = value.as_str().unwrap_or_default();
+        invalid(&at, value, names::label_value(value));
+    }
+}
