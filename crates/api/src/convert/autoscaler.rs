@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use crate::value::{get, i64_at, list_at, map_at, object_mut, remove, set, str_at};
+use crate::value::{get, i64_at, list_at, map_at, object_mut, remove, set, set_default, str_at};
 use crate::{Object, Value};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
+const CURRENT_REPLICAS: &str = "status.currentReplicas";
 
 /// A source in version 2, its key, and where version 1 keeps the parts of its target and metric.
 struct Source {
@@ -179,6 +180,10 @@ pub(super) fn to_v1(object: &mut Value) {
     if let Some(share) = current.iter().find_map(|m| cpu_share(m, "current")) {
         set(object, "status.currentCPUUtilizationPercentage", share);
     }
+    if get(object, "status").is_some_and(Value::is_object) {
+        // The old form says it even when it is none.
+        set_default(object, CURRENT_REPLICAS, 0);
+    }
     for (name, value) in kept {
         if let Some(annotations) = object_mut(object, "metadata.annotations") {
             annotations.insert(name.to_owned(), value.to_string().into());
@@ -198,6 +203,9 @@ fn take(object: &mut Value, annotation: &str) -> Option<Value> {
 }
 
 pub(super) fn to_v2(object: &mut Value) {
+    if get(object, CURRENT_REPLICAS).is_some_and(|count| count == 0) {
+        remove(object, CURRENT_REPLICAS);
+    }
     let mut metrics: Vec<Value> = Vec::new();
     if let Some(share) = remove(object, "spec.targetCPUUtilizationPercentage").filter(|s| !s.is_null()) {
         let target = json!({"type": "Utilization", "averageUtilization": share});

@@ -64,6 +64,16 @@ fn autoscalers() {
 }
 
 #[test]
+fn a_new_autoscaler_has_no_replicas_and_version_1_says_so() {
+    let of = |version: &str, status: Value| {
+        json!({"apiVersion": format!("autoscaling/{version}"), "metadata": {"name": "h"}, "spec": {"maxReplicas": 1},
+            "status": status})
+    };
+    let (own, hub) = (json!({"currentReplicas": 0, "desiredReplicas": 0}), json!({"desiredReplicas": 0}));
+    check("autoscaling", "HorizontalPodAutoscaler", of("v1", own), of("v2", hub));
+}
+
+#[test]
 fn metrics_that_version_1_does_not_know_travel_in_annotations() {
     let kind = kinds::by_kind("autoscaling", "v1", "HorizontalPodAutoscaler").expect("served");
     let check = |metric: Value, old: &str| {
