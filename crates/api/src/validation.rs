@@ -318,6 +318,15 @@ pub fn approval_update(new: &Value, old: &Value) -> Errors {
     out.errors
 }
 
+/// The errors of an update of a namespace's `/finalize`.
+#[must_use]
+pub fn finalize(new: &Value, old: &Value) -> Errors {
+    let mut out = Out::default();
+    meta::object_meta_update(&mut out, new, old);
+    node::finalizers(&mut out, new);
+    out.errors
+}
+
 /// The errors of a `TokenRequest`, which is a subresource and no kind of its own.
 #[must_use]
 pub fn token_request(request: &Value) -> Errors {

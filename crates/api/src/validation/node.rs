@@ -76,6 +76,14 @@ pub(super) fn namespace(out: &mut Out, object: &Value) {
     }
 }
 
+/// What keeps a namespace, as `/finalize` leaves it; here upstream says which one is wrong.
+pub(super) fn finalizers(out: &mut Out, object: &Value) {
+    let at = At::Root("spec.finalizers");
+    for (index, finalizer) in list(some(object, "spec").unwrap_or(&UNSET), "finalizers").iter().enumerate() {
+        meta::finalizer_name(out, at.index(index), finalizer.as_str().unwrap_or_default());
+    }
+}
+
 /// The phase goes with the deletion.
 pub(super) fn namespace_status(out: &mut Out, new: &Value) {
     let phase = some(new, "status").map_or("", |s| text(s, "phase"));

@@ -194,6 +194,7 @@ impl Change<'_> {
             Part::Status => strategy.validate_status_update(kind, &object, old),
             Part::Ephemeral => validation::ephemeral_containers(&object, old),
             Part::Resize => validation::pod_resize(&object, old, qos::class(old), qos::class(&object)),
+            Part::System if self.target.subresource == "finalize" => validation::finalize(&object, old),
             Part::System => Vec::new(),
         };
         if !errors.is_empty() {

@@ -50,7 +50,9 @@ fn check_life(target: &Target, seconds: i64) -> Result<(), Status> {
         SHORTEST_SECONDS..=LONGEST_SECONDS => return Ok(()),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
-    Err(invalid(target, "spec.expirationSeconds", seconds, why))
+    // The one error in which upstream does not name the account.
+    let unnamed = Target::new(target.kind, &target.namespace, "");
+    Err(invalid(&unnamed, "spec.expirationSeconds", seconds, why))
 }
 
 /// Issues a token.
@@ -138,7 +140,12 @@ async fn bind(app: &App, caller: &Caller, account: &Target, request: &Value, to:
         ("" | "v1", "Pod") => ("pods", account.namespace.as_str()),
         ("" | "v1", "Secret") => ("secrets", account.namespace.as_str()),
         ("" | "v1", "Node") => ("nodes", ""),
-        (_, kind) => return Err(invalid(account, "spec.boundObjectRef", kind, "cannot bind token to this type")),
+        (api_version, kind) => {
+            let (group, version) = kinds::split_api_version(api_version);
+            return Err(Status::bad_request(format!(
+                "cannot bind token to object of type {group}/{version}, Kind={kind}"
+            )));
+        }
     };
     let kind = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
     let object = Target::new(kind, namespace, at("name"));
