@@ -18,6 +18,7 @@ pub mod duration;
 pub mod encode;
 pub mod field;
 pub mod flow;
+pub mod go;
 pub mod kinds;
 pub mod managed;
 pub mod meta;

@@ -15,7 +15,8 @@ const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 /// Applies an RFC 6902 patch. Nothing is changed when one operation fails.
 ///
 /// # Errors
-/// 400 for what is no JSON patch, 413 for too many operations, 422 when an operation cannot be applied or a test fails.
+/// 413 for too many operations, 422 when an operation does not exist or cannot be applied, or a test
+/// fails.
 pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > MAX_OPERATIONS {
@@ -28,8 +29,8 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
             operation.entry("value").or_insert(Value::Null);
         }
     }
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    // An operation that does not exist, or that lacks a part, is found when it is to be done.
+    let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|e| unprocessable(&e.to_string()))?;
     let mut result = doc.clone();
     let mut copied_bytes = 0;
     for operation in patch.0 {

@@ -13,6 +13,7 @@ pub(crate) mod eviction;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod patch;
+mod patch_errors;
 pub(crate) mod read;
 pub(crate) mod review;
 pub(crate) mod scale;

@@ -26,7 +26,7 @@ const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 /// It is canonical but for nulls, zeros and empty values of the configuration, which the writer's canonical form takes out.
 ///
 /// # Errors
-/// 400 for a configuration that is not of the type, 409 with a cause per path for conflicts, both in upstream's words.
+/// 400 for a configuration of another kind, 500 for one with fields that the type does not have, 409 with a cause per path for conflicts, both in upstream's words.
 pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: bool) -> Result<Value, Status> {
     let ty = write.ty.resolve()?;
     check_type(config, write, ty)?;
@@ -34,7 +34,8 @@ pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: boo
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     check::typed(config, ty).map_err(|why| {
-        Status::bad_request(format!("failed to create typed patch object ({}): {why}", shown(config)))
+        // No reason and 500: upstream's error is no Status there.
+        Status::failure(500, "", format!("failed to create typed patch object ({}): {why}", shown(config)))
     })?;
     let given = config;
     let mut config = config.clone();

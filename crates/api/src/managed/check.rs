@@ -2,8 +2,8 @@
 
 use super::element;
 use super::rule::Rule;
-use crate::Value;
 use crate::table::{FieldType, Type, TypeTable};
+use crate::{Value, go};
 
 /// Errors beyond this are not listed; a configuration can hold any number of them.
 const MAX_ERRORS: usize = 32;
@@ -65,7 +65,7 @@ impl Walk {
 
     fn map<'v>(&mut self, value: &'v Value) -> Option<&'v crate::Object> {
         if !value.is_object() && !value.is_null() {
-            self.refuse(&format!("expected map, got &{{{}}}", go(value)));
+            self.refuse(&format!("expected map, got &{{{}}}", go::shown(value)));
         }
         value.as_object()
     }
@@ -88,7 +88,7 @@ impl Walk {
         let list = match value {
             Value::Array(list) => list,
             Value::Null => return,
-            other => return self.refuse(&format!("expected list, got &{{{}}}", go(other))),
+            other => return self.refuse(&format!("expected list, got &{{{}}}", go::shown(other))),
         };
         let mut seen = std::collections::BTreeSet::new();
         for (at, entry) in list.iter().enumerate() {
@@ -118,28 +118,14 @@ impl Walk {
             (FieldType::String | FieldType::Bytes, other) => {
                 format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other))
             }
-            (FieldType::Bool, other) => format!("expected boolean, got &{{{}}}", go(other)),
+            (FieldType::Bool, other) => format!("expected boolean, got &{{{}}}", go::shown(other)),
             (FieldType::Int32 | FieldType::Int64 | FieldType::Double, other) => {
                 format!("expected numeric (int or float), got {}", go_type(other))
             }
-            (_, Value::Object(_) | Value::Array(_)) => format!("expected any scalar, got &{{{}}}", go(value)),
+            (_, Value::Object(_) | Value::Array(_)) => format!("expected any scalar, got &{{{}}}", go::shown(value)),
             _ => return,
         };
         self.refuse(&why);
-    }
-}
-
-/// A value as Go prints it by default.
-fn go(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(go).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
-            format!("map[{}]", pairs.join(" "))
-        }
-        scalar => scalar.to_string(),
     }
 }
 

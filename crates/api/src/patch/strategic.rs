@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::go;
 use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeTable};
 use crate::{Object, Value};
@@ -16,7 +17,7 @@ const ORDER: &str = "$setElementOrder/";
 /// Applies a strategic merge patch to an object of type `type_name`.
 ///
 /// # Errors
-/// 400 for a malformed directive; 422 where a list item lacks its merge key or a directive is unknown.
+/// 400 for a malformed directive; 500, as upstream answers, where a list item lacks its merge key or a directive is unknown.
 pub fn strategic(doc: &Value, patch: &Value, type_name: &str) -> Result<Value, Status> {
     let (Some(doc), Some(patch)) = (doc.as_object(), patch.as_object()) else {
         return Err(Status::bad_request("error decoding patch: a strategic merge patch is a JSON object"));
@@ -29,8 +30,13 @@ fn bad_format(what: &str) -> Status {
     Status::bad_request(format!("invalid patch format of {what}"))
 }
 
+/// Upstream's errors here are no Statuses, so clients get 500 without a reason.
 fn refused(message: String) -> Status {
-    Status::failure(422, "Invalid", message)
+    Status::failure(500, "", message)
+}
+
+fn unknown_directive(directive: &str, map: &Value) -> Status {
+    refused(format!("unknown patch type: {directive} in map: {}", go::shown(map)))
 }
 
 /// What the table says about the list or struct under a key.
@@ -63,7 +69,10 @@ fn merge_map(mut original: Object, mut patch: Object, ty: Option<&'static Type>)
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
-            _ => Err(refused(format!("unknown patch type: {directive} in map"))),
+            _ => {
+                patch.insert(DIRECTIVE.to_owned(), directive.clone());
+                Err(unknown_directive(&go::shown(&directive), &Value::Object(patch)))
+            }
         };
     }
     retain_keys(&mut original, &mut patch)?;
@@ -183,7 +192,12 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     for item in kept {
         let wanted = identity(item, key);
         if !order.is_empty() && !rest.any(|o| wanted.is_some() && identity(o, key) == wanted) {
-            return Err(refused("the order in the patch list does not match the $setElementOrder list".to_owned()));
+            let shown = |list: &[Value]| go::shown(&Value::Array(list.to_vec()));
+            return Err(refused(format!(
+                "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+                shown(patch),
+                shown(order)
+            )));
         }
     }
     Ok(())
@@ -251,7 +265,7 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec
 }
 
 fn no_merge_key(item: &Value, key: &str) -> Status {
-    refused(format!("map: {item} does not contain declared merge key: {key}"))
+    refused(format!("map: {} does not contain declared merge key: {key}", go::shown(item)))
 }
 
 /// Carries out the `$patch` items of a list patch; what is left is to be merged into what is left.
@@ -272,7 +286,7 @@ fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
             Some(Some("merge")) => {
                 return Err(refused("merging lists cannot yet be specified in the patch".to_owned()));
             }
-            Some(_) => return Err(refused(format!("unknown patch type: {} in map: {item}", item[DIRECTIVE]))),
+            Some(_) => return Err(unknown_directive(&go::shown(&item[DIRECTIVE]), &item)),
         }
     }
     let deleted = Places::of(&deleted, Some(key));

@@ -28,8 +28,8 @@ fn json_patches() {
     fails(json!([{"op": "test", "path": "/a"}]), 422);
     fails(json!([{"op": "remove", "path": "/a/b/-3"}]), 422);
     fails(json!([{"op": "remove", "path": "/x"}]), 422);
-    fails(json!([{"op": "nope", "path": "/x"}]), 400);
-    fails(json!({"a": 1}), 400);
+    fails(json!([{"op": "nope", "path": "/x"}]), 422);
+    fails(json!({"a": 1}), 422);
     fails(Value::Array(vec![json!({"op": "remove", "path": "/x"}); 10_001]), 413);
     let doubling: Vec<Value> =
         (0..64).map(|n| json!({"op": "copy", "from": "/a", "path": format!("/a/x{n}")})).collect();
@@ -120,9 +120,19 @@ fn bad_strategic_patches_are_refused() {
     let check = |patch: Value, code: u16| {
         assert_eq!(strategic(&doc, &pod(patch), "core/v1.Pod").expect_err("fails").code, code)
     };
-    check(json!({"containers": [{"image": "x"}]}), 422);
-    check(json!({"$patch": "nope"}), 422);
+    check(json!({"containers": [{"image": "x"}]}), 500);
+    check(json!({"$patch": "nope"}), 500);
     check(json!({"$retainKeys": 1}), 400);
     check(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "emptyDir": {}}]}), 400);
-    check(json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}), 422);
+    check(json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}), 500);
+    let message = |patch: Value| strategic(&doc, &pod(patch), "core/v1.Pod").expect_err("fails").message;
+    assert_eq!(
+        message(json!({"containers": [{"image": "x"}]})),
+        "map: map[image:x] does not contain declared merge key: name"
+    );
+    assert_eq!(message(json!({"$patch": "nope"})), "unknown patch type: nope in map: map[$patch:nope]");
+    assert_eq!(
+        message(json!({"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]})),
+        "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n"
+    );
 }

@@ -215,8 +215,8 @@ fn csi(out: &mut Out, at: At<'_>, source: &Value) {
     {
         let Some(secret) = some(source, key) else { continue };
         let at = at.child(key);
-        let checks: [(&str, fn(&str) -> Vec<String>); 2] =
-            [("name", names::dns_subdomain), ("namespace", names::dns_label)];
+        type Check = fn(&str) -> Vec<String>;
+        let checks: [(&str, Check); 2] = [("name", names::dns_subdomain), ("namespace", names::dns_label)];
         for (part, check) in checks {
             match text(secret, part) {
                 "" => out.required(at.child(part), ""),

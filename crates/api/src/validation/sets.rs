@@ -111,7 +111,7 @@ pub(super) fn stateful_set(out: &mut Out, object: &Value) {
         }
     }
     let (template_at, template) = (at.child("template"), some(spec, "template").unwrap_or(&UNSET));
-    if found.is_some_and(|s| !selector::is_empty(s) && !selector::matches(s, labels_of(template))) {
+    if found.is_none_or(|s| !selector::is_empty(s) && !selector::matches(s, labels_of(template))) {
         no_match(out, template_at, template);
     }
     pod::template(out, template_at, &with_claims(template, list(spec, "volumeClaimTemplates")));

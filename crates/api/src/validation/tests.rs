@@ -310,7 +310,15 @@ fn workloads() {
             "spec.selector: Invalid value: {}: empty selector is invalid for deployment",
         ],
     );
-    check("Deployment", json!({"spec": {}}), &["spec.selector: Required value", "spec.template: Required value"]);
+    check(
+        "Deployment",
+        json!({"spec": {}}),
+        &[
+            "spec.selector: Required value",
+            "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+            "spec.template.spec.containers: Required value",
+        ],
+    );
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"restartPolicy": "Never",
         "containers": [{"name": "c"}]}});
     check(

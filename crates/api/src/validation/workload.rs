@@ -46,12 +46,9 @@ fn common(out: &mut Out, at: At<'_>, spec: &Value) {
             }
         }
     }
-    let at = at.child("template");
-    let Some(template) = some(spec, "template") else {
-        out.required(at, "");
-        return;
-    };
-    if found.is_some_and(|s| !selector::is_empty(s) && !selector::matches(s, labels_of(template))) {
+    let (at, template) = (at.child("template"), some(spec, "template").unwrap_or(&UNSET));
+    // Without a selector nothing is selected, which is no match either; an empty one selects everything.
+    if found.is_none_or(|s| !selector::is_empty(s) && !selector::matches(s, labels_of(template))) {
         no_match(out, at, template);
     }
     pod::template(out, at, template);
@@ -65,8 +62,15 @@ pub(super) fn labels_of(template: &Value) -> Option<&crate::Object> {
 
 /// The template's pods would not be the workload's own.
 pub(super) fn no_match(out: &mut Out, at: At<'_>, template: &Value) {
-    let shown = labels_of(template).map_or(Value::Null, |l| Value::Object(l.clone()));
-    out.invalid(at.child("metadata.labels"), shown, "`selector` does not match template `labels`");
+    let detail = "`selector` does not match template `labels`";
+    let labels = labels_of(template);
+    out.invalid(at.child("metadata.labels"), labels.map_or(Value::Null, |l| Value::Object(l.clone())), detail);
+    if labels.is_none()
+        && let Some(error) = out.errors.last_mut()
+    {
+        // A map that is not there is no value that is not there: Go prints it without quotes.
+        error.body = format!("Invalid value: null: {detail}");
+    }
 }
 
 /// Pods of a workload that never ends do not end either.

@@ -181,12 +181,37 @@ fn check_kind(object: &mut Value, expected: Expected<'_>) -> Result<(), Status> 
         let (_, version) = kinds::split_api_version(api_version);
         let version = if version.is_empty() { expected.version } else { version };
         let found = if kind.is_empty() { expected.kind } else { kind };
-        let why = format!("converting ({api_version}.{kind}) to ({wanted}.{}): unknown conversion", expected.kind);
-        return Err(cannot_be_handled((found, version), expected.kind, &why));
+        return Err(another_kind((found, version), api_version, expected));
     }
     value::set(object, "apiVersion", wanted);
     value::set(object, "kind", expected.kind);
     Ok(())
+}
+
+/// What upstream says of a body of another kind or version: that it knows of none, that it converts nothing into the wanted one,
+/// or that this is not the place for another version of the same kind.
+fn another_kind((kind, version): (&str, &str), api_version: &str, expected: Expected<'_>) -> Status {
+    let wanted = expected.api_version();
+    let given = if api_version.is_empty() { &wanted } else { api_version };
+    let (group, _) = kinds::split_api_version(given);
+    let custom = matches!(expected.ty, TypeRef::Type(ty) if ty.is_custom());
+    if !custom && !kinds::all().iter().any(|k| k.kind == kind && k.api_version == given) {
+        let scheme = "pkg/api/legacyscheme/scheme.go:30";
+        let why = format!("no kind {kind:?} is registered for version {given:?} in scheme {scheme:?}");
+        return cannot_be_handled((kind, version), expected.kind, &why);
+    }
+    if (group, kind) == (expected.group, expected.kind) {
+        return Status::bad_request(format!(
+            "the API version in the data ({given}) does not match the expected API version ({wanted})"
+        ));
+    }
+    // Upstream's packages of types in memory are named by the first word of their group.
+    let package = match expected.group.split('.').next().unwrap_or_default() {
+        "" => "core",
+        package => package,
+    };
+    let why = format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", expected.kind);
+    cannot_be_handled((kind, version), expected.kind, &why)
 }
 
 /// Checks that name and namespace of an object are those of the URL, and fills in what it leaves out.

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
-use gantry_api::{Value, convert, decode as api_decode, field, managed, patch, value};
+use gantry_api::table::TypeRef;
+use gantry_api::{Value, convert, decode as api_decode, field, go, managed, patch, value};
 
 use super::apply::Configuration;
 use super::change::{Change, Made, Part};
 use super::current::Current;
-use super::{Written, decode};
+use super::{Written, decode, patch_errors};
 use crate::app::App;
-use crate::request::{Caller, Target, WriteOptions};
+use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 
 /// The kind of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +73,14 @@ impl PatchType {
 pub(crate) struct Patch {
     kind: Rewrite,
     body: Value,
-    /// Keys that stand twice.
-    duplicates: Vec<String>,
+    /// As it came.
+    raw: Bytes,
+    /// Keys that stand twice, and what operations have that they do not know.
+    problems: Vec<String>,
 }
 
 /// How a patch rewrites an object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rewrite {
     Json,
     Merge,
@@ -102,26 +105,84 @@ impl Asked {
             PatchType::Merge => Rewrite::Merge,
             PatchType::Strategic => Rewrite::Strategic,
         };
-        let (body, duplicates) = api_decode::json(bytes, true).map_err(|status| undecodable(&status))?;
-        Ok(Self::Patch(Patch { kind, body, duplicates }))
+        let (body, mut problems) = api_decode::json(bytes, true).map_err(|status| {
+            let why = status.message.trim_start_matches("couldn't get version/kind; json parse error: ");
+            undecodable(kind, if why.starts_with("EOF while parsing") { "unexpected end of JSON input" } else { why })
+        })?;
+        let fits = |item: &Value| if kind == Rewrite::Json { item.is_array() } else { item.is_object() };
+        if !fits(&body) {
+            let go = if kind == Rewrite::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
+            let found = patch_errors::json_type(&body);
+            return Err(undecodable(kind, &format!("json: cannot unmarshal {found} into Go value of type {go}")));
+        }
+        if kind == Rewrite::Json {
+            problems.extend(patch_errors::unknown_parts(&body));
+            problems = problems.into_iter().map(|problem| format!("json patch {problem}")).collect();
+        }
+        Ok(Self::Patch(Patch { kind, body, raw: bytes.clone(), problems }))
     }
 }
 
-/// What upstream says of a patch that is no JSON.
-fn undecodable(status: &Status) -> Status {
-    let why = status.message.trim_start_matches("couldn't get version/kind; json parse error: ");
-    let why = if why.starts_with("EOF while parsing") { "unexpected end of JSON input" } else { why };
-    Status::bad_request(format!("error decoding patch: {why}"))
+/// What upstream says of a patch that cannot be read; of a strategic one it does not say that it is a patch.
+fn undecodable(kind: Rewrite, why: &str) -> Status {
+    let head = if kind == Rewrite::Strategic { "" } else { "error decoding patch: " };
+    Status::bad_request(format!("{head}{why}"))
 }
 
 impl Patch {
     /// The patched value.
     pub(crate) fn apply(&self, old: &Value, type_name: &str) -> Result<Value, Status> {
         match self.kind {
-            Rewrite::Json => patch::json(old, &self.body),
+            Rewrite::Json => patch::json(old, &self.body).map_err(|mut status| {
+                // Upstream keeps to itself what cannot be applied.
+                status.details.get_or_insert_default().causes.clear();
+                status
+            }),
             Rewrite::Merge => patch::merge(old, &self.body),
             Rewrite::Strategic => patch::strategic(old, &self.body, type_name),
         }
+    }
+
+    /// Brings `patched`, which this patch made of `old`, into the form of its type; returns warnings.
+    ///
+    /// # Errors
+    /// 422 for what is not of the type and, where fields are validated strictly, for unknown and duplicate fields.
+    pub(super) fn conform<'a>(
+        &self,
+        patched: &mut Value,
+        old: &Value,
+        ty: impl Into<TypeRef<'a>>,
+        validation: FieldValidation,
+    ) -> Result<Vec<String>, Status> {
+        let ty = ty.into();
+        let name = ty.name();
+        // The patched object is made again for the message: most patches are fine.
+        let whole = || self.apply(old, name).map_or_else(|_| self.text(), |object| object.to_string());
+        let unusable = |shown: String, why: &str| {
+            Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
+        };
+        let unknown = api_decode::conform(patched, ty).map_err(|status| {
+            let why = status.message.split_once(" cannot be handled as a ").and_then(|(_, rest)| rest.split_once(": "));
+            let why = why.map_or(&*status.message, |(_, why)| why);
+            match self.kind {
+                Rewrite::Strategic => unusable(go::shown(&self.body), &patch_errors::unstructured(why)),
+                Rewrite::Json | Rewrite::Merge => unusable(whole(), why),
+            }
+        })?;
+        let known = unknown.is_empty();
+        let problems = self.problems.iter().cloned().chain(unknown).collect();
+        decode::judge(problems, validation).map_err(|why| {
+            let shown = match self.kind {
+                Rewrite::Strategic => go::shown(&self.body),
+                Rewrite::Json | Rewrite::Merge if known => self.text(),
+                Rewrite::Json | Rewrite::Merge => whole(),
+            };
+            unusable(shown, &why)
+        })
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.raw).into_owned()
     }
 }
 
@@ -155,13 +216,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
     }
     check_same_object(target, target.kind, &mut object, &state.value)?;
     managed::keep_reset(&mut object);
-    let unusable = |why: &str| {
-        let shown = patch.body.to_string();
-        Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, why)])
-    };
-    let unknown = api_decode::conform(&mut object, target.kind).map_err(|status| unusable(&status.message))?;
-    let problems = patch.duplicates.iter().cloned().chain(unknown).collect();
-    let warnings = decode::judge(problems, options.field_validation).map_err(|why| unusable(&why))?;
+    let warnings = patch.conform(&mut object, &old, target.kind, options.field_validation)?;
     convert::to_hub(target.kind, &mut object);
     Ok(Made { object, warnings })
 }

@@ -75,9 +75,7 @@ pub(crate) async fn write(
     let make = |state: &Current| {
         let scale = match (&write, &replacement) {
             (Write::Apply(config), _) => return applied(app, caller, target, config, state, options),
-            (Write::Patch(patch), _) => {
-                patch.apply(&scale_of(target.kind, &state.value, state.revision)?, EXPECTED.ty.name())?
-            }
+            (Write::Patch(patch), _) => return patched(target, patch, state, options),
             (_, Some(scale)) => scale.clone(),
             (Write::Replace(_), None) => return Err(Status::internal("a replacement was not decoded")),
         };
@@ -90,6 +88,16 @@ pub(crate) async fn write(
     let bytes = scale_of(target.kind, &object, *revision)?.to_string().into_bytes();
     warnings.extend(written.warnings);
     Ok(Written { warnings, ..Written::plain(bytes, false) })
+}
+
+/// The object as a patch of its Scale makes it.
+fn patched(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions) -> Result<Made, Status> {
+    let seen = scale_of(target.kind, &state.value, state.revision)?;
+    let mut scale = patch.apply(&seen, EXPECTED.ty.name())?;
+    let warnings = patch.conform(&mut scale, &seen, EXPECTED.ty, options.field_validation)?;
+    decode::place(&mut scale, target.kind, &target.namespace, &target.name)?;
+    let object = scaled(target, state, &scale)?;
+    Ok(Made { object, warnings })
 }
 
 /// The object as an apply of its Scale makes it: who owns the Scale's replicas owns those of the object.

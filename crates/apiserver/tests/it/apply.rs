@@ -122,7 +122,7 @@ async fn bad_applies_are_refused() {
     for (body, code, message) in [
         ("{}".to_owned(), 400, "invalid object type: /, Kind="),
         ("[]".to_owned(), 400, list),
-        (named(&json!({"name": "a", "foo": 1})), 400, typed),
+        (named(&json!({"name": "a", "foo": 1})), 500, typed),
         (named(&json!({"name": "a", "managedFields": [{}]})), 400, "metadata.managedFields must be nil"),
         (named(&json!({"name": "b"})), 400, "the name of the object (b) does not match the name on the URL (a)"),
         (

@@ -224,3 +224,125 @@ async fn deletes() {
     assert_eq!(cluster.rest("PUT", "/api/v1/namespaces/n/finalize", &[], &finalize.to_string()).await.code, 200);
     assert_eq!(cluster.rest("GET", "/api/v1/namespaces/n", &[], "").await.code, 404);
 }
+
+#[tokio::test]
+async fn patches_that_do_not_fit() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"metadata": {"name": "d"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let one = "/apis/apps/v1/namespaces/default/deployments/d";
+    let made = cluster.rest("POST", one.trim_end_matches("/d"), &[], &deployment.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let (json, merge, smp) = ("json-patch", "merge-patch", "strategic-merge-patch");
+    let map = format!("{MAPS}/t1");
+    let refused = "the server rejected our request due to an error in our request";
+    let decoding = "error decoding patch: json: cannot unmarshal";
+    for (kind, path, body, code, reason, message) in [
+        (json, &*map, r#"[{"op":"remove","path":"/data/x"}]"#, 422, "Invalid", refused.to_owned()),
+        (json, &map, r#"[{"op":"jump","path":"/data/x"}]"#, 422, "Invalid", refused.to_owned()),
+        (
+            json,
+            &map,
+            r#"{"op":"remove"}"#,
+            400,
+            "BadRequest",
+            format!("{decoding} object into Go value of type []handlers.jsonPatchOp"),
+        ),
+        (
+            merge,
+            &map,
+            "[]",
+            400,
+            "BadRequest",
+            format!("{decoding} array into Go value of type map[string]interface {{}}"),
+        ),
+        (
+            smp,
+            &map,
+            "5",
+            400,
+            "BadRequest",
+            "json: cannot unmarshal number into Go value of type map[string]interface {}".to_owned(),
+        ),
+        (
+            smp,
+            one,
+            r#"{"spec":{"template":{"spec":{"containers":[{"image":"z"}]}}}}"#,
+            500,
+            "",
+            "map: map[image:z] does not contain declared merge key: name".to_owned(),
+        ),
+        (
+            smp,
+            one,
+            r#"{"spec":{"template":{"$patch":"mend"}}}"#,
+            500,
+            "",
+            "unknown patch type: mend in map: map[$patch:mend]".to_owned(),
+        ),
+        (
+            smp,
+            one,
+            r#"{"spec":{"replicas":"3"}}"#,
+            422,
+            "Invalid",
+            " \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:3]]\": cannot convert string to int32"
+                .to_owned(),
+        ),
+        (merge, &format!("{one}/scale"), r#"{"spec":{"replicas":"0"}}"#, 422, "Invalid", String::new()),
+    ] {
+        let content = format!("application/{kind}+json");
+        let answer = cluster.rest("PATCH", path, &[("content-type", &content)], body).await;
+        let status = answer.json();
+        let got = (answer.code, status["reason"].as_str().unwrap_or_default());
+        assert_eq!(got, (code, reason), "{body}: {status}");
+        if message == refused {
+            assert_eq!(status["details"], json!({}), "{body}");
+        }
+        if message.is_empty() {
+            let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+            assert!(status["message"].as_str().is_some_and(|m| m.ends_with(why)), "{status}");
+        } else {
+            assert_eq!(status["message"], message, "{body}");
+        }
+    }
+    assert_eq!(cluster.rest("GET", one, &[], "").await.json()["spec"]["replicas"], 3, "nothing was scaled");
+}
+
+#[tokio::test]
+async fn bodies_of_another_kind() {
+    let cluster = Cluster::start().await;
+    let post = |path, body, message| Case { method: "POST", path, body, code: 400, reason: "BadRequest", message };
+    let of =
+        |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+    check(
+        &cluster,
+        post(
+            MAPS,
+            of("v1", "Secret"),
+            "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion",
+        ),
+    )
+    .await;
+    check(
+        &cluster,
+        post(
+            MAPS,
+            of("v2", "ConfigMap"),
+            "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+    )
+    .await;
+    let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    check(
+        &cluster,
+        post(
+            scalers,
+            of("autoscaling/v1", "HorizontalPodAutoscaler"),
+            "the API version in the data (autoscaling/v1) does not match the expected API version (autoscaling/v2)",
+        ),
+    )
+    .await;
+}
