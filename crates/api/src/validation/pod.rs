@@ -1,6 +1,7 @@
 //! Pods and pod templates: the parts of a pod spec, in upstream's order.
 
 mod affinity;
+mod annotations;
 mod claims;
 mod containers;
 mod env;
@@ -13,6 +14,7 @@ mod scheduling;
 mod security;
 mod sources;
 pub(super) mod status;
+mod systems;
 pub(super) mod update;
 mod volumes;
 
@@ -34,6 +36,7 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
         out.required(at.child("containers"), "");
         return;
     };
+    annotations::check(out, pod, false);
     pod_spec(out, at, spec);
     whole_images(out, at, spec);
     if !list(spec, "ephemeralContainers").is_empty() {
@@ -116,6 +119,7 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     }
     dns_config(out, at.child("dnsConfig"), spec);
     scheduling::all(out, at, spec);
+    security::host_users(out, at, spec);
     pod_names(out, at, spec);
     host_aliases(out, at.child("hostAliases"), list(spec, "hostAliases"));
     if let Some(seconds) = number(spec, "activeDeadlineSeconds")
@@ -129,9 +133,7 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     if let Some(overhead) = map(spec, "overhead") {
         resource_list(out, at.child("overhead"), overhead, "");
     }
-    if let Some(os) = some(spec, "os") {
-        out.one_of(at.child("os.name"), text(os, "name"), &["linux", "windows"]);
-    }
+    systems::check(out, at, spec);
 }
 
 /// The fields that name something.
@@ -150,10 +152,6 @@ fn pod_names(out: &mut Out, at: At<'_>, spec: &Value) {
         if !name.is_empty() {
             out.invalid_each(at.child(key), name, check(name));
         }
-    }
-    if truth(spec, "shareProcessNamespace") && truth(spec, "hostPID") {
-        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        out.invalid(at.child("shareProcessNamespace"), true, detail);
     }
     let policy = text(spec, "preemptionPolicy");
     if !policy.is_empty() && !["PreemptLowerPriority", "Never"].contains(&policy) {

@@ -4,6 +4,8 @@ mod admission;
 mod ephemeral;
 mod objects;
 mod pods;
+mod security;
+mod volumes;
 mod workloads;
 
 use serde_json::json;

@@ -158,6 +158,8 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
         let error = gantry_api::field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
         return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]));
     }
+    // It bounds watches, but has to be a number in lists too.
+    query.number("timeoutSeconds")?;
     let (labels, fields) = (query.get("labelSelector"), query.get("fieldSelector"));
     Ok(ListQuery {
         selection: Selection::parse(target.kind, &target.namespace, labels, fields)?,

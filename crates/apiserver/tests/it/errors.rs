@@ -46,6 +46,8 @@ async fn reads() {
         get("/api/v1/pods?limit=1&continue=x", 400, "BadRequest", "invalid continue token: continue key is not valid"),
     )
     .await;
+    let message = "strconv.ParseInt: parsing \"x\": invalid syntax";
+    check(&cluster, get("/api/v1/pods?timeoutSeconds=x", 400, "BadRequest", message)).await;
     let unknown = cluster.rest("GET", "/apis/none.example/v1/things", &[], "").await;
     assert_eq!((unknown.code, unknown.text.as_str()), (404, "404 page not found\n"));
     let bad = cluster.rest("GET", "/api/v1/namespaces/..%2f..%2fsecrets/pods", &[], "").await;
@@ -225,26 +227,21 @@ async fn deletes() {
     assert_eq!(cluster.rest("GET", "/api/v1/namespaces/n", &[], "").await.code, 404);
 }
 
-#[tokio::test]
-async fn patches_that_do_not_fit() {
-    let cluster = Cluster::start().await;
-    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
-    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let deployment = json!({"metadata": {"name": "d"},
-        "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
-    let one = "/apis/apps/v1/namespaces/default/deployments/d";
-    let made = cluster.rest("POST", one.trim_end_matches("/d"), &[], &deployment.to_string()).await;
-    assert_eq!(made.code, 201, "{}", made.text);
+const REFUSED: &str = "the server rejected our request due to an error in our request";
+
+/// Kind, path, body, and code, reason and message of the answer; no message is one about the whole patched object.
+type Misfit<'a> = (&'a str, &'a str, &'a str, u16, &'a str, String);
+
+/// Patches of a config map and of a deployment.
+fn misfits<'a>(map: &'a str, one: &'a str) -> Vec<Misfit<'a>> {
     let (json, merge, smp) = ("json-patch", "merge-patch", "strategic-merge-patch");
-    let map = format!("{MAPS}/t1");
-    let refused = "the server rejected our request due to an error in our request";
     let decoding = "error decoding patch: json: cannot unmarshal";
-    for (kind, path, body, code, reason, message) in [
-        (json, &*map, r#"[{"op":"remove","path":"/data/x"}]"#, 422, "Invalid", refused.to_owned()),
-        (json, &map, r#"[{"op":"jump","path":"/data/x"}]"#, 422, "Invalid", refused.to_owned()),
+    vec![
+        (json, map, r#"[{"op":"remove","path":"/data/x"}]"#, 422, "Invalid", REFUSED.to_owned()),
+        (json, map, r#"[{"op":"jump","path":"/data/x"}]"#, 422, "Invalid", REFUSED.to_owned()),
         (
             json,
-            &map,
+            map,
             r#"{"op":"remove"}"#,
             400,
             "BadRequest",
@@ -252,7 +249,7 @@ async fn patches_that_do_not_fit() {
         ),
         (
             merge,
-            &map,
+            map,
             "[]",
             400,
             "BadRequest",
@@ -260,7 +257,7 @@ async fn patches_that_do_not_fit() {
         ),
         (
             smp,
-            &map,
+            map,
             "5",
             400,
             "BadRequest",
@@ -291,14 +288,35 @@ async fn patches_that_do_not_fit() {
             " \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:3]]\": cannot convert string to int32"
                 .to_owned(),
         ),
-        (merge, &format!("{one}/scale"), r#"{"spec":{"replicas":"0"}}"#, 422, "Invalid", String::new()),
-    ] {
+        (
+            merge,
+            "/apis/apps/v1/namespaces/default/deployments/d/scale",
+            r#"{"spec":{"replicas":"0"}}"#,
+            422,
+            "Invalid",
+            String::new(),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn patches_that_do_not_fit() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"metadata": {"name": "d"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let one = "/apis/apps/v1/namespaces/default/deployments/d";
+    let made = cluster.rest("POST", one.trim_end_matches("/d"), &[], &deployment.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let map = format!("{MAPS}/t1");
+    for (kind, path, body, code, reason, message) in misfits(&map, one) {
         let content = format!("application/{kind}+json");
         let answer = cluster.rest("PATCH", path, &[("content-type", &content)], body).await;
         let status = answer.json();
         let got = (answer.code, status["reason"].as_str().unwrap_or_default());
         assert_eq!(got, (code, reason), "{body}: {status}");
-        if message == refused {
+        if message == REFUSED {
             assert_eq!(status["details"], json!({}), "{body}");
         }
         if message.is_empty() {

@@ -140,7 +140,7 @@ pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>
         }
     }
     if let Some(context) = some(container, "securityContext") {
-        security::container(out, at.child("securityContext"), context);
+        security::container(out, at.child("securityContext"), context, pod.spec);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::at::{At, Out};
 use super::super::formats;
 use super::super::read::{list, number, some, text, truth};
+use super::mounts;
 use crate::Value;
 
 /// User and group ids are 31 bits wide.
@@ -12,29 +13,61 @@ fn id(out: &mut Out, at: At<'_>, id: Option<i64>) {
     }
 }
 
+/// Prefixes of the sysctls of a namespace, or their whole names: what they are of, and the field that shares it with the host.
+const NAMESPACED: &[(&str, &str)] = &[
+    ("net.", "hostNetwork"),
+    ("fs.mqueue.", "hostIPC"),
+    ("kernel.msg", "hostIPC"),
+    ("kernel.sem", "hostIPC"),
+    ("kernel.shm", "hostIPC"),
+];
+
 /// The security context of a pod whose spec stands at `at`.
 pub(super) fn pod(out: &mut Out, at: At<'_>, spec: &Value) {
     let Some(context) = some(spec, "securityContext") else { return };
-    let at = at.child("securityContext");
+    let context_at = at.child("securityContext");
+    let at = context_at;
     for key in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(out, at.child(key), number(context, key));
     }
     for (index, group) in list(context, "supplementalGroups").iter().enumerate() {
         id(out, at.child("supplementalGroups").index(index), group.as_i64());
     }
-    let policy = text(context, "fsGroupChangePolicy");
-    if !policy.is_empty() && !["Always", "OnRootMismatch"].contains(&policy) {
-        out.not_supported(at.child("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
+    if truth(spec, "shareProcessNamespace") && truth(spec, "hostPID") {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        out.invalid(at.child("shareProcessNamespace"), true, detail);
     }
-    let policy = text(context, "supplementalGroupsPolicy");
-    if !policy.is_empty() && !["Merge", "Strict"].contains(&policy) {
-        out.not_supported(at.child("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]);
-    }
-    sysctls(out, at.child("sysctls"), list(context, "sysctls"));
+    sysctls(out, at.child("sysctls"), list(context, "sysctls"), spec);
+    let choice = |out: &mut Out, key: &str, supported: &[&str]| {
+        if let Some(given) = some(context, key).and_then(Value::as_str).filter(|g| !supported.contains(g)) {
+            out.not_supported(at.child(key), given, supported);
+        }
+    };
+    choice(out, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
     profiles(out, at, context);
+    choice(out, "supplementalGroupsPolicy", &["Merge", "Strict"]);
+    choice(out, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
 }
 
-fn sysctls(out: &mut Out, at: At<'_>, sysctls: &[Value]) {
+/// A pod with users of its own cannot share the host's namespaces.
+pub(super) fn host_users(out: &mut Out, at: At<'_>, spec: &Value) {
+    if host_has_users(spec) {
+        return;
+    }
+    // Upstream's paths are the names of the fields in Go, but for one.
+    for (key, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if truth(spec, key) {
+            out.forbidden(at.child(shown), "when `pod.Spec.HostUsers` is false");
+        }
+    }
+}
+
+/// Whether the users of a pod are those of its host.
+pub(super) fn host_has_users(spec: &Value) -> bool {
+    some(spec, "hostUsers").and_then(Value::as_bool).unwrap_or(true)
+}
+
+fn sysctls(out: &mut Out, at: At<'_>, sysctls: &[Value], spec: &Value) {
     let valid = |name: &str| {
         let part = |p: &str| {
             let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -57,14 +90,28 @@ fn sysctls(out: &mut Out, at: At<'_>, sysctls: &[Value]) {
         } else if sysctls[..index].iter().any(|s| text(s, "name") == name) {
             out.duplicate(at.child("name"), name);
         }
+        // Slashes separate as dots do.
+        let dotted = name.replace('/', ".");
+        let of = NAMESPACED.iter().find(|(prefix, _)| dotted.starts_with(prefix));
+        if let Some((_, field)) = of.filter(|(_, field)| truth(spec, field)) {
+            out.invalid(at.child("name"), name, &format!("may not be specified when '{field}' is true"));
+        }
     }
 }
 
-/// The security context of a container.
-pub(super) fn container(out: &mut Out, at: At<'_>, context: &Value) {
+/// The security context of a container in a pod with this spec.
+pub(super) fn container(out: &mut Out, at: At<'_>, context: &Value, spec: &Value) {
     for key in ["runAsUser", "runAsGroup"] {
         id(out, at.child(key), number(context, key));
     }
+    let mount = text(context, "procMount");
+    if !mount.is_empty() && !["Default", "Unmasked"].contains(&mount) {
+        out.not_supported(at.child("procMount"), mount, &["Default", "Unmasked"]);
+    }
+    if mount == "Unmasked" && host_has_users(spec) {
+        out.invalid(at.child("procMount"), mount, "`hostUsers` must be false to use `Unmasked`");
+    }
+    seccomp(out, at.child("seccompProfile"), context);
     let escalation = some(context, "allowPrivilegeEscalation").and_then(Value::as_bool);
     if escalation == Some(false) {
         if truth(context, "privileged") {
@@ -77,27 +124,57 @@ pub(super) fn container(out: &mut Out, at: At<'_>, context: &Value) {
             out.invalid(at, context.clone(), detail);
         }
     }
-    let mount = text(context, "procMount");
-    if !mount.is_empty() && !["Default", "Unmasked"].contains(&mount) {
-        out.not_supported(at.child("procMount"), mount, &["Default", "Unmasked"]);
-    }
-    profiles(out, at, context);
+    app_armor(out, at.child("appArmorProfile"), context);
 }
 
-/// `seccompProfile` and `appArmorProfile`, which have the same shape.
 fn profiles(out: &mut Out, at: At<'_>, context: &Value) {
-    for (key, what) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
-        let Some(profile) = some(context, key) else { continue };
-        let at = at.child(key);
-        let kind = text(profile, "type");
-        out.one_of(at.child("type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]);
-        let local = text(profile, "localhostProfile");
-        if kind == "Localhost" && local.is_empty() {
-            let detail = format!("must be set when {what} type is Localhost");
-            out.required(at.child("localhostProfile"), &detail);
-        } else if kind != "Localhost" && some(profile, "localhostProfile").is_some() {
-            let detail = format!("can only be set when {what} type is Localhost");
-            out.invalid(at.child("localhostProfile"), local, &detail);
+    seccomp(out, at.child("seccompProfile"), context);
+    app_armor(out, at.child("appArmorProfile"), context);
+}
+
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+
+fn profile_type(out: &mut Out, at: At<'_>, kind: &str, field: &str) {
+    if kind.is_empty() {
+        out.required(at.child("type"), &format!("type is required when {field} is set"));
+    } else if !PROFILES.contains(&kind) {
+        out.not_supported(at.child("type"), kind, &PROFILES);
+    }
+}
+
+fn seccomp(out: &mut Out, at: At<'_>, context: &Value) {
+    let Some(profile) = some(context, "seccompProfile") else { return };
+    let kind = text(profile, "type");
+    profile_type(out, at, kind, "seccompProfile");
+    let local_at = at.child("localhostProfile");
+    match (kind, some(profile, "localhostProfile").and_then(Value::as_str)) {
+        ("Localhost", None) => out.required(local_at, "must be set when seccomp type is Localhost"),
+        ("Localhost", Some(path)) => mounts::descending(out, local_at, path),
+        (_, Some(_)) => out.invalid(local_at, profile.clone(), "can only be set when seccomp type is Localhost"),
+        (_, None) => {}
+    }
+}
+
+fn app_armor(out: &mut Out, at: At<'_>, context: &Value) {
+    const PATH_BYTES: usize = 4095;
+    let Some(profile) = some(context, "appArmorProfile") else { return };
+    let kind = text(profile, "type");
+    let local_at = at.child("localhostProfile");
+    let missing = "must be set when AppArmor type is Localhost";
+    match (kind, some(profile, "localhostProfile").and_then(Value::as_str)) {
+        ("Localhost", None | Some("")) => out.required(local_at, missing),
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                out.invalid(local_at, name, "must not be padded with whitespace");
+            }
+            if name.len() > PATH_BYTES {
+                out.too_long(local_at, PATH_BYTES);
+            }
         }
+        ("RuntimeDefault" | "Unconfined", Some(name)) => {
+            out.invalid(local_at, name, "can only be set when AppArmor type is Localhost");
+        }
+        ("RuntimeDefault" | "Unconfined", None) => {}
+        (kind, _) => profile_type(out, at, kind, "appArmorProfile"),
     }
 }

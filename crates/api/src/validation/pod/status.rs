@@ -1,9 +1,12 @@
 //! What a kubelet, or whoever may, writes into a pod's status.
 
+use serde_json::json;
+
 use super::super::at::{At, Out, same};
 use super::super::formats;
-use super::super::read::{list, number, some, text};
+use super::super::read::{Seen, list, number, repeats, some, text};
 use crate::Value;
+use crate::field::Error;
 use crate::names;
 
 /// An update of a pod's status.
@@ -22,6 +25,11 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
     for (key, containers) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")] {
         transitions(out, at.child(key), list(status, key), list(before, key), (spec, containers));
     }
+    // Ephemeral containers are never started again.
+    let never = json!({"restartPolicy": "Never"});
+    let key = "ephemeralContainerStatuses";
+    transitions(out, at.child(key), list(status, key), list(before, key), (&never, "ephemeralContainers"));
+    claims(out, at.child("resourceClaimStatuses"), list(status, "resourceClaimStatuses"), spec);
     if !text(before, "qosClass").is_empty() && !same(status.get("qosClass"), before.get("qosClass")) {
         out.invalid(at.child("qosClass"), text(status, "qosClass"), "field is immutable");
     }
@@ -32,12 +40,45 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
                 out.invalid(list_at.index(index), text(ip, "ip"), &detail);
             }
         }
+        families(out, list_at, list(status, key));
         let first = list(status, key).first().map(|ip| text(ip, "ip"));
         let single = text(status, one);
         if first.is_some_and(|first| !single.is_empty() && single != first) {
             let detail = format!("must be equal to `{one}`");
             out.invalid(list_at.index(0).child("ip"), first.unwrap_or_default(), &detail);
         }
+    }
+}
+
+/// The claims that were made for a pod are those that it asked for.
+fn claims(out: &mut Out, at: At<'_>, statuses: &[Value], spec: &Value) {
+    let mut seen = Seen::new();
+    for (index, status) in statuses.iter().enumerate() {
+        let at = at.index(index).path();
+        let name = text(status, "name");
+        let at_name = at.child("name");
+        if !list(spec, "resourceClaims").iter().any(|claim| text(claim, "name") == name) {
+            let detail = "must match the name of an entry in `spec.resourceClaims`";
+            out.errors.push(Error::invalid(&at_name, name, detail));
+        }
+        if repeats(&mut seen, name) {
+            out.errors.push(Error::duplicate(&at_name, name));
+        }
+        if let Some(made) = some(status, "resourceClaimName").and_then(Value::as_str) {
+            let found = names::dns_subdomain(made);
+            out.errors.extend(found.iter().map(|why| Error::invalid(&at_name, made, why)));
+        }
+    }
+}
+
+/// One address of each family.
+fn families(out: &mut Out, at: At<'_>, list: &[Value]) {
+    let v6 = |item: &&Value| text(item, "ip").contains(':');
+    if list.len() > 2 || (list.len() == 2 && list.iter().filter(v6).count() != 1) {
+        out.invalid(at, list.to_vec(), "may specify no more than one IP for each IP family");
+    }
+    for (index, item) in list.iter().enumerate().filter(|(index, item)| list[..*index].contains(item)) {
+        out.duplicate(at.index(index), item.clone());
     }
 }
 

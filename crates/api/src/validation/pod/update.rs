@@ -3,7 +3,7 @@
 use super::super::at::{At, Out, same};
 use super::super::formats;
 use super::super::read::{list, map, number, some, text};
-use super::{pod_spec, same_but, whole_images};
+use super::{annotations, pod_spec, same_but, whole_images};
 use crate::{Object, Value};
 
 const FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -23,7 +23,7 @@ const MUTABLE: [&str; 6] = [
 
 /// An update of a pod.
 pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
-    mirror(out, new, old);
+    annotations::changed(out, new, old);
     let empty = Value::Object(Object::new());
     let (new, old) = (some(new, "spec").unwrap_or(&empty), some(old, "spec").unwrap_or(&empty));
     if new == old {
@@ -51,15 +51,6 @@ pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
     let changed = changes(new, old, gated);
     if !changed.is_empty() {
         out.forbidden(at, &format!("{FIELDS}\n{}", changed.join("\n")));
-    }
-}
-
-/// The mirror annotation says that a kubelet owns the pod.
-fn mirror(out: &mut Out, new: &Value, old: &Value) {
-    let of = |pod| some(pod, "metadata").and_then(|m| map(m, "annotations")?.get(MIRROR));
-    if of(new) != of(old) {
-        let at = At::Root("metadata.annotations");
-        out.invalid(at.key(MIRROR), of(new).cloned().unwrap_or(Value::Null), "field is immutable");
     }
 }
 

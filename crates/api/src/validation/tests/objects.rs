@@ -138,6 +138,12 @@ fn volumes() {
     let local =
         json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": "/x"}}});
     check("PersistentVolume", local, &["spec.nodeAffinity: Required value: Local volume requires node affinity"]);
+}
+
+#[test]
+fn volume_updates() {
+    let base =
+        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}});
     check_update(
         "PersistentVolume",
         with(&base, "spec.hostPath.path", json!("/y")),

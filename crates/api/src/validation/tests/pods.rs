@@ -7,14 +7,14 @@ use crate::Value;
 use crate::validation::{create, status_update};
 
 /// A pod whose spec has `extra` beside one container.
-fn pod(extra: Value) -> Value {
+pub(super) fn pod(extra: Value) -> Value {
     let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
     spec.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
     json!({"spec": spec})
 }
 
 /// A pod whose container has `extra`.
-fn with(extra: Value) -> Value {
+pub(super) fn with(extra: Value) -> Value {
     let mut container = json!({"name": "c", "image": "i"});
     container.as_object_mut().expect("a map").extend(extra.as_object().expect("a map").clone());
     pod(json!({"containers": [container]}))
@@ -186,249 +186,6 @@ fn resources() {
 }
 
 #[test]
-fn volumes_and_mounts() {
-    let volumes = json!([{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "h", "hostPath": {"path": "/x"}},
-        {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
-            {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}]);
-    let mut valid = pod(json!({"volumes": volumes}));
-    valid["spec"]["containers"][0]["volumeMounts"] =
-        json!([{"name": "v", "mountPath": "/v", "subPath": "a/b"}, {"name": "p", "mountPath": "/p"}]);
-    check("Pod", valid, &[]);
-    let mut bad = pod(json!({"volumes": [
-        {"name": "A"}, {"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}, {"name": "a", "configMap": {}},
-        {"name": "s", "secret": {"secretName": "s", "defaultMode": 512, "items": [{"key": "k", "path": "../x"}]}},
-        {"name": "h", "hostPath": {"path": "/a/../b", "type": "Tree"}},
-        {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 60}},
-            {"secret": {"name": "s", "items": [{"key": "k", "path": "t"}]}}]}}]}));
-    bad["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "x", "mountPath": "/v"},
-        {"name": "a", "mountPath": "/v", "subPath": "/b", "mountPropagation": "Bidirectional"}]);
-    check(
-        "Pod",
-        bad,
-        &[
-            &format!("spec.volumes[0].name: Invalid value: \"A\": {LABEL}"),
-            "spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume type",
-            "spec.volumes[2].configMap.name: Required value",
-            "spec.volumes[3].secret.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both \
-             inclusive",
-            "spec.volumes[3].secret.items[0].path: Invalid value: \"../x\": must not contain '..'",
-            "spec.volumes[4].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
-            "spec.volumes[4].hostPath.type: Unsupported value: \"Tree\": supported values: \"\", \"BlockDevice\", \
-             \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
-            "spec.volumes[5].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 60: may not \
-             specify a duration less than 10 minutes",
-            "spec.containers[0].volumeMounts[0].name: Not found: \"x\"",
-            "spec.containers[0].volumeMounts[1].name: Not found: \"a\"",
-            "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/v\": must be unique",
-            "spec.containers[0].volumeMounts.subPath: Invalid value: \"/b\": must be a relative path",
-            "spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is \
-             available only to privileged containers",
-        ],
-    );
-}
-
-#[test]
-fn sources_of_volumes() {
-    let csi = "spec.volumes[0].csi";
-    let template = json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {"accessModes": ["Some"],
-        "resources": {"requests": {"storage": "1Gi"}}}});
-    let cases: [(Value, &[&str]); 21] = [
-        (json!({"emptyDir": {"medium": "Anything"}}), &[]),
-        (json!({"nfs": {"server": "s", "path": "a"}}), &["nfs.path: Invalid value: \"a\": must be an absolute path"]),
-        (json!({"csi": {"driver": "a.b"}}), &[]),
-        (
-            json!({"csi": {"driver": "a_b", "nodePublishSecretRef": {}}}),
-            &[
-                &format!("csi.driver: Invalid value: \"a_b\": {SUBDOMAIN}"),
-                "csi.nodePublishSecretRef.name: Required value",
-            ],
-        ),
-        (json!({"gcePersistentDisk": {"pdName": ""}}), &["persistentDisk.pdName: Required value"]),
-        (
-            json!({"awsElasticBlockStore": {"volumeID": "v", "partition": 256}}),
-            &["awsElasticBlockStore.partition: Invalid value: 256: must be between 1 and 255, inclusive"],
-        ),
-        (
-            json!({"quobyte": {"registry": "a", "volume": "v"}}),
-            &["quobyte.registry: Invalid value: \"a\": must be a host:port pair or multiple pairs separated by commas"],
-        ),
-        (json!({"quobyte": {"registry": "a:1,[::1]:2", "volume": "v"}}), &[]),
-        (json!({"flocker": {}}), &["flocker: Required value: one of datasetName and datasetUUID is required"]),
-        (json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.2015-02.example.com:test", "lun": 1}}), &[]),
-        (json!({"iscsi": {"targetPortal": "p", "iqn": "eui.0123456789abcdef", "lun": 1}}), &[]),
-        (
-            json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.15-02.example.com:test", "lun": 256, "chapAuthSession": true,
-                "initiatorName": "x"}}),
-            &[
-                "iscsi.iqn: Invalid value: \"iqn.15-02.example.com:test\": must be valid format",
-                "iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
-                "iscsi.secretRef: Required value",
-                "iscsi.initiatorname: Invalid value: \"x\": must be valid format starting with iqn, eui, or naa",
-            ],
-        ),
-        (json!({"fc": {}}), &["fc.targetWWNs: Required value: must specify either targetWWNs or wwids, but not both"]),
-        (json!({"fc": {"targetWWNs": ["w"]}}), &["fc.lun: Required value: lun is required if targetWWNs is specified"]),
-        (json!({"cinder": {"volumeID": "v", "secretRef": {}}}), &["cinder.secretRef.name: Required value"]),
-        (
-            json!({"flexVolume": {"driver": "d", "options": {"x.k8s.io/a": "1"}}}),
-            &[
-                "flexVolume.options[x.k8s.io/a]: Invalid value: \"x.k8s.io/a\": kubernetes.io and k8s.io namespaces are \
-               reserved",
-            ],
-        ),
-        (
-            json!({"azureDisk": {"diskName": "d", "diskURI": "u"}}),
-            &["azureDisk.diskURI: Unsupported value: \"u\": supported values: \
-               \"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd\""],
-        ),
-        (json!({"scaleIO": {"gateway": "g", "secretRef": {}, "system": "s"}}), &["scaleIO.volumeName: Required value"]),
-        (json!({"ephemeral": {}}), &["ephemeral.volumeClaimTemplate: Required value"]),
-        (
-            json!({"ephemeral": {"volumeClaimTemplate": template}}),
-            &[
-                "ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set",
-                "ephemeral.volumeClaimTemplate.spec.accessModes: Unsupported value: \"Some\": supported values: \
-                 \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
-            ],
-        ),
-        (json!({"image": {}}), &["image.reference: Required value"]),
-    ];
-    for (source, expected) in cases {
-        let mut volume = json!({"name": "v"});
-        volume.as_object_mut().expect("a map").extend(source.as_object().expect("a map").clone());
-        let expected: Vec<String> = expected.iter().map(|e| format!("spec.volumes[0].{e}")).collect();
-        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-        check("Pod", pod(json!({"volumes": [volume]})), &expected);
-    }
-    let both = pod(json!({"volumes": [{"name": "v", "csi": {"driver": ""}, "nfs": {"server": "s", "path": "/"}}]}));
-    check("Pod", both, &[&format!("{csi}: Forbidden: may not specify more than 1 volume type")]);
-}
-
-#[test]
-fn projected_files() {
-    let of = |sources: Value| pod(json!({"volumes": [{"name": "v", "projected": {"sources": sources}}]}));
-    let at = "spec.volumes[0].projected";
-    let file = |path: &str| json!({"secret": {"name": "s", "items": [{"key": "k", "path": path}]}});
-    check("Pod", of(json!([{}])), &[]);
-    check(
-        "Pod",
-        of(json!([file("a"), file("a"), {"secret": {"name": "s"}, "configMap": {"name": "m"}},
-            {"downwardAPI": {"items": [{"path": "..b"}]}}])),
-        &[
-            &format!("{at}: Invalid value: \"s\": conflicting duplicate paths"),
-            &format!("{at}.sources[2]: Forbidden: may not specify more than 1 volume type per source"),
-            &format!("{at}.sources[3].downwardAPI.path: Invalid value: \"..b\": must not start with '..'"),
-            &format!("{at}.sources[3].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"),
-        ],
-    );
-    let bundle = |bundle: Value| of(json!([{"clusterTrustBundle": bundle}]));
-    check("Pod", bundle(json!({"name": "example.com:a:b", "path": "p"})), &[]);
-    check("Pod", bundle(json!({"signerName": "example.com/a", "path": "p"})), &[]);
-    check(
-        "Pod",
-        bundle(json!({})),
-        &[
-            &format!("{at}.sources[0].clusterTrustBundle: Required value: either name or signerName must be specified"),
-            &format!("{at}.sources[0].clusterTrustBundle.path: Required value"),
-        ],
-    );
-}
-
-#[test]
-fn devices_and_claims() {
-    let container = |devices: Value, mounts: Value| {
-        let mut pod = with(json!({"volumeDevices": devices, "volumeMounts": mounts}));
-        pod["spec"]["volumes"] =
-            json!([{"name": "c", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "e", "emptyDir": {}}]);
-        pod
-    };
-    let at = "spec.containers[0]";
-    check("Pod", container(json!([{"name": "c", "devicePath": "/dev/c"}]), json!([])), &[]);
-    check(
-        "Pod",
-        container(
-            json!([{"name": "e", "devicePath": "/d"}, {"name": "c", "devicePath": "/d"}]),
-            json!([{"name": "c", "mountPath": "/m", "recursiveReadOnly": "Enabled"}]),
-        ),
-        &[
-            &format!("{at}.volumeMounts[0].name: Invalid value: \"c\": must not already exist in volumeDevices"),
-            &format!("{at}.volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true"),
-            &format!(
-                "{at}.volumeDevices[0].name: Invalid value: \"e\": can only use volume source type of \
-                 PersistentVolumeClaim or Ephemeral for block mode"
-            ),
-            &format!("{at}.volumeDevices[1].devicePath: Invalid value: \"/d\": must be unique"),
-            &format!("{at}.volumeDevices[1].name: Invalid value: \"c\": must not already exist in volumeMounts"),
-        ],
-    );
-    let mut claims =
-        with(json!({"resources": {"claims": [{"name": "a"}, {"name": "a", "request": "r"}, {"name": "x"}]}}));
-    claims["spec"]["resourceClaims"] = json!([{"name": "a", "resourceClaimName": "c"}, {"name": "b"}]);
-    check(
-        "Pod",
-        claims,
-        &[
-            "spec.resourceClaims[1]: Invalid value: {\"name\":\"b\"}: must specify one of: `resourceClaimName`, \
-             `resourceClaimTemplateName`",
-            &format!("{at}.resources.claims[1]: Duplicate value: \"a\""),
-            &format!(
-                "{at}.resources.claims[2]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims: a, b"
-            ),
-        ],
-    );
-}
-
-#[test]
-fn small_fields_as_upstream_has_them() {
-    check("Pod", pod(json!({"imagePullSecrets": [{}]})), &[]);
-    check(
-        "Pod",
-        pod(json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i",
-            "ports": [{"containerPort": 80, "hostPort": 81}]}]})),
-        &["spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is \
-           true"],
-    );
-    check(
-        "Pod",
-        pod(json!({"hostAliases": [{"ip": "1.1.1.1", "hostnames": ["A"]}], "restartPolicy": "Never",
-            "containers": [{"name": "c", "image": "i", "resizePolicy": [
-                {"resourceName": "cpu", "restartPolicy": "RestartContainer"},
-                {"resourceName": "gpu", "restartPolicy": "NotRequired"}]}]})),
-        &[
-            "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when \
-             `restartPolicy` is 'Never'",
-            "spec.containers[0].resizePolicy: Unsupported value: \"gpu\": supported values: \"cpu\", \"memory\"",
-            &format!("spec.hostAliases[0].hostnames[0]: Invalid value: \"A\": {SUBDOMAIN}"),
-        ],
-    );
-    let term = json!({"topologyKey": "zone", "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"]});
-    let affinity = |term: Value| {
-        pod(json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}))
-    };
-    let at = "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
-    check(
-        "Pod",
-        affinity(term),
-        &[
-            &format!("{at}.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
-            &format!("{at}.mismatchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
-            &format!("{at}.matchLabelKeys: Invalid value: \"a\": exists in both matchLabelKeys and mismatchLabelKeys"),
-        ],
-    );
-    let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["a"]});
-    check(
-        "Pod",
-        pod(json!({"topologySpreadConstraints": [spread]})),
-        &[
-            "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and \
-           labelSelector",
-        ],
-    );
-}
-
-#[test]
 fn probes_and_hooks() {
     check(
         "Pod",
@@ -502,9 +259,10 @@ fn policies_and_names() {
             "hostPID": true, "shareProcessNamespace": true})),
         &[
             "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            "spec.securityContext.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be \
+             enabled",
             "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is \
              Localhost",
-            "spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
         ],
     );
     check(
@@ -678,6 +436,18 @@ fn statuses() {
         running,
         ended,
         &["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"],
+    );
+    check(
+        "Always",
+        json!({"podIPs": [{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}], "resourceClaimStatuses": [{"name": "r"}]}),
+        json!({}),
+        &[
+            "status.resourceClaimStatuses[0].name: Invalid value: \"r\": must match the name of an entry in \
+             `spec.resourceClaims`",
+            "status.podIPs: Invalid value: [{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.1\"}]: may specify no more than one IP \
+             for each IP family",
+            "status.podIPs[1]: Duplicate value: {\"ip\":\"1.1.1.1\"}",
+        ],
     );
     check(
         "Always",

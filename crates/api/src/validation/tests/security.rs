@@ -1,0 +1,178 @@
+//! Security contexts, operating systems, annotations and smaller fields of pods.
+
+use serde_json::json;
+
+use super::pods::{pod, with};
+use super::{SUBDOMAIN, check, check_update};
+use crate::Value;
+
+#[test]
+fn security_contexts() {
+    let context = |context: Value, more: Value| {
+        let mut all = json!({"securityContext": context});
+        all.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        pod(all)
+    };
+    let at = "spec.securityContext";
+    let cases: [(Value, &[&str]); 9] = [
+        (
+            context(
+                json!({"sysctls": [{"name": "net.core.somaxconn"}, {"name": "kernel/shmmax"}]}),
+                json!({"hostNetwork": true, "hostIPC": true}),
+            ),
+            &[
+                "sysctls[0].name: Invalid value: \"net.core.somaxconn\": may not be specified when 'hostNetwork' is true",
+                "sysctls[1].name: Invalid value: \"kernel/shmmax\": may not be specified when 'hostIPC' is true",
+            ],
+        ),
+        (context(json!({"seLinuxChangePolicy": "Recursive"}), json!({})), &[]),
+        (
+            context(json!({"seLinuxChangePolicy": "X"}), json!({})),
+            &["seLinuxChangePolicy: Unsupported value: \"X\": supported values: \"MountOption\", \"Recursive\""],
+        ),
+        (
+            context(json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}}), json!({})),
+            &["seccompProfile.localhostProfile: Invalid value: \"../x\": must not contain '..'"],
+        ),
+        (
+            context(json!({"seccompProfile": {}, "appArmorProfile": {}}), json!({})),
+            &[
+                "seccompProfile.type: Required value: type is required when seccompProfile is set",
+                "appArmorProfile.type: Required value: type is required when appArmorProfile is set",
+            ],
+        ),
+        (
+            context(json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": " x"}}), json!({})),
+            &["appArmorProfile.localhostProfile: Invalid value: \" x\": must not be padded with whitespace"],
+        ),
+        (
+            context(json!({"windowsOptions": {}}), json!({"os": {"name": "linux"}})),
+            &["windowsOptions: Forbidden: windows options cannot be set for a linux pod"],
+        ),
+        (
+            context(json!({"fsGroup": 1, "seLinuxOptions": {}}), json!({"os": {"name": "windows"}})),
+            &[
+                "seLinuxOptions: Forbidden: cannot be set for a windows pod",
+                "fsGroup: Forbidden: cannot be set for a windows pod",
+            ],
+        ),
+        (context(json!({}), json!({"hostUsers": false})), &[]),
+    ];
+    for (object, expected) in cases {
+        let expected: Vec<String> = expected.iter().map(|e| format!("{at}.{e}")).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check("Pod", object, &expected);
+    }
+}
+
+#[test]
+fn users_and_systems() {
+    check(
+        "Pod",
+        pod(json!({"hostUsers": false, "hostPID": true, "os": {"name": "plan9"}})),
+        &[
+            "spec.HostPID: Forbidden: when `pod.Spec.HostUsers` is false",
+            "spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\"",
+        ],
+    );
+    check(
+        "Pod",
+        with(json!({"securityContext": {"procMount": "Unmasked"}})),
+        &[
+            "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use \
+           `Unmasked`",
+        ],
+    );
+}
+
+#[test]
+fn annotations_that_mean_something() {
+    let annotated = |key: &str, value: &str| {
+        let mut pod = pod(json!({}));
+        pod["metadata"] = json!({"name": "x", "namespace": "default", "annotations": {key: value}});
+        pod
+    };
+    let (cost, armor) =
+        ("controller.kubernetes.io/pod-deletion-cost", "container.apparmor.security.beta.kubernetes.io/");
+    let mirror = "kubernetes.io/config.mirror";
+    let at = |key: &str| format!("metadata.annotations[{key}]");
+    check("Pod", annotated(cost, "-5"), &[]);
+    for wrong in ["x", "+5", "05", "3000000000"] {
+        check(
+            "Pod",
+            annotated(cost, wrong),
+            &[&format!("{}: Invalid value: {wrong:?}: must be a 32bit integer", at(cost))],
+        );
+    }
+    check(
+        "Pod",
+        annotated(mirror, "x"),
+        &[&format!("{}: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set", at(mirror))],
+    );
+    let other = format!("{armor}z");
+    check(
+        "Pod",
+        annotated(&other, "mine"),
+        &[
+            &format!("{}: Invalid value: \"z\": container not found", at(&other)),
+            &format!("{}: Invalid value: \"mine\": invalid AppArmor profile name: \"mine\"", at(&other)),
+        ],
+    );
+    let own = format!("{armor}c");
+    check_update(
+        "Pod",
+        annotated(&own, "unconfined"),
+        annotated("a", "b"),
+        &[&format!("{}: Forbidden: may not add AppArmor annotations", at(&own))],
+    );
+    check_update("Pod", annotated(cost, "x"), annotated(cost, "y"), &[]);
+}
+
+#[test]
+fn small_fields_as_upstream_has_them() {
+    check("Pod", pod(json!({"imagePullSecrets": [{}]})), &[]);
+    check(
+        "Pod",
+        pod(json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i",
+            "ports": [{"containerPort": 80, "hostPort": 81}]}]})),
+        &["spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is \
+           true"],
+    );
+    check(
+        "Pod",
+        pod(json!({"hostAliases": [{"ip": "1.1.1.1", "hostnames": ["A"]}], "restartPolicy": "Never",
+            "containers": [{"name": "c", "image": "i", "resizePolicy": [
+                {"resourceName": "cpu", "restartPolicy": "RestartContainer"},
+                {"resourceName": "gpu", "restartPolicy": "NotRequired"}]}]})),
+        &[
+            "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when \
+             `restartPolicy` is 'Never'",
+            "spec.containers[0].resizePolicy: Unsupported value: \"gpu\": supported values: \"cpu\", \"memory\"",
+            &format!("spec.hostAliases[0].hostnames[0]: Invalid value: \"A\": {SUBDOMAIN}"),
+        ],
+    );
+    let term = json!({"topologyKey": "zone", "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"]});
+    let affinity = |term: Value| {
+        pod(json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}))
+    };
+    let at = "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
+    check(
+        "Pod",
+        affinity(term),
+        &[
+            &format!("{at}.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
+            &format!("{at}.mismatchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
+            &format!("{at}.matchLabelKeys: Invalid value: \"a\": exists in both matchLabelKeys and mismatchLabelKeys"),
+        ],
+    );
+    let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["a"]});
+    check(
+        "Pod",
+        pod(json!({"topologySpreadConstraints": [spread]})),
+        &[
+            "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and \
+           labelSelector",
+        ],
+    );
+}
