@@ -26,7 +26,8 @@ const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 /// It is canonical but for nulls, zeros and empty values of the configuration, which the writer's canonical form takes out.
 ///
 /// # Errors
-/// 400 for a configuration of another kind, 500 for one with fields that the type does not have, 409 with a cause per path for conflicts, both in upstream's words.
+/// 400 for a configuration of another kind, 500 for one with fields that the type does not have, 409 with a cause per path for
+/// conflicts, all in upstream's words.
 pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: bool) -> Result<Value, Status> {
     let ty = write.ty.resolve()?;
     check_type(config, write, ty)?;

@@ -19,7 +19,7 @@ pub(super) mod update;
 mod volumes;
 
 use super::at::{At, Out};
-use super::read::{list, map, number, some, text, truth};
+use super::read::{list, map, number, some, text};
 use super::{formats, meta};
 use crate::names;
 use crate::{Object, Value};

@@ -47,7 +47,7 @@ pub(super) fn check(out: &mut Out, pod: &Value, any_cost: bool) {
             out.invalid(at, value, "must be a 32bit integer");
         } else if let Some(container) = key.strip_prefix(APP_ARMOR) {
             let named = |list_key: &&str| list(spec, list_key).iter().any(|c| text(c, "name") == container);
-            if !["initContainers", "containers", "ephemeralContainers"].iter().any(|key| named(key)) {
+            if !["initContainers", "containers", "ephemeralContainers"].iter().any(named) {
                 out.invalid(at, container, "container not found");
             }
             if !APP_ARMOR_PROFILES.contains(&value) && !value.starts_with("localhost/") {

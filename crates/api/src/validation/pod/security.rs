@@ -25,8 +25,7 @@ const NAMESPACED: &[(&str, &str)] = &[
 /// The security context of a pod whose spec stands at `at`.
 pub(super) fn pod(out: &mut Out, at: At<'_>, spec: &Value) {
     let Some(context) = some(spec, "securityContext") else { return };
-    let context_at = at.child("securityContext");
-    let at = context_at;
+    let at = at.child("securityContext");
     for key in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(out, at.child(key), number(context, key));
     }
