@@ -217,7 +217,8 @@ async fn shutdown_ends_watches() {
 #[tokio::test(start_paused = true)]
 async fn a_crowd_is_told_in_turns() {
     const CROWD: usize = 100;
-    const PAUSE: Duration = Duration::from_millis(10);
+    // Half of them are a crowd each.
+    const PAUSE: Duration = Duration::from_millis(4);
     let world = World::new().await;
     let from = world.cache.consistent().await.unwrap();
     let mut crowd = Vec::new();
