@@ -10,11 +10,14 @@ use etcd_client::{CompactionOptions, GetOptions, KvClient, LeaseClient, Maintena
 use gantry_common::backoff::Backoff;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tower::util::BoxCloneSyncService;
 
 use crate::error::{Error, Result};
 use crate::store::{KeyValue, LeaseId, Previous, Range, RangeResult, Store, StoreStatus, Txn, TxnOutcome, WatchStream};
 
+mod channel;
 mod convert;
 mod watch;
 
@@ -86,16 +89,19 @@ impl EtcdStore {
     pub async fn connect(config: &EtcdConfig) -> Result<Self> {
         let doing = "preparing the etcd client";
         let invalid = |detail: String| Error::Invalid { doing, detail };
-        let endpoints: Vec<Endpoint> =
-            config.endpoints.iter().map(|url| endpoint(url, config).map_err(&invalid)).collect::<Result<_>>()?;
-        let channel = match endpoints.as_slice() {
+        let channel = match config.endpoints.as_slice() {
             [] => return Err(invalid("no endpoint given".to_owned())),
-            [one] => one.connect_lazy(),
-            several => Channel::balance_list(several.iter().cloned()),
+            [one] => {
+                let channel = channel::Channel::new(one, client_tls(one, config).map_err(&invalid)?);
+                etcd_client::Channel::Custom(BoxCloneSyncService::new(channel.map_err(&invalid)?))
+            }
+            several => {
+                let endpoints: Vec<Endpoint> =
+                    several.iter().map(|url| endpoint(url, config).map_err(&invalid)).collect::<Result<_>>()?;
+                etcd_client::Channel::Tonic(Channel::balance_list(endpoints.into_iter()))
+            }
         };
-        let client = etcd_client::Client::from_channel(etcd_client::Channel::Tonic(channel), None)
-            .await
-            .map_err(|error| failure(error, doing))?;
+        let client = etcd_client::Client::from_channel(channel, None).await.map_err(|error| failure(error, doing))?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
             watch: client.watch_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
@@ -160,6 +166,18 @@ impl EtcdStore {
     }
 }
 
+/// What a connection to `url` needs for TLS; nothing for plain HTTP.
+fn client_tls(url: &str, config: &EtcdConfig) -> Result<Option<ClientConfig>, String> {
+    if !url.starts_with("https://") {
+        return Ok(None);
+    }
+    let tls = config.tls.as_ref().ok_or_else(|| format!("endpoint {url}: https needs a client certificate"))?;
+    let identity = gantry_common::tls::Identity { cert_pem: tls.certificate.clone(), key_pem: tls.key.clone() };
+    let made = gantry_common::tls::client_config(&tls.ca, Some(&identity), &[b"h2"]);
+    made.map(Some).map_err(|error| format!("endpoint {url}: {}", gantry_common::error_chain(&error)))
+}
+
+/// One of several, as tonic's channel takes them.
 fn endpoint(url: &str, config: &EtcdConfig) -> Result<Endpoint, String> {
     let say = |error: &dyn std::error::Error| format!("endpoint {url}: {}", gantry_common::error_chain(error));
     let mut endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| say(&error))?;

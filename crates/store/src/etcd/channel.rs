@@ -1,0 +1,267 @@
+//! The way to one etcd: an HTTP/2 connection that is made when it is needed, and made anew when it is gone.
+//!
+//! tonic's own channel hands each call to one task, that to a second and a third, and each answer comes back through a task of its
+//! own. Here a call writes to the connection itself and waits for its own answer: one task, the connection's, is woken for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use gantry_common::{error_chain, task};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{PingPong, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, Uri};
+use http_body::{Body as _, Frame};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::Status;
+use tonic::body::Body;
+use tower_service::Service;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// How often the other end is asked whether it is there, and how long it may take to answer.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_PORT: u16 = 2379;
+
+/// A way to one etcd. Cheap to clone; all clones share one connection.
+#[derive(Clone)]
+pub(super) struct Channel(Arc<Way>);
+
+struct Way {
+    /// Scheme, host and port.
+    uri: Uri,
+    tls: Option<Tls>,
+    connection: Mutex<Option<Connection>>,
+    /// Held while one is made.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// A connection that others may use, too.
+#[derive(Clone)]
+struct Connection {
+    requests: SendRequest<Bytes>,
+    /// Ends with the connection.
+    ended: Arc<tokio::sync::watch::Receiver<bool>>,
+}
+
+impl Connection {
+    fn is_open(&self) -> bool {
+        !*self.ended.borrow() && self.ended.has_changed().is_ok()
+    }
+}
+
+/// Something is wrong with the connection.
+fn unavailable(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> Status {
+    let mut status = Status::unavailable(format!("{doing}: {}", error_chain(&error)));
+    status.set_source(Arc::new(error));
+    status
+}
+
+impl Channel {
+    /// A way to the etcd at `url`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Why the URL cannot be used.
+    pub(super) fn new(url: &str, tls: Option<ClientConfig>) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("endpoint {url}: {error}"))?;
+        let host = uri.host().ok_or_else(|| format!("endpoint {url}: there is no host in it"))?;
+        let tls = match tls {
+            None => None,
+            Some(config) => {
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+                    .map_err(|error| format!("endpoint {url}: {error}"))?;
+                Some(Tls { connector: TlsConnector::from(Arc::new(config)), name })
+            }
+        };
+        Ok(Self(Arc::new(Way { uri, tls, connection: Mutex::default(), connecting: tokio::sync::Mutex::default() })))
+    }
+}
+
+impl Way {
+    fn open(&self) -> Option<Connection> {
+        self.connection.lock().clone().filter(Connection::is_open)
+    }
+
+    async fn connection(&self) -> Result<Connection, Status> {
+        if let Some(open) = self.open() {
+            return Ok(open);
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(open) = self.open() {
+            return Ok(open);
+        }
+        let made = match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
+            Ok(made) => made?,
+            Err(elapsed) => return Err(unavailable("connecting to etcd", elapsed)),
+        };
+        *self.connection.lock() = Some(made.clone());
+        Ok(made)
+    }
+
+    async fn connect(&self) -> Result<Connection, Status> {
+        const DOING: &str = "connecting to etcd";
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.uri.port_u16().unwrap_or(DEFAULT_PORT);
+        let stream = TcpStream::connect((host, port)).await.map_err(|error| unavailable(DOING, error))?;
+        stream.set_nodelay(true).map_err(|error| unavailable(DOING, error))?;
+        match &self.tls {
+            Some(Tls { connector, name }) => {
+                let stream = connector.connect(name.clone(), stream).await;
+                shake_hands(stream.map_err(|error| unavailable(DOING, error))?).await
+            }
+            None => shake_hands(stream).await,
+        }
+    }
+
+    async fn call(&self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+        let to = std::mem::take(request.uri_mut());
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = to.into_parts().path_and_query;
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
+        let connection = self.connection().await?;
+        let (head, body) = request.into_parts();
+        let mut requests = connection.requests.ready().await.map_err(failed)?;
+        let is_whole = body.is_end_stream();
+        let (answer, stream) = requests.send_request(Request::from_parts(head, ()), is_whole).map_err(failed)?;
+        if !is_whole {
+            send(body, stream).await?;
+        }
+        Ok(receive(answer).await?.map(|stream| Body::new(Answer { stream, is_read: false })))
+    }
+}
+
+fn failed(error: h2::Error) -> Status {
+    unavailable("calling etcd", error)
+}
+
+/// Sends what there is of a body; what comes later is sent by a task of its own.
+async fn send(body: Body, stream: SendStream<Bytes>) -> Result<(), Status> {
+    let mut sending = Box::pin(send_all(body, stream));
+    match futures::poll!(sending.as_mut()) {
+        Poll::Ready(sent) => sent,
+        Poll::Pending => {
+            drop(task::spawn("etcd-request", sending));
+            Ok(())
+        }
+    }
+}
+
+/// Requests are small or come piece by piece, and etcd refuses large ones: what its window has no room for waits in memory.
+async fn send_all(mut body: Body, mut stream: SendStream<Bytes>) -> Result<(), Status> {
+    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        if let Ok(data) = frame?.into_data() {
+            let is_last = body.is_end_stream();
+            stream.send_data(data, is_last).map_err(failed)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+    stream.send_data(Bytes::new(), true).map_err(failed)
+}
+
+async fn receive(answer: ResponseFuture) -> Result<Response<RecvStream>, Status> {
+    answer.await.map_err(failed)
+}
+
+/// Begins HTTP/2 and keeps the connection going.
+async fn shake_hands<T>(stream: T) -> Result<Connection, Status>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let (requests, mut connection) = builder.handshake::<_, Bytes>(stream).await.map_err(failed)?;
+    let pings = connection.ping_pong();
+    let (end, ended) = tokio::sync::watch::channel(false);
+    drop(task::spawn("etcd-connection", async move {
+        let is_dead = async {
+            match pings {
+                Some(pings) => unanswered(pings).await,
+                None => std::future::pending().await,
+            }
+        };
+        let why = tokio::select! {
+            closed = connection => closed.err().map(|error| error_chain(&error)),
+            () = is_dead => Some(format!("no answer to a ping for {PING_TIMEOUT:?}")),
+        };
+        end.send_replace(true);
+        tracing::debug!(why, "the connection to etcd has ended");
+    }));
+    Ok(Connection { requests, ended: Arc::new(ended) })
+}
+
+/// Ends when the other end does not answer.
+async fn unanswered(mut pings: PingPong) {
+    loop {
+        tokio::time::sleep(PING_EVERY).await;
+        match tokio::time::timeout(PING_TIMEOUT, pings.ping(h2::Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            // The connection itself says what is wrong with it.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// The body of an answer.
+struct Answer {
+    stream: RecvStream,
+    /// Only trailers are left.
+    is_read: bool,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.is_read {
+            match ready!(self.stream.poll_data(context)) {
+                Some(Ok(data)) => {
+                    // The window is for what nobody has taken.
+                    drop(self.stream.flow_control().release_capacity(data.len()));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(failed(error)))),
+                None => self.is_read = true,
+            }
+        }
+        let trailers: Option<HeaderMap> = ready!(self.stream.poll_trailers(context)).map_err(failed)?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = tonic::codegen::StdError;
+    type Future = BoxFuture<'static, Result<Response<Body>, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let way = self.0.clone();
+        Box::pin(async move { way.call(request).await.map_err(Into::into) })
+    }
+}
