@@ -117,6 +117,10 @@ async fn join(model: &mut Model, world: &World, clients: &mut Vec<Client>) {
     let present = world.cache.revision();
     let from = if model.random.random_bool(0.5) { present } else { model.random.random_range(0..=present) };
     let scope = model.scope();
+    begin(model, world, clients, from, scope).await;
+}
+
+async fn begin(model: &Model, world: &World, clients: &mut Vec<Client>, from: u64, scope: Scope) {
     match world.pods().watch(from, scope.clone()).await {
         Ok(watch) => clients.push(Client { watch, scope, from, seen: Vec::new() }),
         Err(WatchError::Expired { .. } | WatchError::Store { .. }) => {}
@@ -129,7 +133,14 @@ fn read(model: &Model, client: &mut Client) -> bool {
     loop {
         match client.watch.try_next() {
             Ok(Some(event)) => client.seen.push(told(&event)),
-            Ok(None) => return true,
+            Ok(None) => {
+                // What a bookmark would say now.
+                if let Some(told) = client.watch.progress() {
+                    let expected = model.expected(&client.scope, client.from, told);
+                    assert!(client.seen.starts_with(&expected), "seed {}: a bookmark of {told}", model.seed);
+                }
+                return true;
+            }
             // The client lists again: what it saw until then must be right, and without holes.
             Err(WatchError::Expired { .. } | WatchError::Overflow { .. } | WatchError::Store { .. }) => {
                 let all = model.expected(&client.scope, client.from, u64::MAX);
@@ -141,11 +152,16 @@ fn read(model: &Model, client: &mut Client) -> bool {
     }
 }
 
-async fn run(seed: u64, steps: u32) {
+/// `crowd`: so many watch everything, and one namespace, from the beginning.
+async fn run(seed: u64, steps: u32, crowd: usize) {
     let mut model = Model::new(seed);
     let config = Config { history_events: 20, queue_events: 16, ..Config::default() };
     let world = World::start(MemoryStore::new(), config).await;
     let mut clients = Vec::new();
+    for _ in 0..crowd {
+        begin(&model, &world, &mut clients, 0, Scope::All).await;
+        begin(&model, &world, &mut clients, 0, scope_of("ns1")).await;
+    }
     for _ in 0..steps {
         match model.random.random_range(0..20) {
             0 => fault(&mut model, &world).await,
@@ -185,6 +201,13 @@ async fn finish(model: &Model, world: &World, mut clients: Vec<Client>) {
 #[tokio::test(start_paused = true)]
 async fn watchers_see_exactly_what_happened() {
     for seed in 0..60 {
-        run(seed, 400).await;
+        run(seed, 400, 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn crowds_see_exactly_what_happened() {
+    for seed in 0..20 {
+        run(seed, 400, 40).await;
     }
 }
