@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 pub(crate) mod authenticator;
 pub(crate) mod certificate;
+pub(crate) mod constrained;
 pub(crate) mod credential;
 pub(crate) mod impersonation;
 pub(crate) mod keys;

@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use super::User;
 use crate::app::App;
 use crate::pipeline::review;
+use crate::rbac::rule::Attributes;
 use crate::server::connection::Origin;
 
 /// A caller's certificate, token and wish to act as someone else.
@@ -51,15 +52,15 @@ impl Credential {
         Self { origin: origin.cloned(), headers }
     }
 
-    /// Recognises the caller now.
+    /// Recognises the caller now, for what is asked for.
     ///
     /// # Errors
     /// What a new request would be answered: 401 when the credential is no longer good, 403 when it may no longer
     /// impersonate.
-    pub(crate) fn show(&self, app: &App) -> Result<Shown, Status> {
+    pub(crate) fn show(&self, app: &App, about: Option<&Attributes>) -> Result<Shown, Status> {
         let peer = self.origin.as_ref().and_then(|o| o.peer.as_ref());
         let real = app.authenticator.authenticate(peer, &self.headers)?;
-        let acting = review::impersonate(app, real.clone(), &self.headers)?;
+        let acting = review::impersonate(app, real.clone(), &self.headers, about)?;
         Ok(Shown { real, acting })
     }
 

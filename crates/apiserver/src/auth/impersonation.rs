@@ -10,7 +10,7 @@ use super::{SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, User};
 
 const EXTRA: &str = "impersonate-extra-";
 
-/// One permission that an impersonation needs: verb `impersonate` on this.
+/// One permission that an impersonation needs: verb `impersonate`, or that of a mode, on this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Needed {
     pub(crate) group: &'static str,
@@ -24,6 +24,8 @@ pub(crate) struct Needed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Impersonation {
     pub(crate) user: User,
+    /// The groups that were asked for.
+    pub(crate) groups: Vec<String>,
     pub(crate) needed: Vec<Needed>,
 }
 
@@ -65,11 +67,16 @@ pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, St
         user.add_group(SERVICE_ACCOUNTS);
         user.add_group(&format!("{SERVICE_ACCOUNTS}:{namespace}"));
     }
-    user.add_group(if user.is_anonymous() { super::UNAUTHENTICATED } else { super::AUTHENTICATED });
-    Ok(Some(Impersonation { user, needed }))
+    if user.is_anonymous() {
+        user.add_group(super::UNAUTHENTICATED);
+    } else if !user.in_group(super::UNAUTHENTICATED) {
+        user.add_group(super::AUTHENTICATED);
+    }
+    let groups = groups.into_iter().map(str::to_owned).collect();
+    Ok(Some(Impersonation { user, groups, needed }))
 }
 
-fn service_account(name: &str) -> Option<(&str, &str)> {
+pub(super) fn service_account(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')
 }
 

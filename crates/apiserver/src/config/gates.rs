@@ -65,7 +65,6 @@ const OFF: &str = "
 const ABSENT: &[&str] = &[
     "ComponentFlagz",
     "ComponentStatusz",
-    "ConstrainedImpersonation",
     "ContainerCheckpoint",
     "ExternalServiceAccountTokenSigner",
     "NodeDeclaredFeatures",

@@ -41,7 +41,7 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
 pub(crate) fn caller<T>(app: &App, request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
     let origin = request.extensions().get::<Arc<Origin>>();
     let headers = request.metadata().as_ref();
-    let caller = handler::caller(app, origin, headers).map_err(failed)?;
+    let caller = handler::caller(app, origin, headers, None).map_err(failed)?;
     if caller.user.is_anonymous() {
         return Err(failed(Status::unauthorized()));
     }

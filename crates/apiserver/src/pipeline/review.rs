@@ -9,6 +9,8 @@ use super::{Written, metadata};
 use crate::admission::Request;
 use crate::app::App;
 use crate::auth::User;
+use crate::auth::constrained::{Mode, Step};
+use crate::auth::impersonation::{Impersonation, Needed};
 use crate::rbac::authorizer;
 use crate::rbac::rule::{Attributes, Rule};
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -154,9 +156,9 @@ fn token(app: &App, object: &mut Value) -> Result<(), Status> {
 }
 
 /// The attributes of an impersonation.
-pub(crate) fn impersonation(needed: &crate::auth::impersonation::Needed) -> Attributes {
+fn impersonation(verb: &str, needed: &Needed) -> Attributes {
     Attributes {
-        verb: "impersonate".to_owned(),
+        verb: verb.to_owned(),
         group: needed.group.to_owned(),
         version: "v1".to_owned(),
         resource: needed.resource.to_owned(),
@@ -168,17 +170,55 @@ pub(crate) fn impersonation(needed: &crate::auth::impersonation::Needed) -> Attr
     }
 }
 
-/// Checks that the caller may act as someone else, and becomes them.
+/// Checks that the caller may act as someone else, and becomes them. `about` is what is asked for; where that is not known yet,
+/// only the plain verb `impersonate` counts.
 ///
 /// # Errors
 /// 400 for headers that do not go together, 403.
-pub(crate) fn impersonate(app: &App, user: User, headers: &http::HeaderMap) -> Result<User, Status> {
+pub(crate) fn impersonate(
+    app: &App,
+    user: User,
+    headers: &http::HeaderMap,
+    about: Option<&Attributes>,
+) -> Result<User, Status> {
     let Some(asked) = crate::auth::impersonation::requested(headers)? else { return Ok(user) };
-    for needed in &asked.needed {
-        let request = impersonation(needed);
-        app.authorizer.decide(&user, &request).map_err(|why| {
-            if user.is_anonymous() { Status::unauthorized() } else { authorizer::refused(&user, &request, &why) }
-        })?;
+    if user.is_anonymous() {
+        return Err(Status::unauthorized());
     }
-    Ok(asked.user)
+    let may = |request: &Attributes| {
+        app.authorizer.decide(&user, request).map_err(|why| authorizer::refused(&user, request, &why))
+    };
+    let mut refused = None;
+    for mode in Mode::ALL.into_iter().filter(|mode| mode.fits(&asked, &user)) {
+        let Some(about) = about else { break };
+        match constrained(mode, &asked, about, &user, &may) {
+            Ok(()) => return Ok(mode.user(&asked)),
+            Err(status) => refused = refused.or(Some(status)),
+        }
+    }
+    let plain = asked.needed.iter().try_for_each(|needed| may(&impersonation("impersonate", needed)));
+    match plain {
+        Ok(()) => Ok(asked.user),
+        // As upstream: what the first mode lacks.
+        Err(status) => Err(refused.unwrap_or(status)),
+    }
+}
+
+/// Whether the caller may act as someone else in a mode.
+fn constrained(
+    mode: Mode,
+    asked: &Impersonation,
+    about: &Attributes,
+    user: &User,
+    may: &impl Fn(&Attributes) -> Result<(), Status>,
+) -> Result<(), Status> {
+    may(&Attributes { verb: format!("impersonate-on:{}:{}", mode.name(), about.verb), ..about.clone() })?;
+    let verb = format!("impersonate:{}", mode.name());
+    mode.steps(asked).iter().try_for_each(|step| match step {
+        Step::Needs(one) => may(&impersonation(&verb, one)),
+        Step::Either(all, each) => {
+            may(&impersonation(&verb, all)).or_else(|_| each.iter().try_for_each(|one| may(&impersonation(&verb, one))))
+        }
+        Step::Never(one, why) => Err(authorizer::refused(user, &impersonation(&verb, one), why)),
+    })
 }

@@ -135,14 +135,19 @@ async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
     }
 }
 
-/// Who calls, after impersonation.
+/// Who calls, after impersonation. `about`: what is asked for, where that is known.
 ///
 /// # Errors
 /// 401, 403.
-pub(crate) fn caller(app: &App, origin: Option<&Arc<Origin>>, headers: &HeaderMap) -> Result<Caller, Status> {
+pub(crate) fn caller(
+    app: &App,
+    origin: Option<&Arc<Origin>>,
+    headers: &HeaderMap,
+    about: Option<&Attributes>,
+) -> Result<Caller, Status> {
     let peer = origin.and_then(|o| o.peer.as_ref());
     let user = app.authenticator.authenticate(peer, headers)?;
-    let user = review::impersonate(app, user, headers)?;
+    let user = review::impersonate(app, user, headers, about)?;
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let fence = match text("gantry-fence") {
         "" => None,
@@ -198,6 +203,25 @@ fn asked<'a>(route: &'a Route, method: &Method, query: &Query) -> Asked<'a> {
     }
 }
 
+/// What a request is about, for permissions.
+fn attributes(route: &Route, method: &Method, query: &Query) -> Attributes {
+    let asked = asked(route, method, query);
+    let mut attributes = Attributes {
+        verb: asked.verb.to_owned(),
+        group: asked.group.to_owned(),
+        resource: asked.resource.to_owned(),
+        subresource: asked.subresource.to_owned(),
+        namespace: asked.namespace.to_owned(),
+        path: asked.path.map(str::to_owned),
+        ..Attributes::default()
+    };
+    if let Route::Resource(path) = route {
+        path.version.clone_into(&mut attributes.version);
+        path.name.clone_into(&mut attributes.name);
+    }
+    attributes
+}
+
 /// Answers a request.
 pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Response {
     let started = Instant::now();
@@ -215,8 +239,9 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let mut notes = None;
     let mut flow = HeaderMap::new();
     let route = route::parse(&path);
+    let about = parts.headers.contains_key("impersonate-user").then(|| attributes(&route, &parts.method, &query));
     let known = deadline(&route, &query, started)
-        .and_then(|deadline| Ok((deadline, caller(&app, origin.as_ref(), &parts.headers)?)));
+        .and_then(|deadline| Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref())?)));
     let result = match known {
         Ok((deadline, caller)) => {
             notes = Some(caller.notes.clone());

@@ -103,7 +103,7 @@ async fn admit(
     kind: &mut Kind,
     record: &mut Record,
 ) -> Result<Admitted, Status> {
-    let shown = ask.credential.show(app)?;
+    let shown = ask.credential.show(app, subject.needed.first())?;
     record.by(&shown);
     let right = Right::new(app, ask.credential, subject.needed.clone())?;
     if let Some((target, mut options)) = subject.connects(kind) {

@@ -31,7 +31,7 @@ impl Right {
     }
 
     fn check(&self) -> Result<(), Status> {
-        let shown = self.credential.show(&self.app)?;
+        let shown = self.credential.show(&self.app, self.needed.first())?;
         self.needed.iter().try_for_each(|needed| self.app.authorizer.require(&shown.acting, needed))
     }
 

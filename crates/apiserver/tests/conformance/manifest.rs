@@ -306,7 +306,7 @@ fn at<'a>(object: &'a mut Value, way: &Way) -> Option<&'a mut Value> {
 /// Leaves what an item must have; the field that tells items apart.
 fn trim(item: &mut Value, ty: &'static Type, list: &Field) -> Option<&'static str> {
     let merged = list.patch_merge_key.or_else(|| list.map_keys.first().copied());
-    let text = |name: &&str| ty.fields.get(*name).is_some_and(|f| f.ty == FieldType::String);
+    let text = |name: &&str| ty.fields.get(name).is_some_and(|f| f.ty == FieldType::String);
     let first = ty.fields.values().find(|f| f.ty == FieldType::String).map(|f| f.name);
     let key = merged.or_else(|| ["name", "key"].into_iter().find(|n| text(n))).or(first)?;
     item.as_object_mut()?.retain(|name, _| name == key || ty.fields[name.as_str()].required);

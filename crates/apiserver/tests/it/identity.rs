@@ -192,3 +192,72 @@ async fn a_server_that_starts_refuses_nobody_by_mistake() {
     assert!(maps.list(&gantry_client::ListParams::default()).await.is_ok());
     store.faults().delay(std::time::Duration::ZERO);
 }
+
+/// Binds a role with these rules to a user.
+async fn allow(cluster: &Cluster, user: &str, rules: Value) {
+    let role = json!({"metadata": {"name": user}, "rules": rules});
+    let binding = json!({
+        "metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+    });
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    for (resource, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        assert_eq!(cluster.rest("POST", &format!("{group}/{resource}"), &[], &object.to_string()).await.code, 201);
+    }
+}
+
+/// Whoever may act as somebody for some verbs only, may not for others.
+#[tokio::test]
+async fn impersonation_can_be_constrained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.csv");
+    std::fs::write(&path, "cleo-token,cleo,1\n").expect("written");
+    let cluster = Cluster::with(Builder::default().configure(|c| c.token_auth_file = Some(path))).await;
+    allow(
+        &cluster,
+        "cleo",
+        json!([
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["impersonate-on:user-info:list", "impersonate-on:arbitrary-node:list"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["users"], "resourceNames": ["alice"], "verbs": ["impersonate:user-info"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["nodes"], "resourceNames": ["n1"], "verbs": ["impersonate:arbitrary-node"]},
+        ]),
+    )
+    .await;
+    allow(&cluster, "alice", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "get"]}])).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let check = async |user: &str, path: &str, code: u16, expected: &str| {
+        let headers = [("authorization", "Bearer cleo-token"), ("impersonate-user", user)];
+        let mut answer = cluster.bare("GET", path, &headers, "").await;
+        // The index of roles follows by a watch.
+        while answer.code != code {
+            answer = cluster.bare("GET", path, &headers, "").await;
+        }
+        let text =
+            if code == 200 { String::new() } else { answer.json()["message"].as_str().unwrap_or_default().to_owned() };
+        assert_eq!(text, expected, "{user} {path}");
+    };
+    check("alice", pods, 200, "").await;
+    check(
+        "alice",
+        &format!("{pods}/x"),
+        403,
+        "pods \"x\" is forbidden: User \"cleo\" cannot impersonate-on:user-info:get resource \"pods\" in API group \"\" in the namespace \"default\"",
+    )
+    .await;
+    check(
+        "bob",
+        pods,
+        403,
+        "users.authentication.k8s.io \"bob\" is forbidden: User \"cleo\" cannot impersonate:user-info resource \"users\" in API group \"authentication.k8s.io\" at the cluster scope",
+    )
+    .await;
+    // A node by another name is what it takes another permission for; as n1 one may list its own pods.
+    check("system:node:n1", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200, "").await;
+    check(
+        "system:node:n2",
+        "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2",
+        403,
+        "nodes.authentication.k8s.io \"n2\" is forbidden: User \"cleo\" cannot impersonate:arbitrary-node resource \"nodes\" in API group \"authentication.k8s.io\" at the cluster scope",
+    )
+    .await;
+}
