@@ -133,11 +133,24 @@ impl Error {
         Self::new(ErrorKind::Invalid, path, with_detail(format!("Invalid value: {}", show(&value.into())), detail))
     }
 
+    /// `path: Invalid value: detail`, where upstream does not show the value.
+    #[must_use]
+    pub fn invalid_unshown(path: &Path, detail: &str) -> Self {
+        Self::new(ErrorKind::Invalid, path, with_detail("Invalid value".to_owned(), detail))
+    }
+
     /// `path: Unsupported value: "value": supported values: "a", "b"`
     #[must_use]
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let mut names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        names.sort();
+        let mut sorted = supported.to_vec();
+        sorted.sort_unstable();
+        Self::not_listed(path, value, &sorted)
+    }
+
+    /// As [`Error::not_supported`], where upstream lists the values in an order of its own.
+    #[must_use]
+    pub fn not_listed(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(
             ErrorKind::NotSupported,

@@ -92,8 +92,8 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
         }
         ("batch", "CronJob") => cron_job::create(&mut out, object),
         (NETWORKING, "Ingress") => {
-            network::ingress_create(&mut out, object);
             content(&mut out, kind, object);
+            network::ingress_create(&mut out, object);
         }
         (EVENTS, _) => {
             content(&mut out, kind, object);
@@ -212,6 +212,12 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             content(&mut out, kind, new);
         }
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class_update(&mut out, new, old),
+        (NETWORKING, "IPAddress") => network::ip_address_update(&mut out, new, old),
+        (NETWORKING, "ServiceCIDR") => network::service_cidr_update(&mut out, new, old),
+        (NETWORKING, "IngressClass") => {
+            network::ingress_class_update(&mut out, new, old);
+            content(&mut out, kind, new);
+        }
         ("batch", "CronJob") => cron_job::update(&mut out, new, old),
         (ADMISSION, name) => admission::registration(&mut out, name, new, Some(old)),
         _ => {
@@ -235,9 +241,6 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
         ("", "PersistentVolumeClaim") => claims::claim_update(out, new, old),
         ("", "ResourceQuota") => quotas::resource_quota_update(out, new, old),
         (EVENTS, _) => small::new_event(out, new, Some(old)),
-        (NETWORKING, "IPAddress") => network::ip_address_update(out, new, old),
-        (NETWORKING, "ServiceCIDR") => network::service_cidr_update(out, new, old),
-        (NETWORKING, "IngressClass") => network::ingress_class_update(out, new, old),
         ("node.k8s.io", _) => out.immutable(At::Root("handler"), new.get("handler"), old.get("handler")),
         (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(out, new, old),
         (DEVICES, "ResourceSlice") => devices::slice_update(out, new, old),

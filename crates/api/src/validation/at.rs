@@ -73,6 +73,16 @@ impl Out {
         self.errors.push(Error::not_supported(&at.path(), value, supported));
     }
 
+    /// As [`Out::not_supported`], with `supported` in the order given.
+    pub(crate) fn not_listed(&mut self, at: At<'_>, value: impl Into<Value>, supported: &[&str]) {
+        self.errors.push(Error::not_listed(&at.path(), value, supported));
+    }
+
+    /// The value is malformed, and not shown.
+    pub(crate) fn invalid_unshown(&mut self, at: At<'_>, detail: &str) {
+        self.errors.push(Error::invalid_unshown(&at.path(), detail));
+    }
+
     /// The value may not be set.
     pub(crate) fn forbidden(&mut self, at: At<'_>, detail: &str) {
         self.errors.push(Error::forbidden(&at.path(), detail));

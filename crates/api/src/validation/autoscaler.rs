@@ -13,13 +13,13 @@ const UNSET: Value = Value::Null;
 const WINDOW_SECONDS: i64 = 3600;
 const PERIOD_SECONDS: i64 = 1800;
 
-/// Sources of metrics: type, field.
+/// Sources of metrics: type, field; in the order in which they are looked at.
 const SOURCES: [(&str, &str); 5] = [
-    ("ContainerResource", "containerResource"),
-    ("External", "external"),
     ("Object", "object"),
+    ("External", "external"),
     ("Pods", "pods"),
     ("Resource", "resource"),
+    ("ContainerResource", "containerResource"),
 ];
 
 /// An autoscaler.
@@ -64,34 +64,40 @@ fn metric(out: &mut Out, at: At<'_>, metric: &Value) {
         out.required(at.child("type"), "must specify a metric source type");
     }
     let types: Vec<&str> = SOURCES.iter().map(|(kind, _)| *kind).collect();
-    if !kind.is_empty() && !types.contains(&kind) {
+    let expected = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, field)| *field);
+    if expected.is_none() {
         out.not_supported(at.child("type"), kind, &types);
     }
-    let mut first = true;
-    for (_, field) in SOURCES {
-        let Some(source) = some(metric, field) else { continue };
-        if !first {
-            out.forbidden(at.child(field), "must populate the given metric source only");
-        }
-        first = false;
-        self::source(out, at.child(field), field, source);
+    let present: Vec<&str> =
+        SOURCES.iter().map(|(_, field)| *field).filter(|field| some(metric, field).is_some()).collect();
+    // Only the first is looked into.
+    if let Some((field, found)) = present.first().and_then(|field| Some((*field, some(metric, field)?))) {
+        source(out, at.child(field), field, found);
     }
-    if let Some((_, field)) = SOURCES.iter().find(|(k, field)| *k == kind && some(metric, field).is_none()) {
-        out.required(at.child(field), "must populate information for the given metric source");
+    match expected {
+        Some(field) if !present.contains(&field) => {
+            out.required(at.child(field), "must populate information for the given metric source");
+        }
+        Some(_) => {}
+        // Upstream says it again.
+        None => out.not_supported(at.child("type"), kind, &types),
+    }
+    for field in present.iter().filter(|field| present.len() > 1 && Some(**field) != expected) {
+        out.forbidden(at.child(field), "must populate the given metric source only");
     }
 }
 
 fn source(out: &mut Out, at: At<'_>, field: &str, source: &Value) {
     let target = some(source, "target").unwrap_or(&UNSET);
     let target_at = at.child("target");
+    if field == "object" {
+        reference(out, at.child("describedObject"), some(source, "describedObject").unwrap_or(&UNSET));
+    }
     if matches!(field, "object" | "pods" | "external") {
         let metric = some(source, "metric").unwrap_or(&UNSET);
         match text(metric, "name") {
             "" => out.required(at.child("metric.name"), "must specify a metric name"),
             name => out.invalid_each(at.child("metric.name"), name, names::path_segment(name)),
-        }
-        if let Some(found) = some(metric, "selector") {
-            selector::label_selector(out, at.child("metric.selector"), found);
         }
     } else {
         if text(source, "name").is_empty() {
@@ -101,9 +107,6 @@ fn source(out: &mut Out, at: At<'_>, field: &str, source: &Value) {
             out.required(at.child("container"), "must specify a container");
         }
     }
-    if field == "object" {
-        reference(out, at.child("describedObject"), some(source, "describedObject").unwrap_or(&UNSET));
-    }
     self::target(out, target_at, target);
     let has = |key| some(target, key).is_some();
     match field {
@@ -112,7 +115,11 @@ fn source(out: &mut Out, at: At<'_>, field: &str, source: &Value) {
         }
         "object" | "external" => match (has("value"), has("averageValue")) {
             (false, false) => {
-                let detail = "must set either a target value for metric or a per-pod target";
+                let detail = if field == "object" {
+                    "must set either a target value or averageValue"
+                } else {
+                    "must set either a target value for metric or a per-pod target"
+                };
                 out.required(target_at.child("averageValue"), detail);
             }
             (true, true) if field == "external" => {
@@ -137,13 +144,12 @@ fn source(out: &mut Out, at: At<'_>, field: &str, source: &Value) {
 }
 
 fn target(out: &mut Out, at: At<'_>, target: &Value) {
-    let types = ["AverageValue", "Utilization", "Value"];
-    match text(target, "type") {
-        "" => out.required(at.child("type"), "must specify a metric target type"),
-        kind if !types.contains(&kind) => {
-            out.invalid(at.child("type"), kind, "must be either Utilization, Value, or AverageValue");
-        }
-        _ => {}
+    let kind = text(target, "type");
+    if kind.is_empty() {
+        out.required(at.child("type"), "must specify a metric target type");
+    }
+    if !["AverageValue", "Utilization", "Value"].contains(&kind) {
+        out.invalid(at.child("type"), kind, "must be either Utilization, Value, or AverageValue");
     }
     for key in ["value", "averageValue"] {
         let amount = text(target, key);
@@ -168,6 +174,10 @@ fn scaling_rules(out: &mut Out, at: At<'_>, rules: &Value) {
     let policy = text(rules, "selectPolicy");
     if !policy.is_empty() && !["Disabled", "Max", "Min"].contains(&policy) {
         out.not_supported(at.child("selectPolicy"), policy, &["Disabled", "Max", "Min"]);
+    }
+    let tolerance = text(rules, "tolerance");
+    if Quantity::parse(tolerance).is_ok_and(|q| q.signum() < 0) {
+        out.invalid(at.child("tolerance"), tolerance, "must be greater than or equal to 0");
     }
     let policies_at = at.child("policies");
     if list(rules, "policies").is_empty() {
@@ -221,10 +231,10 @@ pub(super) fn budget(out: &mut Out, object: &Value) {
 pub(super) fn budget_status(out: &mut Out, new: &Value) {
     let status = some(new, "status").unwrap_or(&UNSET);
     let at = At::Root("status");
+    conditions(out, at.child("conditions"), list(status, "conditions"));
     for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
         out.non_negative(at.child(key), number(status, key));
     }
-    conditions(out, at.child("conditions"), list(status, "conditions"));
 }
 
 /// Conditions of the common shape.

@@ -2,7 +2,6 @@
 
 use super::at::{At, Out, same};
 use super::job;
-use super::meta;
 use super::read::{number, some, text, truth};
 use crate::{Value, cron};
 
@@ -12,11 +11,11 @@ const NAME_BYTES: usize = 52;
 
 /// A new cron job.
 pub(super) fn create(out: &mut Out, object: &Value) {
+    spec(out, object, false, None);
     let name = some(object, "metadata").map_or("", |m| text(m, "name"));
     if name.len() > NAME_BYTES {
         out.invalid(At::Root("metadata.name"), name, "must be no more than 52 characters");
     }
-    spec(out, object, false, None);
 }
 
 /// A changed cron job: one that has a zone in its schedule may keep it, a zone that is gone from the database too.
@@ -37,14 +36,13 @@ fn spec(out: &mut Out, object: &Value, zone_in_schedule: bool, before: Option<&V
     out.one_of(at.child("concurrencyPolicy"), text(spec, "concurrencyPolicy"), &["Allow", "Forbid", "Replace"]);
     let template = some(spec, "jobTemplate").unwrap_or(&UNSET);
     let template_at = at.child("jobTemplate");
-    meta::of_template(out, template_at.child("metadata"), some(template, "metadata"));
     let (job_at, job_spec) = (template_at.child("spec"), some(template, "spec").unwrap_or(&UNSET));
     job::spec(out, job_at, job_spec);
     if let Some(selector) = some(job_spec, "selector") {
         out.invalid(job_at.child("selector"), selector.clone(), "`selector` will be auto-generated");
     }
     if truth(job_spec, "manualSelector") {
-        out.not_supported(job_at.child("manualSelector"), true, &["false", "nil"]);
+        out.not_listed(job_at.child("manualSelector"), true, &["nil", "false"]);
     }
     for key in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         out.non_negative(at.child(key), number(spec, key));
@@ -93,12 +91,15 @@ fn is_zone(name: &str) -> bool {
 fn time_zone(out: &mut Out, at: At<'_>, zone: Option<&str>) {
     let Some(zone) = zone else { return };
     let explicit = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b"/_+-".contains(&b);
     if zone.is_empty() {
         out.invalid(at, zone, "timeZone must be nil or non-empty string");
-    } else if zone.eq_ignore_ascii_case("local") || !zone.bytes().all(fine) {
+        return;
+    }
+    if zone.eq_ignore_ascii_case("local") {
         out.invalid(at, zone, explicit);
-    } else if !is_zone(zone) {
+    }
+    // Go knows the machine's own zone by this name, and no other way to write it.
+    if zone != "Local" && !is_zone(zone) {
         out.invalid(at, zone, &format!("unknown time zone {zone}"));
     }
 }

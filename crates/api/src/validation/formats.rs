@@ -67,6 +67,15 @@ pub(crate) fn masked(text: &str) -> Option<String> {
     Some(format!("{ip}/{bits}"))
 }
 
+/// Whether a valid `CIDR` has bits set beyond its prefix.
+pub(crate) fn has_host_bits(text: &str) -> bool {
+    network(text).is_some_and(|(address, bits, width)| match width.saturating_sub(bits) {
+        0 => false,
+        host if host >= 128 => address != 0,
+        host => address & ((1 << host) - 1) != 0,
+    })
+}
+
 /// Whether all addresses of `inner` are in `outer`, which has more.
 pub(crate) fn strictly_within(inner: &str, outer: &str) -> bool {
     let (Some((a, a_bits, a_width)), Some((b, b_bits, b_width))) = (network(inner), network(outer)) else {

@@ -20,10 +20,10 @@ const MANY: i64 = 10_000;
 
 /// What labels of a job's pods must say: the old names and the new.
 const LABELS: [(&str, &str); 4] = [
-    ("batch.kubernetes.io/controller-uid", "uid"),
-    ("batch.kubernetes.io/job-name", "name"),
     ("controller-uid", "uid"),
     ("job-name", "name"),
+    ("batch.kubernetes.io/controller-uid", "uid"),
+    ("batch.kubernetes.io/job-name", "name"),
 ];
 
 fn spec_of(object: &Value) -> &Value {
@@ -45,13 +45,10 @@ pub(super) fn own_labels(out: &mut Out, job: &Value) {
     for (label, of) in LABELS {
         let wanted = text(metadata, of);
         let detail = format!("must be '{wanted}'");
-        let actual = labels.and_then(|l| l.get(label));
-        if actual.is_none() {
-            out.required(at.key(label), &detail);
-        }
-        if actual.is_none_or(|a| a != wanted) {
-            let shown = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
-            out.invalid(at.key(label), shown, &detail);
+        match labels.map(|all| (all, all.get(label))) {
+            Some((_, Some(actual))) if actual == wanted => {}
+            Some((all, Some(_))) => out.invalid(at.key(label), Value::Object(all.clone()), &detail),
+            _ => out.required(at.key(label), &detail),
         }
         expected.insert(label.to_owned(), wanted.into());
     }
@@ -107,11 +104,11 @@ pub(super) fn spec(out: &mut Out, at: At<'_>, spec: &Value) {
     managed_by(out, at.child("managedBy"), text(spec, "managedBy"));
     let mode = text(spec, "completionMode");
     if !matches!(mode, "" | "NonIndexed" | "Indexed") {
-        out.not_supported(at.child("completionMode"), mode, &["Indexed", "NonIndexed"]);
+        out.not_listed(at.child("completionMode"), mode, &["NonIndexed", "Indexed"]);
     }
     if is_indexed(spec) {
         indexed(out, at, spec);
-    } else {
+    } else if matches!(mode, "" | "NonIndexed") {
         for key in ["backoffLimitPerIndex", "maxFailedIndexes"] {
             if let Some(count) = number(spec, key) {
                 out.invalid(at.child(key), count, "requires indexed completion mode");
@@ -130,7 +127,7 @@ pub(super) fn spec(out: &mut Out, at: At<'_>, spec: &Value) {
                 out.invalid(restart_at, policy, "only \"Never\" is supported when podFailurePolicy is specified");
             }
         }
-        other => out.not_supported(restart_at, other, &["Never", "OnFailure"]),
+        other => out.not_listed(restart_at, other, &["OnFailure", "Never"]),
     }
 }
 

@@ -9,8 +9,8 @@ pub(super) use ingress::{class as ingress_class, class_update as ingress_class_u
 pub(super) use ingress::{create as ingress_create, ingress, status as ingress_status};
 pub(super) use policy::network_policy;
 
-use super::at::{At, Out, same};
-use super::read::{Seen, list, number, repeats, some, text};
+use super::at::{At, Out};
+use super::read::{list, number, some, text};
 use super::{formats, service};
 use crate::Value;
 use crate::names;
@@ -34,43 +34,43 @@ pub(super) fn endpoints(out: &mut Out, object: &Value) {
         }
         let ports_at = at.child("ports");
         let ports = list(subset, "ports");
-        let mut seen = Seen::new();
         for (index, port) in ports.iter().enumerate() {
-            let at = ports_at.index(index);
-            let name = text(port, "name");
-            if name.is_empty() && ports.len() > 1 {
-                out.required(at.child("name"), "");
-            } else if !name.is_empty() {
-                out.invalid_each(at.child("name"), name, names::dns_label(name));
-                if repeats(&mut seen, name) {
-                    out.duplicate(at.child("name"), name);
-                }
-            }
-            let number = number(port, "port").unwrap_or(0);
-            if let Some(detail) = formats::port_number(number) {
-                out.invalid(at.child("port"), number, &detail);
-            }
-            out.one_of(at.child("protocol"), text(port, "protocol"), &["TCP", "UDP", "SCTP"]);
-            let protocol = text(port, "appProtocol");
-            if !protocol.is_empty() {
-                out.invalid_each(at.child("appProtocol"), protocol, names::qualified_name(protocol));
-            }
+            endpoint_port(out, ports_at.index(index), port, ports.len() > 1);
         }
     }
 }
 
+fn endpoint_port(out: &mut Out, at: At<'_>, port: &Value, named: bool) {
+    let name = text(port, "name");
+    if name.is_empty() && named {
+        out.required(at.child("name"), "");
+    } else if !name.is_empty() {
+        out.invalid_each(at.child("name"), name, names::dns_label(name));
+    }
+    let number = number(port, "port").unwrap_or(0);
+    if let Some(detail) = formats::port_number(number) {
+        out.invalid(at.child("port"), number, &detail);
+    }
+    out.one_of(at.child("protocol"), text(port, "protocol"), &["TCP", "UDP", "SCTP"]);
+    service::app_protocol(out, at, port);
+}
+
 fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value) {
-    let (ip, host, node) = (text(address, "ip"), text(address, "hostname"), text(address, "nodeName"));
+    let (ip, host) = (text(address, "ip"), text(address, "hostname"));
     if let Some(detail) = formats::ip(ip) {
         out.invalid(at.child("ip"), ip, &detail);
-    } else if let Some(detail) = service::special_ip(ip) {
-        out.invalid(at.child("ip"), ip, detail);
     }
     if !host.is_empty() {
         out.invalid_each(at.child("hostname"), host, names::dns_label(host));
     }
-    if !node.is_empty() {
+    if let Some(node) = some(address, "nodeName").and_then(Value::as_str) {
         out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
+    }
+    // Upstream looks twice, and has something to say each time.
+    if formats::ip(ip).is_some() {
+        out.invalid(at.child("ip"), ip, "must be a valid IP address");
+    } else if let Some(detail) = service::special_ip(ip) {
+        out.invalid(at.child("ip"), ip, &detail);
     }
 }
 
@@ -78,10 +78,15 @@ fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value) {
 pub(super) fn ip_address(out: &mut Out, object: &Value) {
     let name = some(object, "metadata").map_or("", |m| text(m, "name"));
     let at = At::Root("metadata.name");
-    match name.parse::<IpAddr>() {
-        Err(_) => out.invalid(at, name, &format!("ParseAddr({name:?}): unable to parse IP")),
-        Ok(ip) if ip.to_string() != name => out.invalid(at, name, "must be a canonical format IP address"),
-        Ok(_) => {}
+    match (formats::ip(name), name.parse::<IpAddr>()) {
+        (Some(detail), _) => out.invalid(at, name, &detail),
+        (None, Ok(IpAddr::V6(ip))) if ip.to_ipv4_mapped().is_some() => {
+            out.invalid(at, name, "must not be an IPv4-mapped IPv6 address");
+        }
+        (None, Ok(ip)) if ip.to_string() != name => {
+            out.invalid(at, name, &format!("must be in canonical form ({:?})", ip.to_string()));
+        }
+        _ => {}
     }
     let at = At::Root("spec.parentRef");
     let Some(parent) = some(object, "spec").and_then(|s| some(s, "parentRef")) else {
@@ -99,7 +104,9 @@ pub(super) fn ip_address(out: &mut Out, object: &Value) {
         }
     }
     let namespace = text(parent, "namespace");
-    out.invalid_each(at.child("namespace"), namespace, names::path_segment(namespace));
+    if !namespace.is_empty() {
+        out.invalid_each(at.child("namespace"), namespace, names::path_segment(namespace));
+    }
 }
 
 /// An address belongs to whom it was given.
@@ -115,37 +122,46 @@ fn cidrs(object: &Value) -> Vec<&str> {
 /// A range of addresses for Services.
 pub(super) fn service_cidr(out: &mut Out, object: &Value) {
     let (at, ranges) = (At::Root("spec.cidrs"), cidrs(object));
-    let shown = || some(object, "spec").and_then(|s| s.get("cidrs")).cloned().unwrap_or_default();
     if ranges.is_empty() {
         out.required(at, "at least one CIDR required");
     }
     if ranges.len() > 2 {
-        out.invalid(at, shown(), "may only hold up to 2 values");
-    } else if let [a, b] = ranges.as_slice()
-        && a.contains(':') == b.contains(':')
-    {
-        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96";
-        out.invalid(at, shown(), detail);
+        let spec = some(object, "spec").cloned().unwrap_or_default();
+        out.invalid(at, spec, "may only hold up to 2 values");
+        return;
     }
     for (index, range) in ranges.iter().enumerate() {
         let at = at.index(index);
         if let Some(detail) = formats::cidr(range) {
             out.invalid(at, *range, &detail);
+        } else if formats::has_host_bits(range) {
+            out.invalid(at, *range, "must not have bits set beyond the prefix length");
         } else if let Some(network) = formats::masked(range).filter(|network| network != range) {
-            out.invalid(
-                at,
-                *range,
-                &format!("must not have bits set beyond the prefix length (i.e. must be {network:?})"),
-            );
+            out.invalid(at, *range, &format!("must be in canonical form ({network:?})"));
         }
+    }
+    if let [a, b] = ranges.as_slice()
+        && let (Some(a), Some(b)) = (formats::masked(a), formats::masked(b))
+        && a.contains(':') == b.contains(':')
+    {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        out.invalid(at, Value::from(ranges), detail);
     }
 }
 
 /// A range may get one of the other family, and else stays.
 pub(super) fn service_cidr_update(out: &mut Out, new: &Value, old: &Value) {
-    let (now, before) = (cidrs(new), cidrs(old));
-    let grown = matches!((now.as_slice(), before.as_slice()), ([a, _], [b]) if a == b);
-    if !grown && !same(Some(&Value::from(now.clone())), Some(&Value::from(before))) {
-        out.invalid(At::Root("spec.cidrs"), Value::from(now), "field is immutable");
+    let (at, now, before) = (At::Root("spec.cidrs"), cidrs(new), cidrs(old));
+    let grown = matches!((now.len(), before.len()), (2, 1));
+    if now.len() != before.len() && !grown {
+        out.invalid(at, Value::from(now), "field is immutable");
+        return;
+    }
+    for (index, (range, _)) in now.iter().zip(&before).enumerate().filter(|(_, (a, b))| a != b) {
+        out.invalid(at.index(index), *range, "field is immutable");
+    }
+    // What was taken once is not looked at again.
+    if grown {
+        service_cidr(out, new);
     }
 }

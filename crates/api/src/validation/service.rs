@@ -1,5 +1,9 @@
 //! Services: ports, addresses, what goes with which type, and what an update may not change.
 
+mod addresses;
+
+pub(super) use addresses::special_ip;
+
 use std::collections::HashSet;
 
 use super::at::{At, Out, empty, same};
@@ -13,12 +17,25 @@ const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];
 /// The longest client affinity: one day, in seconds.
 const STICKY_SECONDS: i64 = 86_400;
 const UNSET: Value = Value::Null;
+/// How traffic is kept near its source, by its name and by the one before.
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+/// Whom a load balancer lets through, as it was said before there was a field.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
 /// The spec of a service that is created, or of one that replaces another.
 pub(super) fn service(out: &mut Out, service: &Value) {
     let at = At::Root("spec");
     let spec = some(service, "spec").unwrap_or(&UNSET);
     let (kind, headless) = (text(spec, "type"), text(spec, "clusterIP") == "None");
+    let annotations = some(service, "metadata").and_then(|m| map(m, "annotations"));
+    let annotation = |key: &str| annotations.and_then(|a| a.get(key)).and_then(Value::as_str);
+    if let (Some(mode), Some(hints)) = (annotation(TOPOLOGY_MODE), annotation(TOPOLOGY_HINTS))
+        && mode != hints
+    {
+        let detail = format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified");
+        out.invalid(At::Root("metadata.annotations").key(TOPOLOGY_MODE), mode, &detail);
+    }
     if list(spec, "ports").is_empty() && !headless && kind != "ExternalName" {
         out.required(at.child("ports"), "");
     }
@@ -35,9 +52,11 @@ pub(super) fn service(out: &mut Out, service: &Value) {
         meta::labels(out, at.child("selector"), selector);
     }
     affinity(out, at, spec);
-    cluster_ips(out, at, spec);
+    addresses::cluster_ips(out, at, spec);
     external_ips(out, at.child("externalIPs"), list(spec, "externalIPs"));
     out.one_of(at.child("type"), kind, TYPES);
+    taken_twice(out, at.child("ports"), spec);
+    source_ranges(out, at, spec, annotation(SOURCE_RANGES));
     type_fields(out, at, spec, kind);
     traffic(out, at, spec, kind);
 }
@@ -58,8 +77,6 @@ fn external_name(out: &mut Out, at: At<'_>, spec: &Value) {
 fn ports(out: &mut Out, at: At<'_>, spec: &Value) {
     let ports = list(spec, "ports");
     let mut seen = Seen::new();
-    let mut taken = HashSet::new();
-    let node_ports = text(spec, "type") != "ClusterIP";
     for (index, port) in ports.iter().enumerate() {
         let at = at.index(index);
         let name = text(port, "name");
@@ -73,28 +90,54 @@ fn ports(out: &mut Out, at: At<'_>, spec: &Value) {
                 out.duplicate(at.child("name"), name);
             }
         }
-        let number_of = |key| number(port, key).unwrap_or(0);
-        if let Some(detail) = formats::port_number(number_of("port")) {
-            out.invalid(at.child("port"), number_of("port"), &detail);
+        let number = number(port, "port").unwrap_or(0);
+        if let Some(detail) = formats::port_number(number) {
+            out.invalid(at.child("port"), number, &detail);
         }
         out.one_of(at.child("protocol"), text(port, "protocol"), PROTOCOLS);
         pod::port(out, at.child("targetPort"), port.get("targetPort"));
-        let protocol = text(port, "appProtocol");
-        if !protocol.is_empty() {
-            out.invalid_each(at.child("appProtocol"), protocol, names::qualified_name(protocol));
-        }
-        if !node_ports && number_of("nodePort") != 0 {
+        app_protocol(out, at, port);
+    }
+}
+
+/// What is spoken on a port, where that is said.
+pub(super) fn app_protocol(out: &mut Out, at: At<'_>, port: &Value) {
+    if let Some(protocol) = some(port, "appProtocol").and_then(Value::as_str) {
+        out.invalid_each(at.child("appProtocol"), protocol, names::qualified_name(protocol));
+    }
+}
+
+/// Node ports where there are none, and ports that stand twice.
+fn taken_twice(out: &mut Out, at: At<'_>, spec: &Value) {
+    let ports: Vec<(usize, &str, i64, i64)> = list(spec, "ports")
+        .iter()
+        .enumerate()
+        .map(|(index, port)| {
+            let of = |key| number(port, key).unwrap_or(0);
+            (index, text(port, "protocol"), of("port"), of("nodePort"))
+        })
+        .collect();
+    let on_nodes = || ports.iter().filter(|(.., node)| *node != 0);
+    if text(spec, "type") == "ClusterIP" {
+        for (index, ..) in on_nodes() {
+            let at = at.index(*index);
             out.forbidden(at.child("nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
-        let protocol = text(port, "protocol");
-        if !taken.insert((protocol, "port", number_of("port"))) {
-            let mut shown = serde_json::Map::new();
-            shown.insert("port".to_owned(), number_of("port").into());
-            shown.insert("protocol".to_owned(), protocol.into());
-            out.duplicate(at, Value::Object(shown));
+    }
+    let mut taken = HashSet::new();
+    for (index, protocol, _, node) in on_nodes() {
+        if !taken.insert((protocol, node)) {
+            let at = at.index(*index);
+            out.duplicate(at.child("nodePort"), *node);
         }
-        if number_of("nodePort") != 0 && !taken.insert((protocol, "nodePort", number_of("nodePort"))) {
-            out.duplicate(at.child("nodePort"), number_of("nodePort"));
+    }
+    let mut taken = HashSet::new();
+    for (index, protocol, port, _) in &ports {
+        if !taken.insert((protocol, port)) {
+            let mut shown = serde_json::Map::new();
+            shown.insert("port".to_owned(), (*port).into());
+            shown.insert("protocol".to_owned(), (*protocol).into());
+            out.duplicate(at.index(*index), Value::Object(shown));
         }
     }
 }
@@ -122,105 +165,59 @@ fn affinity(out: &mut Out, at: At<'_>, spec: &Value) {
     }
 }
 
-fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value) {
-    let (ip, ips) = (text(spec, "clusterIP"), list(spec, "clusterIPs"));
-    let families = list(spec, "ipFamilies");
-    for (index, family) in families.iter().enumerate() {
-        let list = at.child("ipFamilies");
-        let at = list.index(index);
-        let family = family.as_str().unwrap_or_default();
-        if !["IPv4", "IPv6"].contains(&family) {
-            out.not_supported(at, family, &["IPv4", "IPv6"]);
-        }
-        if families[..index].iter().any(|f| f == family) {
-            out.duplicate(at, family);
-        }
-    }
-    let policy = text(spec, "ipFamilyPolicy");
-    let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
-    if !policy.is_empty() && !policies.contains(&policy) {
-        out.not_supported(at.child("ipFamilyPolicy"), policy, &policies);
-    }
-    let at = at.child("clusterIPs");
-    if text(spec, "type") == "ExternalName" {
-        return;
-    }
-    match (ip, ips.first()) {
-        ("", Some(_)) => out.invalid(at, ips.to_vec(), "must be empty when `clusterIP` is not specified"),
-        (ip, Some(first)) if first != ip => out.invalid(at, ips.to_vec(), "first value must match `clusterIP`"),
-        _ => {}
-    }
-    if ips.len() > 2 {
-        out.invalid(at, ips.to_vec(), "may only hold up to 2 values");
-    }
-    if ips.len() > 1 && ips.iter().any(|ip| ip == "None") {
-        out.invalid(at, ips.to_vec(), "'None' must be the first and only value");
-    }
-    for (index, ip) in ips.iter().enumerate() {
-        let ip = ip.as_str().unwrap_or_default();
-        if ip == "None" || ip.is_empty() {
-            continue;
-        }
-        if let Some(detail) = formats::ip(ip) {
-            out.invalid(at.index(index), ip, &detail);
-            continue;
-        }
-        let family = if ip.contains(':') { "IPv6" } else { "IPv4" };
-        if let Some(wanted) = families.get(index).and_then(Value::as_str).filter(|f| *f != family) {
-            let detail = format!("expected an {wanted} value as indicated by `ipFamilies[{index}]`");
-            out.invalid(at.index(index), ip, &detail);
-        }
-    }
-}
-
-/// Addresses that nothing outside a node can use.
-pub(super) fn special_ip(ip: &str) -> Option<&'static str> {
-    let ip: std::net::IpAddr = ip.parse().ok()?;
-    if ip.is_unspecified() {
-        Some("may not be unspecified (0.0.0.0 or ::)")
-    } else if ip.is_loopback() {
-        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    } else if matches!(ip, std::net::IpAddr::V4(v4) if v4.is_link_local()) {
-        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    } else if matches!(ip, std::net::IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0]) {
-        Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
-    } else {
-        None
-    }
-}
-
 fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value]) {
     for (index, ip) in ips.iter().enumerate() {
         let ip = ip.as_str().unwrap_or_default();
         if let Some(detail) = formats::ip(ip) {
             out.invalid(at.index(index), ip, &detail);
         } else if let Some(detail) = special_ip(ip) {
-            out.invalid(at.index(index), ip, detail);
+            out.invalid(at.index(index), ip, &detail);
+        }
+    }
+}
+
+const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
+
+/// Whom a load balancer lets through: the field, or the annotation from before. The field's path is written as upstream does.
+fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&str>) {
+    let balanced = text(spec, "type") == "LoadBalancer";
+    let annotations = At::Root("metadata.annotations");
+    let ranges = list(spec, "loadBalancerSourceRanges");
+    let field = !ranges.is_empty();
+    if !field && annotation.is_none() {
+        return;
+    }
+    let at = if field { at.child("LoadBalancerSourceRanges") } else { annotations.key(SOURCE_RANGES) };
+    if !balanced {
+        out.forbidden(at, ONLY_BALANCED);
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        let range = range.as_str().unwrap_or_default().trim();
+        if let Some(detail) = formats::cidr(range) {
+            out.invalid(at.index(index), range, &detail);
+        }
+    }
+    let said = annotation.filter(|text| !field && !text.trim().is_empty());
+    for range in said.into_iter().flat_map(|text| text.split(',')).map(str::trim) {
+        if let Some(detail) = formats::cidr(range) {
+            out.invalid(at, range, &detail);
         }
     }
 }
 
 /// Fields that only load balancers have.
 fn type_fields(out: &mut Out, at: At<'_>, spec: &Value, kind: &str) {
-    let only = "may only be used when `type` is 'LoadBalancer'";
     let balanced = kind == "LoadBalancer";
-    for key in ["loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"] {
-        if !balanced && some(spec, key).is_some_and(|v| !empty(v)) {
-            out.forbidden(at.child(key), only);
-        }
+    match (balanced, some(spec, "allocateLoadBalancerNodePorts")) {
+        (false, Some(_)) => out.forbidden(at.child("allocateLoadBalancerNodePorts"), ONLY_BALANCED),
+        // Upstream leaves the spec out of this path.
+        (true, None) => out.required(At::Root("allocateLoadBalancerNodePorts"), ""),
+        _ => {}
     }
-    if balanced && some(spec, "allocateLoadBalancerNodePorts").is_none() {
-        out.required(at.child("allocateLoadBalancerNodePorts"), "");
-    }
-    for (index, range) in list(spec, "loadBalancerSourceRanges").iter().enumerate() {
-        let range = range.as_str().unwrap_or_default().trim();
-        if let Some(detail) = formats::cidr(range) {
-            out.invalid(at.child("loadBalancerSourceRanges").index(index), range, &detail);
-        }
-    }
-    let class = text(spec, "loadBalancerClass");
-    if !class.is_empty() {
-        out.invalid_each(at.child("loadBalancerClass"), class, names::qualified_name(class));
+    match some(spec, "loadBalancerClass").and_then(Value::as_str) {
+        Some(_) if !balanced => out.forbidden(at.child("loadBalancerClass"), ONLY_BALANCED),
+        Some(class) => out.invalid_each(at.child("loadBalancerClass"), class, names::qualified_name(class)),
+        None => {}
     }
 }
 
@@ -236,19 +233,26 @@ fn traffic(out: &mut Out, at: At<'_>, spec: &Value, kind: &str) {
         out.invalid(at.child("externalTrafficPolicy"), policy, detail);
     }
     let health = number(spec, "healthCheckNodePort").unwrap_or(0);
-    if health < 0 {
-        out.invalid(at.child("healthCheckNodePort"), health, "must be greater than or equal to 0");
-    } else if health > 0 && !(kind == "LoadBalancer" && policy == "Local") {
-        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        out.invalid(at.child("healthCheckNodePort"), health, detail);
+    if !(kind == "LoadBalancer" && policy == "Local") {
+        if health != 0 {
+            let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+            out.invalid(at.child("healthCheckNodePort"), health, detail);
+        }
+    } else if let Some(detail) = formats::port_number(health).filter(|_| health != 0) {
+        out.invalid(at.child("healthCheckNodePort"), health, &detail);
     }
-    let policy = text(spec, "internalTrafficPolicy");
-    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") {
-        out.one_of(at.child("internalTrafficPolicy"), policy, &policies);
+    match some(spec, "internalTrafficPolicy").and_then(Value::as_str) {
+        None if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") => {
+            out.required(at.child("internalTrafficPolicy"), "");
+        }
+        Some(policy) if !policies.contains(&policy) => {
+            out.not_supported(at.child("internalTrafficPolicy"), policy, &policies);
+        }
+        _ => {}
     }
-    let distribution = text(spec, "trafficDistribution");
     let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
-    if !distribution.is_empty() && !known.contains(&distribution) {
+    let distribution = some(spec, "trafficDistribution").and_then(Value::as_str);
+    if let Some(distribution) = distribution.filter(|d| !known.contains(d)) {
         out.not_supported(at.child("trafficDistribution"), distribution, &known);
     }
 }
@@ -282,21 +286,45 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
         let class = spec.get("loadBalancerClass").cloned().unwrap_or_default();
         out.invalid(at.child("loadBalancerClass"), class, "may not change once set");
     }
+    let checked = |s| balanced(s) && text(s, "externalTrafficPolicy") == "Local";
+    let health = |s| number(s, "healthCheckNodePort").unwrap_or(0);
+    if checked(spec) && checked(before) && health(spec) != health(before) {
+        out.forbidden(at.child("healthCheckNodePort"), "field is immutable");
+    }
     service(out, new);
 }
 
 /// An update of a service's status.
 pub(super) fn status_update(out: &mut Out, new: &Value) {
+    let spec = some(new, "spec").unwrap_or(&UNSET);
+    let published_at = At::Root("status.loadBalancer.ingress");
+    let any = some(new, "status").and_then(|s| some(s, "loadBalancer")).is_some_and(|b| !list(b, "ingress").is_empty());
+    if any && text(spec, "type") != "LoadBalancer" {
+        out.forbidden(published_at, "may only be used when `spec.type` is 'LoadBalancer'");
+        return;
+    }
+    published(out, new, |out, at, ingress| {
+        let (ip, at) = (!text(ingress, "ip").is_empty(), at.child("ipMode"));
+        match some(ingress, "ipMode").and_then(Value::as_str) {
+            None if ip => out.required(at, "must be specified when `ip` is set"),
+            Some(_) if !ip => out.forbidden(at, "may not be specified when `ip` is not set"),
+            Some(mode) if !["Proxy", "VIP"].contains(&mode) => out.not_supported(at, mode, &["Proxy", "VIP"]),
+            _ => {}
+        }
+    });
+}
+
+/// Where a load balancer is reached; `more` looks at what only some kinds have.
+pub(super) fn published(out: &mut Out, new: &Value, more: impl Fn(&mut Out, At<'_>, &Value)) {
     let Some(balancer) = some(new, "status").and_then(|s| some(s, "loadBalancer")) else { return };
     let at = At::Root("status.loadBalancer.ingress");
     for (index, ingress) in list(balancer, "ingress").iter().enumerate() {
         let at = at.index(index);
         let (ip, host) = (text(ingress, "ip"), text(ingress, "hostname"));
-        if !ip.is_empty()
-            && let Some(detail) = formats::ip(ip)
-        {
+        if let Some(detail) = formats::ip(ip).filter(|_| !ip.is_empty()) {
             out.invalid(at.child("ip"), ip, &detail);
         }
+        more(out, at, ingress);
         if !host.is_empty() {
             out.invalid_each(at.child("hostname"), host, names::dns_subdomain(host));
             if formats::ip(host).is_none() {

@@ -50,7 +50,7 @@ fn daemon_set_strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
                 _ => {}
             }
         }
-        _ => out.not_supported(at, strategy.clone(), &["OnDelete", "RollingUpdate"]),
+        _ => out.not_listed(at, strategy.clone(), &["RollingUpdate", "OnDelete"]),
     }
 }
 
@@ -89,11 +89,12 @@ pub(super) fn stateful_set(out: &mut Out, object: &Value) {
         for key in ["whenDeleted", "whenScaled"] {
             let value = text(policy, key);
             if !["Delete", "Retain"].contains(&value) {
-                out.not_supported(retention_at.child(key), value, &["Delete", "Retain"]);
+                out.not_listed(retention_at.child(key), value, &["Retain", "Delete"]);
             }
         }
     }
-    for key in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    // A negative revisionHistoryLimit keeps all: there is a warning, and no error.
+    for key in ["replicas", "minReadySeconds"] {
         out.non_negative(at.child(key), number(spec, key));
     }
     if let Some(ordinals) = some(spec, "ordinals") {

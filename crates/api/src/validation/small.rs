@@ -11,6 +11,8 @@ const UNSET: Value = Value::Null;
 const ENDPOINTS: usize = 1000;
 /// The most addresses of an endpoint.
 const ADDRESSES: usize = 100;
+/// The most zones that an endpoint is hinted to.
+const ZONES: usize = 8;
 /// The most ports of a slice.
 const PORTS: usize = 20_000;
 /// The highest priority that users may define.
@@ -51,6 +53,7 @@ pub(super) fn endpoint_slice(out: &mut Out, slice: &Value) {
         {
             out.invalid(at.child("port"), number, &detail);
         }
+        service::app_protocol(out, at, port);
     }
 }
 
@@ -61,7 +64,6 @@ fn endpoint(out: &mut Out, at: At<'_>, endpoint: &Value, kind: &str) {
         out.required(list_at, "must contain at least 1 address");
     } else if addresses.len() > ADDRESSES {
         out.too_many(list_at, addresses.len(), ADDRESSES);
-        return;
     }
     for (index, address) in addresses.iter().enumerate() {
         let address = address.as_str().unwrap_or_default();
@@ -76,17 +78,36 @@ fn endpoint(out: &mut Out, at: At<'_>, endpoint: &Value, kind: &str) {
             "FQDN" => out.invalid_each(at, address, names::dns_subdomain(address)),
             _ => {
                 if let Some(detail) = service::special_ip(address) {
-                    out.invalid(at, address, detail);
+                    out.invalid(at, address, &detail);
                 }
             }
         }
     }
-    let (node, host) = (text(endpoint, "nodeName"), text(endpoint, "hostname"));
-    if !node.is_empty() {
+    let given = |key| some(endpoint, key).and_then(Value::as_str);
+    if let Some(node) = given("nodeName") {
         out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
     }
-    if !host.is_empty() {
+    if let Some(host) = given("hostname") {
         out.invalid_each(at.child("hostname"), host, names::dns_label(host));
+    }
+    if let Some(hints) = some(endpoint, "hints") {
+        zone_hints(out, at.child("hints.forZones"), list(hints, "forZones"));
+    }
+}
+
+/// The zones whose traffic an endpoint should get.
+fn zone_hints(out: &mut Out, at: At<'_>, zones: &[Value]) {
+    if zones.len() > ZONES {
+        out.too_many(at, zones.len(), ZONES);
+        return;
+    }
+    let mut seen = Seen::new();
+    for (index, zone) in zones.iter().enumerate() {
+        let (at, name) = (at.index(index), text(zone, "name"));
+        if repeats(&mut seen, name) {
+            out.duplicate(at.child("name"), name);
+        }
+        out.invalid_each(at.child("name"), name, names::label_value(name));
     }
 }
 

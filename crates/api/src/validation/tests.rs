@@ -5,6 +5,7 @@ mod ephemeral;
 mod objects;
 mod pods;
 mod security;
+mod services;
 mod volumes;
 mod workloads;
 
@@ -215,10 +216,10 @@ fn services() {
         &[
             "spec.ports[0].name: Required value",
             &format!("spec.ports[1].name: Invalid value: \"B\": {LABEL}"),
-            "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
             "spec.ports[2].port: Invalid value: 0: must be between 1 and 65535, inclusive",
             "spec.ports[2].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
             "spec.ports[2].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+            "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
         ],
     );
     check(

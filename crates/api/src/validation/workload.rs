@@ -109,7 +109,7 @@ fn strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
                 out.invalid(at.child("maxUnavailable"), shown(), "must not be greater than 100%");
             }
         }
-        (other, _) => out.not_supported(at.child("type"), other, &["Recreate", "RollingUpdate"]),
+        _ => out.not_supported(at, strategy.clone(), &["Recreate", "RollingUpdate"]),
     }
 }
 

@@ -52,10 +52,10 @@ fn failure_policy(out: &mut Out, at: At<'_>, policy: &Value, spec: &Value) {
         pod_conditions(out, at.child("onPodConditions"), conditions);
         match (codes.is_some(), conditions.is_empty()) {
             (true, false) => {
-                out.invalid(at, rule.clone(), "specifying both OnExitCodes and OnPodConditions is not supported");
+                out.invalid_unshown(at, "specifying both OnExitCodes and OnPodConditions is not supported");
             }
             (false, true) => {
-                out.invalid(at, rule.clone(), "specifying one of OnExitCodes and OnPodConditions is required");
+                out.invalid_unshown(at, "specifying one of OnExitCodes and OnPodConditions is required");
             }
             _ => {}
         }
@@ -96,7 +96,8 @@ fn exit_codes(out: &mut Out, at: At<'_>, requirement: &Value, containers: &[&str
     for (index, value) in values.iter().enumerate() {
         if operator == "In" && *value == 0 {
             out.invalid(at.index(index), 0, "must not be 0 for the In operator");
-        } else if values[..index].contains(value) {
+        }
+        if values[..index].contains(value) {
             out.duplicate(at.index(index), *value);
         }
     }

@@ -93,8 +93,11 @@ fn host(out: &mut Out, at: At<'_>, host: &str) {
 fn path(out: &mut Out, at: At<'_>, rule: &Value) {
     let (kind, path) = (text(rule, "pathType"), text(rule, "path"));
     let path_at = at.child("path");
+    if some(rule, "pathType").is_none() {
+        out.required(at.child("pathType"), "pathType must be specified");
+        return;
+    }
     match kind {
-        "" => out.required(at.child("pathType"), "pathType must be specified"),
         "Exact" | "Prefix" => {
             if !path.starts_with('/') {
                 out.invalid(path_at, path, "must be an absolute path");
@@ -125,48 +128,48 @@ fn path(out: &mut Out, at: At<'_>, rule: &Value) {
 fn backend(out: &mut Out, at: At<'_>, backend: &Value) {
     match (some(backend, "service"), some(backend, "resource")) {
         (Some(_), Some(_)) => out.invalid(at, "", "cannot set both resource and service backends"),
-        (None, None) => out.required(at, "resource or service backend is required"),
+        (None, None) => out.invalid(at, "", "resource or service backend is required"),
         (None, Some(resource)) => {
-            let at = at.child("resource");
-            for key in ["kind", "name"] {
-                match text(resource, key) {
-                    "" => {
-                        out.required(at.child(key), if key == "kind" { "kind is required" } else { "name is required" })
-                    }
-                    found => out.invalid_each(at.child(key), found, names::path_segment(found)),
-                }
-            }
-            let group = text(resource, "apiGroup");
-            if !group.is_empty() {
-                out.invalid_each(at.child("apiGroup"), group, names::dns_subdomain(group));
-            }
+            reference(out, at.child("resource"), resource);
         }
         (Some(found), None) => {
-            let at = at.child("service");
             match text(found, "name") {
-                "" => out.required(at.child("name"), ""),
-                name => out.invalid_each(at.child("name"), name, names::dns_1035_label(name)),
+                "" => out.required(at.child("service.name"), ""),
+                name => out.invalid_each(at.child("service.name"), name, names::dns_1035_label(name)),
             }
             let port = some(found, "port").unwrap_or(&UNSET);
             let (name, number) = (text(port, "name"), number(port, "number").unwrap_or(0));
-            let at = at.child("port");
+            // What is wrong with both is told of the backend.
             match (name, number) {
                 ("", 0) => out.required(at, "port name or number is required"),
                 ("", number) => {
                     if let Some(detail) = formats::port_number(number) {
-                        out.invalid(at.child("number"), number, &detail);
+                        out.invalid(at.child("service.port.number"), number, &detail);
                     }
                 }
-                (name, 0) => out.invalid_each(at.child("name"), name, names::port_name(name)),
+                (name, 0) => out.invalid_each(at.child("service.port.name"), name, names::port_name(name)),
                 _ => out.invalid(at, "", "cannot set both port name & port number"),
             }
         }
     }
 }
 
+/// What stands behind an ingress or configures a class: its group, kind and name.
+fn reference(out: &mut Out, at: At<'_>, reference: &Value) {
+    if let Some(group) = some(reference, "apiGroup").and_then(Value::as_str) {
+        out.invalid_each(at.child("apiGroup"), group, names::dns_subdomain(group));
+    }
+    for key in ["kind", "name"] {
+        match text(reference, key) {
+            "" => out.required(at.child(key), if key == "kind" { "kind is required" } else { "name is required" }),
+            found => out.invalid_each(at.child(key), found, names::path_segment(found)),
+        }
+    }
+}
+
 /// The addresses that a controller reports.
 pub(in super::super) fn status(out: &mut Out, new: &Value) {
-    service::status_update(out, new);
+    service::published(out, new, |_, _, _| {});
 }
 
 /// An ingress class.
@@ -188,15 +191,13 @@ pub(in super::super) fn class(out: &mut Out, object: &Value) {
     }
     let Some(parameters) = some(spec, "parameters") else { return };
     let at = at.child("parameters");
-    for key in ["kind", "name"] {
-        match text(parameters, key) {
-            "" => out.required(at.child(key), if key == "kind" { "kind is required" } else { "name is required" }),
-            found => out.invalid_each(at.child(key), found, names::path_segment(found)),
-        }
+    reference(out, at, parameters);
+    if some(parameters, "scope").is_none() {
+        out.required(at.child("scope"), "");
+        return;
     }
     let (scope, namespace) = (text(parameters, "scope"), some(parameters, "namespace"));
     match (scope, namespace) {
-        ("", _) => out.required(at.child("scope"), ""),
         ("Namespace", None) => {
             out.required(at.child("namespace"), "`parameters.scope` is set to 'Namespace'");
         }

@@ -36,26 +36,26 @@ pub(in super::super) fn network_policy(out: &mut Out, object: &Value) {
     for (index, kind) in types.iter().enumerate() {
         let kind = kind.as_str().unwrap_or_default();
         if !["Egress", "Ingress"].contains(&kind) {
-            out.not_supported(types_at.index(index), kind, &["Egress", "Ingress"]);
+            out.not_listed(types_at.index(index), kind, &["Ingress", "Egress"]);
         }
     }
 }
 
 fn port(out: &mut Out, at: At<'_>, port: &Value) {
-    let protocol = text(port, "protocol");
-    if !protocol.is_empty() && !["SCTP", "TCP", "UDP"].contains(&protocol) {
-        out.not_supported(at.child("protocol"), protocol, &["SCTP", "TCP", "UDP"]);
+    let protocols = ["TCP", "UDP", "SCTP"];
+    if let Some(protocol) = some(port, "protocol").and_then(Value::as_str).filter(|p| !protocols.contains(p)) {
+        out.not_listed(at.child("protocol"), protocol, &protocols);
     }
     let end = number(port, "endPort");
     match some(port, "port") {
         None => {
-            if end.is_some() {
-                out.required(at.child("port"), "must be specified when `endPort` is also specified");
+            if let Some(end) = end {
+                out.invalid(at.child("endPort"), end, "may not be specified when `port` is not specified");
             }
         }
         Some(Value::String(name)) => {
             if let Some(end) = end {
-                out.invalid(at.child("endPort"), end, "must not be specified when `port` is non-numeric");
+                out.invalid(at.child("endPort"), end, "may not be specified when `port` is non-numeric");
             }
             out.invalid_each(at.child("port"), name, names::port_name(name));
         }

@@ -57,6 +57,18 @@ fn daemon_sets() {
         json!({"rollingUpdate": {"maxUnavailable": "101%"}}),
         &["spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"],
     );
+    with(
+        "spec.updateStrategy",
+        json!({"type": "X"}),
+        &[
+            "spec.updateStrategy: Unsupported value: {\"type\":\"X\"}: supported values: \"RollingUpdate\", \"OnDelete\"",
+        ],
+    );
+    check(
+        "Deployment",
+        set("spec.strategy", json!({"type": "X"})),
+        &["spec.strategy: Unsupported value: {\"type\":\"X\"}: supported values: \"Recreate\", \"RollingUpdate\""],
+    );
     check_update(
         "DaemonSet",
         set("spec.template.metadata.labels", json!({"a": "b", "c": "d"})),
@@ -98,7 +110,7 @@ fn stateful_sets() {
         "spec.persistentVolumeClaimRetentionPolicy.whenScaled",
         json!("Keep"),
         &[
-            "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Keep\": supported values: \"Delete\", \"Retain\"",
+            "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Keep\": supported values: \"Retain\", \"Delete\"",
         ],
     );
     with(
@@ -114,6 +126,7 @@ fn stateful_sets() {
     claimed["spec"]["volumeClaimTemplates"] = json!([]);
     check("StatefulSet", claimed, &["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""]);
     check_update("StatefulSet", set("spec.replicas", json!(7)), set("", Value::Null), &[]);
+    with("spec.revisionHistoryLimit", json!(-1), &[]);
     check_update(
         "StatefulSet",
         set("spec.serviceName", json!("s")),
@@ -181,7 +194,31 @@ fn jobs() {
     with(
         "spec.completionMode",
         json!("Some"),
-        &["spec.completionMode: Unsupported value: \"Some\": supported values: \"Indexed\", \"NonIndexed\""],
+        &["spec.completionMode: Unsupported value: \"Some\": supported values: \"NonIndexed\", \"Indexed\""],
+    );
+    with(
+        "spec.template.spec.restartPolicy",
+        json!("Maybe"),
+        &[
+            "spec.template.spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+            "spec.template.spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"OnFailure\", \"Never\"",
+        ],
+    );
+    with(
+        "spec.podFailurePolicy",
+        json!({"rules": [{"action": "Count"}]}),
+        &[
+            "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
+        ],
+    );
+    with(
+        "spec.podFailurePolicy",
+        json!({"rules": [{"action": "Count", "onExitCodes": {"operator": "In", "values": [0, 0]}}]}),
+        &[
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator",
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Invalid value: 0: must not be 0 for the In operator",
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Duplicate value: 0",
+        ],
     );
     with(
         "spec.podFailurePolicy",
@@ -203,10 +240,20 @@ fn jobs() {
     let labels = json!({"batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j",
         "controller-uid": "u", "job-name": "other"});
     generated["spec"]["template"]["metadata"]["labels"] = labels;
-    let found = texts(&crate::validation::create(kind("Job"), &object("Job", generated)));
+    let found = texts(&crate::validation::create(kind("Job"), &object("Job", generated.clone())));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("spec.template.metadata.labels[job-name]: Invalid value: "), "{found:?}");
     assert!(found[0].ends_with(": must be 'j'"), "{found:?}");
+    generated["spec"]["template"]["metadata"]["labels"] = json!({"batch.kubernetes.io/controller-uid": "u"});
+    check(
+        "Job",
+        generated,
+        &[
+            "spec.template.metadata.labels[controller-uid]: Required value: must be 'u'",
+            "spec.template.metadata.labels[job-name]: Required value: must be 'j'",
+            "spec.template.metadata.labels[batch.kubernetes.io/job-name]: Required value: must be 'j'",
+        ],
+    );
 }
 
 #[test]
@@ -323,6 +370,21 @@ fn cron_jobs() {
             "spec.timeZone: Invalid value: \"Local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         ],
     );
+    with(
+        "spec.timeZone",
+        json!("local"),
+        &[
+            "spec.timeZone: Invalid value: \"local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            "spec.timeZone: Invalid value: \"local\": unknown time zone local",
+        ],
+    );
+    with("spec.timeZone", json!("a b"), &["spec.timeZone: Invalid value: \"a b\": unknown time zone a b"]);
+    with(
+        "spec.jobTemplate.spec.manualSelector",
+        json!(true),
+        &["spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", \"false\""],
+    );
+    with("spec.jobTemplate.metadata", json!({"labels": {"a b": "-"}}), &[]);
     with(
         "spec.concurrencyPolicy",
         json!("Maybe"),
