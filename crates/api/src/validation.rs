@@ -51,22 +51,22 @@ const NETWORKING: &str = "networking.k8s.io";
 const DEVICES: &str = "resource.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const AGGREGATION: &str = "apiregistration.k8s.io";
+const POLICY: &str = "policy";
 const EVENTS: &str = "events.k8s.io";
 
 fn name_rule(kind: &KindInfo) -> NameRule {
     match (kind.group, kind.kind) {
-        ("", "Namespace") => NameRule::Label,
-        ("apps", "StatefulSet") => NameRule::Label,
-        ("", "Service") => NameRule::Label1035,
+        ("", "Namespace" | "Service") | ("apps", "StatefulSet") => NameRule::Label,
         // An address has its own form, which is checked with the rest.
-        (RBAC | AGGREGATION, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
+        (RBAC | AGGREGATION | POLICY, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
         _ => NameRule::Subdomain,
     }
 }
 
-/// Whether finalizers of the kind are named as their owners like: these kinds come from other packages of upstream's.
+/// Whether finalizers of the kind are named as their owners like: these kinds come from other packages of upstream's, or
+/// upstream looks at their metadata no further than at that of any kind.
 fn own_finalizers(kind: &KindInfo) -> bool {
-    matches!(kind.group, "apiextensions.k8s.io" | AGGREGATION)
+    matches!(kind.group, "apiextensions.k8s.io" | AGGREGATION | POLICY)
 }
 
 /// The errors of an object that is created.
@@ -119,7 +119,7 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         (EVENTS, _) => small::event(out, object, true),
         ("", "Namespace") => node::namespace(out, object),
         ("", "Node") => node::node(out, object),
-        ("", "Service") => service::service(out, object),
+        ("", "Service") => service::service(out, object, None),
         ("", "PodTemplate") => sets::pod_template(out, object),
         ("", "ReplicationController") => sets::replication_controller(out, object),
         ("apps", "ControllerRevision") => sets::controller_revision(out, object),
@@ -133,7 +133,7 @@ fn content(out: &mut Out, kind: &KindInfo, object: &Value) {
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class(out, object),
         (RBAC, "Role" | "ClusterRole") => rbac::role(out, object, kind.namespaced),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => rbac::binding(out, object, kind.namespaced),
-        ("", "Endpoints") => network::endpoints(out, object),
+        ("", "Endpoints") => network::endpoints(out, object, None),
         ("", "LimitRange") => quotas::limit_range(out, object),
         ("", "ResourceQuota") => quotas::resource_quota(out, object),
         ("", "PersistentVolume") => claims::volume(out, object),
@@ -157,7 +157,7 @@ fn networking(out: &mut Out, kind: &str, object: &Value) {
     match kind {
         "Ingress" => network::ingress(out, object),
         "IngressClass" => network::ingress_class(out, object),
-        "NetworkPolicy" => network::network_policy(out, object),
+        "NetworkPolicy" => network::network_policy(out, object, None),
         "IPAddress" => network::ip_address(out, object),
         "ServiceCIDR" => network::service_cidr(out, object),
         _ => {}
@@ -212,6 +212,8 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             content(&mut out, kind, new);
         }
         ("scheduling.k8s.io", "PriorityClass") => small::priority_class_update(&mut out, new, old),
+        ("", "Endpoints") => network::endpoints(&mut out, new, Some(old)),
+        (NETWORKING, "NetworkPolicy") => network::network_policy(&mut out, new, Some(old)),
         (NETWORKING, "IPAddress") => network::ip_address_update(&mut out, new, old),
         (NETWORKING, "ServiceCIDR") => network::service_cidr_update(&mut out, new, old),
         (NETWORKING, "IngressClass") => {
@@ -272,7 +274,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     match (kind.group, kind.kind) {
         ("apiextensions.k8s.io", _) => definition::status(&mut out, new),
         ("", "Pod") => pod::status::status_update(&mut out, new, old),
-        ("", "Service") => service::status_update(&mut out, new),
+        ("", "Service") => service::status_update(&mut out, new, old),
         ("", "Node") => node::node_update(&mut out, new, old),
         ("", "Namespace") => node::namespace_status(&mut out, new),
         ("apps", "DaemonSet") => sets::daemon_set_status(&mut out, new, old),
@@ -286,7 +288,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         (CERTIFICATES, _) => certificate::update(&mut out, new, old, Through::Status),
         (FLOW, _) => flow::status(&mut out, new),
         (AGGREGATION, _) => aggregation::api_service_status(&mut out, new),
-        (NETWORKING, "Ingress") => network::ingress_status(&mut out, new),
+        (NETWORKING, "Ingress") => network::ingress_status(&mut out, new, old),
         (DEVICES, "ResourceClaim") => devices::claim_status(&mut out, new, old),
         _ => {}
     }

@@ -1,5 +1,8 @@
 //! Formats that only fields have (names are in [`crate::names`]), with upstream's messages.
 
+use super::at::{At, Out};
+use crate::names;
+
 const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '=' \
     (e.g. 'my-name',  or 'MY_NAME',  or 'MyName', regex used for validation is '^[ -<>-~]+$')";
 
@@ -37,6 +40,73 @@ pub(crate) fn cidr(text: &str) -> Option<String> {
         bits.parse::<u8>().is_ok_and(|b| b <= max) && (bits == "0" || !bits.starts_with(['0', '+']))
     });
     (!fine).then(|| "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned())
+}
+
+/// `acme.io/foo`: whose it is, and which.
+pub(crate) fn domain_prefixed_path(out: &mut Out, at: At<'_>, text: &str) {
+    if text.is_empty() {
+        out.required(at, "");
+        return;
+    }
+    let Some((domain, path)) = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        out.invalid(at, text, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        return;
+    };
+    out.invalid_each(at, domain, names::dns_subdomain(domain));
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !path.bytes().all(fine) {
+        let detail = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        out.invalid(at, path, detail);
+    }
+}
+
+/// An address in a form that every reader understands alike; `known` ones were there before, and stay.
+pub(crate) fn strict_ip(out: &mut Out, at: At<'_>, text: &str, known: &[&str]) {
+    if known.contains(&text) {
+        return;
+    }
+    match (text.parse::<std::net::IpAddr>(), ip(text)) {
+        (Ok(std::net::IpAddr::V6(v6)), _) if v6.to_ipv4_mapped().is_some() => {
+            out.invalid(at, text, "must not be an IPv4-mapped IPv6 address");
+        }
+        (Err(_), _) if ip(&without_zeros(text)).is_none() => out.invalid(at, text, "must not have leading 0s"),
+        (_, Some(detail)) => out.invalid(at, text, &detail),
+        _ => {}
+    }
+}
+
+/// As [`strict_ip`], of a `CIDR`: and none of its bits may be one that it does not cover.
+pub(crate) fn strict_cidr(out: &mut Out, at: At<'_>, text: &str, known: &[&str]) {
+    if known.contains(&text) {
+        return;
+    }
+    let zeros = || {
+        let (address, bits) = text.split_once('/')?;
+        let bits: u8 = bits.parse().ok().filter(|_| !bits.starts_with('+'))?;
+        cidr(&format!("{}/{bits}", without_zeros(address))).is_none().then_some(())
+    };
+    match cidr(text) {
+        Some(_) if zeros().is_some() => out.invalid(at, text, "must not have leading 0s in IP or prefix length"),
+        Some(detail) => out.invalid(at, text, &detail),
+        None if is_mapped(text) => out.invalid(at, text, "must not have an IPv4-mapped IPv6 address"),
+        None if has_host_bits(text) => out.invalid(at, text, "must not have bits set beyond the prefix length"),
+        None => {}
+    }
+}
+
+fn is_mapped(cidr: &str) -> bool {
+    let address = cidr.split_once('/').and_then(|(address, _)| address.parse::<std::net::Ipv6Addr>().ok());
+    address.is_some_and(|v6| v6.to_ipv4_mapped().is_some())
+}
+
+/// An IPv4 address without the zeros that some readers take for octal numbers.
+fn without_zeros(text: &str) -> String {
+    let part = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    text.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
 /// A percentage such as `25%`.

@@ -6,7 +6,7 @@ pub(super) mod status;
 use super::at::{At, Out, same};
 use super::read::{map, number, some, text, truth};
 use super::workload::{labels_of, no_match};
-use super::{pod, selector};
+use super::{formats, pod, selector};
 use crate::Value;
 use crate::names;
 
@@ -101,7 +101,9 @@ pub(super) fn spec(out: &mut Out, at: At<'_>, spec: &Value) {
     if failed_indexes.is_some() && number(spec, "backoffLimitPerIndex").is_none() {
         out.required(at.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
     }
-    managed_by(out, at.child("managedBy"), text(spec, "managedBy"));
+    if let Some(manager) = some(spec, "managedBy").and_then(Value::as_str) {
+        managed_by(out, at.child("managedBy"), manager);
+    }
     let mode = text(spec, "completionMode");
     if !matches!(mode, "" | "NonIndexed" | "Indexed") {
         out.not_listed(at.child("completionMode"), mode, &["NonIndexed", "Indexed"]);
@@ -132,15 +134,7 @@ pub(super) fn spec(out: &mut Out, at: At<'_>, spec: &Value) {
 }
 
 fn managed_by(out: &mut Out, at: At<'_>, manager: &str) {
-    if manager.is_empty() {
-        return;
-    }
-    match manager.split_once('/') {
-        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
-            out.invalid_each(at, manager, names::dns_subdomain(domain));
-        }
-        _ => out.invalid(at, manager, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-    }
+    formats::domain_prefixed_path(out, at, manager);
     if manager.len() > 63 {
         out.too_long(at, 63);
     }

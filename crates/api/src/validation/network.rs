@@ -17,9 +17,15 @@ use crate::names;
 
 const UNSET: Value = Value::Null;
 
-/// Endpoints of a Service, the old way.
-pub(super) fn endpoints(out: &mut Out, object: &Value) {
+/// Endpoints of a Service, the old way; addresses that `old` has may stay as they are.
+pub(super) fn endpoints(out: &mut Out, object: &Value, old: Option<&Value>) {
     let at = At::Root("subsets");
+    let known: Vec<&str> = old
+        .into_iter()
+        .flat_map(|old| list(old, "subsets"))
+        .flat_map(|subset| list(subset, "addresses").iter().chain(list(subset, "notReadyAddresses")))
+        .map(|address| text(address, "ip"))
+        .collect();
     for (index, subset) in list(object, "subsets").iter().enumerate() {
         let at = at.index(index);
         let (ready, others) = (list(subset, "addresses"), list(subset, "notReadyAddresses"));
@@ -29,7 +35,7 @@ pub(super) fn endpoints(out: &mut Out, object: &Value) {
         for (key, addresses) in [("addresses", ready), ("notReadyAddresses", others)] {
             let at = at.child(key);
             for (index, address) in addresses.iter().enumerate() {
-                endpoint_address(out, at.index(index), address);
+                endpoint_address(out, at.index(index), address, &known);
             }
         }
         let ports_at = at.child("ports");
@@ -55,11 +61,9 @@ fn endpoint_port(out: &mut Out, at: At<'_>, port: &Value, named: bool) {
     service::app_protocol(out, at, port);
 }
 
-fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value) {
+fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value, known: &[&str]) {
     let (ip, host) = (text(address, "ip"), text(address, "hostname"));
-    if let Some(detail) = formats::ip(ip) {
-        out.invalid(at.child("ip"), ip, &detail);
-    }
+    formats::strict_ip(out, at.child("ip"), ip, known);
     if !host.is_empty() {
         out.invalid_each(at.child("hostname"), host, names::dns_label(host));
     }

@@ -23,8 +23,9 @@ const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 /// Whom a load balancer lets through, as it was said before there was a field.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// The spec of a service that is created, or of one that replaces another.
-pub(super) fn service(out: &mut Out, service: &Value) {
+/// The spec of a service that is created, or of one that replaces `old`, whose addresses may stay as they are.
+pub(super) fn service(out: &mut Out, service: &Value, old: Option<&Value>) {
+    let known = old.map_or_else(Vec::new, addresses::of);
     let at = At::Root("spec");
     let spec = some(service, "spec").unwrap_or(&UNSET);
     let (kind, headless) = (text(spec, "type"), text(spec, "clusterIP") == "None");
@@ -52,11 +53,11 @@ pub(super) fn service(out: &mut Out, service: &Value) {
         meta::labels(out, at.child("selector"), selector);
     }
     affinity(out, at, spec);
-    addresses::cluster_ips(out, at, spec);
-    external_ips(out, at.child("externalIPs"), list(spec, "externalIPs"));
+    addresses::cluster_ips(out, at, spec, &known);
+    external_ips(out, at.child("externalIPs"), list(spec, "externalIPs"), &known);
     out.one_of(at.child("type"), kind, TYPES);
     taken_twice(out, at.child("ports"), spec);
-    source_ranges(out, at, spec, annotation(SOURCE_RANGES));
+    source_ranges(out, at, spec, annotation(SOURCE_RANGES), &known);
     type_fields(out, at, spec, kind);
     traffic(out, at, spec, kind);
 }
@@ -165,12 +166,14 @@ fn affinity(out: &mut Out, at: At<'_>, spec: &Value) {
     }
 }
 
-fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value]) {
+fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value], known: &[&str]) {
     for (index, ip) in ips.iter().enumerate() {
         let ip = ip.as_str().unwrap_or_default();
-        if let Some(detail) = formats::ip(ip) {
-            out.invalid(at.index(index), ip, &detail);
-        } else if let Some(detail) = special_ip(ip) {
+        let before = out.errors.len();
+        formats::strict_ip(out, at.index(index), ip, known);
+        if out.errors.len() == before
+            && let Some(detail) = special_ip(ip)
+        {
             out.invalid(at.index(index), ip, &detail);
         }
     }
@@ -179,7 +182,7 @@ fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value]) {
 const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 
 /// Whom a load balancer lets through: the field, or the annotation from before. The field's path is written as upstream does.
-fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&str>) {
+fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&str>, known: &[&str]) {
     let balanced = text(spec, "type") == "LoadBalancer";
     let annotations = At::Root("metadata.annotations");
     let ranges = list(spec, "loadBalancerSourceRanges");
@@ -193,15 +196,11 @@ fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&st
     }
     for (index, range) in ranges.iter().enumerate() {
         let range = range.as_str().unwrap_or_default().trim();
-        if let Some(detail) = formats::cidr(range) {
-            out.invalid(at.index(index), range, &detail);
-        }
+        formats::strict_cidr(out, at.index(index), range, known);
     }
     let said = annotation.filter(|text| !field && !text.trim().is_empty());
     for range in said.into_iter().flat_map(|text| text.split(',')).map(str::trim) {
-        if let Some(detail) = formats::cidr(range) {
-            out.invalid(at, range, &detail);
-        }
+        formats::strict_cidr(out, at, range, known);
     }
 }
 
@@ -291,11 +290,11 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     if checked(spec) && checked(before) && health(spec) != health(before) {
         out.forbidden(at.child("healthCheckNodePort"), "field is immutable");
     }
-    service(out, new);
+    service(out, new, Some(old));
 }
 
 /// An update of a service's status.
-pub(super) fn status_update(out: &mut Out, new: &Value) {
+pub(super) fn status_update(out: &mut Out, new: &Value, old: &Value) {
     let spec = some(new, "spec").unwrap_or(&UNSET);
     let published_at = At::Root("status.loadBalancer.ingress");
     let any = some(new, "status").and_then(|s| some(s, "loadBalancer")).is_some_and(|b| !list(b, "ingress").is_empty());
@@ -303,7 +302,7 @@ pub(super) fn status_update(out: &mut Out, new: &Value) {
         out.forbidden(published_at, "may only be used when `spec.type` is 'LoadBalancer'");
         return;
     }
-    published(out, new, |out, at, ingress| {
+    published(out, new, old, |out, at, ingress| {
         let (ip, at) = (!text(ingress, "ip").is_empty(), at.child("ipMode"));
         match some(ingress, "ipMode").and_then(Value::as_str) {
             None if ip => out.required(at, "must be specified when `ip` is set"),
@@ -315,14 +314,18 @@ pub(super) fn status_update(out: &mut Out, new: &Value) {
 }
 
 /// Where a load balancer is reached; `more` looks at what only some kinds have.
-pub(super) fn published(out: &mut Out, new: &Value, more: impl Fn(&mut Out, At<'_>, &Value)) {
-    let Some(balancer) = some(new, "status").and_then(|s| some(s, "loadBalancer")) else { return };
+pub(super) fn published(out: &mut Out, new: &Value, old: &Value, more: impl Fn(&mut Out, At<'_>, &Value)) {
+    fn of(object: &Value) -> &[Value] {
+        let balancer = some(object, "status").and_then(|s| some(s, "loadBalancer"));
+        balancer.map_or(&[], |b| list(b, "ingress"))
+    }
+    let known: Vec<&str> = of(old).iter().map(|ingress| text(ingress, "ip")).collect();
     let at = At::Root("status.loadBalancer.ingress");
-    for (index, ingress) in list(balancer, "ingress").iter().enumerate() {
+    for (index, ingress) in of(new).iter().enumerate() {
         let at = at.index(index);
         let (ip, host) = (text(ingress, "ip"), text(ingress, "hostname"));
-        if let Some(detail) = formats::ip(ip).filter(|_| !ip.is_empty()) {
-            out.invalid(at.child("ip"), ip, &detail);
+        if !ip.is_empty() {
+            formats::strict_ip(out, at.child("ip"), ip, &known);
         }
         more(out, at, ingress);
         if !host.is_empty() {

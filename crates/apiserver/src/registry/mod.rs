@@ -35,6 +35,7 @@ mod small;
 pub(crate) mod storage;
 mod usage;
 pub mod workload;
+mod written;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! Endpoints, ingresses and their classes, network policies, addresses and ranges of them.
 
+use std::collections::BTreeSet;
+
 use gantry_api::{Value, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, number, selector_or_none, text, text_or};
-use super::{Column, Row, Strategy};
+use super::{Column, Row, Strategy, written};
 
 /// The strategy of endpoints.
 pub(super) struct Endpoints;
@@ -88,8 +90,9 @@ impl Strategy for Ingress {
         let rules = value::list_at(ingress, "spec.rules").iter();
         let hosts: Vec<String> = rules.map(|r| text(r, "host").to_owned()).filter(|h| !h.is_empty()).collect();
         let published = value::list_at(ingress, "status.loadBalancer.ingress").iter();
-        let addresses: Vec<&str> =
+        let addresses: BTreeSet<&str> =
             published.map(|i| text_or(i, "ip", text(i, "hostname"))).filter(|a| !a.is_empty()).collect();
+        let addresses: Vec<&str> = addresses.into_iter().collect();
         let ports = if value::list_at(ingress, "spec.tls").is_empty() { "80" } else { "80, 443" };
         cells(vec![
             name(ingress),
@@ -127,6 +130,23 @@ impl Strategy for IngressClass {
 }
 
 impl Strategy for NetworkPolicy {
+    fn warnings(&self, policy: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut out = Vec::new();
+        for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+            for (i, rule) in value::list_at(policy, &format!("spec.{direction}")).iter().enumerate() {
+                for (j, peer) in value::list_at(rule, peers).iter().enumerate() {
+                    let path = format!("spec.{direction}[{i}].{peers}[{j}].ipBlock");
+                    out.extend(written::cidr(&format!("{path}.cidr"), text(peer, "ipBlock.cidr")));
+                    let except = value::list_at(peer, "ipBlock.except").iter().enumerate();
+                    out.extend(except.filter_map(|(k, range)| {
+                        written::cidr(&format!("{path}.except[{k}]"), range.as_str().unwrap_or_default())
+                    }));
+                }
+            }
+        }
+        out
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, column("Pod-Selector", "string", "Pods that it is about"), AGE] }
     }

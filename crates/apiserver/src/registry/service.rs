@@ -3,6 +3,7 @@
 //! Allocating addresses and ports is the pipeline's work; this is what can be said without looking at other services.
 
 mod cells;
+mod warnings;
 
 use std::borrow::Cow;
 
@@ -46,19 +47,7 @@ impl Strategy for Service {
     }
 
     fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
-        let mut out = Vec::new();
-        if is_headless(service) {
-            if !text(service, "spec.loadBalancerIP").is_empty() {
-                out.push("spec.loadBalancerIP is ignored for headless services".to_owned());
-            }
-            if !value::list_at(service, "spec.externalIPs").is_empty() {
-                out.push("spec.externalIPs is ignored for headless services".to_owned());
-            }
-            if text(service, "spec.sessionAffinity") == "ClientIP" {
-                out.push("spec.SessionAffinity is ignored for headless services".to_owned());
-            }
-        }
-        out
+        warnings::all(service)
     }
 
     fn create_on_update(&self) -> bool {

@@ -90,7 +90,14 @@ impl Strategy for DaemonSet {
 
 impl Strategy for StatefulSet {
     fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
-        changed_template_warnings(set, old)
+        let mut out = changed_template_warnings(set, old);
+        if number(set, "spec.revisionHistoryLimit") < 0 {
+            out.push(
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                    .to_owned(),
+            );
+        }
+        out
     }
 
     fn columns(&self) -> &'static [Column] {

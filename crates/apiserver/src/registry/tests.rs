@@ -1,6 +1,7 @@
 //! Golden headers and cells of every kind, over several states, and what strategies prepare.
 
 mod objects;
+mod warnings;
 mod workloads;
 
 use gantry_api::{Value, kinds};

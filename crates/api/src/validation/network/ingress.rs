@@ -135,7 +135,7 @@ fn backend(out: &mut Out, at: At<'_>, backend: &Value) {
         (Some(found), None) => {
             match text(found, "name") {
                 "" => out.required(at.child("service.name"), ""),
-                name => out.invalid_each(at.child("service.name"), name, names::dns_1035_label(name)),
+                name => out.invalid_each(at.child("service.name"), name, names::dns_label(name)),
             }
             let port = some(found, "port").unwrap_or(&UNSET);
             let (name, number) = (text(port, "name"), number(port, "number").unwrap_or(0));
@@ -168,8 +168,8 @@ fn reference(out: &mut Out, at: At<'_>, reference: &Value) {
 }
 
 /// The addresses that a controller reports.
-pub(in super::super) fn status(out: &mut Out, new: &Value) {
-    service::published(out, new, |_, _, _| {});
+pub(in super::super) fn status(out: &mut Out, new: &Value, old: &Value) {
+    service::published(out, new, old, |_, _, _| {});
 }
 
 /// An ingress class.
@@ -179,16 +179,7 @@ pub(in super::super) fn class(out: &mut Out, object: &Value) {
     if controller.len() > 250 {
         out.too_long(at.child("controller"), 250);
     }
-    match controller.split_once('/') {
-        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
-            out.invalid_each(at.child("controller"), controller, names::dns_subdomain(domain));
-        }
-        _ if controller.is_empty() => out.required(at.child("controller"), ""),
-        _ => {
-            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            out.invalid(at.child("controller"), controller, detail);
-        }
-    }
+    formats::domain_prefixed_path(out, at.child("controller"), controller);
     let Some(parameters) = some(spec, "parameters") else { return };
     let at = at.child("parameters");
     reference(out, at, parameters);

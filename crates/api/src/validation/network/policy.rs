@@ -7,9 +7,10 @@ use super::UNSET;
 use crate::Value;
 use crate::names;
 
-/// A network policy.
-pub(in super::super) fn network_policy(out: &mut Out, object: &Value) {
+/// A network policy; ranges that `old` has may stay as they are.
+pub(in super::super) fn network_policy(out: &mut Out, object: &Value, old: Option<&Value>) {
     let (at, spec) = (At::Root("spec"), some(object, "spec").unwrap_or(&UNSET));
+    let known = old.map_or_else(Vec::new, ranges);
     if let Some(pods) = some(spec, "podSelector") {
         selector::label_selector(out, at.child("podSelector"), pods);
     }
@@ -23,7 +24,7 @@ pub(in super::super) fn network_policy(out: &mut Out, object: &Value) {
             }
             let peers_at = at.child(peers);
             for (index, found) in list(rule, peers).iter().enumerate() {
-                peer(out, peers_at.index(index), found);
+                peer(out, peers_at.index(index), found, &known);
             }
         }
     }
@@ -75,7 +76,18 @@ fn port(out: &mut Out, at: At<'_>, port: &Value) {
     }
 }
 
-fn peer(out: &mut Out, at: At<'_>, peer: &Value) {
+/// All ranges that a policy names.
+fn ranges(policy: &Value) -> Vec<&str> {
+    let spec = some(policy, "spec").unwrap_or(&UNSET);
+    let peers = [("ingress", "from"), ("egress", "to")]
+        .into_iter()
+        .flat_map(|(direction, peers)| list(spec, direction).iter().flat_map(move |rule| list(rule, peers)));
+    let blocks = peers.filter_map(|peer| some(peer, "ipBlock"));
+    let each = |block| list(block, "except").iter().filter_map(Value::as_str).chain([text(block, "cidr")]);
+    blocks.flat_map(each).collect()
+}
+
+fn peer(out: &mut Out, at: At<'_>, peer: &Value, known: &[&str]) {
     let mut count = 0;
     for key in ["podSelector", "namespaceSelector"] {
         if let Some(found) = some(peer, key) {
@@ -85,7 +97,7 @@ fn peer(out: &mut Out, at: At<'_>, peer: &Value) {
     }
     if let Some(block) = some(peer, "ipBlock") {
         count += 1;
-        ip_block(out, at.child("ipBlock"), block);
+        ip_block(out, at.child("ipBlock"), block, known);
         if count > 1 {
             out.forbidden(at, "may not specify both ipBlock and another peer");
         }
@@ -95,23 +107,22 @@ fn peer(out: &mut Out, at: At<'_>, peer: &Value) {
     }
 }
 
-fn ip_block(out: &mut Out, at: At<'_>, block: &Value) {
+fn ip_block(out: &mut Out, at: At<'_>, block: &Value, known: &[&str]) {
     let cidr = text(block, "cidr");
     if cidr.is_empty() {
         out.required(at.child("cidr"), "");
         return;
     }
-    if let Some(detail) = formats::cidr(cidr) {
-        out.invalid(at.child("cidr"), cidr, &detail);
+    formats::strict_cidr(out, at.child("cidr"), cidr, known);
+    if formats::cidr(cidr).is_some() {
         return;
     }
     let except_at = at.child("except");
     for (index, except) in list(block, "except").iter().enumerate() {
         let except = except.as_str().unwrap_or_default();
         let at = except_at.index(index);
-        if let Some(detail) = formats::cidr(except) {
-            out.invalid(at, except, &detail);
-        } else if !formats::strictly_within(except, cidr) {
+        formats::strict_cidr(out, at, except, known);
+        if formats::cidr(except).is_none() && !formats::strictly_within(except, cidr) {
             out.invalid(at, except, "must be a strict subset of `cidr`");
         }
     }

@@ -5,8 +5,18 @@ use super::super::formats;
 use super::super::read::{list, some, text};
 use crate::Value;
 
+/// Addresses and ranges that a service names.
+pub(super) fn of(service: &Value) -> Vec<&str> {
+    let spec = some(service, "spec").unwrap_or(&Value::Null);
+    let lists = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
+    let named = lists.flat_map(|key| list(spec, key)).filter_map(Value::as_str);
+    let annotations = some(service, "metadata").and_then(|m| some(m, "annotations"));
+    let annotated = annotations.map_or("", |a| text(a, super::SOURCE_RANGES)).split(',');
+    named.chain(annotated).map(str::trim).collect()
+}
+
 /// The addresses inside the cluster, and their families.
-pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value) {
+pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str]) {
     if text(spec, "type") == "ExternalName" {
         return;
     }
@@ -40,8 +50,8 @@ pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value) {
             if ips.len() > 1 {
                 out.invalid(ips_at, ips.to_vec(), "'None' must be the first and only value");
             }
-        } else if let Some(detail) = formats::ip(ip) {
-            out.invalid(ips_at.index(index), ip, &detail);
+        } else {
+            formats::strict_ip(out, ips_at.index(index), ip, known);
         }
     }
     let fine = out.errors.len() == before;

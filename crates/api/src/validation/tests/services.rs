@@ -160,3 +160,31 @@ fn hints_of_slices() {
     let ports = json!({"addressType": "IPv4", "ports": [{"port": 1, "appProtocol": "a/b"}]});
     check("EndpointSlice", ports, &[]);
 }
+
+#[test]
+fn odd_addresses_stay_where_they_were() {
+    let (zeros, mapped) = ("must not have leading 0s", "must not be an IPv4-mapped IPv6 address");
+    for (ip, detail) in [("010.0.0.1", zeros), ("::ffff:10.0.0.1", mapped)] {
+        let service = || with_port(json!({"externalIPs": [ip]}));
+        check("Service", service(), &[&format!("spec.externalIPs[0]: Invalid value: {ip:?}: {detail}")]);
+        check_update("Service", service(), service(), &[]);
+    }
+    for (cidr, detail) in [
+        ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+        ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+        ("::ffff:10.0.0.0/104", "must not have an IPv4-mapped IPv6 address"),
+        ("10.0.0.0/33", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+    ] {
+        let policy = || json!({"spec": {"ingress": [{"from": [{"ipBlock": {"cidr": cidr}}]}]}});
+        let at = "spec.ingress[0].from[0].ipBlock.cidr";
+        check("NetworkPolicy", policy(), &[&format!("{at}: Invalid value: {cidr:?}: {detail}")]);
+        check_update("NetworkPolicy", policy(), policy(), &[]);
+    }
+    let endpoints = || json!({"subsets": [{"notReadyAddresses": [{"ip": "::ffff:10.0.0.1"}]}]});
+    check(
+        "Endpoints",
+        endpoints(),
+        &[&format!("subsets[0].notReadyAddresses[0].ip: Invalid value: \"::ffff:10.0.0.1\": {mapped}")],
+    );
+    check_update("Endpoints", endpoints(), endpoints(), &[]);
+}

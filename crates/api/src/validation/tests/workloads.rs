@@ -206,22 +206,6 @@ fn jobs() {
     );
     with(
         "spec.podFailurePolicy",
-        json!({"rules": [{"action": "Count"}]}),
-        &[
-            "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
-        ],
-    );
-    with(
-        "spec.podFailurePolicy",
-        json!({"rules": [{"action": "Count", "onExitCodes": {"operator": "In", "values": [0, 0]}}]}),
-        &[
-            "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator",
-            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Invalid value: 0: must not be 0 for the In operator",
-            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Duplicate value: 0",
-        ],
-    );
-    with(
-        "spec.podFailurePolicy",
         json!({"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 1, 0], "containerName": "x"}}]}),
         &[
             "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"x\": must be one of the container or initContainer names in the pod template",
@@ -252,6 +236,27 @@ fn jobs() {
             "spec.template.metadata.labels[controller-uid]: Required value: must be 'u'",
             "spec.template.metadata.labels[job-name]: Required value: must be 'j'",
             "spec.template.metadata.labels[batch.kubernetes.io/job-name]: Required value: must be 'j'",
+        ],
+    );
+}
+
+#[test]
+fn job_policies() {
+    let with = |path: &str, change: Value, expected: &[&str]| check("Job", job(path, change), expected);
+    with(
+        "spec.podFailurePolicy",
+        json!({"rules": [{"action": "Count"}]}),
+        &[
+            "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
+        ],
+    );
+    with(
+        "spec.podFailurePolicy",
+        json!({"rules": [{"action": "Count", "onExitCodes": {"operator": "In", "values": [0, 0]}}]}),
+        &[
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator",
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Invalid value: 0: must not be 0 for the In operator",
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[1]: Duplicate value: 0",
         ],
     );
 }

@@ -149,7 +149,8 @@ fn networking() {
     let mut ingress = json!({"metadata": meta("i"), "spec": {"rules": [{"host": "a.b"}, {"host": "c.d"}, {}]}});
     check("networking.k8s.io", "Ingress", &ingress, &json!(["i", "<none>", "a.b,c.d", "", "80", "4m5s"]));
     ingress["spec"] = json!({"ingressClassName": "web", "tls": [{}]});
-    ingress["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "h"}]}});
+    ingress["status"] =
+        json!({"loadBalancer": {"ingress": [{"hostname": "h"}, {"ip": "192.0.2.1"}, {"hostname": "h"}]}});
     check("networking.k8s.io", "Ingress", &ingress, &json!(["i", "web", "*", "192.0.2.1,h", "80, 443", "4m5s"]));
     check(
         "networking.k8s.io",

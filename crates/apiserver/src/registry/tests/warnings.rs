@@ -1,0 +1,114 @@
+//! What writers of services, policies, slices and sets are told, and what slices drop.
+
+use gantry_api::Value;
+use serde_json::json;
+
+use super::{ctx, kind};
+use crate::registry::strategy;
+
+/// The warnings of creating an object of the kind.
+fn told(group: &str, name: &str, object: Value, expected: &[&str]) {
+    assert_eq!(strategy(kind(group, name)).warnings(&object, None), expected, "{object}");
+}
+
+#[test]
+fn services() {
+    let ignored = "spec.externalIPs is ignored for headless services";
+    let deprecated = "spec.externalIPs is deprecated and may no longer be implemented in some clusters";
+    for (spec, expected) in [
+        (json!({"type": "ClusterIP", "sessionAffinity": "None"}), &[][..]),
+        (json!({"type": "ClusterIP", "externalIPs": ["192.0.2.1"]}), &[deprecated]),
+        (
+            json!({"type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "None", "externalIPs": ["192.0.2.1"]}),
+            &[ignored],
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.b", "externalIPs": ["192.0.2.1"]}),
+            &["spec.externalIPs is ignored when spec.type is \"ExternalName\""],
+        ),
+        (
+            json!({"type": "NodePort", "externalName": "a.b"}),
+            &["spec.externalName is ignored when spec.type is not \"ExternalName\""],
+        ),
+        (
+            json!({"type": "ClusterIP", "trafficDistribution": "PreferClose"}),
+            &["spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""],
+        ),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.1.2.3/8"]}),
+            &["spec.loadBalancerSourceRanges[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be \
+               \"10.0.0.0/8\" or \"10.1.2.3/32\"?)"],
+        ),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerIP": "2001:DB8::1"}),
+            &[
+                "spec.loadBalancerIP: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
+            ],
+        ),
+    ] {
+        told("", "Service", json!({"spec": spec}), expected);
+    }
+    told(
+        "",
+        "Service",
+        json!({"metadata": {"annotations": {"service.kubernetes.io/topology-aware-hints": "auto"}}}),
+        &["annotation service.kubernetes.io/topology-aware-hints is deprecated, please use \
+           service.kubernetes.io/topology-mode instead"],
+    );
+}
+
+#[test]
+fn policies_slices_and_sets() {
+    let block = json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.2.3/16"]}});
+    told(
+        "networking.k8s.io",
+        "NetworkPolicy",
+        json!({"spec": {"egress": [{"to": [{"podSelector": {}}, block]}]}}),
+        &[
+            "spec.egress[0].to[1].ipBlock.except[0]: CIDR value \"10.1.2.3/16\" is ambiguous in this context (should be \
+           \"10.1.0.0/16\" or \"10.1.2.3/32\"?)",
+        ],
+    );
+    let slice = |kind: &str, address: &str, manager: &str| {
+        json!({"metadata": {"labels": {"endpointslice.kubernetes.io/managed-by": manager}}, "addressType": kind,
+            "endpoints": [{"addresses": [address]}]})
+    };
+    let odd = "endpoints[0].addresses[0]: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format \
+        (\"2001:db8::1\")";
+    let group = "discovery.k8s.io";
+    told(group, "EndpointSlice", slice("IPv6", "2001:DB8::1", "me"), &[odd]);
+    told(group, "EndpointSlice", slice("IPv6", "2001:DB8::1", "endpointslice-controller.k8s.io"), &[]);
+    told(group, "EndpointSlice", slice("FQDN", "a.b", "me"), &["spec.addressType: FQDN endpoints are deprecated"]);
+    let set = |limit: i64, expected: &[&str]| {
+        told("apps", "StatefulSet", json!({"spec": {"revisionHistoryLimit": limit}}), expected);
+    };
+    set(0, &[]);
+    set(
+        -1,
+        &["spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"],
+    );
+}
+
+#[test]
+fn slices_drop_what_only_old_versions_wrote() {
+    let kind = kind("discovery.k8s.io", "EndpointSlice");
+    let slice = |node: &str, more: Value| {
+        let topology = json!({"kubernetes.io/hostname": node});
+        json!({"endpoints": [{"addresses": ["10.0.0.1"], "deprecatedTopology": topology, "conditions": more}]})
+    };
+    let mut made = slice("n", json!({}));
+    strategy(kind).prepare_create(&ctx(kind), &mut made);
+    assert_eq!(made, json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {}}]}));
+    let old = slice("n", json!({}));
+    for (mut new, expected) in [
+        (slice("n", json!({})), old.clone()),
+        (
+            slice("n", json!({"ready": true})),
+            json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "nodeName": "n"}]}),
+        ),
+        (slice("m", json!({})), json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {}}]})),
+    ] {
+        strategy(kind).prepare_update(&ctx(kind), &mut new, &old);
+        assert_eq!(new, expected);
+    }
+}
