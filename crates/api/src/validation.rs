@@ -56,17 +56,18 @@ const EVENTS: &str = "events.k8s.io";
 
 fn name_rule(kind: &KindInfo) -> NameRule {
     match (kind.group, kind.kind) {
-        ("", "Namespace" | "Service") | ("apps", "StatefulSet") => NameRule::Label,
-        // An address has its own form, which is checked with the rest.
-        (RBAC | AGGREGATION | POLICY, _) | (NETWORKING, "IPAddress") => NameRule::Segment,
+        ("", "Namespace") | ("apps", "StatefulSet") => NameRule::Label,
+        ("", "Service") => NameRule::Label1035,
+        // An address has its own form, which is checked with the rest; old clients name events as they like.
+        (RBAC | AGGREGATION | CERTIFICATES | POLICY, _) | (NETWORKING, "IPAddress") | ("", "Event") => NameRule::Segment,
         _ => NameRule::Subdomain,
     }
 }
 
 /// Whether finalizers of the kind are named as their owners like: these kinds come from other packages of upstream's, or
-/// upstream looks at their metadata no further than at that of any kind.
+/// were there before the rule, or upstream looks at their metadata no further than at that of any kind.
 fn own_finalizers(kind: &KindInfo) -> bool {
-    matches!(kind.group, "apiextensions.k8s.io" | AGGREGATION | POLICY)
+    matches!((kind.group, kind.kind), ("apiextensions.k8s.io" | AGGREGATION | POLICY, _) | ("", "Event"))
 }
 
 /// The errors of an object that is created.
@@ -99,6 +100,7 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
             content(&mut out, kind, object);
             small::new_event(&mut out, object, None);
         }
+        (STORAGE, "VolumeAttachment") => storage::attachment_create(&mut out, object),
         ("", "Binding") => review::binding(&mut out, object),
         ("authorization.k8s.io", "SubjectAccessReview") => review::access(&mut out, object, About::User),
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
@@ -275,7 +277,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("apiextensions.k8s.io", _) => definition::status(&mut out, new),
         ("", "Pod") => pod::status::status_update(&mut out, new, old),
         ("", "Service") => service::status_update(&mut out, new, old),
-        ("", "Node") => node::node_update(&mut out, new, old),
+        ("", "Node") => node::node_status(&mut out, new, old),
         ("", "Namespace") => node::namespace_status(&mut out, new),
         ("apps", "DaemonSet") => sets::daemon_set_status(&mut out, new, old),
         ("apps", "StatefulSet") => sets::stateful_set_status(&mut out, new, old),
@@ -290,6 +292,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         (AGGREGATION, _) => aggregation::api_service_status(&mut out, new),
         (NETWORKING, "Ingress") => network::ingress_status(&mut out, new, old),
         (DEVICES, "ResourceClaim") => devices::claim_status(&mut out, new, old),
+        (STORAGE, "VolumeAttachment") => storage::attachment(&mut out, new),
         _ => {}
     }
     out.errors

@@ -48,6 +48,10 @@ pub(super) fn api_service(out: &mut Out, object: &Value) {
             out.required(at.child("service").child(field), "");
         }
     }
+    let port = number(service, "port").unwrap_or(0);
+    if let Some(why) = super::formats::port_number(port) {
+        out.invalid(at.child("service.port"), port, &format!("port is not valid: {why}"));
+    }
     if insecure && !bundle.is_empty() {
         out.invalid(at.child("insecureSkipTLSVerify"), true, "may not be true if caBundle is present");
     }
@@ -122,7 +126,12 @@ mod tests {
             "v1.a.b",
             "spec.caBundle: Invalid value: \"3 bytes\": local APIServices may not have a caBundle",
         );
-        check(with(json!({"service": {"name": "s"}})), "v1.a.b", "spec.service.namespace: Required value");
+        check(
+            with(json!({"service": {"namespace": "n", "name": "s", "port": 0}})),
+            "v1.a.b",
+            "spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
+        );
+        check(with(json!({"service": {"name": "s", "port": 443}})), "v1.a.b", "spec.service.namespace: Required value");
         check(
             with(json!({"service": service, "caBundle": "AAAA", "insecureSkipTLSVerify": true})),
             "v1.a.b",

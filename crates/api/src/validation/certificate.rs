@@ -99,11 +99,11 @@ pub(super) fn signer_name(out: &mut Out, at: At<'_>, signer: &str) {
 }
 
 fn conditions(out: &mut Out, object: &Value) {
-    let at = At::Root("status.conditions");
+    let list_at = At::Root("status.conditions");
     let status = some(object, "status").unwrap_or(&UNSET);
     let mut seen = Seen::new();
     for (index, condition) in list(status, "conditions").iter().enumerate() {
-        let at = at.index(index);
+        let at = list_at.index(index);
         let (kind, status) = (text(condition, "type"), text(condition, "status"));
         if kind.is_empty() {
             out.required(at.child("type"), "");
@@ -117,7 +117,7 @@ fn conditions(out: &mut Out, object: &Value) {
         }
         let other = if kind == "Approved" { "Denied" } else { "Approved" };
         if matches!(kind, "Approved" | "Denied") && seen.contains(&other) {
-            out.invalid(at.child("type"), kind, "Approved and Denied conditions are mutually exclusive");
+            out.invalid(list_at, kind, "Approved and Denied conditions are mutually exclusive");
         }
         if repeats(&mut seen, kind) {
             out.duplicate(at.child("type"), kind);
@@ -162,7 +162,7 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value, through: Through) 
         if through == Through::Approval {
             out.forbidden(at, "updates may not set certificate content");
         } else if !before.is_empty() {
-            out.forbidden(at, "updates may not change certificate content");
+            out.forbidden(at, "updates may not modify existing certificate content");
         }
     }
     conditions(out, new);

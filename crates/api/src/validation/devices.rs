@@ -83,11 +83,23 @@ fn configurations(out: &mut Out, at: At<'_>, found: &[Value], requests: &[&str])
     }
 }
 
+fn request_name(out: &mut Out, at: At<'_>, name: &str) {
+    if name.is_empty() {
+        out.required(at, "");
+    } else {
+        out.invalid_each(at, name, names::dns_label(name));
+    }
+}
+
 /// Names of requests that must be there.
 fn references(out: &mut Out, at: At<'_>, named: &[Value], requests: &[&str]) {
     let mut seen = Seen::new();
     for (index, name) in named.iter().enumerate() {
         let name = name.as_str().unwrap_or_default();
+        let parts: Vec<&str> = name.split('/').collect();
+        if parts.len() < 3 {
+            parts.iter().for_each(|part| request_name(out, at.index(index), part));
+        }
         if !requests.contains(&name) {
             let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
                 separated by '/'";
@@ -127,11 +139,7 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     for (index, request) in requests.iter().enumerate() {
         let at = requests_at.index(index);
         let name = text(request, "name");
-        if name.is_empty() {
-            out.required(at.child("name"), "");
-        } else {
-            out.invalid_each(at.child("name"), name, names::dns_label(name));
-        }
+        request_name(out, at.child("name"), name);
         if repeats(&mut names_seen, name) {
             out.duplicate(at.child("name"), name);
         }
@@ -141,7 +149,7 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         match (some(request, "exactly"), alternatives.is_empty()) {
             (Some(_), false) => {
                 let detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set";
-                out.invalid(at, request.clone(), detail);
+                out.invalid(at, Value::Null, detail);
             }
             (None, true) => out.required(at, "exactly one of `exactly` or `firstAvailable` is required"),
             (Some(exactly), true) => device_request(out, at.child("exactly"), exactly),
@@ -173,11 +181,7 @@ fn alternative_requests(out: &mut Out, at: At<'_>, alternatives: &[Value]) {
     for (index, alternative) in alternatives.iter().enumerate() {
         let at = at.index(index);
         let name = text(alternative, "name");
-        if name.is_empty() {
-            out.required(at.child("name"), "");
-        } else {
-            out.invalid_each(at.child("name"), name, names::dns_label(name));
-        }
+        request_name(out, at.child("name"), name);
         if repeats(&mut seen, name) {
             out.duplicate(at.child("name"), name);
         }

@@ -6,7 +6,6 @@ use crate::{Value, flow, names};
 
 const UNSET: Value = Value::Null;
 const VERBS: &[&str] = &["get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy"];
-const URL_VERBS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
 /// The most queues of a level.
 const QUEUES: i64 = 10_000_000;
 /// The most bits that dealing a hand may take.
@@ -19,8 +18,18 @@ fn spec_of(object: &Value) -> &Value {
 /// The objects that are upstream's own must be as upstream's are.
 fn fixed(out: &mut Out, object: &Value, kind: &str) {
     let name = some(object, "metadata").map_or("", |m| text(m, "name"));
-    if flow::fixed_spec(kind, name).is_some_and(|spec| spec != *spec_of(object)) {
-        let detail = format!("spec of '{name}' must equal the fixed value");
+    let Some(mut wanted) = flow::fixed_spec(kind, name) else { return };
+    let mut found = spec_of(object).clone();
+    let free = if (kind, name) == ("PriorityLevelConfiguration", "exempt") {
+        // How much of the server it takes or lends is the administrator's to say.
+        crate::value::remove(&mut wanted, "exempt");
+        crate::value::remove(&mut found, "exempt");
+        " except the 'spec.exempt' field"
+    } else {
+        ""
+    };
+    if wanted != found {
+        let detail = format!("spec of '{name}'{free} must equal the fixed value");
         out.invalid(At::Root("spec"), spec_of(object).clone(), &detail);
     }
 }
@@ -41,7 +50,7 @@ pub(super) fn schema(out: &mut Out, object: &Value) {
     if let Some(method) = some(spec, "distinguisherMethod") {
         let kind = text(method, "type");
         if !["ByNamespace", "ByUser"].contains(&kind) {
-            out.not_supported(at.child("distinguisherMethod"), kind, &["ByNamespace", "ByUser"]);
+            out.not_supported(at.child("distinguisherMethod.type"), method.clone(), &["ByNamespace", "ByUser"]);
         }
     }
     let level_at = at.child("priorityLevelConfiguration.name");
@@ -71,7 +80,7 @@ fn rule(out: &mut Out, at: At<'_>, rule: &Value) {
     let resources_at = at.child("resourceRules");
     for (index, rule) in resources.iter().enumerate() {
         let at = resources_at.index(index);
-        verbs(out, at.child("verbs"), rule, VERBS);
+        verbs(out, at.child("verbs"), rule);
         words(
             out,
             at.child("apiGroups"),
@@ -95,31 +104,46 @@ fn rule(out: &mut Out, at: At<'_>, rule: &Value) {
             "resource rules that are not cluster scoped must supply at least one namespace"
         };
         words(out, namespaces_at, rule, "namespaces", required, "namespaces");
-        for (index, namespace) in list(rule, "namespaces").iter().enumerate() {
-            let namespace = namespace.as_str().unwrap_or_default();
-            if namespace != "*" {
-                out.invalid_each(namespaces_at.index(index), namespace, names::dns_label(namespace));
+        for (index, namespace) in unless_any(rule, "namespaces").enumerate() {
+            for why in names::dns_label(namespace) {
+                let detail = format!("each member of this list must be '*' or a DNS-1123 label; {why}");
+                out.invalid(namespaces_at.index(index), namespace, &detail);
             }
         }
     }
     let others_at = at.child("nonResourceRules");
     for (index, rule) in others.iter().enumerate() {
         let at = others_at.index(index);
-        verbs(out, at.child("verbs"), rule, URL_VERBS);
+        verbs(out, at.child("verbs"), rule);
         let detail = "nonResourceURLs must contain at least one value";
         words(out, at.child("nonResourceURLs"), rule, "nonResourceURLs", detail, "non-resource URLs");
         let urls_at = at.child("nonResourceURLs");
-        for (index, url) in list(rule, "nonResourceURLs").iter().enumerate() {
-            let url = url.as_str().unwrap_or_default();
-            if url != "*" && !url.starts_with('/') {
-                out.invalid(urls_at.index(index), url, "must start with slash");
-            } else if url.contains(' ') {
-                out.invalid(urls_at.index(index), url, "must not contain white-space");
-            } else if url.trim_end_matches('*').contains('*') {
-                out.invalid(urls_at.index(index), url, "wildcard can only do suffix matching");
+        for (index, url) in unless_any(rule, "nonResourceURLs").enumerate() {
+            if let Some(why) = wrong_url(url) {
+                out.invalid(urls_at.index(index), url, why);
             }
         }
     }
+}
+
+/// What is wrong with a path that a rule is about.
+fn wrong_url(url: &str) -> Option<&'static str> {
+    match url {
+        "/" => None,
+        "" => Some("must not be empty"),
+        _ if !url.starts_with('/') => Some("must start with slash"),
+        _ if url.contains(' ') => Some("must not contain white-space"),
+        _ if url.contains("//") => Some("must not contain double slash"),
+        _ if url.strip_suffix("/*").unwrap_or(url).contains('*') => Some("wildcard can only do suffix matching"),
+        _ => None,
+    }
+}
+
+/// The words under `key`, or none where one of them is `*`.
+fn unless_any<'a>(rule: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+    let found = list(rule, key);
+    let any = found.iter().any(|word| word == "*");
+    found.iter().filter(move |_| !any).filter_map(Value::as_str)
 }
 
 /// A list that is not empty (unless `required` is) and in which `*` stands alone.
@@ -132,25 +156,27 @@ fn words(out: &mut Out, at: At<'_>, rule: &Value, key: &str, required: &str, wha
     }
 }
 
-fn verbs(out: &mut Out, at: At<'_>, rule: &Value, supported: &[&str]) {
+fn verbs(out: &mut Out, at: At<'_>, rule: &Value) {
     words(out, at, rule, "verbs", "verbs must contain at least one value", "verbs");
-    let unknown: Vec<&str> =
-        list(rule, "verbs").iter().filter_map(Value::as_str).filter(|v| *v != "*" && !supported.contains(v)).collect();
-    if !unknown.is_empty() {
-        out.not_supported(at, unknown.iter().map(|v| Value::from(*v)).collect::<Vec<Value>>(), supported);
+    if unless_any(rule, "verbs").any(|verb| !VERBS.contains(&verb)) {
+        out.not_supported(at, list(rule, "verbs").to_vec(), VERBS);
     }
 }
 
 fn subject(out: &mut Out, at: At<'_>, subject: &Value) {
     let kind = text(subject, "kind");
-    let fields = [("User", "user"), ("Group", "group"), ("ServiceAccount", "serviceAccount")];
+    let fields = [("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
     let Some((_, field)) = fields.iter().find(|(k, _)| *k == kind) else {
         out.not_supported(at.child("kind"), kind, &["Group", "ServiceAccount", "User"]);
         return;
     };
-    for (_, other) in fields.iter().filter(|(_, f)| f != field && some(subject, f).is_some()) {
-        out.forbidden(at.child(other), &format!("{other} is forbidden when subject kind is not '{}'", kind_of(other)));
+    named_subject(out, at, subject, kind, field);
+    for (kind, other) in fields.iter().filter(|(_, f)| f != field && some(subject, f).is_some()) {
+        out.forbidden(at.child(other), &format!("{other} is forbidden when subject kind is not '{kind}'"));
     }
+}
+
+fn named_subject(out: &mut Out, at: At<'_>, subject: &Value, kind: &str, field: &str) {
     let Some(named) = some(subject, field) else {
         out.required(at.child(field), &format!("{field} is required when subject kind is '{kind}'"));
         return;
@@ -170,22 +196,19 @@ fn subject(out: &mut Out, at: At<'_>, subject: &Value) {
     }
 }
 
-fn kind_of(field: &str) -> &'static str {
-    match field {
-        "user" => "User",
-        "group" => "Group",
-        _ => "ServiceAccount",
-    }
-}
-
 /// A priority level.
 pub(super) fn level(out: &mut Out, object: &Value) {
     let (at, spec) = (At::Root("spec"), spec_of(object));
     let (limited, exempt) = (some(spec, "limited"), some(spec, "exempt"));
-    match text(spec, "type") {
+    let kind = text(spec, "type");
+    let name = some(object, "metadata").map_or("", |m| text(m, "name"));
+    if (name == "exempt") != (kind == "Exempt") {
+        out.invalid(at.child("type"), kind, "type must be 'Exempt' if and only if name is 'exempt'");
+    }
+    match kind {
         "Exempt" => {
             if limited.is_some() {
-                out.forbidden(at.child("limited"), "must be nil if the type is Exempt");
+                out.forbidden(at.child("limited"), "must be nil if the type is not Limited");
             }
             if let Some(exempt) = exempt {
                 shares(out, at.child("exempt"), exempt);
@@ -236,12 +259,17 @@ fn limited(out: &mut Out, at: At<'_>, limited: &Value) {
 
 fn queuing(out: &mut Out, at: At<'_>, queuing: &Value) {
     let count = |key| number(queuing, key).unwrap_or(0);
-    for key in ["queueLengthLimit", "queues", "handSize"] {
+    let mut positive = |key| {
         if count(key) <= 0 {
             out.invalid(at.child(key), count(key), "must be positive");
         }
-    }
+    };
+    positive("queueLengthLimit");
+    positive("queues");
     let (queues, hand) = (count("queues"), count("handSize"));
+    if hand <= 0 && queues <= QUEUES {
+        positive("handSize");
+    }
     if queues > QUEUES {
         out.invalid(at.child("queues"), queues, "must not be greater than 10000000");
     }
@@ -265,10 +293,11 @@ pub(super) fn status(out: &mut Out, new: &Value) {
     let mut seen = Seen::new();
     for (index, condition) in list(status, "conditions").iter().enumerate() {
         let kind = text(condition, "type");
-        if kind.is_empty() {
-            out.required(at.index(index).child("type"), "");
-        } else if super::read::repeats(&mut seen, kind) {
+        if super::read::repeats(&mut seen, kind) {
             out.duplicate(at.index(index).child("type"), kind);
+        }
+        if kind.is_empty() {
+            out.required(at.index(index).child("type"), "must not be empty");
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum NameRule {
     Subdomain,
     /// RFC 1123 label.
     Label,
+    /// RFC 1035 label.
+    Label1035,
     /// Any path segment.
     Segment,
 }
@@ -34,6 +36,7 @@ impl NameRule {
         match self {
             Self::Subdomain => names::dns_subdomain(name),
             Self::Label => names::dns_label(name),
+            Self::Label1035 => names::dns_1035_label(name),
             Self::Segment => names::path_segment(name),
         }
     }

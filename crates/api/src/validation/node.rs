@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::at::{At, Out, same};
-use super::read::{list, map, some, text};
-use super::{formats, meta, pod, selector};
+use super::read::{list, map, number, some, text};
+use super::{formats, meta, quotas, selector};
 use crate::Value;
 use crate::names;
 
@@ -13,24 +13,35 @@ const UNSET: Value = Value::Null;
 /// A node.
 pub(super) fn node(out: &mut Out, object: &Value) {
     let spec = some(object, "spec").unwrap_or(&UNSET);
-    taints(out, At::Root("spec.taints"), list(spec, "taints"));
-    for (index, cidr) in list(spec, "podCIDRs").iter().enumerate() {
-        let cidr = cidr.as_str().unwrap_or_default();
+    // Upstream looks for taints in the specification and tells of them as metadata.
+    taints(out, At::Root("metadata.taints"), list(spec, "taints"));
+    resources(out, object);
+    let swap = some(object, "status").and_then(|s| some(some(s, "nodeInfo")?, "swap"));
+    if let Some(capacity) = swap.and_then(|s| number(s, "capacity")).filter(|c| *c <= 0) {
+        out.invalid(At::Root("metadata.nodeSwapStatus.capacity"), capacity, "must be greater than zero");
+    }
+    let at = At::Root("spec.podCIDRs");
+    let cidrs: Vec<&str> = list(spec, "podCIDRs").iter().filter_map(Value::as_str).collect();
+    let before = out.errors.len();
+    for (index, cidr) in cidrs.iter().enumerate() {
         if let Some(detail) = formats::cidr(cidr) {
-            out.invalid(At::Root("spec.podCIDRs").index(index), cidr, &detail);
+            out.invalid(at.index(index), *cidr, &detail);
         }
     }
+    let six = cidrs.iter().filter(|cidr| cidr.contains(':')).count();
+    if out.errors.len() == before && (six > 1 || cidrs.len() > six + 1) {
+        out.invalid(at, cidrs, "may specify no more than one CIDR for each IP family");
+    }
+}
+
+/// What a node has and what pods may have of it; the names are any.
+fn resources(out: &mut Out, object: &Value) {
     let status = some(object, "status").unwrap_or(&UNSET);
+    let at = At::Root("status");
     for key in ["capacity", "allocatable"] {
-        if let Some(amounts) = map(status, key) {
-            let at = At::Root("status");
-            pod::resource_list(out, at.child(key), amounts, "pods");
-        }
-    }
-    let mut seen = HashSet::new();
-    for (index, address) in list(status, "addresses").iter().enumerate() {
-        if !seen.insert(address) {
-            out.duplicate(At::Root("status.addresses").index(index), address.clone());
+        let at = at.child(key);
+        for (name, amount) in map(status, key).into_iter().flatten() {
+            quotas::amount(out, at.child(name), name, amount);
         }
     }
 }
@@ -58,6 +69,22 @@ fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
 /// What an update of a node may not change.
 pub(super) fn node_update(out: &mut Out, new: &Value, old: &Value) {
     node(out, new);
+    node_changes(out, new, old);
+}
+
+/// As [`node_update`], through `/status`, which leaves the specification alone.
+pub(super) fn node_status(out: &mut Out, new: &Value, old: &Value) {
+    resources(out, new);
+    node_changes(out, new, old);
+}
+
+fn node_changes(out: &mut Out, new: &Value, old: &Value) {
+    let mut seen = HashSet::new();
+    for (index, address) in list(some(new, "status").unwrap_or(&UNSET), "addresses").iter().enumerate() {
+        if !seen.insert(address) {
+            out.duplicate(At::Root("status.addresses").index(index), address.clone());
+        }
+    }
     let (spec, before) = (some(new, "spec").unwrap_or(&UNSET), some(old, "spec").unwrap_or(&UNSET));
     for (key, name) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         let set = before.get(key).is_some_and(|v| !super::at::empty(v));
@@ -65,6 +92,9 @@ pub(super) fn node_update(out: &mut Out, new: &Value, old: &Value) {
             let detail = format!("node updates may not change {name} except from \"\" to valid");
             out.forbidden(At::Root("spec").child(key), &detail);
         }
+    }
+    if text(spec, "externalID") != text(before, "externalID") {
+        out.forbidden(At::Root("spec.externalID"), "may not be updated");
     }
 }
 

@@ -172,7 +172,7 @@ pub(super) fn resource_quota(out: &mut Out, object: &Value) {
         if !is_scope(scope) {
             out.invalid(scopes_at, shown(), "unsupported scope");
         }
-        if names.iter().any(|name| !covers(scope, name)) {
+        for _ in names.iter().filter(|name| !covers(scope, name)) {
             out.invalid(scopes_at, shown(), "unsupported scope applied to resource");
         }
     }
@@ -195,14 +195,19 @@ fn hard(out: &mut Out, at: At<'_>, amounts: Option<&Object>) {
         } else if !name.contains('/') && !is_standard(name) {
             out.invalid(at, name.as_str(), "must be a standard resource for quota");
         }
-        let Some(quantity) = parsed(amount) else { continue };
-        if quantity.signum() < 0 {
-            out.invalid(at, quantity.to_string(), "must be greater than or equal to 0");
-        }
-        let whole = WHOLE.contains(&name.as_str()) || (name.contains('/') && !name.contains("kubernetes.io/"));
-        if whole && quantity.milli() % 1000 != 0 {
-            out.invalid(at, quantity.to_string(), "must be an integer");
-        }
+        self::amount(out, at, name, amount);
+    }
+}
+
+/// An amount of a resource: none is negative, and some are counted one by one.
+pub(super) fn amount(out: &mut Out, at: At<'_>, name: &str, amount: &Value) {
+    let Some(quantity) = parsed(amount) else { return };
+    if quantity.signum() < 0 {
+        out.invalid(at, quantity.to_string(), "must be greater than or equal to 0");
+    }
+    let extended = name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.");
+    if (WHOLE.contains(&name) || extended) && quantity.milli() % 1000 != 0 {
+        out.invalid(at, quantity.to_string(), "must be an integer");
     }
 }
 
@@ -233,7 +238,7 @@ fn scope_selector(out: &mut Out, at: At<'_>, selector: &Value, names: &[&str]) {
         if !is_scope(scope) {
             out.invalid(at.child("scopeName"), scope, "unsupported scope");
         }
-        if names.iter().any(|name| !covers(scope, name)) {
+        for _ in names.iter().filter(|name| !covers(scope, name)) {
             out.invalid(at, selector.clone(), "unsupported scope applied to resource");
         }
         let flag = POD_SCOPES.contains(&scope) && scope != "PriorityClass";

@@ -22,7 +22,11 @@ pub(super) fn role(out: &mut Out, role: &Value, namespaced: bool) {
         out.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
     }
     for (index, found) in selectors.iter().enumerate() {
+        let before = out.errors.len();
         selector::label_selector(out, at.index(index), found);
+        if out.errors.len() > before {
+            out.invalid(at.index(index), Value::Null, "invalid label selector.");
+        }
     }
 }
 
@@ -66,11 +70,11 @@ pub(super) fn binding(out: &mut Out, binding: &Value, namespaced: bool) {
     }
     let at = At::Root("subjects");
     for (index, found) in list(binding, "subjects").iter().enumerate() {
-        subject(out, at.index(index), found);
+        subject(out, at.index(index), found, namespaced);
     }
 }
 
-fn subject(out: &mut Out, at: At<'_>, subject: &Value) {
+fn subject(out: &mut Out, at: At<'_>, subject: &Value, namespaced: bool) {
     let (name, group) = (text(subject, "name"), text(subject, "apiGroup"));
     if name.is_empty() {
         out.required(at.child("name"), "");
@@ -83,7 +87,8 @@ fn subject(out: &mut Out, at: At<'_>, subject: &Value) {
             if !group.is_empty() {
                 out.not_supported(at.child("apiGroup"), group, &[""]);
             }
-            if text(subject, "namespace").is_empty() {
+            // In a namespace, an account without one is of that namespace.
+            if !namespaced && text(subject, "namespace").is_empty() {
                 out.required(at.child("namespace"), "");
             }
         }

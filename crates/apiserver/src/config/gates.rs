@@ -69,6 +69,7 @@ const ABSENT: &[&str] = &[
     "ExternalServiceAccountTokenSigner",
     "NodeDeclaredFeatures",
     "NodeLogQuery",
+    "RelaxedServiceNameValidation",
     "StructuredAuthenticationConfigurationEgressSelector",
     "StructuredAuthenticationConfigurationJWKSMetrics",
     "UnknownVersionInteroperabilityProxy",

@@ -18,6 +18,9 @@ pub(super) struct Secret;
 /// The strategy of service accounts.
 pub(super) struct ServiceAccount;
 
+/// Once limited an account's pods to its own secrets.
+const ENFORCED: &str = "kubernetes.io/enforce-mountable-secrets";
+
 fn count(object: &Value, path: &str) -> usize {
     value::map_at(object, path).map_or(0, serde_json::Map::len)
 }
@@ -115,6 +118,17 @@ impl Strategy for ServiceAccount {
 
     fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, _old: &Value) {
         keep_secret_names(new);
+    }
+
+    fn warnings(&self, account: &Value, old: Option<&Value>) -> Vec<String> {
+        let set =
+            |account: &Value| value::map_at(account, "metadata.annotations").is_some_and(|a| a.contains_key(ENFORCED));
+        let fresh = set(account) && !old.is_some_and(set);
+        let told = format!(
+            "metadata.annotations[{ENFORCED}]: deprecated in v1.32+; prefer separate namespaces to isolate access to \
+             mounted secrets"
+        );
+        fresh.then_some(told).into_iter().collect()
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -28,6 +28,17 @@ impl Strategy for Node {
         false
     }
 
+    fn warnings(&self, node: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut found = Vec::new();
+        if value::get(node, "spec.configSource").is_some_and(|source| !source.is_null()) {
+            found.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !text(node, "spec.externalID").is_empty() {
+            found.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        found
+    }
+
     fn field_value<'a>(&self, node: &'a Value, path: &str) -> Option<Cow<'a, str>> {
         match path {
             "spec.unschedulable" => Some(if value::bool_at(node, path) { "true" } else { "false" }.into()),

@@ -3,6 +3,7 @@
 use gantry_api::{Value, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, number, text, text_or};
+use super::pod::old_label;
 use super::{Column, Row, Strategy};
 
 /// The strategy of horizontal pod autoscalers.
@@ -158,6 +159,11 @@ impl Strategy for RuntimeClass {
 
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, class: &Value, _old: Option<&Value>) -> Vec<String> {
+        let labels = value::map_at(class, "scheduling.nodeSelector").into_iter().flatten();
+        labels.filter_map(|(key, _)| Some(format!("scheduling.nodeSelector: {}", old_label(key)?))).collect()
     }
 
     fn columns(&self) -> &'static [Column] {

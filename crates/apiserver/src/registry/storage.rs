@@ -6,6 +6,7 @@ use gantry_api::{Value, value};
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
+use super::pod::old_label;
 use super::{Column, Ctx, Row, Strategy};
 use crate::pipeline::metadata::time;
 
@@ -198,6 +199,18 @@ fn one_source(claim: &mut Value) {
 }
 
 impl Strategy for StorageClass {
+    fn warnings(&self, class: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, term) in value::list_at(class, "allowedTopologies").iter().enumerate() {
+            for (at, expression) in value::list_at(term, "matchLabelExpressions").iter().enumerate() {
+                if let Some(why) = old_label(text(expression, "key")) {
+                    found.push(format!("allowedTopologies[{index}].matchLabelExpressions[{at}].key: {why}"));
+                }
+            }
+        }
+        found
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[
@@ -319,6 +332,17 @@ impl Strategy for CsiNode {
 }
 
 impl Strategy for CsiStorageCapacity {
+    fn warnings(&self, capacity: &Value, _old: Option<&Value>) -> Vec<String> {
+        let expressions = value::list_at(capacity, "nodeTopology.matchExpressions").iter().enumerate();
+        let expressions = expressions.filter_map(|(index, expression)| {
+            let key = text(expression, "key");
+            Some(format!("nodeTopology.matchExpressions[{index}].key: {key} is {}", old_label(key)?))
+        });
+        let labels = value::map_at(capacity, "nodeTopology.matchLabels").into_iter().flatten();
+        let labels = labels.filter_map(|(key, _)| Some(format!("nodeTopology.matchLabels.{key}: {}", old_label(key)?)));
+        expressions.chain(labels).collect()
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -135,7 +135,7 @@ fn backend(out: &mut Out, at: At<'_>, backend: &Value) {
         (Some(found), None) => {
             match text(found, "name") {
                 "" => out.required(at.child("service.name"), ""),
-                name => out.invalid_each(at.child("service.name"), name, names::dns_label(name)),
+                name => out.invalid_each(at.child("service.name"), name, names::dns_1035_label(name)),
             }
             let port = some(found, "port").unwrap_or(&UNSET);
             let (name, number) = (text(port, "name"), number(port, "number").unwrap_or(0));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{check, check_update, kind, object, texts};
+use super::{SUBDOMAIN, check, check_update, kind, object, texts};
 use crate::validation::{approval_update, status_update};
 use crate::{Value, canon, defaults, flow, value};
 
@@ -275,7 +275,7 @@ fn storage() {
         json!({"driverName": "a.b"}),
         &["parameters: Required value: must contain at least one key/value pair"],
     );
-    check("CSIStorageCapacity", json!({}), &["storageClassName: Required value"]);
+    check("CSIStorageCapacity", json!({}), &[&format!("storageClassName: Invalid value: \"\": {SUBDOMAIN}")]);
 }
 
 #[test]
@@ -516,7 +516,7 @@ fn signing_requests() {
     );
     assert_eq!(
         texts(&approval_update(&of(json!([condition("Approved"), condition("Denied")]), ""), &approved())),
-        ["status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"]
+        ["status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"]
     );
     assert_eq!(
         texts(&approval_update(&of(json!([condition("Approved")]), "AAAA"), &approved())),
@@ -524,7 +524,7 @@ fn signing_requests() {
     );
     assert_eq!(
         texts(&status_update(kind, &of(json!([]), "BBBB"), &of(json!([]), "AAAA"))),
-        ["status.certificate: Forbidden: updates may not change certificate content"]
+        ["status.certificate: Forbidden: updates may not modify existing certificate content"]
     );
 }
 
@@ -541,8 +541,11 @@ fn flow_control() {
     assert_eq!((flow::mandatory().len(), flow::suggested().len()), (4, 17));
     let mut exempt = flow::mandatory().remove(0);
     exempt["spec"]["exempt"]["lendablePercent"] = 5.into();
+    assert_eq!(texts(&crate::validation::create(kind("PriorityLevelConfiguration"), &exempt)), Vec::<String>::new());
+    exempt["spec"]["limited"] = json!({});
     let found = texts(&crate::validation::create(kind("PriorityLevelConfiguration"), &exempt));
-    assert!(found[0].ends_with("spec of 'exempt' must equal the fixed value"), "{found:?}");
+    let detail = "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value";
+    assert!(found[1].ends_with(detail), "{found:?}");
     let rules = json!([{"subjects": [{"kind": "User", "user": {"name": "u"}}]}]);
     check(
         "FlowSchema",
@@ -635,7 +638,10 @@ fn newer_events() {
         json!({"series": {"count": 1}}),
         &["series.count: Invalid value: \"\": should be at least 2", "series.lastObservedTime: Required value"],
     );
-    check(json!({"reportingComponent": ""}), &["reportingController: Required value"]);
+    let empty = crate::names::qualified_name("");
+    let empty = empty.iter().map(|why| format!("reportingController: Invalid value: \"\": {why}"));
+    let nobody: Vec<String> = ["reportingController: Required value".to_owned()].into_iter().chain(empty).collect();
+    check(json!({"reportingComponent": ""}), &nobody.iter().map(String::as_str).collect::<Vec<_>>());
     let changed = texts(&crate::validation::update(newer, &event(json!({"reason": "S"})), &event(json!({}))));
     assert_eq!(changed, ["reason: Invalid value: \"S\": field is immutable"]);
 }

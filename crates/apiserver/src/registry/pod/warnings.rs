@@ -16,6 +16,11 @@ const OLD_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
 ];
 
+/// Why a label of nodes should not be used any more.
+pub(crate) fn old_label(key: &str) -> Option<&'static str> {
+    OLD_LABELS.iter().find(|(old, _)| *old == key).map(|(_, text)| *text)
+}
+
 /// The warnings about a pod.
 pub(super) fn pod(pod: &Value) -> Vec<String> {
     let mut out = Vec::new();

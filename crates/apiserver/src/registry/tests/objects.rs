@@ -335,3 +335,49 @@ fn webhooks_and_policies() {
         );
     }
 }
+
+#[test]
+fn what_is_out_of_date_is_told() {
+    let old = "beta.kubernetes.io/os";
+    let why = "deprecated since v1.14; use \"kubernetes.io/os\" instead";
+    let enforced = json!({"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}});
+    let no_enforcement = "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer \
+                          separate namespaces to isolate access to mounted secrets";
+    let cases: [(&str, &str, Value, Vec<String>); 5] = [
+        ("", "ServiceAccount", enforced.clone(), vec![no_enforcement.to_owned()]),
+        (
+            "",
+            "Node",
+            json!({"spec": {"externalID": "a", "configSource": {}}}),
+            vec![
+                "spec.configSource: the feature is removed".to_owned(),
+                "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned(),
+            ],
+        ),
+        (
+            "node.k8s.io",
+            "RuntimeClass",
+            json!({"scheduling": {"nodeSelector": {old: "linux", "a": "b"}}}),
+            vec![format!("scheduling.nodeSelector: {why}")],
+        ),
+        (
+            "storage.k8s.io",
+            "StorageClass",
+            json!({"allowedTopologies": [{"matchLabelExpressions": [{"key": "a"}, {"key": old}]}]}),
+            vec![format!("allowedTopologies[0].matchLabelExpressions[1].key: {why}")],
+        ),
+        (
+            "storage.k8s.io",
+            "CSIStorageCapacity",
+            json!({"nodeTopology": {"matchExpressions": [{"key": old}], "matchLabels": {old: "linux"}}}),
+            vec![
+                format!("nodeTopology.matchExpressions[0].key: {old} is {why}"),
+                format!("nodeTopology.matchLabels.{old}: {why}"),
+            ],
+        ),
+    ];
+    for (group, name, object, expected) in cases {
+        assert_eq!(strategy(kind(group, name)).warnings(&object, None), expected, "{name}");
+    }
+    assert!(strategy(kind("", "ServiceAccount")).warnings(&enforced, Some(&enforced)).is_empty());
+}
