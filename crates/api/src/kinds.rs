@@ -24,6 +24,8 @@ pub enum Generation {
     Fixed,
     /// Raised when `spec` changes.
     Spec,
+    /// As [`Generation::Spec`], and there is none at creation.
+    LaterSpec,
     /// Raised when `spec` or `metadata.annotations` changes.
     SpecAndAnnotations,
     /// Raised when anything but metadata and status changes.
@@ -113,7 +115,7 @@ pub struct KindInfo {
     pub storage_prefix: String,
     /// Whether `status` is written through `/status` only.
     pub has_status: bool,
-    /// Whether `metadata.generation` is kept at all.
+    /// Whether `metadata.generation` is there from creation on.
     pub tracks_generation: bool,
     /// When exactly it is raised.
     pub generation: Generation,
@@ -437,7 +439,7 @@ fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
         type_name: type_name(row.group, row.version, row.kind),
         storage_prefix: format!("/registry/{storage}/"),
         has_status: subresources.iter().any(|s| s.name == "status"),
-        tracks_generation: served.generation != Generation::Untracked,
+        tracks_generation: !matches!(served.generation, Generation::Untracked | Generation::LaterSpec),
         generation: served.generation,
         subresources,
         selectable_fields,

@@ -224,6 +224,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         }
         ("batch", "CronJob") => cron_job::update(&mut out, new, old),
         (ADMISSION, name) => admission::registration(&mut out, name, new, Some(old)),
+        (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(&mut out, new, old),
         _ => {
             content(&mut out, kind, new);
             unchanged(&mut out, kind, new, old);
@@ -246,7 +247,6 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
         ("", "ResourceQuota") => quotas::resource_quota_update(out, new, old),
         (EVENTS, _) => small::new_event(out, new, Some(old)),
         ("node.k8s.io", _) => out.immutable(At::Root("handler"), new.get("handler"), old.get("handler")),
-        (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(out, new, old),
         (DEVICES, "ResourceSlice") => devices::slice_update(out, new, old),
         (STORAGE, "StorageClass") => storage::storage_class_update(out, new, old),
         (STORAGE, "VolumeAttributesClass") => storage::attributes_class_update(out, new, old),

@@ -84,7 +84,7 @@ pub(super) const SERVED: &[Served] = &[
     with_status(RESOURCE, "resourceclaims"),
     plain(RESOURCE, "resourceclaimtemplates"),
     Served { fields: &["spec.nodeName", "spec.driver"], ..tracked(RESOURCE, "resourceslices", &[]) },
-    tracked(STORAGE, "csidrivers", &[]),
+    Served { generation: Generation::LaterSpec, ..plain(STORAGE, "csidrivers") },
     plain(STORAGE, "csinodes"),
     plain(STORAGE, "csistoragecapacities"),
     plain(STORAGE, "storageclasses"),

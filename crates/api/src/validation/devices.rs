@@ -1,12 +1,17 @@
 //! Device classes, claims to devices and what drivers offer. Expressions are checked for their size; the server compiles them.
 
-use super::at::{At, Out, same};
+mod slices;
+mod status;
+
+pub(super) use slices::{slice, slice_update};
+pub(super) use status::claim_status;
+
+use super::at::{At, Out};
 use super::claims::driver_name;
-use super::read::{Seen, list, map, number, repeats, some, text, truth};
+use super::read::{Seen, list, number, repeats, some, text};
 use super::selector;
 use crate::Value;
 use crate::names;
-use crate::quantity::Quantity;
 
 const UNSET: Value = Value::Null;
 /// The most selectors, requests, constraints and configurations each.
@@ -15,19 +20,32 @@ const ITEMS: usize = 32;
 const ALTERNATIVES: usize = 8;
 /// The longest expression.
 const EXPRESSION_BYTES: usize = 10 * 1024;
-/// The most consumers of a claim.
-const CONSUMERS: usize = 256;
-/// The most devices of a slice, and of one whose devices have taints or counters.
-const DEVICES: usize = 128;
-const RICH_DEVICES: usize = 64;
+/// The longest name of an attribute without its domain, and of a pool.
+const ID_BYTES: usize = 32;
+const POOL_BYTES: usize = 253;
+/// The longest parameters of a driver.
+const PARAMETER_BYTES: usize = 10 * 1024;
 
 fn spec_of(object: &Value) -> &Value {
     some(object, "spec").unwrap_or(&UNSET)
 }
 
-fn at_most(out: &mut Out, at: At<'_>, items: &[Value], max: usize) {
+/// The items of a list, unless there are so many that upstream looks at none of them.
+fn at_most<'a>(out: &mut Out, at: At<'_>, items: &'a [Value], max: usize) -> &'a [Value] {
     if items.len() > max {
         out.too_many(at, items.len(), max);
+        return &[];
+    }
+    items
+}
+
+/// Tells of each item whose key another one before it has.
+fn unique<'a>(out: &mut Out, at: At<'_>, keys: impl Iterator<Item = &'a str>) {
+    let mut seen = Seen::new();
+    for (index, key) in keys.enumerate() {
+        if repeats(&mut seen, key) {
+            out.duplicate(at.index(index), key);
+        }
     }
 }
 
@@ -37,17 +55,14 @@ pub(super) fn class(out: &mut Out, object: &Value) {
     selectors(out, at.child("selectors"), spec);
     configurations(out, at.child("config"), list(spec, "config"), &[]);
     let name = text(spec, "extendedResourceName");
-    if !name.is_empty() {
-        out.invalid_each(at.child("extendedResourceName"), name, names::qualified_name(name));
-        if !name.contains('/') {
-            out.invalid(at.child("extendedResourceName"), name, "must be a valid extended resource name");
-        }
+    let native = !name.contains('/') || name.contains("kubernetes.io/") || name.starts_with("requests.");
+    if !name.is_empty() && (native || !names::qualified_name(&format!("requests.{name}")).is_empty()) {
+        out.invalid(at.child("extendedResourceName"), name, "must be a valid extended resource name");
     }
 }
 
 fn selectors(out: &mut Out, at: At<'_>, holder: &Value) {
-    let found = list(holder, "selectors");
-    at_most(out, at, found, ITEMS);
+    let found = at_most(out, at, list(holder, "selectors"), ITEMS);
     for (index, selector) in found.iter().enumerate() {
         let at = at.index(index);
         let Some(cel) = some(selector, "cel") else {
@@ -64,22 +79,29 @@ fn selectors(out: &mut Out, at: At<'_>, holder: &Value) {
 }
 
 fn configurations(out: &mut Out, at: At<'_>, found: &[Value], requests: &[&str]) {
-    at_most(out, at, found, ITEMS);
-    for (index, configuration) in found.iter().enumerate() {
+    for (index, configuration) in at_most(out, at, found, ITEMS).iter().enumerate() {
         let at = at.index(index);
         references(out, at.child("requests"), list(configuration, "requests"), requests);
-        let Some(opaque) = some(configuration, "opaque") else {
-            out.required(at.child("opaque"), "");
-            continue;
-        };
-        driver_name(out, at.child("opaque.driver"), text(opaque, "driver"));
-        match some(opaque, "parameters") {
-            None => out.required(at.child("opaque.parameters"), ""),
-            Some(parameters) if !parameters.is_object() => {
-                out.invalid(at.child("opaque.parameters"), "<value omitted>", "must be a JSON object");
-            }
-            Some(_) => {}
-        }
+        opaque(out, at.child("opaque"), configuration);
+    }
+}
+
+fn opaque(out: &mut Out, at: At<'_>, configuration: &Value) {
+    let Some(opaque) = some(configuration, "opaque") else {
+        out.required(at, "");
+        return;
+    };
+    driver_name(out, at.child("driver"), text(opaque, "driver"));
+    raw(out, at.child("parameters"), some(opaque, "parameters"));
+}
+
+/// What only a driver understands.
+fn raw(out: &mut Out, at: At<'_>, value: Option<&Value>) {
+    match value {
+        None => out.required(at, ""),
+        Some(value) if value.to_string().len() > PARAMETER_BYTES => out.too_long(at, PARAMETER_BYTES),
+        Some(value) if !value.is_object() => out.invalid(at, "<value omitted>", "must be a valid JSON object"),
+        Some(_) => {}
     }
 }
 
@@ -93,21 +115,23 @@ fn request_name(out: &mut Out, at: At<'_>, name: &str) {
 
 /// Names of requests that must be there.
 fn references(out: &mut Out, at: At<'_>, named: &[Value], requests: &[&str]) {
-    let mut seen = Seen::new();
+    let named: Vec<&str> = at_most(out, at, named, ITEMS).iter().map(|n| n.as_str().unwrap_or_default()).collect();
     for (index, name) in named.iter().enumerate() {
-        let name = name.as_str().unwrap_or_default();
-        let parts: Vec<&str> = name.split('/').collect();
-        if parts.len() < 3 {
-            parts.iter().for_each(|part| request_name(out, at.index(index), part));
-        }
-        if !requests.contains(&name) {
-            let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
-                separated by '/'";
-            out.invalid(at.index(index), name, detail);
-        }
-        if repeats(&mut seen, name) {
-            out.duplicate(at.index(index), name);
-        }
+        reference(out, at.index(index), name, requests);
+    }
+    unique(out, at, named.into_iter());
+}
+
+/// The name of a request, or of one of its alternatives.
+fn reference(out: &mut Out, at: At<'_>, name: &str, requests: &[&str]) {
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() < 3 {
+        parts.iter().for_each(|part| request_name(out, at, part));
+    }
+    if !requests.contains(&name) {
+        let detail = "must be the name of a request in the claim or the name of a request and a subrequest separated \
+            by '/'";
+        out.invalid(at, name, detail);
     }
 }
 
@@ -132,20 +156,11 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     let at = at.child("devices");
     let devices = some(spec, "devices").unwrap_or(&UNSET);
     let requests_at = at.child("requests");
-    let requests = list(devices, "requests");
-    at_most(out, requests_at, requests, ITEMS);
-    let mut names_seen = Seen::new();
-    let mut full_names: Vec<String> = Vec::new();
+    let requests = at_most(out, requests_at, list(devices, "requests"), ITEMS);
     for (index, request) in requests.iter().enumerate() {
         let at = requests_at.index(index);
-        let name = text(request, "name");
-        request_name(out, at.child("name"), name);
-        if repeats(&mut names_seen, name) {
-            out.duplicate(at.child("name"), name);
-        }
-        full_names.push(name.to_owned());
+        request_name(out, at.child("name"), text(request, "name"));
         let alternatives = list(request, "firstAvailable");
-        full_names.extend(alternatives.iter().map(|a| format!("{name}/{}", text(a, "name"))));
         match (some(request, "exactly"), alternatives.is_empty()) {
             (Some(_), false) => {
                 let detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set";
@@ -156,37 +171,42 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
             (None, false) => alternative_requests(out, at.child("firstAvailable"), alternatives),
         }
     }
+    unique(out, requests_at, requests.iter().map(|request| text(request, "name")));
+    let full_names = request_names(devices);
     let full_names: Vec<&str> = full_names.iter().map(String::as_str).collect();
     let constraints_at = at.child("constraints");
-    let constraints = list(devices, "constraints");
-    at_most(out, constraints_at, constraints, ITEMS);
+    let constraints = at_most(out, constraints_at, list(devices, "constraints"), ITEMS);
     for (index, constraint) in constraints.iter().enumerate() {
         let at = constraints_at.index(index);
         references(out, at.child("requests"), list(constraint, "requests"), &full_names);
-        let set = ["matchAttribute", "distinctAttribute"].into_iter().filter(|k| some(constraint, k).is_some());
-        let set: Vec<&str> = set.collect();
-        if set.is_empty() {
-            out.required(at.child("matchAttribute"), "");
-        }
-        for key in set {
-            attribute_name(out, at.child(key), text(constraint, key), true);
+        match ["matchAttribute", "distinctAttribute"].into_iter().find(|k| some(constraint, k).is_some()) {
+            None => out.required(at.child("matchAttribute"), ""),
+            Some(key) => attribute_name(out, at.child(key), text(constraint, key), true),
         }
     }
     configurations(out, at.child("config"), list(devices, "config"), &full_names);
 }
 
+/// The names that a claim's requests and their alternatives go by.
+fn request_names(devices: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    for request in list(devices, "requests") {
+        let name = text(request, "name");
+        names.push(name.to_owned());
+        names.extend(list(request, "firstAvailable").iter().map(|a| format!("{name}/{}", text(a, "name"))));
+    }
+    names
+}
+
 fn alternative_requests(out: &mut Out, at: At<'_>, alternatives: &[Value]) {
-    at_most(out, at, alternatives, ALTERNATIVES);
-    let mut seen = Seen::new();
+    let list_at = at;
+    let alternatives = at_most(out, at, alternatives, ALTERNATIVES);
     for (index, alternative) in alternatives.iter().enumerate() {
         let at = at.index(index);
-        let name = text(alternative, "name");
-        request_name(out, at.child("name"), name);
-        if repeats(&mut seen, name) {
-            out.duplicate(at.child("name"), name);
-        }
+        request_name(out, at.child("name"), text(alternative, "name"));
         device_request(out, at, alternative);
     }
+    unique(out, list_at, alternatives.iter().map(|alternative| text(alternative, "name")));
 }
 
 fn device_request(out: &mut Out, at: At<'_>, request: &Value) {
@@ -213,14 +233,15 @@ fn device_request(out: &mut Out, at: At<'_>, request: &Value) {
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
         if !key.is_empty() {
             selector::label_name(out, at.child("key"), key);
-        } else if operator != "Exists" {
-            out.required(at.child("key"), "must be specified when operator is not \"Exists\"");
         }
+        let value = text(toleration, "value");
         match operator {
-            "Exists" if !text(toleration, "value").is_empty() => {
-                out.invalid(at.child("value"), text(toleration, "value"), "must be empty for operator `Exists`");
+            "Exists" if !value.is_empty() => {
+                out.invalid(at.child("value"), value, "must be empty for operator `Exists`");
             }
-            "Exists" | "Equal" => {}
+            "Exists" => {}
+            "Equal" => out.invalid_each(at.child("value"), value, names::label_value(value)),
+            "" => out.required(at.child("operator"), ""),
             other => out.not_supported(at.child("operator"), other, &["Equal", "Exists"]),
         }
         effect(out, at.child("effect"), text(toleration, "effect"), true);
@@ -237,171 +258,50 @@ fn effect(out: &mut Out, at: At<'_>, effect: &str, optional: bool) {
 }
 
 fn attribute_name(out: &mut Out, at: At<'_>, name: &str, with_domain: bool) {
-    let (domain, identifier) = match name.split_once('/') {
-        Some((domain, identifier)) => (Some(domain), identifier),
-        None => (None, name),
-    };
-    if let Some(domain) = domain {
-        out.invalid_each(at, name, names::dns_subdomain(domain));
-    } else if with_domain {
-        out.invalid(at, name, "must include a domain");
+    match name.split('/').collect::<Vec<_>>().as_slice() {
+        [identifier] => c_identifier(out, at, identifier),
+        [domain, identifier] => {
+            match *domain {
+                "" => out.invalid(at, "", "the domain must not be empty"),
+                domain => driver_name(out, at, domain),
+            }
+            match *identifier {
+                "" => out.invalid(at, "", "the name must not be empty"),
+                identifier => c_identifier(out, at, identifier),
+            }
+        }
+        // Upstream says nothing of more parts.
+        _ => {}
+    }
+    if with_domain && !name.contains('/') {
+        out.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash");
+    }
+}
+
+fn c_identifier(out: &mut Out, at: At<'_>, identifier: &str) {
+    if identifier.len() > ID_BYTES {
+        out.too_long(at, ID_BYTES);
     }
     let mut letters = identifier.bytes();
     let fine = letters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !fine {
-        out.invalid(at, name, "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')");
-    } else if identifier.len() > 32 {
-        out.too_long(at, 32);
+        let detail = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
+            alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is \
+            '[A-Za-z_][A-Za-z0-9_]*')";
+        out.invalid(at, identifier, detail);
     }
 }
 
-/// The status of a claim: who uses what was allocated.
-pub(super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
-    let status = |object| some(object, "status").unwrap_or(&UNSET);
-    let at = At::Root("status");
-    let consumers = list(status(new), "reservedFor");
-    let consumers_at = at.child("reservedFor");
-    at_most(out, consumers_at, consumers, CONSUMERS);
-    let mut seen = Seen::new();
-    for (index, consumer) in consumers.iter().enumerate() {
-        let at = consumers_at.index(index);
-        for key in ["resource", "name", "uid"] {
-            if text(consumer, key).is_empty() {
-                out.required(at.child(key), "");
-            }
-        }
-        if repeats(&mut seen, text(consumer, "uid")) {
-            out.duplicate(at, text(consumer, "uid"));
-        }
-    }
-    let (now, before) = (some(status(new), "allocation"), some(status(old), "allocation"));
-    let added = consumers.iter().any(|c| !list(status(old), "reservedFor").contains(c));
-    if now.is_none() && !consumers.is_empty() {
-        out.forbidden(consumers_at, "may not be specified when `allocated` is not set");
-    } else if added && some(new, "metadata").is_some_and(|m| some(m, "deletionTimestamp").is_some()) {
-        out.forbidden(
-            consumers_at,
-            "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set",
-        );
-    }
-    // What was allocated may be given back, not exchanged.
-    if before.is_some() && now.is_some() && !same(now, before) {
-        out.invalid(at.child("allocation"), now.cloned().unwrap_or_default(), "field is immutable");
-    }
-}
-
-/// What a driver offers.
-pub(super) fn slice(out: &mut Out, object: &Value) {
-    let (at, spec) = (At::Root("spec"), spec_of(object));
-    driver_name(out, at.child("driver"), text(spec, "driver"));
-    pool(out, at.child("pool"), some(spec, "pool").unwrap_or(&UNSET));
-    let places =
-        ["nodeName", "nodeSelector"].into_iter().filter(|k| some(spec, k).is_some_and(|v| !super::at::empty(v)));
-    let places = places.count() + ["allNodes", "perDeviceNodeSelection"].iter().filter(|k| truth(spec, k)).count();
-    let exactly = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-    match places {
-        1 => {}
-        0 if !list(spec, "sharedCounters").is_empty() => {}
-        0 => out.required(at, exactly),
-        _ => out.invalid(at, spec.clone(), &format!("{exactly}, but multiple fields are set")),
-    }
-    let node = text(spec, "nodeName");
-    if !node.is_empty() {
-        out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
-    }
-    if let Some(found) = some(spec, "nodeSelector") {
-        let terms_at = at.child("nodeSelector.nodeSelectorTerms");
-        let terms = list(found, "nodeSelectorTerms");
-        if terms.len() != 1 {
-            out.invalid(terms_at, terms.to_vec(), "must have exactly one node selector term");
-        }
-        for (index, term) in terms.iter().enumerate() {
-            selector::node_selector_term(out, terms_at.index(index), term);
-        }
-    }
-    let devices_at = at.child("devices");
-    let devices = list(spec, "devices");
-    let rich = devices.iter().any(|d| !list(d, "taints").is_empty() || !list(d, "consumesCounters").is_empty());
-    at_most(out, devices_at, devices, if rich { RICH_DEVICES } else { DEVICES });
-    let mut seen = Seen::new();
-    for (index, found) in devices.iter().enumerate() {
-        let name = text(found, "name");
-        device(out, devices_at.index(index), found);
-        if repeats(&mut seen, name) {
-            out.duplicate(devices_at.index(index).child("name"), name);
-        }
-    }
-}
-
-fn pool(out: &mut Out, at: At<'_>, pool: &Value) {
-    let name = text(pool, "name");
+/// The name of a pool: subdomains with slashes between.
+fn pool_name(out: &mut Out, at: At<'_>, name: &str) {
     if name.is_empty() {
-        out.required(at.child("name"), "");
-    } else if name.len() > 253 {
-        out.too_long(at.child("name"), 253);
+        out.required(at, "");
+    } else if name.len() > POOL_BYTES {
+        out.too_long(at, POOL_BYTES);
     } else {
         for part in name.split('/') {
-            out.invalid_each(at.child("name"), part, names::dns_subdomain(part));
+            out.invalid_each(at, part, names::dns_subdomain(part));
         }
-    }
-    if let Some(count) = Some(number(pool, "resourceSliceCount").unwrap_or(0)).filter(|n| *n <= 0) {
-        out.invalid(at.child("resourceSliceCount"), count, "must be greater than zero");
-    }
-    out.non_negative(at.child("generation"), number(pool, "generation"));
-}
-
-fn device(out: &mut Out, at: At<'_>, device: &Value) {
-    let name = text(device, "name");
-    if name.is_empty() {
-        out.required(at.child("name"), "");
-    } else {
-        out.invalid_each(at.child("name"), name, names::dns_label(name));
-    }
-    let attributes = map(device, "attributes");
-    let capacity = map(device, "capacity");
-    let count = |m: Option<&crate::Object>| m.map_or(0, serde_json::Map::len);
-    if count(attributes) + count(capacity) > ITEMS {
-        let detail = format!("the total number of attributes and capacities must not exceed {ITEMS}");
-        out.invalid(at, i64::try_from(count(attributes) + count(capacity)).unwrap_or(i64::MAX), &detail);
-    }
-    for (name, attribute) in attributes.into_iter().flatten() {
-        let at = at.child("attributes");
-        attribute_name(out, at.key(name), name, false);
-        let set = attribute.as_object().map_or(0, |a| a.values().filter(|v| !v.is_null()).count());
-        if set != 1 {
-            let detail = "exactly one value must be specified";
-            if set == 0 {
-                out.required(at.key(name), detail);
-            } else {
-                out.invalid(at.key(name), attribute.clone(), detail);
-            }
-        }
-    }
-    for (name, found) in capacity.into_iter().flatten() {
-        let at = at.child("capacity");
-        attribute_name(out, at.key(name), name, false);
-        let amount = text(found, "value");
-        if Quantity::parse(amount).is_err() {
-            out.required(at.key(name).child("value"), "");
-        }
-    }
-    let taints_at = at.child("taints");
-    at_most(out, taints_at, list(device, "taints"), 16);
-    for (index, taint) in list(device, "taints").iter().enumerate() {
-        let at = taints_at.index(index);
-        selector::label_name(out, at.child("key"), text(taint, "key"));
-        effect(out, at.child("effect"), text(taint, "effect"), false);
-    }
-}
-
-/// A slice stays with its driver, pool and node.
-pub(super) fn slice_update(out: &mut Out, new: &Value, old: &Value) {
-    let (spec, before) = (spec_of(new), spec_of(old));
-    let at = At::Root("spec");
-    let pool = |spec| some(spec, "pool").and_then(|p| p.get("name"));
-    out.immutable(at.child("pool.name"), pool(spec), pool(before));
-    for key in ["driver", "nodeName"] {
-        out.immutable(at.child(key), spec.get(key), before.get(key));
     }
 }

@@ -131,7 +131,7 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         resources::requirements(out, at.child("resources"), whole);
     }
     if let Some(overhead) = map(spec, "overhead") {
-        resource_list(out, at.child("overhead"), overhead, "");
+        resource_list(out, at.child("overhead"), overhead);
     }
     systems::check(out, at, spec);
 }

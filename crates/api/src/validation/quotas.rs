@@ -100,15 +100,32 @@ fn limit_type(out: &mut Out, at: At<'_>, kind: &str) {
 }
 
 fn limited_names(out: &mut Out, at: At<'_>, kind: &str, amounts: &Object) {
-    if matches!(kind, "Pod" | "Container") {
-        pod::resource_list(out, at, amounts, "");
-        return;
-    }
     for name in amounts.keys() {
-        out.invalid_each(at.key(name), name, names::qualified_name(name));
-        if !name.contains('/') && !STANDARD.contains(&name.as_str()) && name != "storage" {
-            out.invalid(at.key(name), name.as_str(), "must be a standard resource type or fully qualified");
+        let at = at.key(name);
+        resource_name(out, at, name);
+        if matches!(kind, "Pod" | "Container") {
+            container_name(out, at, name);
         }
+    }
+}
+
+/// A name of a resource, for whatever it is counted.
+fn resource_name(out: &mut Out, at: At<'_>, name: &str) {
+    let found = names::qualified_name(name);
+    if !found.is_empty() {
+        out.invalid_each(at, name, found);
+    } else if !name.contains('/') && !is_standard(name) && name != "storage" {
+        out.invalid(at, name, "must be a standard resource type or fully qualified");
+    }
+}
+
+/// What containers can ask for, besides being a name of a resource.
+fn container_name(out: &mut Out, at: At<'_>, name: &str) {
+    let standard = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
+    if !name.contains('/') && !standard {
+        out.invalid(at, name, "must be a standard resource for containers");
+    } else if name.contains('/') && !name.contains("kubernetes.io/") && name.starts_with("requests.") {
+        out.invalid(at, name, "doesn't follow extended resource name standard");
     }
 }
 
@@ -189,10 +206,8 @@ pub(super) fn resource_quota(out: &mut Out, object: &Value) {
 fn hard(out: &mut Out, at: At<'_>, amounts: Option<&Object>) {
     for (name, amount) in amounts.into_iter().flatten() {
         let at = at.key(name);
-        let found = names::qualified_name(name);
-        if !found.is_empty() {
-            out.invalid_each(at, name, found);
-        } else if !name.contains('/') && !is_standard(name) {
+        resource_name(out, at, name);
+        if !name.contains('/') && !is_standard(name) {
             out.invalid(at, name.as_str(), "must be a standard resource for quota");
         }
         self::amount(out, at, name, amount);

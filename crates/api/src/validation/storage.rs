@@ -217,6 +217,11 @@ pub(super) fn csi_driver(out: &mut Out, object: &Value) {
             out.not_supported(at.child("volumeLifecycleModes"), mode, &["Ephemeral", "Persistent"]);
         }
     }
+    let tokens = list(spec, "tokenRequests");
+    if let Some(secret) = some(spec, "serviceAccountTokenInSecrets").filter(|_| tokens.is_empty()) {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        out.invalid(at.child("serviceAccountTokenInSecrets"), secret.clone(), detail);
+    }
     if let Some(seconds) = number(spec, "nodeAllocatableUpdatePeriodSeconds").filter(|s| *s < 10) {
         let detail = "must be greater than or equal to 10 seconds";
         out.invalid(at.child("nodeAllocatableUpdatePeriodSeconds"), seconds, detail);

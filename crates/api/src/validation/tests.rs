@@ -2,6 +2,7 @@
 
 mod admission;
 mod cluster;
+mod devices;
 mod ephemeral;
 mod networking;
 mod objects;

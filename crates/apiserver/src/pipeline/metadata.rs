@@ -26,6 +26,12 @@ pub(crate) fn on_create(kind: &'static KindInfo, object: &mut Value, now: Timest
     }
     value::set(object, "metadata.uid", uuid::Uuid::new_v4().to_string());
     value::set(object, "metadata.creationTimestamp", time(now));
+    let unnamed =
+        ["metadata.name", "metadata.generateName"].iter().all(|at| value::str_at(object, at).is_none_or(str::is_empty));
+    if unnamed && kind.is("", "LimitRange") {
+        // The one kind that upstream names where nobody does.
+        value::set(object, "metadata.name", uuid::Uuid::new_v4().to_string());
+    }
     if kind.tracks_generation {
         value::set(object, "metadata.generation", 1);
     }
@@ -80,7 +86,7 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
 fn raises(kind: &KindInfo, new: &Value, old: &Value) -> bool {
     match kind.generation {
         Generation::Untracked | Generation::Fixed => false,
-        Generation::Spec => differs(new, old, "spec"),
+        Generation::Spec | Generation::LaterSpec => differs(new, old, "spec"),
         Generation::SpecAndAnnotations => differs(new, old, "spec") || differs(new, old, "metadata.annotations"),
         Generation::Content | Generation::ContentAndStatus | Generation::ContentAndLabels => {
             let content = |v: &Value| {
@@ -142,6 +148,16 @@ mod tests {
         assert_eq!(object["metadata"]["generation"], 1);
         assert!(!is_deleting(&object));
         assert_eq!(object["status"], json!({}));
+        let limits = kinds::by_resource("", "v1", "limitranges").expect("served");
+        for (metadata, named) in [(json!({}), true), (json!({"generateName": "a-"}), false)] {
+            let mut object = json!({"metadata": metadata});
+            on_create(limits, &mut object, Timestamp::UNIX_EPOCH).expect("allowed");
+            assert_eq!(object["metadata"].get("name").is_some(), named);
+        }
+        let driver = kinds::by_resource("storage.k8s.io", "v1", "csidrivers").expect("served");
+        let mut object = json!({"metadata": {"name": "a"}});
+        on_create(driver, &mut object, Timestamp::UNIX_EPOCH).expect("allowed");
+        assert_eq!(object["metadata"].get("generation"), None);
         let mut chosen = json!({"metadata": {"name": "a", "resourceVersion": "7"}});
         assert_eq!(on_create(kind, &mut chosen, Timestamp::UNIX_EPOCH).expect_err("refused").code, 500);
     }
@@ -166,6 +182,7 @@ mod tests {
             &json!({"metadata": {"generation": 3, "annotations": {"x": "y"}}, "spec": {"a": 1}}),
             true,
         );
+        check(("storage.k8s.io", "csidrivers"), &json!({"metadata": {"generation": 3}, "spec": {"a": 2}}), true);
         check(("", "services"), &json!({"metadata": {"generation": 3}, "spec": {"a": 2}}), false);
     }
 }

@@ -26,7 +26,10 @@ fn created(kind: &'static KindInfo, object: &Value) -> Errors {
 
 fn updated(kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
     let mut errors = validation::update(kind, new, old);
-    errors.extend(devices::errors(new, Some(old)));
+    // Templates do not change at all.
+    if kind.kind == "DeviceClass" {
+        errors.extend(devices::errors(new, Some(old)));
+    }
     errors
 }
 
@@ -48,13 +51,28 @@ impl Strategy for NameAndAge {
     }
 }
 
+/// What is said of devices that were allocated and are no more goes with them.
+fn forget_deallocated(new: &mut Value, old: &Value) {
+    let id = |device: &Value| ["driver", "pool", "device", "shareID"].map(|key| text(device, key).to_owned());
+    let allocated = |claim: &Value| -> Vec<_> {
+        value::list_at(claim, "status.allocation.devices.results").iter().map(id).collect()
+    };
+    let kept = allocated(new);
+    let gone: Vec<_> = allocated(old).into_iter().filter(|device| !kept.contains(device)).collect();
+    let Some(Value::Array(devices)) = value::get_mut(new, "status.devices") else { return };
+    devices.retain(|device| !gone.contains(&id(device)));
+    if devices.is_empty() {
+        value::remove(new, "status.devices");
+    }
+}
+
 impl Strategy for ResourceClaim {
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
-        created(kind, object)
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        forget_deallocated(new, old);
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
-        updated(kind, new, old)
+    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+        created(kind, object)
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -45,9 +45,9 @@ pub(super) fn requirements(out: &mut Out, at: At<'_>, resources: &Value) {
     }
 }
 
-/// Amounts of what containers use (overhead), or what a node has; that also counts its `pods`.
-pub(crate) fn resource_list(out: &mut Out, at: At<'_>, amounts: &Object, also: &str) {
-    for (name, amount) in amounts.iter().filter(|(name, _)| *name != also) {
+/// Amounts of what containers use: the overhead of a pod or of a runtime class.
+pub(crate) fn resource_list(out: &mut Out, at: At<'_>, amounts: &Object) {
+    for (name, amount) in amounts {
         amount_of(out, at.key(name), name, amount);
     }
 }

@@ -97,6 +97,13 @@ fn drivers_and_attachments() {
         &[
             (json!({"metadata": {"name": long}}), &[]),
             (
+                json!({"spec": {"serviceAccountTokenInSecrets": true}}),
+                &[
+                    "spec.serviceAccountTokenInSecrets: Invalid value: true: serviceAccountTokenInSecrets is set but no \
+                   tokenRequests are specified",
+                ],
+            ),
+            (
                 json!({"spec": {"tokenRequests": [token("a", 600), token("a", 1)], "volumeLifecycleModes": ["x"], "fsGroupPolicy": ""}}),
                 &[
                     "spec.fsGroupPolicy: Unsupported value: \"\": supported values: \"File\", \"None\", \"ReadWriteOnceWithFSType\"",
@@ -256,6 +263,27 @@ fn who_may_and_who_tells() {
             "scheduling.tolerations[1]: Duplicate value: {\"key\":\"k\",\"operator\":\"Exists\"}",
         ],
     );
+    let limits = |kind: &str, name: &str| {
+        let amounts: Value = [(name.to_owned(), json!("-1"))].into_iter().collect();
+        json!({"spec": {"limits": [{"type": kind, "min": amounts}]}})
+    };
+    let told = |name: &str, why: &str| format!("spec.limits[0].min[{name}]: Invalid value: \"{name}\": {why}");
+    for (kind, name, expected) in [
+        ("Pod", "cpu", vec![]),
+        ("Container", "hugepages-2Mi", vec![]),
+        ("Pod", "requests.a.b/c", vec!["doesn't follow extended resource name standard"]),
+        ("Pod", "pods", vec!["must be a standard resource for containers"]),
+        (
+            "Pod",
+            "pots",
+            vec!["must be a standard resource type or fully qualified", "must be a standard resource for containers"],
+        ),
+        ("a.b/c", "pods", vec![]),
+        ("a.b/c", "pots", vec!["must be a standard resource type or fully qualified"]),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|why| told(name, why)).collect();
+        check("LimitRange", limits(kind, name), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
     let quota = |hard: Value| json!({"spec": {"hard": hard, "scopes": ["BestEffort"]}});
     let unfit = "spec.scopes: Invalid value: [\"BestEffort\"]: unsupported scope applied to resource";
     check("ResourceQuota", quota(json!({"cpu": "1", "memory": "1"})), &[unfit, unfit]);

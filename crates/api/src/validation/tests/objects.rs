@@ -62,7 +62,10 @@ fn resource_quotas() {
     );
     spec(
         json!({"hard": {"pots": "1"}}),
-        &["spec.hard[pots]: Invalid value: \"pots\": must be a standard resource for quota"],
+        &[
+            "spec.hard[pots]: Invalid value: \"pots\": must be a standard resource type or fully qualified",
+            "spec.hard[pots]: Invalid value: \"pots\": must be a standard resource for quota",
+        ],
     );
     spec(
         json!({"hard": {"pods": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}),
@@ -597,6 +600,7 @@ fn devices() {
         "ResourceSlice",
         with(&slice, "spec.allNodes", json!(false)),
         &[
+            "spec.allNodes: Invalid value: false: must be either unset or set to true",
             "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required",
         ],
     );

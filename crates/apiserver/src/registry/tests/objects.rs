@@ -381,3 +381,24 @@ fn what_is_out_of_date_is_told() {
     }
     assert!(strategy(kind("", "ServiceAccount")).warnings(&enforced, Some(&enforced)).is_empty());
 }
+
+#[test]
+fn statuses_of_devices_go_with_their_allocation() {
+    let kind = kind("resource.k8s.io", "ResourceClaim");
+    let device = |name: &str| json!({"driver": "d", "pool": "p", "device": name});
+    let status = |allocated: &[&str], told: &[&str]| {
+        let results: Vec<Value> = allocated.iter().map(|name| device(name)).collect();
+        let told: Vec<Value> = told.iter().map(|name| device(name)).collect();
+        json!({"status": {"allocation": {"devices": {"results": results}}, "devices": told}})
+    };
+    let old = status(&["a", "b"], &["a", "b"]);
+    for (allocated, told, left) in [
+        (vec!["a"], vec!["a", "b"], json!([device("a")])),
+        (vec![], vec!["a", "b"], json!(null)),
+        (vec![], vec!["c"], json!([device("c")])),
+    ] {
+        let mut new = status(&allocated, &told);
+        strategy(kind).prepare_status_update(&ctx(kind), &mut new, &old);
+        assert_eq!(new["status"]["devices"], left);
+    }
+}

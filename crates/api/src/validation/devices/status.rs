@@ -1,0 +1,103 @@
+//! What was allocated for a claim, and who uses it.
+
+use super::super::at::{At, Out, same};
+use super::super::read::{list, some, text};
+use super::{ITEMS, at_most, driver_name, opaque, pool_name, reference, references, request_name, unique};
+use crate::Value;
+
+const UNSET: Value = Value::Null;
+/// The most consumers of a claim, devices of an allocation, and conditions of one of them.
+const CONSUMERS: usize = 256;
+const RESULTS: usize = 32;
+const CONDITIONS: usize = 8;
+
+/// The status of a claim: who uses what was allocated.
+pub(in super::super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
+    let status = |object| some(object, "status").unwrap_or(&UNSET);
+    let at = At::Root("status");
+    let (new_status, old_status) = (status(new), status(old));
+    let consumers_at = at.child("reservedFor");
+    let consumers = at_most(out, consumers_at, list(new_status, "reservedFor"), CONSUMERS);
+    for (index, consumer) in consumers.iter().enumerate() {
+        let at = consumers_at.index(index);
+        for key in ["resource", "name", "uid"] {
+            if text(consumer, key).is_empty() {
+                out.required(at.child(key), "");
+            }
+        }
+    }
+    unique(out, consumers_at, consumers.iter().map(|consumer| text(consumer, "uid")));
+    let (now, before) = (some(new_status, "allocation"), some(old_status, "allocation"));
+    devices(out, at.child("devices"), list(new_status, "devices"), now.unwrap_or(&UNSET));
+    let added = list(new_status, "reservedFor").iter().any(|c| !list(old_status, "reservedFor").contains(c));
+    if now.is_none() && !list(new_status, "reservedFor").is_empty() {
+        out.forbidden(consumers_at, "may not be specified when `allocated` is not set");
+    } else if added && some(new, "metadata").is_some_and(|m| some(m, "deletionTimestamp").is_some()) {
+        out.forbidden(
+            consumers_at,
+            "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set",
+        );
+    }
+    match (now, before) {
+        // What was allocated may be given back, not exchanged.
+        (Some(_), Some(_)) if same(now, before) => {}
+        (Some(found), Some(_)) => out.invalid(at.child("allocation"), found.clone(), "field is immutable"),
+        (Some(found), None) => allocation(out, at.child("allocation"), found, new),
+        (None, _) => {}
+    }
+}
+
+/// A new allocation, which answers the requests of its claim.
+fn allocation(out: &mut Out, at: At<'_>, found: &Value, claim: &Value) {
+    let asked = some(claim, "spec").and_then(|spec| some(spec, "devices")).unwrap_or(&UNSET);
+    let requests = super::request_names(asked);
+    let requests: Vec<&str> = requests.iter().map(String::as_str).collect();
+    let allocated = some(found, "devices").unwrap_or(&UNSET);
+    let at = at.child("devices");
+    let results_at = at.child("results");
+    for (index, result) in at_most(out, results_at, list(allocated, "results"), RESULTS).iter().enumerate() {
+        let at = results_at.index(index);
+        reference(out, at.child("request"), text(result, "request"), &requests);
+        device_id(out, at, result);
+    }
+    let config_at = at.child("config");
+    for (index, found) in at_most(out, config_at, list(allocated, "config"), 2 * ITEMS).iter().enumerate() {
+        let at = config_at.index(index);
+        out.one_of(at.child("source"), text(found, "source"), &["FromClaim", "FromClass"]);
+        references(out, at.child("requests"), list(found, "requests"), &requests);
+        opaque(out, at.child("opaque"), found);
+    }
+}
+
+/// Which device it is.
+fn device_id(out: &mut Out, at: At<'_>, found: &Value) {
+    driver_name(out, at.child("driver"), text(found, "driver"));
+    pool_name(out, at.child("pool"), text(found, "pool"));
+    request_name(out, at.child("device"), text(found, "device"));
+}
+
+/// What drivers say of devices that are allocated.
+fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
+    let id = |device: &Value| {
+        let parts = ["driver", "pool", "device", "shareID"].map(|key| text(device, key));
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    };
+    let results = list(some(allocation, "devices").unwrap_or(&UNSET), "results");
+    let known: Vec<String> = results.iter().map(id).collect();
+    let ids: Vec<String> = found.iter().map(id).collect();
+    for (index, (device, id)) in found.iter().zip(&ids).enumerate() {
+        let at = at.index(index);
+        device_id(out, at, device);
+        if !known.contains(id) {
+            out.invalid(at, id.as_str(), "must be an allocated device in the claim");
+        }
+        let conditions = list(device, "conditions");
+        if conditions.len() > CONDITIONS {
+            out.too_many(at.child("conditions"), conditions.len(), CONDITIONS);
+        }
+        if let Some(data) = some(device, "data") {
+            super::raw(out, at.child("data"), Some(data));
+        }
+    }
+    unique(out, at, ids.iter().map(String::as_str));
+}

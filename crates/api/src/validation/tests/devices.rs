@@ -1,0 +1,181 @@
+//! Claims to devices, their statuses, and what drivers offer.
+
+use serde_json::json;
+
+use super::{check, check_update, kind, object, texts};
+use crate::validation::status_update;
+use crate::{Value, value};
+
+const REFERENCE: &str =
+    "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+
+fn exact(name: &str) -> Value {
+    json!({"name": name, "exactly": {"deviceClassName": "c"}})
+}
+
+fn claim(devices: Value) -> Value {
+    json!({"spec": {"devices": devices}})
+}
+
+#[test]
+fn claims() {
+    let full = "a fully qualified name must be a domain and a name separated by a slash";
+    let odd = json!({"key": "", "operator": "Equal", "value": "-"});
+    let label = crate::names::label_value("-").remove(0);
+    let cases: Vec<(Value, Vec<String>)> = vec![
+        (
+            json!({"requests": [exact("a"), exact("a")]}),
+            vec!["spec.devices.requests[1]: Duplicate value: \"a\"".to_owned()],
+        ),
+        (
+            json!({"requests": [{"name": "a", "exactly": {"deviceClassName": "c"}, "firstAvailable": [{"name": "b", "deviceClassName": "c"}]}]}),
+            vec![
+                "spec.devices.requests[0]: Invalid value: \"null\": exactly one of `exactly` or `firstAvailable` is \
+                 required, but multiple fields are set"
+                    .to_owned(),
+            ],
+        ),
+        (
+            json!({"requests": [{"name": "a", "exactly": {"deviceClassName": "c", "tolerations": [odd]}}]}),
+            vec![format!("spec.devices.requests[0].exactly.tolerations[0].value: Invalid value: \"-\": {label}")],
+        ),
+        (
+            json!({"requests": [exact("a")], "constraints": [{"requests": ["a", "b"], "matchAttribute": "x"}]}),
+            vec![
+                format!("spec.devices.constraints[0].requests[1]: Invalid value: \"b\": {REFERENCE}"),
+                format!("spec.devices.constraints[0].matchAttribute: Invalid value: \"x\": {full}"),
+            ],
+        ),
+        (
+            json!({"requests": [exact("a")], "config": [{"opaque": {"driver": "d", "parameters": []}}]}),
+            vec![
+                "spec.devices.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object"
+                    .to_owned(),
+            ],
+        ),
+        (
+            json!({"requests": vec![json!({}); 33]}),
+            vec!["spec.devices.requests: Too many: 33: must have at most 32 items".to_owned()],
+        ),
+    ];
+    for (devices, expected) in cases {
+        check("ResourceClaim", claim(devices), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    // Of an update only the change is told.
+    let new = object("ResourceClaim", claim(json!({"requests": [{"name": "A"}]})));
+    let old = object("ResourceClaim", claim(json!({"requests": [exact("a")]})));
+    let errors = texts(&crate::validation::update(kind("ResourceClaim"), &new, &old));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].ends_with("field is immutable"), "{errors:?}");
+    for (name, fine) in [("a.b/c", true), ("cpu", false), ("kubernetes.io/x", false), ("requests.a/b", false)] {
+        let told =
+            format!("spec.extendedResourceName: Invalid value: \"{name}\": must be a valid extended resource name");
+        let expected: &[&str] = if fine { &[] } else { &[&told] };
+        check("DeviceClass", json!({"spec": {"extendedResourceName": name}}), expected);
+    }
+}
+
+#[test]
+fn allocations() {
+    let of = |status: Value| {
+        let mut claim = object("ResourceClaim", claim(json!({"requests": [exact("a")]})));
+        value::set(&mut claim, "status", status);
+        claim
+    };
+    let result = |request: &str| json!({"request": request, "driver": "d", "pool": "p", "device": "x"});
+    let allocated = |request: &str| json!({"devices": {"results": [result(request)]}});
+    let told = format!("status.allocation.devices.results[0].request: Invalid value: \"b\": {REFERENCE}");
+    let consumer = json!({"resource": "pods", "name": "p", "uid": "u"});
+    for (status, expected) in [
+        (json!({"allocation": allocated("a"), "reservedFor": [consumer]}), vec![]),
+        (json!({"allocation": allocated("b")}), vec![told.as_str()]),
+        (
+            json!({"allocation": {"devices": {"config": [{"source": "x", "opaque": {"driver": "d", "parameters": {}}}]}}}),
+            vec![
+                "status.allocation.devices.config[0].source: Unsupported value: \"x\": supported values: \"FromClaim\", \
+                 \"FromClass\"",
+            ],
+        ),
+        (json!({"allocation": allocated("a"), "devices": [{"driver": "d", "pool": "p", "device": "x"}]}), vec![]),
+        (
+            json!({"allocation": allocated("a"), "devices": [{"driver": "d", "pool": "p", "device": "y", "data": 1}]}),
+            vec![
+                "status.devices[0]: Invalid value: \"d/p/y\": must be an allocated device in the claim",
+                "status.devices[0].data: Invalid value: \"<value omitted>\": must be a valid JSON object",
+            ],
+        ),
+        (
+            json!({"allocation": allocated("a"), "reservedFor": [consumer, consumer]}),
+            vec!["status.reservedFor[1]: Duplicate value: \"u\""],
+        ),
+    ] {
+        let errors = status_update(kind("ResourceClaim"), &of(status), &of(json!({})));
+        assert_eq!(texts(&errors), expected);
+    }
+}
+
+#[test]
+fn slices() {
+    let base = json!({"spec": {"driver": "a.b", "pool": {"name": "p", "resourceSliceCount": 1}}});
+    let with = |more: Value| {
+        let mut slice = base.clone();
+        slice["spec"].as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        slice
+    };
+    let one = |device: Value| with(json!({"allNodes": true, "devices": [device]}));
+    let cases: &[(Value, &[&str])] = &[
+        (with(json!({"nodeName": "n"})), &[]),
+        (
+            with(json!({"nodeName": "n", "allNodes": true})),
+            &[
+                "spec: Invalid value: \"{`nodeName`, `allNodes`}\": exactly one of `nodeName`, `nodeSelector`, `allNodes`, \
+               `perDeviceNodeSelection` is required, but multiple fields are set",
+            ],
+        ),
+        (
+            with(json!({"allNodes": true, "sharedCounters": [{"name": "c"}], "devices": [{"name": "d"}]})),
+            &["spec: Invalid value: \"\": only one of `sharedCounters` or `devices` is allowed"],
+        ),
+        (
+            with(json!({"allNodes": true, "devices": [{"name": "d"}, {"name": "d"}]})),
+            &["spec.devices[1]: Duplicate value: \"d\""],
+        ),
+        (
+            one(
+                json!({"name": "d", "attributes": {"a": {}, "b": {"version": "1.0"}, "c": {"version": "1.0.0-a.1+b"}}}),
+            ),
+            &[
+                "spec.devices[0].attributes[a]: Invalid value: \"\": exactly one value must be specified",
+                "spec.devices[0].attributes[b].version: Invalid value: \"1.0\": must be a string compatible with \
+                 semver.org spec 2.0.0",
+            ],
+        ),
+        (
+            one(json!({"name": "d", "nodeName": "n"})),
+            &[
+                "spec.devices[0]: Invalid value: \"null\": `nodeName`, `nodeSelector` and `allNodes` can only be set if \
+               `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
+            ],
+        ),
+        (
+            with(json!({"perDeviceNodeSelection": true, "devices": [{"name": "d"}]})),
+            &[
+                "spec.devices[0]: Required value: exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when \
+               `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
+            ],
+        ),
+        (
+            with(json!({"allNodes": true, "pool": {"name": "p", "resourceSliceCount": 1, "generation": -1}})),
+            &["spec.pool.generation: Invalid value: -1: must be greater than or equal to zero"],
+        ),
+    ];
+    for (slice, expected) in cases {
+        check("ResourceSlice", slice.clone(), expected);
+    }
+    check_update(
+        "ResourceSlice",
+        with(json!({"nodeName": "m"})),
+        with(json!({"nodeName": "n"})),
+        &["spec.nodeName: Invalid value: \"m\": field is immutable"],
+    );
+}
