@@ -59,7 +59,9 @@ fn name_rule(kind: &KindInfo) -> NameRule {
         ("", "Namespace") | ("apps", "StatefulSet") => NameRule::Label,
         ("", "Service") => NameRule::Label1035,
         // An address has its own form, which is checked with the rest; old clients name events as they like.
-        (RBAC | AGGREGATION | CERTIFICATES | POLICY, _) | (NETWORKING, "IPAddress") | ("", "Event") => NameRule::Segment,
+        (RBAC | AGGREGATION | CERTIFICATES | POLICY, _) | (NETWORKING, "IPAddress") | ("", "Event") => {
+            NameRule::Segment
+        }
         _ => NameRule::Subdomain,
     }
 }
