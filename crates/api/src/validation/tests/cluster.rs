@@ -263,6 +263,10 @@ fn who_may_and_who_tells() {
             "scheduling.tolerations[1]: Duplicate value: {\"key\":\"k\",\"operator\":\"Exists\"}",
         ],
     );
+}
+
+#[test]
+fn limits_and_quotas() {
     let limits = |kind: &str, name: &str| {
         let amounts: Value = [(name.to_owned(), json!("-1"))].into_iter().collect();
         json!({"spec": {"limits": [{"type": kind, "min": amounts}]}})
