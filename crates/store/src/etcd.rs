@@ -27,8 +27,12 @@ use convert::{failure, key_value, prefix_end, revision};
 const PAGE_KEYS: usize = 1_500;
 /// Largest answer accepted; tonic's default of 4 MiB is less than one page.
 const DECODE_LIMIT_BYTES: usize = 64 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// How often the other end is asked whether it is there, and how long it may take to answer.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(2);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
@@ -189,10 +193,10 @@ fn endpoint(url: &str, config: &EtcdConfig) -> Result<Endpoint, String> {
         endpoint = endpoint.tls_config(tls).map_err(|error| say(&error))?;
     }
     Ok(endpoint
-        .connect_timeout(Duration::from_secs(3))
+        .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES))

@@ -6,12 +6,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use gantry_common::{error_chain, task};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::SendRequest;
 use h2::{PingPong, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::{Body as _, Frame};
@@ -25,12 +24,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// How often the other end is asked whether it is there, and how long it may take to answer.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+use super::{CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, PING_EVERY, PING_TIMEOUT, STREAM_WINDOW_BYTES};
+
 const DEFAULT_PORT: u16 = 2379;
 
 /// A way to one etcd. Cheap to clone; all clones share one connection.
@@ -141,7 +136,8 @@ impl Way {
         if !is_whole {
             send(body, stream).await?;
         }
-        Ok(receive(answer).await?.map(|stream| Body::new(Answer { stream, is_read: false })))
+        let answer = answer.await.map_err(failed)?;
+        Ok(answer.map(|stream| Body::new(Answer { stream, is_read: false })))
     }
 }
 
@@ -173,10 +169,6 @@ async fn send_all(mut body: Body, mut stream: SendStream<Bytes>) -> Result<(), S
         }
     }
     stream.send_data(Bytes::new(), true).map_err(failed)
-}
-
-async fn receive(answer: ResponseFuture) -> Result<Response<RecvStream>, Status> {
-    answer.await.map_err(failed)
 }
 
 /// Begins HTTP/2 and keeps the connection going.

@@ -246,8 +246,8 @@ async fn a_crowd_is_told_in_turns() {
     assert!(crowd.iter().all(|watch| watch.progress() == Some(third)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn whoever_joins_a_waiting_crowd_is_told_once() {
+/// A crowd that was told of a first pod and waits for the second, and where its watches began.
+async fn waiting_crowd() -> (World, Vec<Subscription>, u64) {
     let world = World::new().await;
     let from = world.cache.consistent().await.unwrap();
     let mut crowd = Vec::new();
@@ -257,6 +257,12 @@ async fn whoever_joins_a_waiting_crowd_is_told_once() {
     world.put("a/1", "").await;
     world.put("a/2", "").await;
     world.cache.consistent().await.unwrap();
+    (world, crowd, from)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_a_waiting_crowd_is_told_once() {
+    let (world, mut crowd, from) = waiting_crowd().await;
     crowd.push(world.watch(from, Scope::All).await);
     world.put("a/3", "").await;
     for watch in &mut crowd {
@@ -269,15 +275,7 @@ async fn whoever_joins_a_waiting_crowd_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crowd_hears_everything_before_the_end() {
-    let world = World::new().await;
-    let from = world.cache.consistent().await.unwrap();
-    let mut crowd = Vec::new();
-    for _ in 0..50 {
-        crowd.push(world.watch(from, Scope::All).await);
-    }
-    world.put("a/1", "").await;
-    world.put("a/2", "").await;
-    world.cache.consistent().await.unwrap();
+    let (world, mut crowd, _) = waiting_crowd().await;
     world.shutdown.trigger();
     for watch in &mut crowd {
         assert_eq!((next(watch).await, next(watch).await), ("+a/1@2".to_owned(), "+a/2@3".to_owned()));
