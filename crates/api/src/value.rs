@@ -7,6 +7,19 @@ pub type Value = serde_json::Value;
 /// A JSON object, keys in byte order.
 pub type Object = serde_json::Map<String, Value>;
 
+/// The JSON type of a value, as Go's decoder names it.
+#[must_use]
+pub fn go_json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// Looks up `path` (keys separated by dots, no list indexes): `get(pod, "spec.nodeName")`.
 #[must_use]
 pub fn get<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {

@@ -13,8 +13,8 @@ pub use lists::counterpart;
 
 use super::Custom;
 use super::schema::{Additional, Schema, SchemaType};
-use crate::Value;
 use crate::field::{Error, Errors, Path};
+use crate::{Object, Value};
 
 /// Errors beyond this are not listed; an object can hold any number of them.
 const MAX_ERRORS: usize = 100;
@@ -249,6 +249,14 @@ fn type_of(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     }
+}
+
+/// The entries of a map that the schema describes, each with its place and its schema.
+fn entries<'v>(at: &Path, map: &'v Object, schema: &'v Schema) -> impl Iterator<Item = (Path, &'v Value, &'v Schema)> {
+    map.iter().filter_map(move |(name, held)| {
+        let at = if schema.properties.contains_key(name) { at.child(name) } else { at.key(name) };
+        Some((at, held, schema.property(name)?))
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::scalars::{canonical_base64, canonical_quantity, canonical_time};
 use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeRef, TypeTable};
+use crate::value::go_json_type;
 use crate::{Object, Value};
 
 /// Conforms `value` to a type (`apps/v1.Deployment`).
@@ -268,14 +269,7 @@ fn place(parent: &Type, at: &At<'_>) -> String {
 
 /// Go's message for a value of the wrong JSON type.
 fn mismatch(value: &Value, parent: &Type, at: &At<'_>, go: &str) -> String {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let found = go_json_type(value);
     match at {
         At::Root => format!("json: cannot unmarshal {found} into Go value of type {go}"),
         _ => format!("json: cannot unmarshal {found} into {} of type {go}", place(parent, at)),

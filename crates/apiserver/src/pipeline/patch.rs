@@ -112,7 +112,7 @@ impl Asked {
         let fits = |item: &Value| if kind == Rewrite::Json { item.is_array() } else { item.is_object() };
         if !fits(&body) {
             let go = if kind == Rewrite::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };
-            let found = patch_errors::json_type(&body);
+            let found = value::go_json_type(&body);
             return Err(undecodable(kind, &format!("json: cannot unmarshal {found} into Go value of type {go}")));
         }
         if kind == Rewrite::Json {

@@ -5,18 +5,6 @@ use gantry_api::Value;
 /// What operations of a JSON patch consist of.
 const PARTS: [&str; 4] = ["op", "path", "from", "value"];
 
-/// The JSON type of a value, as decoders of Go name it.
-pub(super) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// What operations say beyond what they can say.
 pub(super) fn unknown_parts(patch: &Value) -> Vec<String> {
     let operations = patch.as_array().into_iter().flatten().enumerate();

@@ -30,12 +30,8 @@ fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
                 embedded(errors, at, map);
                 metadata(errors, &at.child("metadata"), value);
             }
-            for (name, held) in map {
-                match (schema.properties.get(name), schema.property(name)) {
-                    (Some(below), _) => walk(errors, &at.child(name), held, below),
-                    (None, Some(below)) => walk(errors, &at.key(name), held, below),
-                    (None, None) => {}
-                }
+            for (at, held, below) in super::entries(at, map, schema) {
+                walk(errors, &at, held, below);
             }
         }
         _ => {}

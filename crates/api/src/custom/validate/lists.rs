@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::MAX_ERRORS;
 use crate::custom::schema::{ListKind, Schema};
 use crate::field::{Error, Errors, Path};
 use crate::{Object, Value};
-
-/// Errors beyond this are not listed.
-const MAX_ERRORS: usize = 100;
 
 /// What tells an item apart from the others; `None` where it has nothing of that.
 fn identity(schema: &Schema, item: &Value) -> Option<Value> {
@@ -59,12 +57,8 @@ fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
             }
         }
         Value::Object(map) => {
-            for (name, held) in map {
-                match (schema.properties.get(name), schema.property(name)) {
-                    (Some(below), _) => walk(errors, &at.child(name), held, below),
-                    (None, Some(below)) => walk(errors, &at.key(name), held, below),
-                    (None, None) => {}
-                }
+            for (at, held, below) in super::entries(at, map, schema) {
+                walk(errors, &at, held, below);
             }
         }
         _ => {}
