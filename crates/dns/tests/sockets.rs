@@ -45,13 +45,25 @@ async fn rig() -> Rig {
     zone.set(&Key::new("ns", "many"), Some(members(1..=200)));
     zone.set(&Key::new("ns", "out"), Some(Records::External { target: "example.org".to_owned() }));
     server.zone.store(Some(Arc::new(zone)));
-    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let (socket, listener) = bind_both().await;
     let address = socket.local_addr().expect("bound");
-    let listener = TcpListener::bind(address).await.expect("the same port over TCP");
     let shutdown = Shutdown::new();
     task::spawn("udp", serve_udp(Arc::clone(&server), socket, shutdown.clone()));
     task::spawn("tcp", serve_tcp(Arc::clone(&server), listener, shutdown.clone()));
     Rig { address, server, asked, shutdown }
+}
+
+/// One port of the loopback over both protocols. The kernel knows only of UDP when it chooses the port, so that over
+/// TCP another test's socket may have it: then another port.
+async fn bind_both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        match TcpListener::bind(socket.local_addr().expect("bound")).await {
+            Ok(listener) => return (socket, listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("the same port over TCP: {error}"),
+        }
+    }
 }
 
 async fn play_resolver(socket: UdpSocket, asked: Arc<AtomicUsize>) {

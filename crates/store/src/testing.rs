@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Error, Result, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 const ETCD: &str = "/usr/bin/etcd";
 /// Another process may take a free port before etcd does.
 const ATTEMPTS: usize = 5;
+/// [`free_port`] chooses among this many ports from this one on.
+const FIRST_SERVER_PORT: u16 = 12_000;
+const SERVER_PORTS: u16 = 16_384;
 
 /// PEM files for mutual TLS.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ impl Etcd {
         };
         let mut last = Error::other("never tried");
         for _ in 0..ATTEMPTS {
-            let (client_port, peer_port) = free_ports()?;
+            let (client_port, peer_port) = (free_port()?, free_port()?);
             match launch(folder.path(), &options, client_port, peer_port) {
                 Ok(child) => return Ok(Self { child, folder, options, client_port, peer_port }),
                 Err(error) => last = error,
@@ -125,9 +129,26 @@ fn url(options: &Options, port: u16) -> String {
     format!("{scheme}://127.0.0.1:{port}")
 }
 
-fn free_ports() -> Result<(u16, u16)> {
-    let listeners = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((listeners.0.local_addr()?.port(), listeners.1.local_addr()?.port()))
+/// A port of the loopback that nobody listens on, for a server that must come back on it. It lies below the range from
+/// which the kernel gives ports to clients (`ip_local_port_range`, 32768 and up), so that no client's socket takes it
+/// while the server is gone.
+///
+/// # Errors
+/// When every port that was tried is taken.
+pub fn free_port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes start apart from each other, and none gives the same port twice before it has been through all.
+    let start = std::process::id().wrapping_mul(97) as u16 % SERVER_PORTS;
+    let mut last = Error::other("never tried");
+    for _ in 0..SERVER_PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_SERVER_PORT + start.wrapping_add(step) % SERVER_PORTS;
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn launch(folder: &Path, options: &Options, client_port: u16, peer_port: u16) -> Result<Child> {

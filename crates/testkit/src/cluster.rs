@@ -97,7 +97,7 @@ impl Builder {
             recorder: None,
             watchers: Vec::new(),
             api: None,
-            port: 0,
+            port: gantry_store::testing::free_port()?,
             daemons: Vec::new(),
             started: 0,
             nodes: Vec::new(),

@@ -31,7 +31,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(binary: &Path, pki: Pki, etcd: Etcd) -> anyhow::Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = gantry_store::testing::free_port()?;
         let url = format!("https://127.0.0.1:{port}");
         let target = Target::new(&url, None, pki.ca_pem(), Some(pki.admin()), None)?;
         let mut server = Self { daemon: None, etcd, pki, port, target, start_ms: 0.0 };
