@@ -159,16 +159,28 @@ async fn send(body: Body, stream: SendStream<Bytes>) -> Result<(), Status> {
 
 /// Requests are small or come piece by piece, and etcd refuses large ones: what its window has no room for waits in memory.
 async fn send_all(mut body: Body, mut stream: SendStream<Bytes>) -> Result<(), Status> {
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        if let Ok(data) = frame?.into_data() {
-            let is_last = body.is_end_stream();
-            stream.send_data(data, is_last).map_err(failed)?;
-            if is_last {
-                return Ok(());
+    let mut next = std::pin::pin!(std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)));
+    // Kept until it is known whether it is the last: an end that comes by itself is a record and a write more.
+    let mut kept: Option<Bytes> = None;
+    loop {
+        let frame = match futures::poll!(next.as_mut()) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                if let Some(data) = kept.take() {
+                    stream.send_data(data, false).map_err(failed)?;
+                }
+                next.as_mut().await
             }
+        };
+        let Some(frame) = frame else {
+            return stream.send_data(kept.unwrap_or_default(), true).map_err(failed);
+        };
+        if let Ok(data) = frame?.into_data()
+            && let Some(before) = kept.replace(data)
+        {
+            stream.send_data(before, false).map_err(failed)?;
         }
     }
-    stream.send_data(Bytes::new(), true).map_err(failed)
 }
 
 /// Begins HTTP/2 and keeps the connection going.
