@@ -16,6 +16,7 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::heads::Timed;
+use super::settled::Settled;
 use super::{Body, Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;
@@ -74,7 +75,8 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
         async move { answer.await.map(|response| heads.answered(response)) }
     });
     let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let watched = std::pin::pin!(watcher.watch(connection));
+    if let Err(error) = Settled::new(watched).await {
         debug!(%address, %error, "connection ended");
     }
 }
