@@ -54,12 +54,19 @@ impl Protocol {
         if self.only_tls13 { ONLY_13 } else { BOTH }
     }
 
-    /// ring with the suites that are left.
+    /// ring with the suites that are left. As with upstream's server AES with 128 bits comes first: it is secure, and takes a
+    /// quarter less of a long list's encryption than 256.
     pub(super) fn provider(&self) -> Arc<CryptoProvider> {
         let mut provider = rustls::crypto::ring::default_provider();
         if !self.suites.is_empty() {
             provider.cipher_suites.retain(|suite| suite.tls13().is_some() || self.suites.contains(&suite.suite()));
         }
+        provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+            _ => 1,
+        });
         Arc::new(provider)
     }
 }
@@ -76,6 +83,8 @@ mod tests {
         assert_eq!(make("", &[]).map(|p| (p.versions().len(), p.provider().cipher_suites.len())), Ok((2, 9)));
         let one = make("VersionTLS12", &["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"]);
         assert_eq!(one.map(|p| (p.versions().len(), p.provider().cipher_suites.len())), Ok((2, 4)));
+        let first = Protocol::default().provider().cipher_suites[0].suite();
+        assert_eq!(first, CipherSuite::TLS13_AES_128_GCM_SHA256);
         assert_eq!(make("VersionTLS13", &[]).map(|p| p.versions().len()), Ok(1));
         assert_eq!(make("VersionTLS14", &[]).map(drop), Err("unknown tls version \"VersionTLS14\"".to_owned()));
         let weak = make("", &["TLS_RSA_WITH_RC4_128_SHA"]).map(drop);
