@@ -30,6 +30,8 @@ pub use scale::{to_scale, to_workload};
 use owners::Operation;
 use set::Set;
 
+/// Where they are.
+const MANAGED_FIELDS: &str = "metadata.managedFields";
 /// Update entries beyond this are merged into one.
 const MAX_UPDATE_MANAGERS: usize = 10;
 /// Upstream's bound on a manager's name.
@@ -81,22 +83,74 @@ pub fn manager_of(user_agent: &str) -> String {
 ///
 /// An update of an object that has no managed fields stays without; `[{}]` in `new` clears them, as upstream.
 pub fn stamp(old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
-    let sent = value::remove(new, "metadata.managedFields");
-    let mut entries = before(old, sent, write.subresource);
-    if old.is_some() && entries.is_empty() {
-        return;
-    }
-    let Ok(ty) = write.ty.resolve() else { return };
-    if old.is_none() && entries.is_empty() {
-        let fields = added::fields(new, ty, &write.reset_paths());
-        if !fields.is_empty() {
-            let mut own = owners::entry(write, Operation::Update);
-            owners::touch(&mut own, write.now);
-            value::set(&mut own, "fieldsV1", fields);
-            owners::put(new, vec![own]);
+    if old.is_none() {
+        if let Some(stamp) = stamp_new(new, write) {
+            value::set(new, MANAGED_FIELDS, stamp.value());
         }
         return;
     }
+    let sent = value::remove(new, MANAGED_FIELDS);
+    let entries = before(old, sent, write.subresource);
+    if !entries.is_empty() {
+        restamp(old, new, entries, write);
+    }
+}
+
+/// The `metadata.managedFields` of a new object, as JSON text: the tree of them would be as large as the object's own.
+#[derive(Debug, Clone)]
+pub struct Stamp(Vec<u8>);
+
+impl Stamp {
+    /// Of the one writer of these `fieldsV1`.
+    fn new(write: &Write<'_>, fields: &[u8]) -> Self {
+        let mut entry = owners::entry(write, Operation::Update);
+        owners::touch(&mut entry, write.now);
+        value::set(&mut entry, "fieldsV1", Value::Null);
+        let mut text = Vec::with_capacity(fields.len() + 256);
+        text.extend_from_slice(b"[{");
+        for (name, value) in entry.as_object().into_iter().flatten() {
+            element::json(name, &mut text);
+            text.push(b':');
+            match value {
+                Value::Null => text.extend_from_slice(fields),
+                value => element::json(value, &mut text),
+            }
+            text.push(b',');
+        }
+        text.pop();
+        text.extend_from_slice(b"}]");
+        Self(text)
+    }
+
+    /// A JSON list, compact, names in byte order.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same as a value.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.0).unwrap_or_default()
+    }
+}
+
+/// As [`stamp`] of a new object, but where its writer sent no managed fields (or `[{}]`) they are returned, and are not in `new`.
+pub fn stamp_new(new: &mut Value, write: &Write<'_>) -> Option<Stamp> {
+    let sent = value::remove(new, MANAGED_FIELDS);
+    let entries = before(None, sent, write.subresource);
+    if !entries.is_empty() {
+        restamp(None, new, entries, write);
+        return None;
+    }
+    let ty = write.ty.resolve().ok()?;
+    let mut fields = Vec::with_capacity(1 << 10);
+    added::write_fields(new, ty, &write.reset_paths(), &mut fields).then(|| Stamp::new(write, &fields))
+}
+
+/// The part of [`stamp`] that starts from entries.
+fn restamp(old: Option<&Value>, new: &mut Value, mut entries: Vec<Value>, write: &Write<'_>) {
+    let Ok(ty) = write.ty.resolve() else { return };
     let empty = Value::Object(Object::new());
     let mut changes = compare::changes(old.unwrap_or(&empty), new, ty);
     changes.cut(&write.reset_paths());

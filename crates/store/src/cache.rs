@@ -48,6 +48,7 @@ mod snapshot;
 mod state;
 mod subscription;
 mod view;
+mod writing;
 
 use self::core::Core;
 pub use self::core::Counters;
@@ -56,7 +57,8 @@ pub use self::event::{Change, Event, Object, Scope};
 pub use self::snapshot::{Page, Snapshot};
 pub use self::subscription::{Subscription, WatchError};
 pub use self::view::{IndexFn, View, ViewSpec};
-use crate::encoded::Encoded;
+pub use self::writing::Writing;
+use crate::encoded::{Draft, Encoded};
 use crate::store::Store;
 
 /// Makes the served form of a stored value: decrypt, decode foreign encodings, default. Runs once per write.
@@ -316,6 +318,14 @@ impl Cache {
         let revision = self.consistent_revision().await?;
         self.wait_for(revision).await?;
         Ok(revision)
+    }
+
+    /// Announces a write of `draft` to `key`, to be kept until the store has answered. When the watch brings back the same
+    /// bytes, the views take the draft's form instead of reading them; not if it is not `shared`, for keys whose values are
+    /// served in another form than they are stored in.
+    #[must_use]
+    pub fn writing(&self, key: String, draft: Draft, shared: bool) -> Writing {
+        Writing::new(shared.then(|| (self.core.clone(), key)), draft)
     }
 
     /// All stored values that cannot be served.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use serde::Deserialize;
@@ -84,7 +85,7 @@ impl Meta {
     }
 }
 
-/// An object in its served JSON form, ready to be sent with any resourceVersion. Cheap to clone its bytes.
+/// An object in its served JSON form, ready to be sent with any resourceVersion. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// head ‖ tail: valid JSON whose resourceVersion is "".
@@ -94,7 +95,7 @@ pub struct Encoded {
     /// The revision of the write that made this state.
     rv: u64,
     /// The peek.
-    meta: Meta,
+    meta: Arc<Meta>,
 }
 
 impl Encoded {
@@ -107,7 +108,7 @@ impl Encoded {
         let outer: Outer<'_> = serde_json::from_str(text).map_err(|source| Error::NotJson { source })?;
         let metadata = outer.metadata.get();
         let peek: Peek<'_> = serde_json::from_str(metadata).map_err(|source| Error::Metadata { source })?;
-        let meta = peek.into_meta()?;
+        let meta = Arc::new(peek.into_meta()?);
         let start = metadata.as_ptr() as usize - text.as_ptr() as usize;
         let (whole, split) = insert_version(value, start)?;
         Ok(Self { whole, split, rv, meta })

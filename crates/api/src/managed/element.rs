@@ -65,7 +65,7 @@ pub(super) fn key<'k>(keys: impl IntoIterator<Item = (&'k str, &'k Value)>) -> S
     String::from_utf8(text).expect("JSON is text")
 }
 
-fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+pub(super) fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("names and values are JSON, and a Vec takes all bytes");
 }
 

@@ -177,11 +177,11 @@ impl Set {
     }
 }
 
-const METADATA: &str = "f:metadata";
+pub(super) const METADATA: &str = "f:metadata";
 /// What the server itself writes.
-const OF_OBJECTS: [&str; 2] = ["f:apiVersion", "f:kind"];
+pub(super) const OF_OBJECTS: [&str; 2] = ["f:apiVersion", "f:kind"];
 /// The same in metadata.
-const OF_METADATA: [&str; 9] = [
+pub(super) const OF_METADATA: [&str; 9] = [
     "f:name",
     "f:namespace",
     "f:creationTimestamp",
@@ -192,37 +192,6 @@ const OF_METADATA: [&str; 9] = [
     "f:managedFields",
     "f:resourceVersion",
 ];
-
-/// As [`Set::remove_system_fields`], of `fieldsV1`.
-pub(super) fn remove_system_fields(fields: &mut Object) {
-    for field in OF_OBJECTS {
-        fields.remove(field);
-    }
-    if let Some(Value::Object(metadata)) = fields.get_mut(METADATA) {
-        for field in OF_METADATA.into_iter().chain([SELF]) {
-            metadata.remove(field);
-        }
-        if metadata.is_empty() {
-            fields.remove(METADATA);
-        }
-    }
-}
-
-/// As [`Set::cut`], of `fieldsV1`.
-pub(super) fn cut(fields: &mut Object, set: &Set) {
-    for (element, gone) in &set.children {
-        if gone.member {
-            fields.remove(element);
-            continue;
-        }
-        let Some(Value::Object(below)) = fields.get_mut(element) else { continue };
-        let member = below.is_empty() || below.contains_key(SELF);
-        cut(below, gone);
-        if !normalise(below, member) {
-            fields.remove(element);
-        }
-    }
-}
 
 /// Takes the paths of `set` out of stored fields. Returns whether any path is left.
 pub(super) fn subtract(fields: &mut Object, set: &Set) -> bool {

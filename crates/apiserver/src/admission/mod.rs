@@ -1,6 +1,7 @@
 //! Admission: what the cluster adds to, and refuses of, otherwise valid objects. An ordered chain, one file each.
 
 use async_trait::async_trait;
+use gantry_api::managed::Stamp;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds};
 use parking_lot::Mutex;
@@ -88,6 +89,8 @@ pub(crate) struct Request<'a> {
     pub(crate) options: Options<'a>,
     /// The client gave no name: the server made one up, or the request is about a list.
     pub(crate) nameless: bool,
+    /// The managed fields of a new object that are not in its tree.
+    pub(crate) stamp: Option<&'a Stamp>,
     /// What has been asked of webhooks and policies so far.
     pub(crate) rounds: Mutex<Rounds>,
 }
@@ -105,6 +108,7 @@ impl<'a> Request<'a> {
             dry_run: false,
             options: Options::None,
             nameless: false,
+            stamp: None,
             rounds: Mutex::default(),
         }
     }

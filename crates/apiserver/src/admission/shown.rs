@@ -91,7 +91,7 @@ impl Request<'_> {
         early: bool,
     ) -> Result<Objects, Status> {
         let mut shown =
-            Objects { object: object.map(|o| self.form(kind, o)), old: self.old.map(|o| self.form(kind, o)) };
+            Objects { object: object.map(|o| self.stamped(kind, o)), old: self.old.map(|o| self.form(kind, o)) };
         if self.is_stored_form() {
             let mut both: Vec<&mut Value> = shown.object.iter_mut().chain(&mut shown.old).collect();
             versions::convert(self.app, kind, &mut both).await?;
@@ -100,6 +100,15 @@ impl Request<'_> {
             self.forget_identity(object);
         }
         Ok(shown)
+    }
+
+    /// As `kind` shows the object that is written.
+    fn stamped(&self, kind: &'static KindInfo, object: &Value) -> Value {
+        let mut shown = self.form(kind, object);
+        if let Some(stamp) = self.stamp {
+            value::set(&mut shown, "metadata.managedFields", stamp.value());
+        }
+        shown
     }
 
     /// As `kind` shows an object, but for versions of custom kinds.

@@ -145,24 +145,25 @@ impl Change<'_> {
             {
                 return Ok(Attempt::Again(now));
             }
-            return done(current::written(current::draft(old)?, state.revision)?, state.revision);
+            return done(current::written(&current::draft(old)?, state.revision)?, state.revision);
         }
         if self.options.dry_run {
-            return done(current::written(draft, state.revision)?, state.revision);
+            return done(current::written(&draft, state.revision)?, state.revision);
         }
         let kind = self.target.kind;
         // A repeated event starts its time anew.
         let lease = if expires(kind) { app.event_leases.lease_for(app, kind).await? } else { state.lease };
+        let writing = current::writing(app, self.target, draft);
         let write = Write {
             target: self.target,
             fence: self.caller.fence.as_ref(),
             from: state.revision,
-            bytes: (!remove).then(|| draft.json().clone()),
+            bytes: (!remove).then(|| writing.json().clone()),
             lease,
             effects: effects.with_fence_of(self.target, &object, Some(old)),
         };
         match write.commit(app).await? {
-            Commit::Done(revision) => done(current::written(draft, revision)?, revision),
+            Commit::Done(revision) => done(current::stored(&writing, revision)?, revision),
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),
             Commit::Effect => Ok(Attempt::Allocate),

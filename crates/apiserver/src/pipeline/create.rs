@@ -78,15 +78,18 @@ async fn create_named(
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let target = Target { name, ..target.clone() };
     defaults::apply(kind, &mut object);
-    if !options.applies {
-        // What admission and the kind add is nobody's.
-        managed::stamp(None, &mut object, &managed_write(app, caller, &target, options));
-    }
-    let request = Request { nameless: generated, ..Request::creating(app, caller, &target, options) };
+    // What admission and the kind add is nobody's.
+    let stamped = (!options.applies).then(|| {
+        let write = managed_write(app, caller, &target, options);
+        managed::stamp_new(&mut object, &write)
+    });
+    let stamp = stamped.flatten();
+    let stamp = stamp.as_ref();
+    let request = Request { nameless: generated, stamp, ..Request::creating(app, caller, &target, options) };
     let warnings = admitted(&request, &mut object).await?;
     canon::canonical(&mut object, kind.hub())?;
     if options.dry_run {
-        return dry(app, caller, &target, options, object, warnings).await;
+        return dry(&request, object, warnings).await;
     }
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
@@ -96,18 +99,20 @@ async fn create_named(
         let again = allocate::concerns(kind) || !effects.is_empty();
         let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
         effects.merge(allocate::plan(app, &target, None, Some(&mut object)).await?);
-        let draft = current::draft(&object)?;
+        let writing = current::writing(app, &target, current::stamped(&object, stamp)?);
         let write = Write {
             target: &target,
             fence: caller.fence.as_ref(),
             from: 0,
-            bytes: Some(draft.json().clone()),
+            bytes: Some(writing.json().clone()),
             lease,
             effects: effects.with_fence_of(&target, &object, None),
         };
+        // Its memory is hot now and may be another thread's after the wait.
+        drop(object);
         match write.commit(app).await? {
             Commit::Done(revision) => {
-                let encoded = current::written(draft, revision)?;
+                let encoded = current::stored(&writing, revision)?;
                 return Ok(Written { outcome: Outcome::Object { encoded, revision }, created: true, warnings });
             }
             Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
@@ -143,20 +148,14 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
 }
 
 /// The answer to a dry run: all but the transaction.
-async fn dry(
-    app: &App,
-    caller: &Caller,
-    target: &Target,
-    options: &WriteOptions,
-    mut object: Value,
-    warnings: Vec<String>,
-) -> Result<Written, Status> {
+async fn dry(request: &Request<'_>, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+    let Request { app, target, .. } = *request;
     if let Some(existing) = current::load(app, target).await? {
         return Err(exists(target, Some(&existing.value)));
     }
-    let _: Effects = app.admission.effects(&Request::creating(app, caller, target, options), &object).await?;
+    let _: Effects = app.admission.effects(request, &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
-    let encoded = current::written(current::draft(&object)?, 0)?;
+    let encoded = current::written(&current::stamped(&object, request.stamp)?, 0)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })
 }
 

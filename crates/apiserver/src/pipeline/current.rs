@@ -1,7 +1,7 @@
 //! The stored state that a write starts from.
 
-use gantry_api::{Value, kinds::KindInfo, status::Status, value};
-use gantry_store::cache::Object;
+use gantry_api::{Value, kinds::KindInfo, managed::Stamp, status::Status, value};
+use gantry_store::cache::{Object, Writing};
 use gantry_store::encoded::{Draft, Encoded};
 use gantry_store::{Error, Form, KeyValue};
 
@@ -113,13 +113,36 @@ pub(crate) fn store_failed(error: Error) -> Status {
 /// # Errors
 /// When the object has no metadata, which the pipeline never makes.
 pub(crate) fn draft(object: &Value) -> Result<Draft, Status> {
-    Draft::new(object).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+    stamped(object, None)
 }
 
-/// The served form of what was written at a revision.
+/// As [`draft`], with managed fields that are not in the object.
+///
+/// # Errors
+/// As [`draft`].
+pub(crate) fn stamped(object: &Value, stamp: Option<&Stamp>) -> Result<Draft, Status> {
+    let managed = stamp.map(|stamp| ("managedFields", stamp.json()));
+    Draft::with(object, managed).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+}
+
+/// Announces to the cache that a draft is about to be stored.
+pub(crate) fn writing(app: &App, target: &Target, draft: Draft) -> Writing {
+    // What is stored of a custom object may be in another version, and is completed when it is read.
+    app.cache.writing(target.key(), draft, target.kind.custom.is_none())
+}
+
+/// The served form of a draft at a revision.
 ///
 /// # Errors
 /// When it is too large.
-pub(crate) fn written(draft: Draft, revision: u64) -> Result<Encoded, Status> {
+pub(crate) fn written(draft: &Draft, revision: u64) -> Result<Encoded, Status> {
     draft.written(revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+}
+
+/// The served form of what was stored at a revision.
+///
+/// # Errors
+/// When it is too large.
+pub(crate) fn stored(writing: &Writing, revision: u64) -> Result<Encoded, Status> {
+    writing.written(revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
 }

@@ -142,7 +142,7 @@ async fn attempt(
 }
 
 fn answer_object(object: &Value, revision: u64) -> Result<Written, Status> {
-    let encoded = current::written(current::draft(object)?, revision)?;
+    let encoded = current::written(&current::draft(object)?, revision)?;
     Ok(Written { outcome: Outcome::Object { encoded, revision }, created: false, warnings: Vec::new() })
 }
 

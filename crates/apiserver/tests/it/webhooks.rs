@@ -87,6 +87,7 @@ async fn mutating_webhooks_take_turns_and_what_they_add_is_nobodys() {
     assert!(early["metadata"]["uid"].is_null() && early["metadata"]["creationTimestamp"].is_null(), "{early}");
     let owned = |object: &Value| object["metadata"]["managedFields"][0]["fieldsV1"]["f:data"].clone();
     assert_eq!(owned(&made), json!({".": {}, "f:a": {}}));
+    assert_eq!(early["metadata"]["managedFields"], made["metadata"]["managedFields"], "shown to webhooks, too");
     let patched = cluster
         .rest("PATCH", &format!("{MAPS}/m"), &[MERGE, ("user-agent", "tester/1")], r#"{"data":{"b":"y"}}"#)
         .await

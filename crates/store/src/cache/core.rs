@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gantry_common::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use super::writing::Registry;
 use super::{Config, Error, Normalise};
 use crate::store::Store;
 
@@ -84,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) normalise: Arc<dyn Normalise>,
     pub(crate) gap_permits: Arc<Semaphore>,
     pub(crate) counters: Counters,
+    /// What this process is writing.
+    pub(crate) writing: Registry,
     /// Told when the cache may not follow the store any more: list again.
     pub(crate) doubt: Notify,
     /// Given when the driver has stopped.
@@ -106,6 +109,7 @@ impl Core {
             store,
             normalise,
             counters: Counters::default(),
+            writing: Registry::default(),
             doubt: Notify::new(),
             closed: Shutdown::new(),
             revision: watch::Sender::new(0),

@@ -14,6 +14,7 @@ mod random;
 mod reads;
 mod views;
 mod watches;
+mod writing;
 
 const PODS: &str = "/registry/pods/";
 const NODES: &str = "/registry/minions/";

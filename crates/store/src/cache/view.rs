@@ -275,8 +275,14 @@ impl View {
         if let Form::Unreadable(reason) = &kv.form {
             return Err(aside(reason.to_string(), true));
         }
-        let normalised = self.0.core.normalise.normalise(&kv.key, &kv.value, kv.mod_revision);
-        let encoded = normalised.map_err(|error| aside(gantry_common::error_chain(error.as_ref()), false))?;
+        let core = &self.0.core;
+        let encoded = match core.writing.find(kv) {
+            Some(encoded) => encoded,
+            None => {
+                let normalised = core.normalise.normalise(&kv.key, &kv.value, kv.mod_revision);
+                normalised.map_err(|error| aside(gantry_common::error_chain(error.as_ref()), false))?
+            }
+        };
         let index_values = self.0.spec.indexes.iter().map(|index| index(&encoded)).collect();
         Ok(Arc::new(Object::new(kv.key.as_str(), encoded, kv.create_revision, kv.lease, index_values)))
     }

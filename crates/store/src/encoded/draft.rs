@@ -1,5 +1,7 @@
 //! An object that is about to be stored: its bytes, and where its version will go once it has one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,7 +13,7 @@ use super::{Encoded, Error, Meta, VERSION_MEMBER, insert_member};
 pub struct Draft {
     json: Bytes,
     place: Place,
-    meta: Meta,
+    meta: Arc<Meta>,
 }
 
 /// Where the resourceVersion goes.
@@ -31,15 +33,24 @@ impl Draft {
     /// # Errors
     /// [`Error::NoName`]: no object with metadata and a name.
     pub fn new(object: &Value) -> Result<Self, Error> {
+        Self::with(object, None)
+    }
+
+    /// As [`Draft::new`], with one member more in the metadata: a name that sorts before `resourceVersion` and is not there yet,
+    /// and its value as compact JSON text.
+    ///
+    /// # Errors
+    /// As [`Draft::new`].
+    pub fn with(object: &Value, more: Option<(&str, &[u8])>) -> Result<Self, Error> {
         let object = object.as_object().ok_or(Error::NoName)?;
         let metadata = object.get("metadata").and_then(Value::as_object).ok_or(Error::NoName)?;
-        let meta = meta(metadata)?;
+        let meta = Arc::new(meta(metadata)?);
         let mut json = Vec::with_capacity(8 << 10);
         let mut place = Place::Taken;
         for (name, value) in object {
             write_name(name, b'{', &mut json);
             if name == "metadata" {
-                place = write_metadata(metadata, &mut json);
+                place = write_metadata(metadata, more, &mut json);
             } else {
                 write(value, &mut json);
             }
@@ -58,7 +69,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub fn written(self, rv: u64) -> Result<Encoded, Error> {
+    pub fn written(&self, rv: u64) -> Result<Encoded, Error> {
         let (at, last) = match self.place {
             Place::Before(at) => (at, false),
             Place::Behind(at) => (at, true),
@@ -66,7 +77,7 @@ impl Draft {
         };
         let whole = Vec::with_capacity(self.json.len() + VERSION_MEMBER.len() + 2);
         let (whole, split) = insert_member(whole, &self.json, at, last)?;
-        Ok(Encoded { whole, split, rv, meta: self.meta })
+        Ok(Encoded { whole, split, rv, meta: Arc::clone(&self.meta) })
     }
 }
 
@@ -81,16 +92,25 @@ fn write_name(name: &str, open: u8, json: &mut Vec<u8>) {
     json.push(b':');
 }
 
-fn write_metadata(metadata: &Map<String, Value>, json: &mut Vec<u8>) -> Place {
+fn write_metadata(metadata: &Map<String, Value>, more: Option<(&str, &[u8])>, json: &mut Vec<u8>) -> Place {
     const VERSION: &str = "resourceVersion";
     let mut place = None;
+    let mut more = more;
     for (name, value) in metadata {
+        if let Some((text_name, text)) = more.take_if(|(before, _)| *before < name.as_str()) {
+            write_name(text_name, b'{', json);
+            json.extend_from_slice(text);
+        }
         if place.is_none() && name.as_str() >= VERSION {
             // Behind the comma or the bracket that comes next.
             place = Some(if name == VERSION { Place::Taken } else { Place::Before(json.len() + 1) });
         }
         write_name(name, b'{', json);
         write(value, json);
+    }
+    if let Some((name, text)) = more {
+        write_name(name, b'{', json);
+        json.extend_from_slice(text);
     }
     let end = json.len();
     json.push(b'}');

@@ -130,6 +130,18 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_member_given_as_text_goes_where_it_belongs(object in any_object(), name in "[a-q]{1,3}|r", value in any_json()) {
+        let mut object = object;
+        object["metadata"].as_object_mut().unwrap().remove(&name);
+        let drafted = Draft::with(&object, Some((&name, value.to_string().as_bytes()))).unwrap().written(3).unwrap();
+        object["metadata"][&name] = value;
+        let expected = Draft::new(&object).unwrap().written(3).unwrap();
+        prop_assert_eq!((drafted.json(), drafted.split), (expected.json(), expected.split));
+    }
+}
+
 #[test]
 fn without_a_version_none_is_shown() {
     let check = |json: &str, expected: &str| {
