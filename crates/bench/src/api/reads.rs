@@ -9,7 +9,8 @@ use crate::load::{self, Client};
 use crate::process;
 use crate::report::Report;
 
-const GETS: usize = 5_000;
+/// Enough for CPU time, which the kernel counts in steps of 10 ms.
+const GETS: usize = 20_000;
 
 /// A client that gets pods, one after the other.
 struct Getter {
@@ -30,8 +31,13 @@ impl Bench<'_> {
             for clients in [1, 16] {
                 let connections = self.server.target.connections(clients).await?;
                 let getter = |connection| Getter { connection, pods: self.args.pods };
+                let cpu = self.server.apiserver_cpu()?;
                 let outcome = load::run(connections.into_iter().map(getter).collect(), GETS).await?;
-                outcome.report(report, &format!("GET a pod, {clients} clients"));
+                let cpu = self.server.apiserver_cpu()? - cpu;
+                let name = format!("GET a pod, {clients} clients");
+                outcome.report(report, &name);
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+                report.add(format!("{name}: API server CPU"), "us each", cpu * 1e6 / GETS as f64);
             }
             self.lists(report).await?;
         }
