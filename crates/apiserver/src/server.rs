@@ -4,7 +4,6 @@ pub(crate) mod connection;
 pub(crate) mod heads;
 pub(crate) mod limits;
 pub(crate) mod listener;
-mod settled;
 mod sni;
 pub(crate) mod tls;
 pub(crate) mod trust;

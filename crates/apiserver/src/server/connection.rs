@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::status::Status;
+use gantry_common::settled::Settled;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +17,6 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::heads::Timed;
-use super::settled::Settled;
 use super::{Body, Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;

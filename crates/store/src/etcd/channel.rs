@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use gantry_common::settled::Settled;
 use gantry_common::{error_chain, task};
 use h2::client::SendRequest;
 use h2::{PingPong, RecvStream, SendStream};
@@ -52,7 +53,12 @@ struct Connection {
     requests: SendRequest<Bytes>,
     /// Ends with the connection.
     ended: Arc<tokio::sync::watch::Receiver<bool>>,
+    read: Read,
 }
+
+/// Streams that have been read to their end. Whoever lets one go wakes the connection's task, in the middle of an answer and for
+/// nothing; here they wait until it runs anyway.
+type Read = Arc<Mutex<Vec<RecvStream>>>;
 
 impl Connection {
     fn is_open(&self) -> bool {
@@ -137,7 +143,8 @@ impl Way {
             send(body, stream).await?;
         }
         let answer = answer.await.map_err(failed)?;
-        Ok(answer.map(|stream| Body::new(Answer { stream, is_read: false })))
+        let read = connection.read;
+        Ok(answer.map(|stream| Body::new(Answer { stream: Some(stream), is_read: false, read })))
     }
 }
 
@@ -192,6 +199,14 @@ where
     builder.initial_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let (requests, mut connection) = builder.handshake::<_, Bytes>(stream).await.map_err(failed)?;
     let pings = connection.ping_pong();
+    let read = Read::default();
+    // Not held here: the connection ends when nobody else has a part of it.
+    let finished = Arc::downgrade(&read);
+    let served = Settled::new(std::future::poll_fn(move |context| {
+        let streams = finished.upgrade().map(|read| std::mem::take(&mut *read.lock()));
+        drop(streams);
+        Pin::new(&mut connection).poll(context)
+    }));
     let (end, ended) = tokio::sync::watch::channel(false);
     drop(task::spawn("etcd-connection", async move {
         let is_dead = async {
@@ -201,13 +216,13 @@ where
             }
         };
         let why = tokio::select! {
-            closed = connection => closed.err().map(|error| error_chain(&error)),
+            closed = served => closed.err().map(|error| error_chain(&error)),
             () = is_dead => Some(format!("no answer to a ping for {PING_TIMEOUT:?}")),
         };
         end.send_replace(true);
         tracing::debug!(why, "the connection to etcd has ended");
     }));
-    Ok(Connection { requests, ended: Arc::new(ended) })
+    Ok(Connection { requests, ended: Arc::new(ended), read })
 }
 
 /// Ends when the other end does not answer.
@@ -225,9 +240,20 @@ async fn unanswered(mut pings: PingPong) {
 
 /// The body of an answer.
 struct Answer {
-    stream: RecvStream,
+    /// `None` once this is dropped.
+    stream: Option<RecvStream>,
     /// Only trailers are left.
     is_read: bool,
+    read: Read,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // A stream that has not ended is cancelled by letting it go.
+        if let Some(stream) = self.stream.take_if(|stream| stream.is_end_stream()) {
+            self.read.lock().push(stream);
+        }
+    }
 }
 
 impl http_body::Body for Answer {
@@ -235,23 +261,25 @@ impl http_body::Body for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.is_read {
-            match ready!(self.stream.poll_data(context)) {
+        let Self { stream, is_read, .. } = &mut *self;
+        let Some(stream) = stream else { return Poll::Ready(None) };
+        if !*is_read {
+            match ready!(stream.poll_data(context)) {
                 Some(Ok(data)) => {
                     // The window is for what nobody has taken.
-                    drop(self.stream.flow_control().release_capacity(data.len()));
+                    drop(stream.flow_control().release_capacity(data.len()));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(failed(error)))),
-                None => self.is_read = true,
+                None => *is_read = true,
             }
         }
-        let trailers: Option<HeaderMap> = ready!(self.stream.poll_trailers(context)).map_err(failed)?;
+        let trailers: Option<HeaderMap> = ready!(stream.poll_trailers(context)).map_err(failed)?;
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 }
 
@@ -267,5 +295,66 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let way = self.0.clone();
         Box::pin(async move { way.call(request).await.map_err(Into::into) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A connection to a server that answers every request with a message and trailers, and tells when it is closed.
+    async fn connected() -> (Connection, tokio::task::JoinHandle<usize>) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let server = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let mut served = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(Bytes::from_static(b"message"), false).unwrap();
+                stream.send_trailers(HeaderMap::new()).unwrap();
+                served += 1;
+            }
+            served
+        });
+        (shake_hands(near).await.unwrap(), server)
+    }
+
+    async fn call(connection: &Connection) -> Answer {
+        let mut requests = connection.requests.clone().ready().await.unwrap();
+        let (answer, _) = requests.send_request(Request::new(()), true).unwrap();
+        Answer { stream: Some(answer.await.unwrap().into_body()), is_read: false, read: connection.read.clone() }
+    }
+
+    async fn read(mut answer: Answer) -> usize {
+        let mut frames = 0;
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await {
+            frame.unwrap();
+            frames += 1;
+        }
+        assert!(answer.is_end_stream());
+        frames
+    }
+
+    #[tokio::test]
+    async fn streams_that_were_read_are_let_go_and_do_not_keep_the_connection() {
+        let (connection, server) = connected().await;
+        for _ in 0..100 {
+            assert_eq!(read(call(&connection).await).await, 2);
+            assert!(connection.read.lock().len() <= 1, "the one before went when the connection's task ran");
+        }
+        assert_eq!(connection.read.lock().len(), 1);
+        drop(connection);
+        // Far less than the next ping takes, which would end the connection, too.
+        let served = tokio::time::timeout(Duration::from_secs(5), server).await.expect("closed").unwrap();
+        assert_eq!(served, 100);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_not_read_is_cancelled() {
+        let (connection, _server) = connected().await;
+        drop(call(&connection).await);
+        assert!(connection.read.lock().is_empty());
     }
 }

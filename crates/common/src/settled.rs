@@ -1,8 +1,8 @@
 //! A future that wakes itself is polled again at once.
 //!
-//! hyper hands a request's body to its handler through a channel, both ends of which are in the task of the connection: each
-//! request with a body wakes the task that is running. tokio then puts it at the end of its queue and wakes another worker for
-//! it, which finds nothing to do: a fifth of what a small write costs a server that has little to do.
+//! tokio puts a task that is woken while it runs at the end of its queue, and wakes another worker for it, which finds nothing
+//! to do: a fifth of what a small write costs a server that has little to do. hyper hands a request's body to its handler through a channel, both ends of which are in the task of the connection: each
+//! request with a body wakes the task that is running. So does a stream of HTTP/2 that is let go in its connection's task.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const POLLING: u8 = 1;
 const RUNG: u8 = 2;
 
 /// The future, polled until it has nothing more to do by itself.
-pub(super) struct Settled<F> {
+pub struct Settled<F> {
     future: F,
     bell: Arc<Bell>,
     waker: Waker,
@@ -46,7 +46,8 @@ impl Wake for Bell {
 }
 
 impl<F> Settled<F> {
-    pub(super) fn new(future: F) -> Self {
+    /// Wraps a future.
+    pub fn new(future: F) -> Self {
         let bell = Arc::new(Bell { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
         Self { future, waker: Waker::from(Arc::clone(&bell)), bell }
     }
