@@ -134,13 +134,33 @@ fn taken<'a>(definition: &Value, all: &[&'a Value]) -> (BTreeSet<&'a str>, BTree
     (resources, kinds)
 }
 
+fn in_use(name: &str) -> String {
+    format!("{name:?} is already in use")
+}
+
+/// Gives it the name that it wants, if nobody else has it.
+fn accept(
+    names: &mut Value,
+    definition: &Value,
+    name: &str,
+    (reason, used): (&'static str, &BTreeSet<&str>),
+) -> Option<(&'static str, String)> {
+    let wanted = str_at(definition, &format!("spec.names.{name}")).unwrap_or_default();
+    if wanted != str_at(names, name).unwrap_or_default() && used.contains(wanted) {
+        return Some((reason, in_use(wanted)));
+    }
+    if !wanted.is_empty() {
+        set(names, name, wanted);
+    }
+    None
+}
+
 /// The names that it may have, and why it may not have all that it wants.
 fn accepted(definition: &Value, all: &[&Value]) -> (Value, Option<(&'static str, String)>) {
     let (resources, kinds) = taken(definition, all);
     let mut names =
         get(definition, "status.acceptedNames").filter(|n| n.is_object()).cloned().unwrap_or_else(|| json!({}));
     let mut conflict = None;
-    let in_use = |name: &str| format!("{name:?} is already in use");
     let (group, plural) = (str_at(definition, "spec.group"), str_at(definition, "spec.names.plural"));
     // What the server keeps itself under this name would be taken for custom objects.
     let built_in = kinds::all().iter().any(|kind| Some(kind.group) == group && Some(kind.resource) == plural);
@@ -148,20 +168,9 @@ fn accepted(definition: &Value, all: &[&Value]) -> (Value, Option<(&'static str,
         conflict = Some(("PluralConflict", in_use(plural.unwrap_or_default())));
         return (names, conflict);
     }
-    for (name, reason, used) in [
-        ("plural", "PluralConflict", &resources),
-        ("singular", "SingularConflict", &resources),
-        ("kind", "KindConflict", &kinds),
-        ("listKind", "ListKindConflict", &kinds),
-    ] {
-        let wanted = str_at(definition, &format!("spec.names.{name}")).unwrap_or_default();
-        let has = str_at(&names, name).unwrap_or_default();
-        if wanted != has && used.contains(wanted) {
-            conflict = Some((reason, in_use(wanted)));
-        } else if !wanted.is_empty() {
-            set(&mut names, name, wanted);
-        }
-    }
+    // Of several conflicts the last one is told.
+    conflict = accept(&mut names, definition, "plural", ("PluralConflict", &resources)).or(conflict);
+    conflict = accept(&mut names, definition, "singular", ("SingularConflict", &resources)).or(conflict);
     let wanted = list_at(definition, "spec.names.shortNames");
     let has = list_at(&names, "shortNames");
     let texts = wanted.iter().filter(|name| !has.contains(name)).filter_map(Value::as_str);
@@ -171,6 +180,8 @@ fn accepted(definition: &Value, all: &[&Value]) -> (Value, Option<(&'static str,
         [only] => conflict = Some(("ShortNamesConflict", only.clone())),
         many => conflict = Some(("ShortNamesConflict", format!("[{}]", many.join(", ")))),
     }
+    conflict = accept(&mut names, definition, "kind", ("KindConflict", &kinds)).or(conflict);
+    conflict = accept(&mut names, definition, "listKind", ("ListKindConflict", &kinds)).or(conflict);
     copy(&mut names, definition, "categories");
     (names, conflict)
 }
@@ -235,6 +246,7 @@ mod tests {
         };
         check("others", "Thing", &[], "False ListKindConflict \"ThingList\" is already in use");
         check("th", "Other", &[], "False PluralConflict \"th\" is already in use");
+        check("others", "Thing", &["th"], "False ListKindConflict \"ThingList\" is already in use");
         check("others", "Other", &["th", "ot"], "False ShortNamesConflict \"th\" is already in use");
     }
 
