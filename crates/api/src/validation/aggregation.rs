@@ -72,7 +72,7 @@ pub(super) fn api_service_status(out: &mut Out, object: &Value) {
     for (index, condition) in list(object.get("status").unwrap_or(&none), "conditions").iter().enumerate() {
         let status = text(condition, "status");
         if !["True", "False", "Unknown"].contains(&status) {
-            out.not_supported(at.index(index).child("status"), status, &["True", "False", "Unknown"]);
+            out.not_listed(at.index(index).child("status"), status, &["True", "False", "Unknown"]);
         }
     }
 }

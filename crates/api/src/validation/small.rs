@@ -115,6 +115,9 @@ fn zone_hints(out: &mut Out, at: At<'_>, zones: &[Value]) {
     }
 }
 
+/// The only strategy of a coordinated election that is upstream's own.
+const OLDEST: &str = "OldestEmulationVersion";
+
 /// A lease.
 pub(super) fn lease(out: &mut Out, lease: &Value) {
     let spec = some(lease, "spec").unwrap_or(&UNSET);
@@ -123,6 +126,16 @@ pub(super) fn lease(out: &mut Out, lease: &Value) {
         out.invalid(at.child("leaseDurationSeconds"), seconds, "must be greater than 0");
     }
     out.non_negative(at.child("leaseTransitions"), number(spec, "leaseTransitions"));
+    let strategy = text(spec, "strategy");
+    if strategy.contains('/') {
+        // Upstream names the field twice.
+        out.invalid_each(at.child("strategy.strategy"), strategy, names::qualified_name(strategy));
+    } else if some(spec, "strategy").is_some() && strategy != OLDEST {
+        out.not_supported(at.child("strategy.strategy"), strategy, &[OLDEST]);
+    }
+    if strategy.is_empty() && !text(spec, "preferredHolder").is_empty() {
+        out.forbidden(at.child("preferredHolder"), "may only be specified if `strategy` is defined");
+    }
 }
 
 /// An event in its stored form; `newer`: it came in as one of `events.k8s.io`.

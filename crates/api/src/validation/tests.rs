@@ -498,6 +498,17 @@ fn small_kinds() {
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
         ],
     );
+    check("Lease", json!({"spec": {"strategy": "example.com/Mine", "preferredHolder": "a"}}), &[]);
+    check(
+        "Lease",
+        json!({"spec": {"strategy": "Newest"}}),
+        &["spec.strategy.strategy: Unsupported value: \"Newest\": supported values: \"OldestEmulationVersion\""],
+    );
+    check(
+        "Lease",
+        json!({"spec": {"preferredHolder": "a"}}),
+        &["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"],
+    );
     check("Event", json!({"involvedObject": {"kind": "Node"}}), &[]);
     check(
         "Event",

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
-use super::{Column, Ctx, Row, Strategy};
+use super::{Column, Ctx, Row, Strategy, keep_metadata};
 
 /// The strategy of APIServices.
 pub(super) struct ApiService;
@@ -32,6 +32,14 @@ impl Strategy for ApiService {
         if value::map_at(object, "spec.service").is_none() {
             value::set(object, "status", json!({"conditions": [local_condition(ctx.now)]}));
         }
+    }
+
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        keep_metadata(new, old);
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -178,6 +178,13 @@ fn keep(new: &mut Value, old: &Value, path: &str) {
     }
 }
 
+/// Leaves what a write of `/status` does not set in metadata as it was, for kinds where upstream does.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    for path in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        keep(new, old, &format!("metadata.{path}"));
+    }
+}
+
 /// The field labels that every kind has.
 #[must_use]
 pub fn metadata_field<'a>(object: &'a Value, path: &str) -> Option<Cow<'a, str>> {

@@ -78,6 +78,48 @@ async fn status_writes_take_annotations_along() {
 }
 
 #[tokio::test]
+async fn some_status_writes_leave_metadata_alone() {
+    let cluster = Cluster::start().await;
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]}});
+    let service = json!({"metadata": {"name": "v1.example.com"}, "spec": {
+        "group": "example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+        "insecureSkipTLSVerify": true, "service": {"namespace": "default", "name": "none"}}});
+    for (group, plural, object) in [
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies", policy),
+        ("apiregistration.k8s.io", "apiservices", service),
+    ] {
+        let all = format!("/apis/{group}/v1/{plural}");
+        let made = cluster.rest("POST", &all, &[], &object.to_string()).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+        let path = format!("{all}/{}", object["metadata"]["name"].as_str().expect("a name"));
+        let headers = [("content-type", "application/merge-patch+json")];
+        let change = json!({"metadata": {"labels": {"a": "b"}}, "status": {"conditions": []}}).to_string();
+        let written = cluster.rest("PATCH", &format!("{path}/status"), &headers, &change).await;
+        assert_eq!((written.code, &written.json()["metadata"]["labels"]), (200, &Value::Null), "{}", written.text);
+        // Nor can they be replaced by who has not read them.
+        let blind = cluster.rest("PUT", &path, &[], &object.to_string()).await;
+        let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+        assert!(blind.code == 422 && blind.text.contains(why), "{}", blind.text);
+    }
+}
+
+#[tokio::test]
+async fn leases_are_not_elected_over() {
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let cluster = Cluster::start().await;
+    let lease = json!({"metadata": {"name": "l"}, "spec": {
+        "holderIdentity": "a", "preferredHolder": "b", "strategy": "OldestEmulationVersion"}});
+    let made = cluster.rest("POST", LEASES, &[], &lease.to_string()).await;
+    assert_eq!((made.code, made.json()["spec"].clone()), (201, json!({"holderIdentity": "a"})));
+    let headers = [("content-type", "application/merge-patch+json")];
+    let change = json!({"spec": {"holderIdentity": "c", "preferredHolder": "b"}}).to_string();
+    let changed = cluster.rest("PATCH", &format!("{LEASES}/l"), &headers, &change).await;
+    assert_eq!((changed.code, changed.json()["spec"].clone()), (200, json!({"holderIdentity": "c"})));
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object() {
     let cluster = Cluster::start().await;
     let mut object = configmap("a", "1");
