@@ -138,9 +138,10 @@ fn environment_for(served: &Kinds, policy: &Value, kind: &'static KindInfo) -> O
     let param = value::get(policy, "spec.paramKind").filter(|p| p.is_object());
     let text = |param: &Value, key: &str| value::str_at(param, key).unwrap_or_default().to_owned();
     let known = param.and_then(|p| served.by_api_version(&text(p, "apiVersion"), &text(p, "kind")));
-    let params = known.and_then(types::of_kind).unwrap_or(Type::Dyn);
-    let uses = Uses { params: param.is_some(), authorizer: true, changes: false };
-    let mut environment = environment(uses, &object, &params);
+    // Upstream does not know parameters of a kind that is not served.
+    let params = known.and_then(types::of_kind);
+    let uses = Uses { params: params.is_some(), authorizer: true, changes: false };
+    let mut environment = environment(uses, &object, &params.unwrap_or(Type::Dyn));
     for variable in value::list_at(policy, "spec.variables") {
         let compiled = environment.compile(&text(variable, "expression"));
         let ty = compiled.map_or(Type::Dyn, |program| program.result_type().clone());
@@ -171,6 +172,11 @@ mod tests {
             "{warning}"
         );
         assert!(!warning.contains("Kind=Deployment"), "{warning}");
+        for (kind, expected) in [("ConfigMap", 0), ("Unknown", 1)] {
+            let mut with_params = policy(&rule, "params.data.x == 'y'");
+            with_params["spec"]["paramKind"] = json!({"apiVersion": "v1", "kind": kind});
+            assert_eq!(warnings(&Kinds::builtin(), &with_params).len(), expected, "{kind}");
+        }
         let any = json!({"apiGroups": ["*"], "apiVersions": ["v1"], "resources": ["deployments"]});
         assert_eq!(warnings(&Kinds::builtin(), &policy(&any, "object.nonsense == 1")), Vec::<Value>::new());
     }

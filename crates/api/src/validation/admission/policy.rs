@@ -9,9 +9,10 @@ use crate::{Value, kinds, names};
 const UNSET: Value = Value::Null;
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
-const NOT_FOUND_ACTIONS: &[&str] = &["Allow", "Deny"];
+const NOT_FOUND_ACTIONS: &[&str] = &["Deny", "Allow"];
 const PATCH_TYPES: &[&str] = &["ApplyConfiguration", "JSONPatch"];
-const MUTABLE: &[&str] = &["CREATE", "UPDATE"];
+/// All but a delete, which leaves nothing to change.
+const MUTABLE: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 /// The most audit annotations of one policy.
 const ANNOTATIONS: usize = 20;
 /// Bytes of the expression of an audit annotation.
@@ -21,7 +22,7 @@ fn spec_of(object: &Value) -> &Value {
     some(object, "spec").unwrap_or(&UNSET)
 }
 
-/// What both sorts of policies have; `mutating`: it may be about creates and updates only.
+/// What both sorts of policies have; `mutating`: it may not be about deletes.
 fn common(out: &mut Out, object: &Value, old: Option<&Value>, mutating: bool) {
     let (at, spec) = (At::Root("spec"), spec_of(object));
     if some(spec, "failurePolicy").is_none() {
@@ -101,7 +102,7 @@ fn variable(out: &mut Out, at: At<'_>, variable: &Value) {
     if name.trim().is_empty() {
         out.required(at.child("name"), "name is not specified");
     } else if !is_identifier(name) {
-        out.invalid(at.child("name"), name, "name is not a valid CEL identifier");
+        out.invalid(at.child("name"), name, "must be a valid CEL identifier");
     }
     if text(variable, "expression").trim().is_empty() {
         out.required(at.child("expression"), "expression is not specified");
@@ -148,9 +149,9 @@ fn validation(out: &mut Out, at: At<'_>, found: &Value) {
     }
     let message = text(found, "message");
     if !message.is_empty() && message.trim().is_empty() {
-        out.invalid(at.child("message"), message, "message must be non-empty if specified");
+        out.invalid(at.child("message"), message, "must be non-empty if specified");
     } else if message.trim().contains(['\n', '\r']) {
-        out.invalid(at.child("message"), message, "message must not contain line breaks");
+        out.invalid(at.child("message"), message, "must not contain line breaks");
     }
     optional(out, at.child("reason"), found, "reason", REASONS);
 }
@@ -245,7 +246,12 @@ fn param_ref(out: &mut Out, at: At<'_>, found: &Value) {
     if name.is_empty() && selector.is_none() {
         out.required(at, "one of name or selector must be specified");
     }
-    out.one_of(at.child("parameterNotFoundAction"), text(found, "parameterNotFoundAction"), NOT_FOUND_ACTIONS);
+    let (at, action) = (at.child("parameterNotFoundAction"), text(found, "parameterNotFoundAction"));
+    if action.is_empty() {
+        out.required(at, "");
+    } else if !NOT_FOUND_ACTIONS.contains(&action) {
+        out.not_listed(at, action, NOT_FOUND_ACTIONS);
+    }
 }
 
 fn actions(out: &mut Out, at: At<'_>, actions: &[Value]) {

@@ -187,7 +187,7 @@ fn validating_policies() {
         json!([{"expression": "", "message": "a\nb", "reason": "NotFound"}]),
         &[
             "spec.validations[0].expression: Required value: expression is not specified",
-            "spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks",
+            "spec.validations[0].message: Invalid value: \"a\\nb\": must not contain line breaks",
             "spec.validations[0].reason: Unsupported value: \"NotFound\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"",
         ],
     );
@@ -202,7 +202,7 @@ fn validating_policies() {
     at(
         "variables",
         json!([{"name": "in", "expression": "1"}]),
-        &["spec.variables[0].name: Invalid value: \"in\": name is not a valid CEL identifier"],
+        &["spec.variables[0].name: Invalid value: \"in\": must be a valid CEL identifier"],
     );
     at(
         "auditAnnotations",
@@ -245,11 +245,12 @@ fn mutating_policies() {
             "spec.mutations[2].jsonPatch.expression: Required value",
         ],
     );
+    at("matchConstraints.resourceRules", json!([with(&rule(), "operations", json!(["*"]))]), &[]);
     at(
         "matchConstraints.resourceRules",
         json!([with(&rule(), "operations", json!(["DELETE"]))]),
         &[
-            "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"CREATE\", \"UPDATE\"",
+            "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
         ],
     );
 }
@@ -275,6 +276,12 @@ fn bindings_of_policies() {
             "spec.paramRef.parameterNotFoundAction: Required value",
             "spec.validationActions: Required value: at least one validation action is required",
         ],
+    );
+    let action =
+        "spec.paramRef.parameterNotFoundAction: Unsupported value: \"Ask\": supported values: \"Deny\", \"Allow\"";
+    at(
+        json!({"policyName": "p", "paramRef": {"name": "a", "parameterNotFoundAction": "Ask"}, "validationActions": ["Deny"]}),
+        &[action],
     );
     let param = json!({"name": "a", "parameterNotFoundAction": "Allow"});
     check("MutatingAdmissionPolicyBinding", json!({"spec": {"policyName": "p", "paramRef": param}}), &[]);
