@@ -2,13 +2,13 @@
 //!
 //! Expressions are not compiled here: the API server does that, with the types that it serves.
 
-mod client;
+pub(super) mod client;
 pub(super) mod policy;
 mod rules;
 
 use super::at::{At, Out};
 use super::read::{Seen, list, number, repeats, some, text};
-use super::selector::label_selector;
+use super::selector::{known_label_selector, label_selector};
 use crate::{Value, names};
 
 /// Versions of `AdmissionReview` that this server and its predecessor speak.
@@ -18,6 +18,7 @@ const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
 const NO_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
+const SELECTORS: [&str; 2] = ["namespaceSelector", "objectSelector"];
 /// The most conditions of one webhook or policy.
 const CONDITIONS: usize = 64;
 
@@ -40,12 +41,23 @@ struct Known {
     versions: bool,
     names: bool,
     conditions: bool,
+    /// Values in selectors that no label can have: upstream took them once.
+    values: bool,
+}
+
+/// Whether a selector of the webhook is wrong.
+fn selects_wrongly(hook: &Value) -> bool {
+    let mut out = Out::default();
+    for found in SELECTORS.iter().filter_map(|selector| some(hook, selector)) {
+        label_selector(&mut out, At::Root(""), found);
+    }
+    !out.errors.is_empty()
 }
 
 impl Known {
     fn of(new: &Value, old: Option<&Value>) -> Self {
         let Some(old) = old else {
-            return Self { side_effects: false, versions: false, names: false, conditions: false };
+            return Self { side_effects: false, versions: false, names: false, conditions: false, values: false };
         };
         let hooks = list(old, "webhooks");
         let mut seen = Seen::new();
@@ -56,6 +68,7 @@ impl Known {
             versions: hooks.iter().any(|h| !list(h, "admissionReviewVersions").is_empty() && !recognised(h)),
             names: hooks.iter().any(|h| repeats(&mut seen, text(h, "name"))),
             conditions: hooks.len() == fresh.len() && hooks.iter().zip(fresh).all(unchanged),
+            values: hooks.iter().any(selects_wrongly),
         }
     }
 }
@@ -95,9 +108,9 @@ fn webhook(out: &mut Out, at: At<'_>, hook: &Value, known: &Known, mutating: boo
     if let Some(seconds) = number(hook, "timeoutSeconds").filter(|s| !(1..=30).contains(s)) {
         out.invalid(at.child("timeoutSeconds"), seconds, "the timeout value must be between 1 and 30 seconds");
     }
-    for selector in ["namespaceSelector", "objectSelector"] {
+    for selector in SELECTORS {
         if let Some(found) = some(hook, selector) {
-            label_selector(out, at.child(selector), found);
+            known_label_selector(out, at.child(selector), found, known.values);
         }
     }
     if mutating {

@@ -20,6 +20,11 @@ pub(crate) fn label_name(out: &mut Out, at: At<'_>, name: &str) {
 
 /// A `LabelSelector`.
 pub(crate) fn label_selector(out: &mut Out, at: At<'_>, selector: &Value) {
+    known_label_selector(out, at, selector, false);
+}
+
+/// As [`label_selector`]; `any_value`: the values of its expressions need not be those of labels.
+pub(crate) fn known_label_selector(out: &mut Out, at: At<'_>, selector: &Value, any_value: bool) {
     if let Some(labels) = map(selector, "matchLabels") {
         meta::labels(out, at.child("matchLabels"), labels);
     }
@@ -35,7 +40,7 @@ pub(crate) fn label_selector(out: &mut Out, at: At<'_>, selector: &Value) {
         }
         label_name(out, at.child("key"), text(requirement, "key"));
         let at = at.child("values");
-        for (index, value) in values.iter().enumerate() {
+        for (index, value) in values.iter().enumerate().filter(|_| !any_value) {
             let value = value.as_str().unwrap_or_default();
             out.invalid_each(at.index(index), value, names::label_value(value));
         }

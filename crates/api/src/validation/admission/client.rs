@@ -7,7 +7,7 @@ use crate::{Value, names};
 const FORM: &str = "; desired format: https://host[/path]";
 
 /// A `WebhookClientConfig`.
-pub(super) fn config(out: &mut Out, at: At<'_>, config: &Value) {
+pub(in crate::validation) fn config(out: &mut Out, at: At<'_>, config: &Value) {
     match (some(config, "url"), some(config, "service")) {
         (Some(address), None) => url(out, at.child("url"), address.as_str().unwrap_or_default()),
         (None, Some(found)) => service(out, at.child("service"), found),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{check, check_update, kind, object, texts};
-use crate::validation::status_update;
+use crate::validation::{create, status_update};
 use crate::{Value, value};
 
 fn rule() -> Value {
@@ -81,6 +81,14 @@ fn webhooks() {
     let duplicate = "webhooks[1].name: Duplicate value: \"w.example.com\"";
     check("ValidatingWebhookConfiguration", twice.clone(), &[duplicate]);
     let mut old = twice.clone();
+    old["metadata"] = json!({"name": "x", "resourceVersion": "1"});
+    check_update("ValidatingWebhookConfiguration", old.clone(), old, &[]);
+    let selector = json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b c"]}]});
+    let mut old = json!({"webhooks": [with(&webhook(), "objectSelector", selector)]});
+    let found =
+        texts(&create(kind("ValidatingWebhookConfiguration"), &object("ValidatingWebhookConfiguration", old.clone())));
+    let at = "webhooks[0].objectSelector.matchExpressions[0].values[0]: Invalid value: \"b c\": a valid label must be";
+    assert!(found.len() == 1 && found[0].starts_with(at), "{found:?}");
     old["metadata"] = json!({"name": "x", "resourceVersion": "1"});
     check_update("ValidatingWebhookConfiguration", old.clone(), old, &[]);
     let repeats = json!({"webhooks": [with(&webhook(), "reinvocationPolicy", "Often".into())]});
