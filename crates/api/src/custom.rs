@@ -6,6 +6,7 @@
 mod columns;
 mod defaults;
 mod definition;
+mod field_path;
 pub mod json_path;
 pub mod schema;
 mod types;
@@ -19,9 +20,13 @@ use crate::table::Type;
 
 pub use defaults::{apply as default_object, prune_nulls};
 pub use definition::of as definition;
+pub use field_path::field_path;
 pub use json_path::JsonPath;
 pub use schema::Schema;
-pub use validate::{Unknown, counterpart, create as validate_new, update as validate_changed, value as validate_value};
+pub use validate::{
+    Unknown, counterpart, create as validate_new, status as validate_status, update as validate_changed,
+    value as validate_value,
+};
 
 /// What a definition says of one version of its kind.
 #[derive(Debug)]

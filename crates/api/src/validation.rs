@@ -269,7 +269,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     if let Some(custom) = kind.custom {
-        out.errors.extend(crate::custom::validate_changed(custom, new, old));
+        out.errors.extend(crate::custom::validate_status(custom, new, old));
         return out.errors;
     }
     if !own_finalizers(kind) {

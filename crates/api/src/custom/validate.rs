@@ -35,11 +35,34 @@ pub fn update(custom: &Custom, object: &Value, old: &Value) -> Errors {
     let mut errors = value(&custom.schema, object, Some(old));
     errors.extend(scale::check(custom, object));
     errors.extend(embedded::check(object, &custom.schema));
-    let found = lists::check(object, &custom.schema);
-    if !found.is_empty() && lists::check(old, &custom.schema).is_empty() {
-        errors.extend(found);
-    }
+    errors.extend(new_repeats(custom, object, old));
     errors
+}
+
+/// The errors of an object whose status takes the place of that of `old`: nothing else of it is looked at again.
+#[must_use]
+pub fn status(custom: &Custom, object: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    if let (Some(schema), Some(status)) = (custom.schema.properties.get("status"), object.get("status")) {
+        errors = value(schema, status, old.get("status"));
+        for error in &mut errors {
+            // Upstream validates the status by itself, and says afterwards where it was.
+            error.path = match error.path.as_str() {
+                "<nil>" => Path::new("status"),
+                below if below.starts_with('[') => Path::new(&format!("status{below}")),
+                below => Path::new("status").child(below),
+            };
+        }
+    }
+    errors.extend(scale::check_status(custom, object));
+    errors.extend(new_repeats(custom, object, old));
+    errors
+}
+
+/// Items that stand twice, if none did before.
+fn new_repeats(custom: &Custom, object: &Value, old: &Value) -> Errors {
+    let found = lists::check(object, &custom.schema);
+    if found.is_empty() || lists::check(old, &custom.schema).is_empty() { found } else { Errors::new() }
 }
 
 /// The errors of a value, which may be left out where it is as in `old`.

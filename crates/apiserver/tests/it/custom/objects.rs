@@ -107,6 +107,43 @@ async fn status_and_scale_are_written_apart() {
 }
 
 #[tokio::test]
+async fn a_status_is_validated_by_itself() {
+    let cluster = Cluster::start().await;
+    let mut with =
+        definition("crontabs", "CronTab", json!({"type": "object", "properties": {"size": {"type": "integer"}}}));
+    let version = &mut with["spec"]["versions"][0];
+    version["subresources"] = json!({"status": {}});
+    version["schema"]["openAPIV3Schema"]["properties"]["status"] = json!({"type": "object", "properties": {"phase": {"type": "string", "maxLength": 3}, "n": {"type": "integer"}}});
+    define(&cluster, &with).await;
+    let one = format!("{CRONTABS}/a");
+    assert_eq!(post(&cluster, CRONTABS, &crontab("a", json!({}))).await.code, 201);
+    let refused = patch(&cluster, &format!("{one}/status"), &json!({"status": {"n": "x"}})).await;
+    let why = "status.n: Invalid value: \"string\": n in body must be of type integer: \"string\"";
+    assert!(
+        refused.code == 422 && refused.json()["message"].as_str().is_some_and(|m| m.ends_with(why)),
+        "{}",
+        refused.text
+    );
+    // What became required of the rest meanwhile is not asked of who writes the status.
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let required =
+        json!([{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/required", "value": ["more"]}]);
+    let json_patch = [("content-type", "application/json-patch+json")];
+    let changed = cluster.rest("PATCH", &path, &json_patch, &required.to_string()).await;
+    assert_eq!(changed.code, 200, "{}", changed.text);
+    let spec = json!({"spec": {"size": 1}});
+    let told = async || patch(&cluster, &one, &spec).await.text.contains("more: Required value");
+    let wait = async {
+        while !told().await {
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the schema is in force");
+    let written = patch(&cluster, &format!("{one}/status"), &json!({"status": {"n": 1}})).await;
+    assert_eq!((written.code, &written.json()["status"]["n"]), (200, &json!(1)), "{}", written.text);
+}
+
+#[tokio::test]
 async fn without_status_all_of_it_is_content() {
     let cluster = Cluster::start().await;
     define(&cluster, &crontabs()).await;
