@@ -67,6 +67,8 @@ pub enum ErrorKind {
     TooMany,
     /// The value has the wrong JSON type.
     TypeInvalid,
+    /// It could not be told.
+    Internal,
 }
 
 impl ErrorKind {
@@ -83,6 +85,7 @@ impl ErrorKind {
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
             Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::Internal => "InternalError",
         }
     }
 }
@@ -109,10 +112,22 @@ fn with_detail(head: String, detail: &str) -> String {
 }
 
 /// Prints a value as upstream does: strings and what is absent quoted, numbers and booleans bare, the rest as JSON.
-fn show(value: &Value) -> String {
+#[must_use]
+pub fn show(value: &Value) -> String {
     match value {
         Value::Null => "\"null\"".to_owned(),
+        composed @ (Value::Array(_) | Value::Object(_)) => go_escaped(composed.to_string()),
         other => other.to_string(),
+    }
+}
+
+/// JSON as Go writes it: three characters that mean something in HTML are escaped.
+#[must_use]
+pub fn go_escaped(json: String) -> String {
+    if json.contains(['<', '>', '&']) {
+        json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    } else {
+        json
     }
 }
 
@@ -163,6 +178,12 @@ impl Error {
     #[must_use]
     pub fn forbidden(path: &Path, detail: &str) -> Self {
         Self::new(ErrorKind::Forbidden, path, with_detail("Forbidden".to_owned(), detail))
+    }
+
+    /// `path: Internal error: detail`
+    #[must_use]
+    pub fn internal(path: &Path, detail: &str) -> Self {
+        Self::new(ErrorKind::Internal, path, with_detail("Internal error".to_owned(), detail))
     }
 
     /// `path: Duplicate value: value`

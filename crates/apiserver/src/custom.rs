@@ -38,8 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const GROUP: &str = "apiextensions.k8s.io";
 
 /// What is wrong with the rules of a definition; rules that `old` has as well are left alone.
-pub(crate) fn rule_errors(definition: &Value, old: Option<&Value>) -> Errors {
-    rules::definition_errors(definition, old)
+pub(crate) fn rule_errors(definition: &Value, old: Option<&Value>, found: &Errors) -> Errors {
+    rules::definition_errors(definition, old, found)
 }
 
 /// The kind of definitions.

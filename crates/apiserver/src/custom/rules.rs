@@ -68,8 +68,13 @@ fn blocks(error: &Error) -> bool {
     )
 }
 
-/// Adds what the rules say to the errors of the schema.
-pub(super) fn check(custom: &'static Custom, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+/// Adds what the rules say to the errors of the schema. What they said of the same before is a warning.
+pub(super) fn check(
+    custom: &'static Custom,
+    (object, old): (&Value, Option<&Value>),
+    errors: &mut Errors,
+    warnings: &mut Vec<String>,
+) {
     let rules = of(custom);
     if rules.is_empty() {
         return;
@@ -79,31 +84,62 @@ pub(super) fn check(custom: &'static Custom, object: &Value, old: Option<&Value>
         errors.push(Error::invalid(&Path::new("<nil>"), Value::Null, why));
         return;
     }
-    errors.extend(violations(rules, &custom.schema, object, old));
+    let (found, kept) = violations(rules, &custom.schema, object, old);
+    errors.extend(found);
+    warnings.extend(kept.iter().map(ToString::to_string));
 }
 
-/// What the rules say of a value that its schema lets pass.
-fn violations(rules: &Rules, schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
-    let mut walk = Walk { errors: Errors::new(), budget: Budget::rule_set(), ended: false };
-    walk.node(&Path::default(), rules, schema, object, old);
-    walk.errors
+/// What the rules say of a value that its schema lets pass: what is refused, and what was so before.
+fn violations(rules: &Rules, schema: &Schema, object: &Value, old: Option<&Value>) -> (Errors, Errors) {
+    let mut walk = Walk { errors: Errors::new(), kept: Errors::new(), budget: Budget::rule_set(), ended: false };
+    walk.node(&Path::default(), rules, schema, object, Before { own: old, nearest: None });
+    (walk.errors, walk.kept)
+}
+
+/// What stood before where a value stands now.
+#[derive(Clone, Copy)]
+struct Before<'v> {
+    /// It itself, where that can be told.
+    own: Option<&'v Value>,
+    /// The nearest value around it of which that can be told, and what stood there before.
+    nearest: Option<(&'v Value, &'v Value)>,
+}
+
+impl<'v> Before<'v> {
+    /// With the value that stands here now.
+    fn here(self, value: &'v Value) -> Self {
+        let own = self.own.filter(|old| !old.is_null());
+        Self { own, nearest: own.map(|old| (value, old)).or(self.nearest) }
+    }
+
+    fn below(self, own: Option<&'v Value>) -> Self {
+        Self { own, ..self }
+    }
+
+    /// Whether all is as it was.
+    fn is_same(self) -> bool {
+        self.nearest.is_some_and(|(new, old)| new == old)
+    }
 }
 
 struct Walk {
     errors: Errors,
+    /// What was wrong before, and is as it was.
+    kept: Errors,
     budget: Budget,
     /// The budget is used up.
     ended: bool,
 }
 
 impl Walk {
-    fn node(&mut self, at: &Path, rules: &Rules, schema: &Schema, value: &Value, old: Option<&Value>) {
-        if self.ended || value.is_null() || self.errors.len() >= MAX_ERRORS {
+    fn node<'v>(&mut self, at: &Path, rules: &Rules, schema: &Schema, value: &'v Value, before: Before<'v>) {
+        if self.ended || value.is_null() || self.errors.len() + self.kept.len() >= MAX_ERRORS {
             return;
         }
-        let old = old.filter(|old| !old.is_null());
+        let here = before.here(value);
+        let old = here.own;
         for rule in &rules.own {
-            self.rule(at, rule, schema, value, old);
+            self.rule(at, rule, schema, value, here);
             if self.ended {
                 return;
             }
@@ -111,7 +147,7 @@ impl Walk {
         match value {
             Value::Object(map) => {
                 for (name, held) in map {
-                    let before = old.and_then(Value::as_object).and_then(|old| old.get(name));
+                    let before = here.below(old.and_then(Value::as_object).and_then(|old| old.get(name)));
                     if let (Some(rules), Some(below)) = (rules.properties.get(name), schema.properties.get(name)) {
                         self.node(&at.child(name), rules, below, held, before);
                     } else if let (Some(rules), Some(Additional::Schema(below))) =
@@ -124,22 +160,16 @@ impl Walk {
             Value::Array(list) => {
                 let (Some(rules), Some(items)) = (&rules.items, &schema.items) else { return };
                 for (index, item) in list.iter().enumerate() {
-                    self.node(&at.index(index), rules, items, item, counterpart(schema, item, old));
+                    self.node(&at.index(index), rules, items, item, here.below(counterpart(schema, item, old)));
                 }
             }
             _ => {}
         }
     }
 
-    fn rule<'a>(
-        &mut self,
-        at: &Path,
-        compiled: &'a Compiled,
-        schema: &Schema,
-        value: &'a Value,
-        old: Option<&'a Value>,
-    ) {
+    fn rule<'a>(&mut self, at: &Path, compiled: &'a Compiled, schema: &Schema, value: &'a Value, before: Before<'a>) {
         let Some(program) = &compiled.program else { return };
+        let old = before.own;
         let optional = compiled.rule.optional_old_self == Some(true);
         if compiled.is_transition && old.is_none() && !optional {
             return;
@@ -151,40 +181,61 @@ impl Walk {
             bindings = bindings.json("oldSelf", old);
         }
         let ty = Value::from(schema.ty.name());
-        let detail = match program.evaluate(&bindings, &mut self.budget) {
-            Ok(result) if result.as_bool() == Some(true) => return,
-            // What was wrong before and is as it was need not be mended.
-            Ok(_) if !compiled.is_transition && old == Some(value) => return,
-            Ok(_) => self.message(compiled, &bindings),
+        match program.evaluate(&bindings, &mut self.budget) {
+            Ok(result) if result.as_bool() == Some(true) => {}
+            Ok(_) => {
+                let error = self.violation(at, compiled, &ty, &bindings);
+                // What was wrong before and is as it was need not be mended.
+                let is_kept = !compiled.is_transition && before.is_same();
+                if is_kept { &mut self.kept } else { &mut self.errors }.push(error);
+            }
             Err(error) => {
                 let detail = self.failed(&error, &compiled.rule);
                 self.errors.push(Error::invalid(&place(at, ""), ty, &detail));
-                return;
             }
-        };
-        let at = place(at, &compiled.rule.field_path);
-        self.errors.push(match compiled.rule.reason.as_str() {
-            "FieldValueForbidden" => Error::forbidden(&at, &detail),
-            "FieldValueRequired" => Error::required(&at, &detail),
-            "FieldValueDuplicate" => Error::duplicate(&at, ty),
-            _ => Error::invalid(&at, ty, &detail),
-        });
+        }
     }
 
-    fn message<'a>(&mut self, compiled: &'a Compiled, bindings: &Bindings<'a>) -> String {
-        if let Some(program) = &compiled.message
-            && let Ok(made) = program.evaluate(bindings, &mut self.budget)
-            && let Some(text) = made.as_str().map(str::trim)
-            && !text.is_empty()
-            && text.len() <= MAX_MESSAGE_BYTES
-            && !text.contains('\n')
-        {
-            return text.to_owned();
+    fn violation<'a>(&mut self, at: &Path, compiled: &'a Compiled, ty: &Value, bindings: &Bindings<'a>) -> Error {
+        let at = place(at, &compiled.rule.field_path);
+        let detail = match self.message(compiled, bindings) {
+            Ok(detail) => detail,
+            Err(why) => return Error::invalid(&at, ty.clone(), &why),
+        };
+        match compiled.rule.reason.as_str() {
+            "FieldValueForbidden" => Error::forbidden(&at, &detail),
+            "FieldValueRequired" => Error::required(&at, &detail),
+            "FieldValueDuplicate" => Error::duplicate(&at, ty.clone()),
+            _ => Error::invalid(&at, ty.clone(), &detail),
         }
-        match compiled.rule.message.trim() {
+    }
+
+    /// The message of a violation, or why there is no budget for it.
+    fn message<'a>(&mut self, compiled: &'a Compiled, bindings: &Bindings<'a>) -> Result<String, String> {
+        let made = compiled.message.as_ref().map(|program| program.evaluate(bindings, &mut self.budget));
+        match made {
+            Some(Err(EvalError::OverBudget(scope))) => {
+                self.ended = true;
+                return Err(match scope {
+                    Scope::Call => format!(
+                        "no further validation rules will be run due to call cost exceeds limit for messageExpression: {:?}",
+                        compiled.rule.message_expression
+                    ),
+                    Scope::Set => "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run".to_owned(),
+                });
+            }
+            Some(Ok(made)) => {
+                let text = made.as_str().map_or("", str::trim);
+                if !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n') {
+                    return Ok(text.to_owned());
+                }
+            }
+            Some(Err(_)) | None => {}
+        }
+        Ok(match compiled.rule.message.as_str() {
             "" => format!("failed rule: {}", compiled.rule.rule.trim()),
-            message => message.to_owned(),
-        }
+            message => message.trim().to_owned(),
+        })
     }
 
     /// Why an evaluation ended without a result, as upstream puts it.

@@ -28,15 +28,19 @@ impl Strategy for Custom {
     }
 
     fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
-        with_rules(kind, object, None, validation::create(kind, object))
+        with_rules(kind, object, None, validation::create(kind, object), &mut Vec::new())
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
-        with_rules(kind, new, Some(old), validation::update(kind, new, old))
-    }
-
-    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
-        with_rules(kind, new, Some(old), validation::status_update(kind, new, old))
+    fn validate_change(
+        &self,
+        kind: &'static KindInfo,
+        (new, old): (&Value, &Value),
+        is_status: bool,
+        warnings: &mut Vec<String>,
+    ) -> Errors {
+        let errors =
+            if is_status { validation::status_update(kind, new, old) } else { validation::update(kind, new, old) };
+        with_rules(kind, new, Some(old), errors, warnings)
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
@@ -81,9 +85,15 @@ impl Strategy for Custom {
 }
 
 /// The errors of the schema, and those of the rules.
-fn with_rules(kind: &'static KindInfo, object: &Value, old: Option<&Value>, mut errors: Errors) -> Errors {
+fn with_rules(
+    kind: &'static KindInfo,
+    object: &Value,
+    old: Option<&Value>,
+    mut errors: Errors,
+    warnings: &mut Vec<String>,
+) -> Errors {
     if let Some(custom) = kind.custom {
-        rules::check(custom, object, old, &mut errors);
+        rules::check(custom, (object, old), &mut errors, warnings);
     }
     errors
 }

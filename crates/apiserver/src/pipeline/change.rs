@@ -190,9 +190,9 @@ impl Change<'_> {
         }
         self.prepare(&ctx, &mut object, old);
         let errors = match self.part {
-            Part::Main => strategy.validate_update(kind, &object, old),
+            Part::Main => strategy.validate_change(kind, (&object, old), false, &mut warnings),
             Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
-            Part::Status => strategy.validate_status_update(kind, &object, old),
+            Part::Status => strategy.validate_change(kind, (&object, old), true, &mut warnings),
             Part::Ephemeral => validation::ephemeral_containers(&object, old),
             Part::Resize => validation::pod_resize(&object, old, qos::class(old), qos::class(&object)),
             Part::System if self.target.subresource == "finalize" => validation::finalize(&object, old),

@@ -82,17 +82,13 @@ impl Strategy for CustomResourceDefinition {
 
     fn validate_create(&self, kind: &'static KindInfo, definition: &Value) -> Errors {
         let mut errors = validation::create(kind, definition);
-        if errors.is_empty() {
-            errors.extend(custom::rule_errors(definition, None));
-        }
+        errors.extend(custom::rule_errors(definition, None, &errors));
         errors
     }
 
     fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
-        if errors.is_empty() {
-            errors.extend(custom::rule_errors(new, Some(old)));
-        }
+        errors.extend(custom::rule_errors(new, Some(old), &errors));
         errors
     }
 

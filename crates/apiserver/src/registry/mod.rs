@@ -121,6 +121,18 @@ pub trait Strategy: Send + Sync {
         validation::status_update(kind, new, old)
     }
 
+    /// The field errors of an update of the object, or of its status. What was wrong before and need not be mended is told
+    /// in `warnings`.
+    fn validate_change(
+        &self,
+        kind: &'static KindInfo,
+        (new, old): (&Value, &Value),
+        is_status: bool,
+        _warnings: &mut Vec<String>,
+    ) -> Errors {
+        if is_status { self.validate_status_update(kind, new, old) } else { self.validate_update(kind, new, old) }
+    }
+
     /// Texts for `Warning:` headers; `old` is absent on create.
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

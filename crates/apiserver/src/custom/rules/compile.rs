@@ -14,6 +14,11 @@ pub(super) fn rules(schema: &Schema, source: &Value) -> Rules {
     node(schema, source, ROOT, 0)
 }
 
+/// The rules of a schema that stands somewhere in another, and of what is below it.
+pub(super) fn rules_of(schema: &Schema, source: &Value, name: &str) -> Rules {
+    node(schema, source, name, 0)
+}
+
 /// What stands below a schema as it was written: under `properties`, `additionalProperties` or `items`.
 pub(super) fn below<'a>(source: &'a Value, part: &str, name: &str) -> &'a Value {
     let found = source.get(part).and_then(|part| if name.is_empty() { Some(part) } else { part.get(name) });

@@ -30,10 +30,10 @@ impl Costs {
             return;
         }
         for (at, _) in &self.dearest {
-            let why = "contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
+            let why = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
             errors.push(Error::forbidden(at, why));
         }
-        let what = "x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema";
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
         errors.push(Error::forbidden(schema, &exceeds(what, self.sum, ESTIMATED_DEFINITION_LIMIT)));
     }
 }
