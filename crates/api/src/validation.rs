@@ -345,8 +345,21 @@ pub fn token_request(request: &Value) -> Errors {
     out.errors
 }
 
-/// What the writer of a definition of a custom kind should know.
+/// The errors of labels (`is_labels`) or annotations that somebody else than their owner set.
 #[must_use]
-pub fn definition_warnings(definition: &Value) -> Vec<String> {
-    definition::warnings(definition)
+pub fn labels_or_annotations(map: &crate::Object, is_labels: bool) -> Errors {
+    let mut out = Out::default();
+    if is_labels {
+        meta::labels(&mut out, At::Root("metadata.labels"), map);
+    } else {
+        // As upstream spells it.
+        meta::annotations(&mut out, At::Root("metadata.annotation"), map);
+    }
+    out.errors
+}
+
+/// What the writer of a definition of a custom kind should know; `old` is what it takes the place of.
+#[must_use]
+pub fn definition_warnings(definition: &Value, old: Option<&Value>) -> Vec<String> {
+    definition::warnings(definition, old)
 }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use gantry_api::custom::{Conversion, Definition};
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
+use gantry_api::validation::labels_or_annotations;
 use gantry_api::value::{get, list_at, set, str_at};
 use gantry_api::{Value, canon};
 use gantry_store::cache::Object;
@@ -20,7 +21,7 @@ use crate::webhooks::Users;
 
 /// How long a webhook has.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The versions of `ConversionReview` that are spoken, the better first.
+/// The versions of `ConversionReview` that are spoken.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 
 /// Whether objects of the kind cannot be seen as it without asking a webhook.
@@ -79,7 +80,8 @@ async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Re
 /// One question to the webhook; the converted objects.
 async fn ask(app: &App, kind: &KindInfo, webhook: &Value, objects: &[Value]) -> Result<Vec<Value>, String> {
     let spoken = list_at(webhook, "conversionReviewVersions");
-    let version = REVIEWS.into_iter().find(|v| spoken.iter().any(|s| s == v)).unwrap_or(REVIEWS[0]);
+    let version = spoken.iter().filter_map(Value::as_str).find(|version| REVIEWS.contains(version));
+    let version = version.ok_or("no supported conversion review versions")?;
     let uid = uuid::Uuid::new_v4().to_string();
     let review = json!({
         "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
@@ -89,16 +91,28 @@ async fn ask(app: &App, kind: &KindInfo, webhook: &Value, objects: &[Value]) -> 
     // As upstream, nobody in particular: the admission plugins' users are for admission.
     let called = app.webhooks.call(app, &config, &Users::default(), &review, TIMEOUT).await;
     let answer = called.map_err(|status| status.message)?;
-    let response = answer.get("response").filter(|r| r.is_object()).ok_or("the answer has no response")?;
-    if str_at(response, "uid") != Some(uid.as_str()) {
-        let found = str_at(response, "uid").unwrap_or_default();
-        return Err(format!("expected response.uid={uid:?}, got {found:?}"));
+    answered(&answer, version, &uid).map(<[Value]>::to_vec)
+}
+
+/// The objects in an answer. Of one in version v1beta1 upstream never asked whose answer it is.
+fn answered<'a>(answer: &'a Value, version: &str, uid: &str) -> Result<&'a [Value], String> {
+    let strict = version == "v1";
+    let text = |path: &str| str_at(answer, path).unwrap_or_default();
+    if strict && (text("apiVersion"), text("kind")) != ("apiextensions.k8s.io/v1", "ConversionReview") {
+        let (found, kind) = (text("apiVersion"), text("kind"));
+        return Err(format!(
+            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got {found}, Kind={kind}"
+        ));
     }
-    if str_at(response, "result.status") != Some("Success") {
-        let why = str_at(response, "result.message").filter(|m| !m.is_empty());
-        return Err(why.unwrap_or("the webhook gave no reason").to_owned());
+    let response = answer.get("response").filter(|r| r.is_object()).ok_or("no response provided")?;
+    if strict && text("response.uid") != uid {
+        return Err(format!("expected response.uid={uid:?}, got {:?}", text("response.uid")));
     }
-    Ok(list_at(response, "convertedObjects").to_vec())
+    match (text("response.result.status"), text("response.result.message")) {
+        ("Success", _) => Ok(list_at(response, "convertedObjects")),
+        (status, "") => Err(format!("response.result.status was '{status}', not 'Success'")),
+        (_, message) => Err(message.to_owned()),
+    }
 }
 
 /// What came back for `object`: a webhook may change labels and annotations, but no other metadata.
@@ -111,21 +125,43 @@ fn checked(kind: &KindInfo, object: &Value, mut converted: Value) -> Result<Valu
     if found != kind.kind {
         return Err(format!("invalid kind (expected {}, received {found})", kind.kind));
     }
-    for field in ["uid", "name", "namespace"] {
-        let path = format!("metadata.{field}");
-        if get(&converted, &path) != get(object, &path) {
-            return Err(format!("invalid metadata of type {field}: it must not be changed"));
+    for (field, name) in [("name", "name"), ("namespace", "namespace"), ("uid", "UID")] {
+        let of = |object| str_at(object, &format!("metadata.{field}")).unwrap_or_default();
+        let (wanted, found) = (of(object), of(&converted));
+        if wanted != found {
+            return Err(format!("must have the same {name}: {wanted} != {found}"));
         }
     }
     let mut metadata = get(object, "metadata").cloned().unwrap_or_else(|| json!({}));
     for field in ["labels", "annotations"] {
-        match get(&converted, "metadata").and_then(|m| m.get(field)) {
-            Some(given) => metadata[field] = given.clone(),
+        match get(&converted, "metadata").and_then(|m| m.get(field)).filter(|given| !given.is_null()) {
+            Some(given) => {
+                let changed = metadata.get(field) != Some(given);
+                texts(given, field, changed)?;
+                metadata[field] = given.clone();
+            }
             None => drop(metadata.as_object_mut().and_then(|m| m.remove(field))),
         }
     }
     set(&mut converted, "metadata", metadata);
     Ok(converted)
+}
+
+/// Labels or annotations must be such, and where they are new they must be valid.
+fn texts(given: &Value, field: &str, changed: bool) -> Result<(), String> {
+    let Some(map) = given.as_object() else {
+        return Err(format!("invalid metadata.{field} in converted object"));
+    };
+    if let Some((key, _)) = map.iter().find(|(_, value)| !value.is_string()) {
+        return Err(format!("metadata.{field}[{key}] must be a string in converted object"));
+    }
+    let errors = if changed { labels_or_annotations(map, field == "labels") } else { Vec::new() };
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    match all.as_slice() {
+        [] => Ok(()),
+        [only] => Err(only.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
 }
 
 /// Cached objects as a kind shows them, where that takes a webhook.

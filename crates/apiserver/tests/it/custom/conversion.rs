@@ -85,6 +85,13 @@ async fn what_a_webhook_does_wrong_is_said() {
         let mut answer = converted(review);
         match review["request"]["objects"][0]["metadata"]["name"].as_str() {
             Some("refused") => answer["response"]["result"] = json!({"status": "Failure", "message": "not today"}),
+            Some("silent") => answer["response"]["result"] = json!({"status": "Failure"}),
+            Some("empty") => answer = json!({"apiVersion": answer["apiVersion"], "kind": answer["kind"]}),
+            Some("other") => answer["kind"] = "AdmissionReview".into(),
+            Some("labelled") => {
+                answer["response"]["convertedObjects"][0]["metadata"]["labels"] = json!({"a": "b c"});
+            }
+            Some("typed") => answer["response"]["convertedObjects"][0]["metadata"]["labels"] = json!({"a": 1}),
             Some("renamed") => answer["response"]["convertedObjects"][0]["metadata"]["name"] = "other".into(),
             Some("lost") => answer["response"]["convertedObjects"] = json!([]),
             _ => answer["response"]["convertedObjects"][0]["apiVersion"] = "stable.example.com/v3".into(),
@@ -103,9 +110,36 @@ async fn what_a_webhook_does_wrong_is_said() {
     };
     let head = "conversion webhook for stable.example.com/v1, Kind=CronTab";
     check("refused", &format!("{head} failed: not today")).await;
-    check("renamed", "it must not be changed").await;
+    check("silent", &format!("{head} failed: response.result.status was 'Failure', not 'Success'")).await;
+    check("empty", &format!("{head} failed: no response provided")).await;
+    let review = "apiextensions.k8s.io/v1, Kind=";
+    let other =
+        format!("{head} failed: expected webhook response of {review}ConversionReview, got {review}AdmissionReview");
+    check("other", &other).await;
+    check("labelled", "metadata.labels: Invalid value: \\\"b c\\\": ").await;
+    check("typed", "metadata.labels[a] must be a string").await;
+    check("renamed", "must have the same name: renamed != other").await;
     check("lost", &format!("{head} returned 0 objects, expected 1")).await;
     check("wrong", "invalid groupVersion (expected stable.example.com/v2, received stable.example.com/v3)").await;
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_in_the_first_version_that_it_names() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| {
+        // Old webhooks do not say whose answer it is.
+        let mut answer = converted(review);
+        answer["response"].as_object_mut().expect("a response").remove("uid");
+        (200, answer.to_string())
+    })
+    .await;
+    let mut old = definition_with(&hook, &cluster);
+    old["spec"]["conversion"]["webhook"]["conversionReviewVersions"] = json!(["v2", "v1beta1", "v1"]);
+    define(&cluster, &old).await;
+    post(&cluster, CRONTABS, &crontab("a", json!({"host": "h", "port": "1"}))).await;
+    let seen = get(&cluster, &format!("{V2}/a")).await;
+    assert_eq!((seen.code, &seen.json()["spec"]["where"]), (200, &json!("h:1")), "{}", seen.text);
+    assert_eq!(hook.asked()[0].review["apiVersion"], "apiextensions.k8s.io/v1beta1");
 }
 
 #[tokio::test]
