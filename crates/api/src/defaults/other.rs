@@ -145,7 +145,7 @@ pub(super) fn definition(object: &mut Value) {
         super::set_default_text(object, "spec.names.singular", &kind.to_lowercase());
         super::set_default_text(object, "spec.names.listKind", &format!("{kind}List"));
     }
-    super::set_default_text(object, "spec.conversion.strategy", "None");
+    set_default(object, "spec.conversion", json!({"strategy": "None"}));
     if get(object, "spec.conversion.webhook.clientConfig.service").is_some_and(Value::is_object) {
         set_default(object, "spec.conversion.webhook.clientConfig.service.port", 443);
     }

@@ -1,8 +1,13 @@
 //! Definitions of custom kinds.
 
+mod defaults;
+mod openapi;
 mod parts;
 mod schema;
+mod waived;
+mod walk;
 
+use self::waived::{Demand, Terms};
 use super::at::{At, Out};
 use crate::custom::schema::MAX_DEPTH;
 use crate::field::Errors;
@@ -21,19 +26,15 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 
 pub(super) fn create(out: &mut Out, definition: &Value) {
     name(out, definition);
-    spec(out, definition);
-    if bool_at(definition, "spec.preserveUnknownFields") {
-        out.invalid(At::Root("spec.preserveUnknownFields"), true, "must be false");
-    }
-    approval(out, definition);
+    spec(out, definition, &Terms::of(definition, None));
+    accepted_names(out, definition);
     stored_versions(out, definition);
+    approval(out, definition);
+    preservation(out, definition);
 }
 
 pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
-    spec(out, new);
-    if bool_at(new, "spec.preserveUnknownFields") && !bool_at(old, "spec.preserveUnknownFields") {
-        out.invalid(At::Root("spec.preserveUnknownFields"), true, "must be false");
-    }
+    spec(out, new, &Terms::of(new, Some(old)));
     let established = list_at(old, "status.conditions")
         .iter()
         .any(|c| str_at(c, "type") == Some("Established") && str_at(c, "status") == Some("True"));
@@ -43,18 +44,33 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     }
     out.immutable(At::Root("spec.group"), get(new, "spec.group"), get(old, "spec.group"));
     out.immutable(At::Root("spec.names.plural"), get(new, "spec.names.plural"), get(old, "spec.names.plural"));
-    let approved = |d: &Value| map_at(d, "metadata.annotations").and_then(|a| a.get(APPROVAL)).cloned();
-    if approved(new) != approved(old) {
+    accepted_names(out, new);
+    stored_versions(out, new);
+    let sort = |definition| approval_state(definition).map(|state| std::mem::discriminant(&state));
+    if sort(new) != sort(old) {
         approval(out, new);
     }
-    stored_versions(out, new);
+    if !bool_at(old, "spec.preserveUnknownFields") {
+        preservation(out, new);
+    }
 }
 
 /// What a write of `/status` must keep to.
 pub(super) fn status(out: &mut Out, new: &Value) {
-    let empty = Value::Null;
-    parts::names(out, At::Root("status.acceptedNames"), get(new, "status.acceptedNames").unwrap_or(&empty));
-    stored_versions(out, new);
+    accepted_names(out, new);
+}
+
+fn accepted_names(out: &mut Out, definition: &Value) {
+    let names = get(definition, "status.acceptedNames").unwrap_or(&Value::Null);
+    parts::names(out, At::Root("status.acceptedNames"), names);
+}
+
+fn preservation(out: &mut Out, definition: &Value) {
+    if bool_at(definition, "spec.preserveUnknownFields") {
+        let why =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        out.invalid(At::Root("spec.preserveUnknownFields"), true, why);
+    }
 }
 
 fn name(out: &mut Out, definition: &Value) {
@@ -65,7 +81,7 @@ fn name(out: &mut Out, definition: &Value) {
     }
 }
 
-fn spec(out: &mut Out, definition: &Value) {
+fn spec(out: &mut Out, definition: &Value, terms: &Terms) {
     let group = text(definition, "spec.group");
     let wrong = dns_subdomain(group);
     if group.is_empty() {
@@ -76,7 +92,14 @@ fn spec(out: &mut Out, definition: &Value) {
         out.invalid(At::Root("spec.group"), group, "should be a domain with at least one dot");
     }
     out.one_of(At::Root("spec.scope"), text(definition, "spec.scope"), &["Cluster", "Namespaced"]);
-    versions(out, definition);
+    let list = list_at(definition, "spec.versions");
+    if list.len() > MAX_VERSIONS {
+        out.too_many(At::Root("spec.versions"), list.len(), MAX_VERSIONS);
+        return;
+    }
+    has_schemas(out, definition, terms);
+    let shared = Shared::of(list);
+    versions(out, list, &shared, terms);
     let empty = Value::Object(Object::new());
     let names = get(definition, "spec.names").unwrap_or(&empty);
     for part in ["plural", "singular", "kind", "listKind"] {
@@ -85,16 +108,58 @@ fn spec(out: &mut Out, definition: &Value) {
         }
     }
     parts::names(out, At::Root("spec.names"), names);
-    parts::conversion(out, definition);
+    in_common(out, list, &shared, terms);
+    parts::conversion(out, definition, terms);
 }
 
-fn versions(out: &mut Out, definition: &Value) {
-    let list = list_at(definition, "spec.versions");
+fn has_schemas(out: &mut Out, definition: &Value, terms: &Terms) {
+    let preserves = bool_at(definition, "spec.preserveUnknownFields");
     let at = At::Root("spec.versions");
-    if list.len() > MAX_VERSIONS {
-        out.too_many(at, list.len(), MAX_VERSIONS);
-        return;
+    for (index, version) in list_at(definition, "spec.versions").iter().enumerate() {
+        if get(version, "schema.openAPIV3Schema").is_some_and(Value::is_object) {
+            continue;
+        }
+        let at = at.index(index);
+        if terms.ask(Demand::Schemas) {
+            out.required(at.child("schema.openAPIV3Schema"), "");
+        } else if !preserves && bool_at(version, "served") {
+            out.required(at.child("schema.openAPIV3Schema"), "because otherwise all fields are pruned");
+        }
     }
+    let has_default = |schema: &Value| schema.get("default").is_some_and(|d| !d.is_null());
+    if preserves && walk::schemas(definition).flat_map(walk::all).any(has_default) {
+        let why = "must be false in order to use defaults in the schema";
+        out.invalid(At::Root("spec.preserveUnknownFields"), true, why);
+    }
+}
+
+/// What all versions have in common: upstream keeps it once, and reports it there.
+struct Shared {
+    schema: bool,
+    subresources: bool,
+    columns: bool,
+    fields: bool,
+}
+
+impl Shared {
+    fn of(list: &[Value]) -> Self {
+        let same = |path: &str| list.windows(2).all(|pair| get(&pair[0], path) == get(&pair[1], path));
+        let schema = same("schema");
+        Self {
+            schema,
+            subresources: same("subresources"),
+            columns: same("additionalPrinterColumns"),
+            fields: schema && same("selectableFields"),
+        }
+    }
+}
+
+fn has_status(version: &Value) -> bool {
+    get(version, "subresources.status").is_some_and(Value::is_object)
+}
+
+fn versions(out: &mut Out, list: &[Value], shared: &Shared, terms: &Terms) {
+    let at = At::Root("spec.versions");
     let mut unique = true;
     for (index, version) in list.iter().enumerate() {
         let (at, name) = (at.index(index), text(version, "name"));
@@ -103,12 +168,24 @@ fn versions(out: &mut Out, definition: &Value) {
             out.invalid(at.child("name"), name, &wrong.join(","));
         }
         unique &= !list[..index].iter().any(|before| text(before, "name") == name);
-        let said = text(version, "deprecationWarning");
-        if !said.is_empty() && !bool_at(version, "deprecated") {
-            out.invalid(at.child("deprecationWarning"), said, "can only be set for deprecated versions");
+        parts::deprecation(out, at.child("deprecationWarning"), version);
+        let found = get(version, "schema.openAPIV3Schema").filter(|found| found.is_object() && !shared.schema);
+        if let Some(found) = found {
+            schema_errors(out, at.child("schema.openAPIV3Schema"), found, has_status(version), terms);
         }
-        if get(version, "schema.openAPIV3Schema").is_none_or(Value::is_null) {
-            out.required(at.child("schema.openAPIV3Schema"), "schemas are required");
+        if let Some(found) = get(version, "subresources").filter(|_| !shared.subresources) {
+            parts::subresources(out, at.child("subresources"), found);
+        }
+        if !shared.columns {
+            parts::columns(out, at.child("additionalPrinterColumns"), list_at(version, "additionalPrinterColumns"));
+        }
+        if !shared.fields && !list_at(version, "selectableFields").is_empty() {
+            let at = at.child("selectableFields");
+            match found {
+                Some(found) => parts::selectable_fields(out, at, version, found, terms),
+                // Nor may they where the schema is that of all versions.
+                None => out.invalid(at, "", "may only be set when `version.schema.openAPIV3Schema` is not included"),
+            }
         }
     }
     if !unique {
@@ -117,37 +194,53 @@ fn versions(out: &mut Out, definition: &Value) {
     if list.iter().filter(|version| bool_at(version, "storage")).count() != 1 {
         out.invalid(at, list.to_vec(), "must have exactly one version marked as storage version");
     }
-    contents(out, list);
 }
 
-/// What all versions have in common is reported once, as upstream, which keeps it once.
-fn contents(out: &mut Out, list: &[Value]) {
-    let at = At::Root("spec.versions");
-    let same = |path: &str| list.windows(2).all(|pair| get(&pair[0], path) == get(&pair[1], path));
-    let (schemas, subresources, columns) = (same("schema"), same("subresources"), same("additionalPrinterColumns"));
-    for (index, version) in list.iter().enumerate() {
-        let at = at.index(index);
-        let first = index == 0;
-        if let Some(found) = get(version, "schema.openAPIV3Schema").filter(|s| s.is_object()) {
-            let has_status = get(version, "subresources.status").is_some();
-            if !schemas {
-                schema::check(out, at.child("schema.openAPIV3Schema"), found, has_status);
-            } else if first {
-                schema::check(out, At::Root("spec.validation.openAPIV3Schema"), found, has_status);
-            }
-            parts::selectable_fields(out, at.child("selectableFields"), version, found);
+fn in_common(out: &mut Out, list: &[Value], shared: &Shared, terms: &Terms) {
+    let Some(first) = list.first() else { return };
+    let found = get(first, "schema.openAPIV3Schema").filter(|found| found.is_object());
+    if let Some(found) = found.filter(|_| shared.schema) {
+        let has_status = list.iter().any(has_status);
+        schema_errors(out, At::Root("spec.validation.openAPIV3Schema"), found, has_status, terms);
+    }
+    if let Some(found) = get(first, "subresources").filter(|_| shared.subresources) {
+        parts::subresources(out, At::Root("spec.subresources"), found);
+    }
+    if shared.columns {
+        let at = At::Root("spec.additionalPrinterColumns");
+        parts::columns(out, at, list_at(first, "additionalPrinterColumns"));
+    }
+    if shared.fields && !list_at(first, "selectableFields").is_empty() {
+        let at = At::Root("spec.selectableFields");
+        match found {
+            Some(found) => parts::selectable_fields(out, at, first, found, terms),
+            None => out.invalid(at, "", "may only be set when validations.schema is included"),
         }
-        if let Some(found) = get(version, "subresources") {
-            let at = if subresources { At::Root("spec.subresources") } else { at.child("subresources") };
-            if first || !subresources {
-                parts::subresources(out, at, found);
-            }
+    }
+}
+
+/// Checks the schema of one version, or of all.
+fn schema_errors(out: &mut Out, at: At<'_>, schema: &Value, has_status: bool, terms: &Terms) {
+    let before = out.errors.len();
+    if has_status {
+        openapi::root(out, at, schema);
+    }
+    if bool_at(schema, "nullable") {
+        out.forbidden(at.child("nullable"), "nullable cannot be true at the root");
+    }
+    let unreadable = if terms.ask(Demand::Structure) { schema::unreadable(schema) } else { None };
+    if terms.ask(Demand::Structure) && unreadable.is_none() {
+        let mut found = Out { errors: schema::structural_errors(at, schema) };
+        if found.errors.is_empty() {
+            defaults::check(&mut found, at, schema, terms.ask(Demand::PrunedDefaults), true);
         }
-        if first || !columns {
-            let at =
-                if columns { At::Root("spec.additionalPrinterColumns") } else { at.child("additionalPrinterColumns") };
-            parts::columns(out, at, list_at(version, "additionalPrinterColumns"));
-        }
+        out.errors.extend(found.errors);
+    }
+    let mut found = Out::default();
+    openapi::check(&mut found, at, schema, terms);
+    out.errors.extend(found.errors);
+    if let Some(why) = unreadable.filter(|_| out.errors.len() == before) {
+        out.invalid(at, "", &why);
     }
 }
 
@@ -214,7 +307,8 @@ pub fn structural_errors(definition: &Value) -> Errors {
     let at = At::Root("spec.versions");
     for (index, version) in list_at(definition, "spec.versions").iter().enumerate() {
         if let Some(found) = get(version, "schema.openAPIV3Schema").filter(|s| s.is_object()) {
-            schema::structural(&mut out, at.index(index).child("schema.openAPIV3Schema"), found);
+            let at = at.index(index);
+            out.errors.extend(schema::structural_errors(at.child("schema.openAPIV3Schema"), found));
         }
     }
     out.errors
@@ -236,20 +330,21 @@ fn stored_versions(out: &mut Out, definition: &Value) {
     }
     for (index, name) in stored.iter().enumerate() {
         if !versions.iter().any(|version| version.get("name") == Some(name)) {
-            out.invalid(at.index(index), name.clone(), "must appear in spec.versions");
+            let version = name.as_str().unwrap_or_default();
+            let why = format!(
+                "missing from spec.versions; {version} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {version} and removes {version} from status.storedVersions"
+            );
+            out.invalid(at.index(index), version, &why);
         }
     }
 }
 
-/// What the writer should know.
-pub(super) fn warnings(definition: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    for version in list_at(definition, "spec.versions") {
-        if let Some(schema) = get(version, "schema.openAPIV3Schema") {
-            schema::unknown_formats(&mut found, schema);
-        }
-    }
-    found
+/// What the writer should know: what is said of the definition and was not said of `old`.
+pub(super) fn warnings(definition: &Value, old: Option<&Value>) -> Vec<String> {
+    let known = old.map(defaults::unknown_formats).unwrap_or_default();
+    let mut found = defaults::unknown_formats(definition);
+    found.retain(|format| !known.contains(format));
+    found.into_iter().map(|format| format!("unrecognized format {format:?}")).collect()
 }
 
 const _: () = assert!(MAX_DEPTH < crate::decode::MAX_DEPTH);

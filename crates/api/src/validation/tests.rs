@@ -2,6 +2,7 @@
 
 mod admission;
 mod cluster;
+mod definitions;
 mod devices;
 mod ephemeral;
 mod networking;

@@ -2,7 +2,7 @@
 
 use gantry_api::field::Errors;
 use gantry_api::kinds::KindInfo;
-use gantry_api::value::{bool_at, get, list_at, remove, set, set_default, str_at};
+use gantry_api::value::{bool_at, get, list_at, set, set_default, str_at};
 use gantry_api::{Value, validation};
 use serde_json::json;
 
@@ -47,13 +47,15 @@ impl Strategy for CustomResourceDefinition {
         add_stored_version(new);
     }
 
-    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
-        let managed = get(new, "metadata.managedFields").cloned();
-        keep(new, old, "metadata");
-        match managed {
-            Some(managed) => set(new, "metadata.managedFields", managed),
-            None => drop(remove(new, "metadata.managedFields")),
+    /// As upstream, which wants to keep the metadata and does not.
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, _old: &Value) {
+        if list_at(new, "status.storedVersions").is_empty() {
+            add_stored_version(new);
         }
+    }
+
+    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+        if subresource == "status" { &["metadata", "spec"] } else { &["status"] }
     }
 
     fn delete(&self, old: &Value, _grace_period_seconds: Option<i64>) -> Deletion {
@@ -104,7 +106,7 @@ impl Strategy for CustomResourceDefinition {
         cells(vec![name(definition), text(definition, "metadata.creationTimestamp").into()])
     }
 
-    fn warnings(&self, definition: &Value, _old: Option<&Value>) -> Vec<String> {
-        gantry_api::validation::definition_warnings(definition)
+    fn warnings(&self, definition: &Value, old: Option<&Value>) -> Vec<String> {
+        gantry_api::validation::definition_warnings(definition, old)
     }
 }

@@ -1,15 +1,19 @@
 //! The parts of a definition beside its schemas.
 
 use super::text;
+use super::waived::{Demand, Terms};
 use crate::Value;
-use crate::custom::JsonPath;
+use crate::custom::field_path;
 use crate::custom::schema::{Schema, SchemaType};
 use crate::names::dns_1035_label;
+use crate::validation::admission::client;
 use crate::validation::at::{At, Out};
-use crate::value::{get, list_at, str_at};
+use crate::value::{bool_at, get, list_at};
 
 /// Selectable fields of one version.
-const MAX_SELECTABLE: usize = 8;
+pub(super) const MAX_SELECTABLE: usize = 8;
+/// Bytes of a warning of deprecation.
+const MAX_WARNING: usize = 256;
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 
@@ -41,58 +45,76 @@ pub(super) fn names(out: &mut Out, at: At<'_>, names: &Value) {
     }
 }
 
-pub(super) fn conversion(out: &mut Out, definition: &Value) {
+pub(super) fn conversion(out: &mut Out, definition: &Value, terms: &Terms) {
     let at = At::Root("spec.conversion");
-    let Some(conversion) = get(definition, "spec.conversion") else { return };
+    let Some(conversion) = get(definition, "spec.conversion").filter(|c| c.is_object()) else { return };
     let strategy = text(conversion, "strategy");
+    if strategy != "None" && bool_at(definition, "spec.preserveUnknownFields") {
+        out.invalid(at.child("strategy"), strategy, "must be None if spec.preserveUnknownFields is true");
+    }
     out.one_of(at.child("strategy"), strategy, &["None", "Webhook"]);
-    let webhook = get(conversion, "webhook");
-    if strategy == "None" && webhook.is_some() {
-        out.forbidden(at.child("webhook"), "should not be set when strategy is not set to Webhook");
-    }
+    // Upstream has both beside each other, and names them as they stand there.
+    let (config_at, versions_at) = (at.child("webhookClientConfig"), at.child("conversionReviewVersions"));
+    let config = get(conversion, "webhook.clientConfig").filter(|c| c.is_object());
+    let versions = list_at(conversion, "webhook.conversionReviewVersions");
     if strategy != "Webhook" {
+        let why = "should not be set when strategy is not set to Webhook";
+        if config.is_some() {
+            out.forbidden(config_at, why);
+        }
+        if !versions.is_empty() {
+            out.forbidden(versions_at, why);
+        }
         return;
     }
-    let at = at.child("webhook");
-    let Some(config) = webhook.and_then(|w| w.get("clientConfig")).filter(|c| c.is_object()) else {
-        out.required(
-            at.child("clientConfig"),
-            "required when strategy is set to Webhook, but not allowed because the webhook configuration is missing",
-        );
+    match config {
+        Some(config) => client::config(out, config_at, config),
+        None => out.required(config_at, "required when strategy is set to Webhook"),
+    }
+    review_versions(out, versions_at, versions, terms.ask(Demand::ReviewVersions));
+}
+
+/// What clients of a deprecated version are told.
+pub(super) fn deprecation(out: &mut Out, at: At<'_>, version: &Value) {
+    let Some(said) = get(version, "deprecationWarning").and_then(Value::as_str) else { return };
+    if !bool_at(version, "deprecated") {
+        out.invalid(at, said, "can only be set for deprecated versions");
         return;
-    };
-    client_config(out, at.child("clientConfig"), config);
-    let versions = webhook.map_or(&[][..], |w| list_at(w, "conversionReviewVersions"));
-    let at = at.child("conversionReviewVersions");
-    if versions.is_empty() {
-        out.required(at, "");
-    } else if !versions.iter().any(|v| v == "v1" || v == "v1beta1") {
-        out.invalid(at, versions.to_vec(), "must include at least one of v1, v1beta1");
+    }
+    if said.len() > MAX_WARNING {
+        out.invalid(at, said, "must be <= 256 characters long");
+    }
+    if said.is_empty() {
+        out.invalid(at, said, "must not be an empty string");
+    }
+    let is_printed = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace());
+    if let Some((index, _)) = said.char_indices().find(|(_, c)| !is_printed(*c)) {
+        let why =
+            format!("must only contain printable UTF-8 characters; non-printable character found at index {index}");
+        out.invalid(at, said, &why);
     }
 }
 
-fn client_config(out: &mut Out, at: At<'_>, config: &Value) {
-    let (url, service) = (str_at(config, "url"), get(config, "service").filter(|s| s.is_object()));
-    match (url, service) {
-        (None, None) | (Some(_), Some(_)) => {
-            out.required(at, "exactly one of url or service is required");
+/// Whether one of the versions of `ConversionReview` is known.
+pub(super) fn knows_review(versions: &[Value]) -> bool {
+    versions.iter().any(|v| v == "v1" || v == "v1beta1")
+}
+
+fn review_versions(out: &mut Out, at: At<'_>, versions: &[Value], must_be_known: bool) {
+    if versions.is_empty() {
+        out.required(at, "");
+        return;
+    }
+    for (index, version) in versions.iter().enumerate() {
+        let name = version.as_str().unwrap_or_default();
+        if versions[..index].contains(version) {
+            out.invalid(at.index(index), name, "duplicate version");
+            continue;
         }
-        (Some(url), None) => {
-            if !url.starts_with("https://") {
-                out.invalid(at.child("url"), url, "'https' is the only allowed URL scheme");
-            }
-        }
-        (None, Some(service)) => {
-            for part in ["name", "namespace"] {
-                if text(service, part).is_empty() {
-                    out.required(at.child("service").child(part), &format!("service {part} is required"));
-                }
-            }
-            let path = text(service, "path");
-            if !path.is_empty() && !path.starts_with('/') {
-                out.invalid(at.child("service").child("path"), path, "must start with a '/'");
-            }
-        }
+        out.invalid_each(at.index(index), name, dns_1035_label(name));
+    }
+    if must_be_known && !knows_review(versions) {
+        out.invalid(at, versions.to_vec(), "must include at least one of v1, v1beta1");
     }
 }
 
@@ -121,8 +143,8 @@ pub(super) fn columns(out: &mut Out, at: At<'_>, list: &[Value]) {
             out.invalid(at.child("format"), format, &format!("must be one of {}", COLUMN_FORMATS.join(",")));
         }
         match text(column, "jsonPath") {
-            "" => out.required(at.child("jsonPath"), ""),
-            path => drop(simple_path(out, at.child("jsonPath"), path)),
+            "" => out.required(at.child("JSONPath"), ""),
+            path => drop(simple_path(out, at.child("JSONPath"), path)),
         }
     }
 }
@@ -141,43 +163,46 @@ pub(super) fn subresources(out: &mut Out, at: At<'_>, subresources: &Value) {
     };
     check("specReplicasPath", ".spec", true);
     check("statusReplicasPath", ".status", true);
-    if text(scale, "labelSelectorPath").starts_with(".spec.") {
-        return;
+    let path = text(scale, "labelSelectorPath");
+    let at = at.child("scale.labelSelectorPath");
+    if !path.is_empty() && simple_path(out, at, path) && !path.starts_with(".spec.") && !path.starts_with(".status.") {
+        out.invalid(at, path, "should be a json path under either .spec or .status");
     }
-    check("labelSelectorPath", ".status", false);
 }
 
-pub(super) fn selectable_fields(out: &mut Out, at: At<'_>, version: &Value, schema: &Value) {
-    let list = list_at(version, "selectableFields");
-    if list.len() > MAX_SELECTABLE {
-        out.too_many(at, list.len(), MAX_SELECTABLE);
-        return;
-    }
+/// Selectable fields; `version` may keep more than are allowed if the terms say so.
+pub(super) fn selectable_fields(out: &mut Out, at: At<'_>, version: &Value, schema: &Value, terms: &Terms) {
     let schema = Schema::parse(schema);
-    for (index, field) in list.iter().enumerate() {
+    let mut seen: Vec<String> = Vec::new();
+    for (index, field) in list_at(version, "selectableFields").iter().enumerate() {
         let (here, path) = (at.index(index), text(field, "jsonPath"));
+        let here = here.child("jsonPath");
         if path.is_empty() {
-            out.required(here.child("jsonPath"), "");
+            out.required(here, "");
             continue;
         }
-        let parsed = JsonPath::parse(path).ok().filter(|p| path.starts_with('.') && p.is_plain());
-        let Some(parsed) = parsed else {
-            out.invalid(here.child("jsonPath"), path, "is an invalid path: must be a simple json path starting with .");
-            continue;
-        };
-        if parsed.names().next() == Some("metadata") {
-            out.invalid(here.child("jsonPath"), path, "must not point to fields in metadata");
-        }
-        let found = parsed.names().try_fold(&schema, |schema, name| schema.properties.get(name));
-        match found.map(|f| f.ty) {
-            None => out.invalid(here.child("jsonPath"), path, "is an invalid path: does not refer to a valid field"),
-            Some(SchemaType::String | SchemaType::Boolean | SchemaType::Integer) => {}
-            Some(_) => {
-                out.invalid(here.child("jsonPath"), path, "must point to a field of type string, boolean or integer");
+        let (names, found) = match field_path(path, &schema, false) {
+            Ok(found) => found,
+            Err(why) => {
+                out.invalid(here, path, &format!("is an invalid path: {why}"));
+                continue;
             }
+        };
+        let root = names.split(['.', '[']).next().unwrap_or_default();
+        if root == "metadata" {
+            out.invalid(here, path, "must not point to fields in metadata");
         }
-        if list[..index].iter().any(|before| text(before, "jsonPath") == path) {
-            out.duplicate(here.child("jsonPath"), path);
+        if !matches!(found.ty, SchemaType::String | SchemaType::Boolean | SchemaType::Integer) {
+            let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+            out.invalid(here, path, why);
         }
+        if seen.contains(&names) {
+            out.duplicate(here, path);
+        } else {
+            seen.push(names);
+        }
+    }
+    if seen.len() > MAX_SELECTABLE && !terms.allow_many_fields(text(version, "name")) {
+        out.too_many(at, seen.len(), MAX_SELECTABLE);
     }
 }

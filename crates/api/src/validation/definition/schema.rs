@@ -1,19 +1,21 @@
 //! Structural schemas: what is stated inside of logic must be stated outside of it too, and every value has one type.
 
 use super::text;
-use crate::custom::schema::{MAX_DEPTH, Pattern, Schema};
-use crate::custom::{Unknown, validate_value};
-use crate::validation::at::{At, Out};
-use crate::value::{bool_at, get, list_at, map_at};
-use crate::{Object, Value};
+use super::walk::{all, inner, properties};
+use crate::Value;
+use crate::custom::schema::{MAX_DEPTH, Pattern};
+use crate::field::Errors;
+use crate::validation::at::{At, Out, empty};
+use crate::value::{bool_at, list_at, map_at};
 
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 /// Errors beyond this are not listed; a schema can hold any number of them.
 const MAX_ERRORS: usize = 50;
-const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const FORMATS: &[&str] = &[
+pub(super) const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
+/// Formats of strings, without their dashes.
+pub(super) const FORMATS: &[&str] = &[
     "bsonobjectid",
     "uri",
     "email",
@@ -38,13 +40,9 @@ const FORMATS: &[&str] = &[
     "date",
     "duration",
     "datetime",
-    "date-time",
-    "int32",
-    "int64",
-    "float",
-    "double",
-    "k8s-short-name",
-    "k8s-long-name",
+    "quantity",
+    "k8sshortname",
+    "k8slongname",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,31 +52,40 @@ enum Level {
     Field,
 }
 
-/// Checks the schema of one version.
-pub(super) fn check(out: &mut Out, at: At<'_>, schema: &Value, has_status: bool) {
-    let before = out.errors.len();
-    if has_status && !matches!(text(schema, "type"), "" | "object") {
-        let why =
-            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
-        out.invalid(at.child("type"), text(schema, "type"), why);
-    }
-    structure(out, at, schema, Level::Root, 0);
-    if out.errors.len() == before {
-        defaults(out, at, schema, true);
-    }
-}
-
-/// Checks only whether the schema is structural.
-pub(super) fn structural(out: &mut Out, at: At<'_>, schema: &Value) {
-    structure(out, at, schema, Level::Root, 0);
-}
-
-fn full(out: &Out) -> bool {
+pub(super) fn full(out: &Out) -> bool {
     out.errors.len() >= MAX_ERRORS
 }
 
-fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    map_at(schema, "properties").into_iter().flatten()
+/// Whether the type is none of `OpenAPI`'s.
+pub(super) fn has_unknown_type(schema: &Value) -> bool {
+    let ty = text(schema, "type");
+    !ty.is_empty() && !TYPES.contains(&ty)
+}
+
+/// Why a schema cannot be looked at as a structural one.
+pub(super) fn unreadable(schema: &Value) -> Option<String> {
+    all(schema).into_iter().find_map(|schema| {
+        let says = |name: &&str| schema.get(*name).is_some_and(|v| !empty(v));
+        let known = ["id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions"];
+        if let Some(name) = known.iter().find(|name| says(name)) {
+            let name = if *name == "$schema" { "schema" } else { name };
+            return Some(format!("OpenAPIV3Schema '{name}' is not supported"));
+        }
+        if schema.get(PRESERVE) == Some(&Value::Bool(false)) {
+            return Some(format!("internal error: '{PRESERVE}' must be true or undefined"));
+        }
+        let is_list = schema.get("items").is_some_and(Value::is_array);
+        is_list.then(|| "OpenAPIV3Schema 'items' must be a schema, but is an array".to_owned())
+    })
+}
+
+/// Why a schema is not structural, in upstream's order.
+pub(super) fn structural_errors(at: At<'_>, schema: &Value) -> Errors {
+    let mut out = Out::default();
+    structure(&mut out, at, schema, Level::Root, 0);
+    complete(&mut out, schema, schema, (at, at), 0);
+    out.errors.sort_by_cached_key(ToString::to_string);
+    out.errors
 }
 
 fn structure(out: &mut Out, at: At<'_>, schema: &Value, level: Level, depth: usize) {
@@ -89,16 +96,14 @@ fn structure(out: &mut Out, at: At<'_>, schema: &Value, level: Level, depth: usi
         out.forbidden(at, "the schema is nested too deeply");
         return;
     }
-    forbidden(out, at, schema);
     kind(out, at, schema, level);
-    lists(out, at, schema);
-    if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
+    if let Some(items) = inner(schema, "items") {
         structure(out, at.child("items"), items, Level::Item, depth + 1);
     }
     for (name, property) in properties(schema) {
         structure(out, at.child("properties").key(name), property, Level::Field, depth + 1);
     }
-    if let Some(additional) = schema.get("additionalProperties") {
+    if let Some(additional) = schema.get("additionalProperties").filter(|a| !a.is_null()) {
         if level == Level::Root {
             out.forbidden(at.child("additionalProperties"), "must not be used at the root");
         }
@@ -107,46 +112,24 @@ fn structure(out: &mut Out, at: At<'_>, schema: &Value, level: Level, depth: usi
         }
     }
     metadata(out, at, schema, level);
-    logic(out, at, schema, Some(schema), depth);
+    let all_of = list_at(schema, "allOf").first().map_or(&[][..], |first| list_at(first, "anyOf"));
+    let known = (is_int_or_string(list_at(schema, "anyOf")), is_int_or_string(all_of));
+    restrictions(out, at, schema, known, depth);
 }
 
-/// What schemas of custom kinds may not say.
-fn forbidden(out: &mut Out, at: At<'_>, schema: &Value) {
-    for name in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
-        if schema.get(name).is_some_and(|v| !v.is_null()) {
-            out.forbidden(at.child(name), &format!("{name} is not supported"));
-        }
-    }
-    if bool_at(schema, "uniqueItems") {
-        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        out.forbidden(at.child("uniqueItems"), why);
-    }
-    if schema.get("items").is_some_and(Value::is_array) {
-        out.forbidden(at.child("items"), "items must be a schema object and not an array");
-    }
-    let additional = schema.get("additionalProperties");
-    if additional.is_some_and(|a| a != &Value::Bool(true)) && properties(schema).next().is_some() {
-        out.forbidden(at.child("additionalProperties"), "additionalProperties and properties are mutual exclusive");
-    }
-    pattern(out, at, schema);
-}
-
-fn pattern(out: &mut Out, at: At<'_>, schema: &Value) {
-    let source = text(schema, "pattern");
-    if !source.is_empty() && Pattern::new(source).regex().is_none() {
-        out.invalid(at.child("pattern"), source, "must be a valid regular expression, but isn't");
-    }
+/// The one list of types that logic may hold: that of a number or a string.
+fn is_int_or_string(list: &[Value]) -> bool {
+    let is = |one: &Value, ty: &str| {
+        let said = one.as_object().into_iter().flatten().filter(|(_, v)| !empty(v) && **v != Value::Bool(false));
+        said.count() == 1 && text(one, "type") == ty
+    };
+    matches!(list, [first, second] if is(first, "integer") && is(second, "string"))
 }
 
 /// The type, and the extensions that depend on it.
 fn kind(out: &mut Out, at: At<'_>, schema: &Value, level: Level) {
     let ty = text(schema, "type");
     let on = |name: &str| bool_at(schema, name);
-    if ty == "null" {
-        out.forbidden(at.child("type"), "type cannot be set to null, use nullable as an alternative");
-    } else if !ty.is_empty() && !TYPES.contains(&ty) {
-        out.not_supported(at.child("type"), ty, &TYPES);
-    }
     if ty == "array" && schema.get("items").is_none_or(Value::is_null) {
         out.required(at.child("items"), "must be specified");
     }
@@ -165,7 +148,7 @@ fn kind(out: &mut Out, at: At<'_>, schema: &Value, level: Level) {
             "" => out.required(at.child("type"), why),
             other => out.invalid(at.child("type"), other, why),
         }
-        if schema.get("additionalProperties").is_some() {
+        if schema.get("additionalProperties").is_some_and(|a| !a.is_null()) {
             out.forbidden(
                 at.child("additionalProperties"),
                 "must not be used if x-kubernetes-embedded-resource is set",
@@ -186,79 +169,6 @@ fn kind(out: &mut Out, at: At<'_>, schema: &Value, level: Level) {
     if level == Level::Root && !ty.is_empty() && ty != "object" {
         out.invalid(at.child("type"), ty, "must be object at the root");
     }
-    if schema.get(PRESERVE) == Some(&Value::Bool(false)) {
-        out.invalid(at.child(PRESERVE), false, "must be true or undefined");
-    }
-}
-
-/// List types and map types.
-fn lists(out: &mut Out, at: At<'_>, schema: &Value) {
-    let ty = text(schema, "type");
-    let map_type = text(schema, "x-kubernetes-map-type");
-    if !map_type.is_empty() {
-        let at = at.child("x-kubernetes-map-type");
-        if ty != "object" {
-            out.invalid(at, map_type, "must be object if x-kubernetes-map-type is specified");
-        } else if !matches!(map_type, "atomic" | "granular") {
-            out.not_supported(at, map_type, &["atomic", "granular"]);
-        }
-    }
-    let list_type = text(schema, "x-kubernetes-list-type");
-    let keys = list_at(schema, "x-kubernetes-list-map-keys");
-    if list_type.is_empty() {
-        if !keys.is_empty() {
-            let why = "must be map if x-kubernetes-list-map-keys is non-empty";
-            out.required(at.child("x-kubernetes-list-type"), why);
-        }
-        return;
-    }
-    if ty != "array" {
-        let why = "must be array if x-kubernetes-list-type is specified";
-        if ty.is_empty() { out.required(at.child("type"), why) } else { out.invalid(at.child("type"), ty, why) }
-    }
-    if !matches!(list_type, "atomic" | "set" | "map") {
-        out.not_supported(at.child("x-kubernetes-list-type"), list_type, &["atomic", "set", "map"]);
-    }
-    let at = at.child("x-kubernetes-list-map-keys");
-    match (list_type, keys) {
-        ("map", []) => out.required(at, "must not be empty if x-kubernetes-list-type is map"),
-        ("map", keys) => map_keys(out, at, schema, keys),
-        (_, []) => {}
-        _ => out.forbidden(at, "must be empty if x-kubernetes-list-type is not map"),
-    }
-}
-
-fn map_keys(out: &mut Out, at: At<'_>, schema: &Value, keys: &[Value]) {
-    let empty = Object::new();
-    let properties = map_at(schema, "items.properties").unwrap_or(&empty);
-    let required = list_at(schema, "items.required");
-    for (index, key) in keys.iter().enumerate() {
-        let name = key.as_str().unwrap_or_default();
-        let here = at.index(index);
-        match properties.get(name) {
-            None => out.invalid(here, name, "entries must all be names of item properties"),
-            Some(property) if matches!(text(property, "type"), "array" | "object") => {
-                out.invalid(here, name, "must be a scalar type if parent array's x-kubernetes-list-type is map");
-            }
-            Some(property) => {
-                if !required.contains(key) && property.get("default").is_none() {
-                    let at = At::Root("items.properties");
-                    let path = format!("{}.{}.default", parent(here), at.key(name).path());
-                    let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-                    out.required(At::Root(&path), why);
-                }
-            }
-        }
-        if keys[..index].contains(key) {
-            out.duplicate(here, name);
-        }
-    }
-}
-
-/// The path of the list to which the keys belong.
-fn parent(keys: At<'_>) -> String {
-    let path = keys.path().to_string();
-    path.rsplit_once(".x-kubernetes-list-map-keys").map_or_else(|| path.clone(), |(parent, _)| parent.to_owned())
 }
 
 /// What may be said of the fields that every object has.
@@ -274,55 +184,65 @@ fn metadata(out: &mut Out, at: At<'_>, schema: &Value, level: Level) {
             "metadata" if checked && ty != "object" => {
                 out.invalid(at.key(name).child("type"), ty, "must be object");
             }
-            "metadata" if level == Level::Root => {
-                let only = properties(property).all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
-                let known = ["type", "properties", "description", "title"];
-                let plain = property.as_object().is_some_and(|p| p.keys().all(|key| known.contains(&key.as_str())));
-                if !only || !plain {
-                    let why = "must not specify anything other than name and generateName, but metadata is implicitly specified";
-                    out.forbidden(at.key(name), why);
-                }
-            }
             _ => {}
         }
+        if name == "metadata" && level == Level::Root && !names_only(property) {
+            let why =
+                "must not specify anything other than name and generateName, but metadata is implicitly specified";
+            out.forbidden(at.key(name), why);
+        }
     }
 }
 
-/// `allOf`, `anyOf`, `oneOf` and `not`; `outside` is what the schema says of the same value outside of logic.
-fn logic(out: &mut Out, at: At<'_>, schema: &Value, outside: Option<&Value>, depth: usize) {
-    let int_or_string = outside.is_some_and(|o| bool_at(o, INT_OR_STRING));
-    let types =
-        |list: &[Value]| list.len() == 2 && text(&list[0], "type") == "integer" && text(&list[1], "type") == "string";
-    for name in ["allOf", "anyOf", "oneOf"] {
-        let list = list_at(schema, name);
-        if name == "anyOf" && int_or_string && types(list) {
+/// Whether a schema of metadata says nothing but what the names are.
+fn names_only(metadata: &Value) -> bool {
+    let unread = ["type", "properties", "default", "example", "externalDocs"];
+    let says = |(name, value): (&String, &Value)| {
+        !unread.contains(&name.as_str()) && !empty(value) && *value != Value::Bool(false)
+    };
+    properties(metadata).all(|(name, _)| matches!(name.as_str(), "name" | "generateName"))
+        && !metadata.as_object().is_some_and(|m| m.iter().any(says))
+}
+
+/// What a schema says of values beside their type. `known`: whether its `anyOf`, and that of its first `allOf`, may hold types.
+fn restrictions(out: &mut Out, at: At<'_>, schema: &Value, known: (bool, bool), depth: usize) {
+    for name in ["anyOf", "allOf", "oneOf"] {
+        if name == "anyOf" && known.0 {
             continue;
         }
-        for (index, inner) in list.iter().enumerate() {
-            let at = at.child(name);
-            if name == "allOf" && index == 0 && int_or_string && types(list_at(inner, "anyOf")) {
-                continue;
-            }
-            nested(out, at.index(index), inner, outside, depth + 1);
+        let at = at.child(name);
+        for (index, one) in list_at(schema, name).iter().enumerate() {
+            nested(out, at.index(index), one, name == "allOf" && index == 0 && known.1, depth + 1);
         }
     }
-    if let Some(inner) = schema.get("not").filter(|not| not.is_object()) {
-        nested(out, at.child("not"), inner, outside, depth + 1);
+    if let Some(not) = inner(schema, "not") {
+        nested(out, at.child("not"), not, false, depth + 1);
+    }
+    let source = text(schema, "pattern");
+    if !source.is_empty() && Pattern::new(source).regex().is_none() {
+        out.invalid(at.child("pattern"), source, "must be a valid regular expression, but isn't");
     }
 }
 
-/// A schema inside of logic: it may only restrict values.
-fn nested(out: &mut Out, at: At<'_>, schema: &Value, outside: Option<&Value>, depth: usize) {
+/// A schema inside of logic: it may only restrict values. `types`: its `anyOf` may hold types.
+fn nested(out: &mut Out, at: At<'_>, schema: &Value, types: bool, depth: usize) {
     if full(out) || depth > MAX_DEPTH {
         return;
     }
+    restrictions(out, at, schema, (types, false), depth);
+    if let Some(items) = inner(schema, "items") {
+        nested(out, at.child("items"), items, false, depth + 1);
+    }
+    for (name, property) in properties(schema) {
+        nested(out, at.child("properties").key(name), property, false, depth + 1);
+    }
     for (name, why) in [
         ("type", "must be empty to be structural"),
-        ("additionalProperties", "must be undefined to be structural"),
         ("default", "must be undefined to be structural"),
         ("title", "must be empty to be structural"),
         ("description", "must be empty to be structural"),
         ("nullable", "must be false to be structural"),
+        ("externalDocs", "must be undefined to be structural"),
         (PRESERVE, "must be false to be structural"),
         (EMBEDDED, "must be false to be structural"),
         (INT_OR_STRING, "must be false to be structural"),
@@ -331,89 +251,51 @@ fn nested(out: &mut Out, at: At<'_>, schema: &Value, outside: Option<&Value>, de
         ("x-kubernetes-map-type", "must be undefined to be structural"),
         ("x-kubernetes-validations", "must be empty to be structural"),
     ] {
-        if schema.get(name).is_some_and(|v| !crate::validation::at::empty(v) && v != &Value::Bool(false)) {
+        if schema.get(name).is_some_and(|v| !empty(v) && (name == "default" || v != &Value::Bool(false))) {
             out.forbidden(at.child(name), why);
         }
     }
-    pattern(out, at, schema);
+    if schema.get("additionalProperties").is_some_and(|a| !a.is_null()) {
+        out.forbidden(at.child("additionalProperties"), "must be undefined to be structural");
+    }
     if map_at(schema, "properties").is_some_and(|p| p.contains_key("metadata")) {
         out.forbidden(at.child("properties").key("metadata"), "must not be specified in a nested context");
     }
-    for (name, property) in properties(schema) {
-        let same = outside.and_then(|o| map_at(o, "properties")).and_then(|p| p.get(name));
-        let same = same.or_else(|| outside.and_then(|o| o.get("additionalProperties")).filter(|a| a.is_object()));
-        if same.is_none() && !outside.is_some_and(|o| bool_at(o, PRESERVE)) {
-            let path = outside_path(at, "properties", Some(name));
-            out.required(
-                At::Root(&path),
-                &format!("because it is defined in {}", at.child("properties").key(name).path()),
-            );
-        }
-        nested(out, at.child("properties").key(name), property, same, depth + 1);
-    }
-    if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
-        let same = outside.and_then(|o| o.get("items"));
-        if same.is_none() {
-            let path = outside_path(at, "items", None);
-            out.required(At::Root(&path), &format!("because it is defined in {}", at.child("items").path()));
-        }
-        nested(out, at.child("items"), items, same, depth + 1);
-    }
-    logic(out, at, schema, outside, depth);
 }
 
-/// Where the same has to be stated outside of logic.
-fn outside_path(at: At<'_>, part: &str, key: Option<&str>) -> String {
-    let steps = at.path().to_string();
-    let kept: Vec<&str> = steps.split('.').filter(|step| !is_logic(step)).collect();
-    let path = format!("{}.{part}", kept.join("."));
-    key.map_or_else(|| path.clone(), |key| format!("{path}[{key}]"))
-}
-
-fn is_logic(step: &str) -> bool {
-    step == "not" || ["allOf[", "anyOf[", "oneOf["].iter().any(|word| step.starts_with(word))
-}
-
-/// Defaults must be complete and valid themselves.
-fn defaults(out: &mut Out, at: At<'_>, schema: &Value, root: bool) {
-    if full(out) {
+/// Whether what stands inside of logic stands outside of it too. `at`: where outside, and where inside.
+fn complete(out: &mut Out, outside: &Value, inside: &Value, at: (At<'_>, At<'_>), depth: usize) {
+    if full(out) || depth > MAX_DEPTH {
         return;
     }
-    if let Some(default) = schema.get("default").filter(|d| !d.is_null()).filter(|_| !root) {
-        let parsed = Schema::parse(schema);
-        if Unknown::any(default, &parsed) {
-            out.invalid(at.child("default"), default.clone(), "must not have unknown fields");
-        } else {
-            for error in validate_value(&parsed, default, None) {
-                let below = error.path.to_string();
-                let path = at.child("default").path().to_string();
-                let path = if below == "<nil>" { path } else { format!("{path}.{below}") };
-                out.errors.push(crate::field::Error { path: crate::field::Path::new(&path), ..error });
-            }
-        }
+    if let Some(not) = inner(inside, "not") {
+        restated(out, outside, not, (at.0, at.1.child("not")), depth);
     }
-    for (name, property) in properties(schema) {
-        defaults(out, at.child("properties").key(name), property, false);
-    }
-    for part in ["items", "additionalProperties"] {
-        if let Some(inner) = schema.get(part).filter(|inner| inner.is_object()) {
-            defaults(out, at.child(part), inner, false);
+    for name in ["allOf", "anyOf", "oneOf"] {
+        for (index, one) in list_at(inside, name).iter().enumerate() {
+            restated(out, outside, one, (at.0, at.1.child(name).index(index)), depth);
         }
     }
 }
 
-/// Formats that nobody checks.
-pub(super) fn unknown_formats(found: &mut Vec<String>, schema: &Value) {
-    let format = text(schema, "format");
-    if !format.is_empty() && !FORMATS.contains(&format) && found.len() < MAX_ERRORS {
-        found.push(format!("unrecognized format {format:?}"));
+fn restated(out: &mut Out, outside: &Value, inside: &Value, at: (At<'_>, At<'_>), depth: usize) {
+    complete(out, outside, inside, at, depth + 1);
+    let missing = |out: &mut Out, at: (At<'_>, At<'_>)| {
+        out.required(at.0, &format!("because it is defined in {}", at.1.path()));
+    };
+    if let Some(items) = inner(inside, "items") {
+        let at = (at.0.child("items"), at.1.child("items"));
+        match inner(outside, "items") {
+            Some(same) => restated(out, same, items, at, depth + 1),
+            None => missing(out, at),
+        }
     }
-    for (_, property) in properties(schema) {
-        unknown_formats(found, property);
-    }
-    for part in ["items", "additionalProperties"] {
-        if let Some(inner) = get(schema, part).filter(|inner| inner.is_object()) {
-            unknown_formats(found, inner);
+    let at = (at.0.child("properties"), at.1.child("properties"));
+    for (name, property) in properties(inside) {
+        let at = (at.0.key(name), at.1.key(name));
+        match map_at(outside, "properties").and_then(|p| p.get(name)) {
+            Some(same) => restated(out, same, property, at, depth + 1),
+            None => missing(out, at),
         }
     }
 }

@@ -103,9 +103,9 @@ async fn what_is_wrong_with_a_definition_is_said() {
     check(&|d| d["spec"]["scope"] = "Nowhere".into(), scope).await;
     let storage = "must have exactly one version marked as storage version";
     check(&|d| d["spec"]["versions"][0]["storage"] = false.into(), storage).await;
-    let schema = "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required";
+    let schema = "spec.versions[0].schema.openAPIV3Schema: Required value";
     check(&|d| d["spec"]["versions"][0]["schema"] = json!({}), schema).await;
-    let preserve = "spec.preserveUnknownFields: Invalid value: true: must be false";
+    let preserve = "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
     check(&|d| d["spec"]["preserveUnknownFields"] = true.into(), preserve).await;
     let group = |d: &mut Value| {
         d["spec"]["group"] = "example.k8s.io".into();
@@ -155,6 +155,28 @@ async fn schemas_must_be_structural() {
     let keys = "AT.properties[a].x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map";
     let list = json!({"a": {"type": "array", "x-kubernetes-list-type": "map", "items": {"type": "object"}}});
     check(object(list), keys).await;
+}
+
+#[tokio::test]
+async fn the_status_of_a_definition_is_written_as_upstream_does() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let status =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"scope": "Cluster"}, "status": {"storedVersions": ["v0"]}});
+    let written = patch(&cluster, &format!("{path}/status"), &status).await;
+    assert_eq!(written.code, 200, "{}", written.text);
+    let written = written.json();
+    assert_eq!(written["metadata"]["labels"], json!({"a": "b"}));
+    assert_eq!(
+        (&written["spec"]["scope"], &written["status"]["storedVersions"]),
+        (&json!("Namespaced"), &json!(["v0"]))
+    );
+    let refused = patch(&cluster, &path, &json!({"metadata": {"labels": {"a": "c"}}})).await;
+    let why = "status.storedVersions[0]: Invalid value: \"v0\": missing from spec.versions; v0 was previously a storage version";
+    assert!(refused.code == 422 && refused.text.contains(&why.replace('"', "\\\"")), "{}", refused.text);
+    let emptied = patch(&cluster, &format!("{path}/status"), &json!({"status": {"storedVersions": null}})).await;
+    assert_eq!(emptied.json()["status"]["storedVersions"], json!(["v1"]));
 }
 
 #[tokio::test]
