@@ -345,6 +345,20 @@ pub fn token_request(request: &Value) -> Errors {
     out.errors
 }
 
+/// The errors of the metadata of an object that stands in another one; it needs no name.
+pub(crate) fn embedded_metadata(object: &Value) -> Errors {
+    let mut out = Out::default();
+    let Some(mut metadata) = crate::value::map_at(object, "metadata").cloned() else { return out.errors };
+    let is_empty = |key: &str| metadata.get(key).and_then(Value::as_str).is_none_or(str::is_empty);
+    let (nameless, placeless) = (is_empty("name"), is_empty("namespace"));
+    if nameless {
+        metadata.insert("name".to_owned(), "fakename".into());
+    }
+    let object = serde_json::json!({"metadata": metadata});
+    meta::object_meta(&mut out, &object, !placeless, NameRule::Segment);
+    out.errors
+}
+
 /// The errors of labels (`is_labels`) or annotations that somebody else than their owner set.
 #[must_use]
 pub fn labels_or_annotations(map: &crate::Object, is_labels: bool) -> Errors {

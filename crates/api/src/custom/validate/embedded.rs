@@ -3,7 +3,6 @@
 use crate::custom::schema::Schema;
 use crate::field::{Error, Errors, Path};
 use crate::names;
-use crate::value::{map_at, str_at};
 use crate::{Object, Value};
 
 /// The errors of all objects that are embedded in `value`.
@@ -28,7 +27,7 @@ fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
         Value::Object(map) => {
             if schema.embedded {
                 embedded(errors, at, map);
-                metadata(errors, &at.child("metadata"), value);
+                metadata(errors, at, value);
             }
             for (at, held, below) in super::entries(at, map, schema) {
                 walk(errors, &at, held, below);
@@ -42,14 +41,17 @@ fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
 fn embedded(errors: &mut Errors, at: &Path, object: &Object) {
     for key in ["apiVersion", "kind"] {
         if !object.contains_key(key) {
-            errors.push(Error::required(&at.child(key), "must not be empty"));
+            errors.push(Error::required(&at.child(key), ""));
         }
     }
     for key in ["apiVersion", "kind"] {
         let Some(given) = object.get(key) else { continue };
         let why = match given.as_str() {
             None => "must be a string".to_owned(),
-            Some("") => "must not be empty".to_owned(),
+            Some("") => {
+                errors.push(Error::required(&at.child(key), ""));
+                continue;
+            }
             Some(text) if key == "apiVersion" => {
                 if text.matches('/').count() < 2 {
                     continue;
@@ -70,21 +72,7 @@ fn embedded(errors: &mut Errors, at: &Path, object: &Object) {
 
 /// Its metadata, of which it needs nothing.
 fn metadata(errors: &mut Errors, at: &Path, object: &Value) {
-    let mut invalid = |at: &Path, value: &str, found: Vec<String>| {
-        errors.extend(found.iter().map(|why| Error::invalid(at, value, why)));
-    };
-    let name = str_at(object, "metadata.name").unwrap_or_default();
-    if !name.is_empty() {
-        invalid(&at.child("name"), name, names::path_segment(name));
-    }
-    let namespace = str_at(object, "metadata.namespace").unwrap_or_default();
-    if !namespace.is_empty() {
-        invalid(&at.child("namespace"), namespace, names::dns_label(namespace));
-    }
-    for (key, value) in map_at(object, "metadata.labels").into_iter().flatten() {
-        let at = at.child("labels");
-        invalid(&at, key, names::qualified_name(key));
-        let value = value.as_str().unwrap_or_default();
-        invalid(&at, value, names::label_value(value));
+    for error in crate::validation::embedded_metadata(object) {
+        errors.push(Error { path: at.child(error.path.as_str()), ..error });
     }
 }

@@ -139,10 +139,12 @@ fn embedded_objects_say_what_they_are() {
         assert_eq!(errors.join("; "), expected);
     };
     check(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}}), "");
+    check(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "p-"}}), "");
     check(
-        json!({}),
-        "spec.x[0].apiVersion: Required value: must not be empty; spec.x[0].kind: Required value: must not be empty",
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"ownerReferences": [{"kind": "Pod", "name": "q", "uid": "1"}]}}),
+        "spec.x[0].metadata.ownerReferences[0].apiVersion: Invalid value: \"\": version must not be empty",
     );
+    check(json!({}), "spec.x[0].apiVersion: Required value; spec.x[0].kind: Required value");
     check(
         json!({"apiVersion": "a/b/c", "kind": 5, "metadata": {"name": "a/b"}}),
         "spec.x[0].apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c; \
