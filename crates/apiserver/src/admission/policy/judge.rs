@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::field::go_escaped;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_cel::{Bindings, Budget, Value as Result_};
-use serde_json::json;
 
 use super::definition::{Binding, Definition, Rule};
 use super::{Bound, Unusable};
@@ -115,11 +115,7 @@ impl Case<'_, '_> {
                         self.count("warn", error);
                     }
                     _ => {
-                        let told = json!([{
-                            "message": violation.message, "policy": self.binding.policy, "binding": self.binding.name,
-                            "expressionIndex": violation.index, "validationActions": self.binding.actions,
-                        }]);
-                        self.request.caller.notes.annotate(VIOLATION, &told.to_string());
+                        self.request.caller.notes.annotate(VIOLATION, &audited(self.binding, violation));
                         self.count("audit", error);
                     }
                 }
@@ -148,6 +144,19 @@ impl Case<'_, '_> {
             }
         }
     }
+}
+
+/// A violation as it is noted, with its fields in upstream's order.
+fn audited(binding: &Binding, violation: &Violation) -> String {
+    let shown = |value: Value| value.to_string();
+    go_escaped(format!(
+        r#"[{{"message":{},"policy":{},"binding":{},"expressionIndex":{},"validationActions":{}}}]"#,
+        shown(violation.message.as_str().into()),
+        shown(binding.policy.as_str().into()),
+        shown(binding.name.as_str().into()),
+        violation.index,
+        shown(binding.actions.clone().into()),
+    ))
 }
 
 fn failed(index: usize, message: String) -> Violation {
