@@ -1,5 +1,6 @@
 //! Definitions of custom kinds.
 
+mod bundle;
 mod defaults;
 mod openapi;
 mod parts;
@@ -35,10 +36,7 @@ pub(super) fn create(out: &mut Out, definition: &Value) {
 
 pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     spec(out, new, &Terms::of(new, Some(old)));
-    let established = list_at(old, "status.conditions")
-        .iter()
-        .any(|c| str_at(c, "type") == Some("Established") && str_at(c, "status") == Some("True"));
-    if established {
+    if is_established(old) {
         out.immutable(At::Root("spec.scope"), get(new, "spec.scope"), get(old, "spec.scope"));
         out.immutable(At::Root("spec.names.kind"), get(new, "spec.names.kind"), get(old, "spec.names.kind"));
     }
@@ -53,6 +51,11 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     if !bool_at(old, "spec.preserveUnknownFields") {
         preservation(out, new);
     }
+}
+
+fn is_established(definition: &Value) -> bool {
+    let mut conditions = list_at(definition, "status.conditions").iter();
+    conditions.any(|c| str_at(c, "type") == Some("Established") && str_at(c, "status") == Some("True"))
 }
 
 /// What a write of `/status` must keep to.

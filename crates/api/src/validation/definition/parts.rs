@@ -1,7 +1,7 @@
 //! The parts of a definition beside its schemas.
 
-use super::text;
 use super::waived::{Demand, Terms};
+use super::{bundle, text};
 use crate::Value;
 use crate::custom::field_path;
 use crate::custom::schema::{Schema, SchemaType};
@@ -68,7 +68,16 @@ pub(super) fn conversion(out: &mut Out, definition: &Value, terms: &Terms) {
         return;
     }
     match config {
-        Some(config) => client::config(out, config_at, config),
+        Some(config) => {
+            client::config(out, config_at, config);
+            let bundle = text(config, "caBundle");
+            if !bundle.is_empty()
+                && terms.ask(Demand::Bundle)
+                && let Some(why) = bundle::fault(bundle)
+            {
+                out.invalid(config_at.child("caBundle"), bundle, why);
+            }
+        }
         None => out.required(config_at, "required when strategy is set to Webhook"),
     }
     review_versions(out, versions_at, versions, terms.ask(Demand::ReviewVersions));

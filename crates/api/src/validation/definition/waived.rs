@@ -3,7 +3,7 @@
 use super::openapi::{has_optional_keys, set_of_parts};
 use super::parts::{MAX_SELECTABLE, knows_review};
 use super::walk::{all, schemas};
-use super::{defaults, schema, text};
+use super::{bundle, defaults, schema, text};
 use crate::Value;
 use crate::value::{bool_at, get, list_at};
 
@@ -24,6 +24,8 @@ pub(super) enum Demand {
     MapKeys,
     /// One of the versions of reviews is known.
     ReviewVersions,
+    /// What a webhook is trusted by is a certificate.
+    Bundle,
 }
 
 const EXTENSIONS: [&str; 6] = [
@@ -36,7 +38,7 @@ const EXTENSIONS: [&str; 6] = [
 ];
 
 /// What is asked of one definition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Terms {
     waived: Vec<Demand>,
     /// Versions that may keep more selectable fields than are allowed now.
@@ -46,7 +48,8 @@ pub(super) struct Terms {
 impl Terms {
     /// Of one that takes the place of `old`, if there is one.
     pub(super) fn of(new: &Value, old: Option<&Value>) -> Self {
-        let Some(old) = old else { return Self::default() };
+        // Before a kind is established, somebody may still put the bundle in.
+        let Some(old) = old else { return Self { waived: vec![Demand::Bundle], many_fields: Vec::new() } };
         let mut waived = Vec::new();
         let mut waive = |demand, already: bool| {
             if already {
@@ -62,6 +65,9 @@ impl Terms {
         waive(Demand::MapKeys, all_old().any(has_optional_keys));
         let reviews = list_at(old, "spec.conversion.webhook.conversionReviewVersions");
         waive(Demand::ReviewVersions, !reviews.is_empty() && !knows_review(reviews));
+        let bundle = text(old, "spec.conversion.webhook.clientConfig.caBundle");
+        let had_none = !bundle.is_empty() && bundle::fault(bundle).is_some();
+        waive(Demand::Bundle, had_none || !super::is_established(old));
         Self { waived, many_fields: many_fields(new, old) }
     }
 

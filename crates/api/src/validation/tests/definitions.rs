@@ -267,6 +267,22 @@ fn what_older_servers_let_pass_need_not_be_mended() {
 }
 
 #[test]
+fn a_webhook_is_trusted_by_a_certificate() {
+    let with = |bundle: &str, established: &str| {
+        let mut definition = definition(fields(json!({})), &json!({}));
+        definition["status"]["conditions"] = json!([{"type": "Established", "status": established}]);
+        definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+            "clientConfig": {"url": "https://a/b", "caBundle": bundle}, "conversionReviewVersions": ["v1"]}});
+        definition
+    };
+    assert_eq!(errors(with("Cg==", "False")), Vec::<String>::new());
+    assert_eq!(changed(with("Cg==", "False"), with("", "False")), Vec::<String>::new());
+    let why = "spec.conversion.webhookClientConfig.caBundle: Invalid value: \"Cg==\": unable to load root certificates: unable to parse bytes as PEM block";
+    assert_eq!(changed(with("Cg==", "True"), with("", "True")), [why]);
+    assert_eq!(changed(with("Cg==", "True"), with("Cgo=", "True")), Vec::<String>::new());
+}
+
+#[test]
 fn formats_that_nobody_knows_are_told_once() {
     let of = |properties: Value| definition(fields(properties), &json!({}));
     let new = of(json!({
