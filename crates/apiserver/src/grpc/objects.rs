@@ -241,6 +241,7 @@ fn watch_query(r: &v1::WatchRequest, target: &Target) -> Result<WatchQuery, Stat
         send_initial_events: send,
         // The end of the initial events is told in any case.
         allow_bookmarks: r.allow_bookmarks || r.send_initial_events,
+        awaits_start: false,
         timeout: None,
     })
 }

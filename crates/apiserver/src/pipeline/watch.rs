@@ -29,6 +29,9 @@ pub(crate) struct WatchQuery {
     pub(crate) resource_version_match: String,
     pub(crate) send_initial_events: Option<bool>,
     pub(crate) allow_bookmarks: bool,
+    /// Whether a start that is not there yet is waited for as long as the watch lasts, as upstream does it. Otherwise it is refused
+    /// after a while, and the client lists again: that repairs it after an old state of etcd was restored.
+    pub(crate) awaits_start: bool,
     /// The client's wish; otherwise the server chooses.
     pub(crate) timeout: Option<Duration>,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Watcher {
     /// The bookmark that ends the initial events, if one is owed.
     initial_end: Option<u64>,
     source: Subscription,
+    /// What happened up to this revision is not told.
+    after: u64,
     bookmarks: bool,
     next_bookmark: Instant,
     ends: Instant,
@@ -126,6 +131,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         snapshot.revision()
     } else {
         match version {
+            Some(revision) if revision > 0 && query.awaits_start => revision.min(app.cache.revision()),
             Some(revision) if revision > 0 => revision,
             // "Now" without initial events.
             _ => {
@@ -134,6 +140,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
             }
         }
     };
+    let after = if send { from } else { from.max(version.unwrap_or_default()) };
     let source = view.watch(from, query.selection.scope()).await.map_err(failed)?;
     let now = Instant::now();
     let ends = now + query.timeout.unwrap_or_else(|| app.watch_lifetime());
@@ -146,6 +153,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         initial,
         initial_end,
         source,
+        after,
         bookmarks: query.allow_bookmarks,
         next_bookmark,
         ends,
@@ -244,6 +252,9 @@ impl Watcher {
     }
 
     fn select(&self, event: &Event) -> Option<Signal> {
+        if event.revision <= self.after {
+            return None;
+        }
         let (change, object) = event.select(|o| self.selection.matches(o))?;
         Some(Signal::Event { change, object: object.clone(), revision: event.revision })
     }
@@ -266,7 +277,7 @@ impl Watcher {
         }
         self.next_bookmark = bookmark_after(now, self.ends);
         self.wake.as_mut().reset(if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends });
-        let revision = self.source.progress()?;
+        let revision = self.source.progress().filter(|revision| *revision >= self.after)?;
         Some(Signal::Bookmark { revision, initial: false })
     }
 }

@@ -50,14 +50,48 @@ fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
         resource_version_match: query.get("resourceVersionMatch").to_owned(),
         send_initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
         allow_bookmarks: query.flag("allowWatchBookmarks"),
+        awaits_start: true,
         timeout: timeout.map(Duration::from_secs),
     })
+}
+
+/// Where the events come from.
+enum Source {
+    Running(Box<Watcher>),
+    /// A watch that could not start has one thing to tell.
+    Failed(Option<Box<Status>>),
+}
+
+impl Source {
+    /// Sorts out how a watch started. Upstream's watch cache answers what is wrong with the request itself at once; what it finds
+    /// out later (an old or missing revision, a state that cannot be read) is an event, as it is where etcd answers.
+    fn new(started: Result<Watcher, Status>) -> Result<Self, Status> {
+        match started {
+            Ok(watcher) => Ok(Self::Running(Box::new(watcher))),
+            Err(status) if matches!(status.code, 410 | 500 | 504) => Ok(Self::Failed(Some(Box::new(status)))),
+            Err(status) => Err(status),
+        }
+    }
+
+    async fn next(&mut self) -> Option<Signal> {
+        match self {
+            Self::Running(watcher) => watcher.next().await,
+            Self::Failed(status) => status.take().map(Signal::Failed),
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Signal> {
+        match self {
+            Self::Running(watcher) => watcher.try_next(),
+            Self::Failed(status) => status.take().map(Signal::Failed),
+        }
+    }
 }
 
 /// Starts a watch.
 ///
 /// # Errors
-/// A Status in upstream's words; once the answer has begun, failures are ERROR events.
+/// A Status in upstream's words for what is wrong with the request; other failures are ERROR events.
 pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     if request.style.yaml {
         // Events are lines of JSON.
@@ -75,9 +109,9 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
         }
     };
     let call = Call { app, caller: &request.caller };
-    let watcher = call.watch(target.kind, &target.namespace, query).await?;
+    let source = Source::new(call.watch(target.kind, &target.namespace, query).await)?;
     let protobuf = request.style.protobuf;
-    let state = State { watcher, shape, target: target.clone(), first: true, protobuf };
+    let state = State { source, shape, target: target.clone(), first: true, protobuf };
     if let (Some(response), Some(upgrade)) = (switched, upgrade) {
         drop(task::spawn("watch", state.over_websocket(upgrade)));
         return Ok(response);
@@ -91,7 +125,7 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
 }
 
 struct State {
-    watcher: Watcher,
+    source: Source,
     shape: Shape,
     target: Target,
     /// The next event is the first one.
@@ -113,10 +147,10 @@ fn name(signal: &Signal) -> &'static str {
 impl State {
     async fn next_batch(&mut self) -> Option<Bytes> {
         let mut out = Vec::with_capacity(4096);
-        let signal = self.watcher.next().await?;
+        let signal = self.source.next().await?;
         self.write(&signal, &mut out);
         while out.len() < BATCH_BYTES
-            && let Some(signal) = self.watcher.try_next()
+            && let Some(signal) = self.source.try_next()
         {
             self.write(&signal, &mut out);
         }
@@ -143,7 +177,7 @@ impl State {
     async fn send_on<T: websocket::Io>(&mut self, writer: &mut websocket::Writer<T>) -> bool {
         loop {
             let signal = tokio::select! {
-                signal = self.watcher.next() => signal,
+                signal = self.source.next() => signal,
                 _ = writer.keep_alive() => return false,
             };
             let Some(mut signal) = signal else { return true };
@@ -152,7 +186,7 @@ impl State {
                 if writer.feed(message).await.is_err() {
                     return false;
                 }
-                match self.watcher.try_next() {
+                match self.source.try_next() {
                     Some(next) => signal = next,
                     None => break,
                 }

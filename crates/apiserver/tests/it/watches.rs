@@ -111,6 +111,39 @@ async fn initial_events_end_with_a_bookmark() {
 }
 
 #[tokio::test]
+async fn a_start_in_the_future_is_waited_for() {
+    let cluster = Cluster::start().await;
+    let start: u64 = version(&cluster).await.parse().expect("a number");
+    let start = start + 5;
+    let mut watch = Lines::open(&cluster, &format!("resourceVersion={start}"), "").await;
+    let mut number = 0;
+    let later = loop {
+        let name = format!("map-{number}");
+        let created = cluster.rest("POST", MAPS, &[], &configmap(&name, "1").to_string()).await.json();
+        let at: u64 = created["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version");
+        if at > start {
+            break name;
+        }
+        number += 1;
+    };
+    assert!(number > 0, "nothing was written before the start");
+    is(watch.brief().await, "ADDED", &later);
+}
+
+#[tokio::test]
+async fn initial_events_of_a_future_state_fail_as_an_event() {
+    let cluster = Cluster::start().await;
+    let start: u64 = version(&cluster).await.parse().expect("a number");
+    let start = start + 1_000_000;
+    let query = format!("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={start}");
+    let mut watch = Lines::open(&cluster, &query, "").await;
+    let event = watch.next().await.expect("an event");
+    assert_eq!((event["type"].as_str(), event["object"]["code"].as_i64()), (Some("ERROR"), Some(504)), "{event}");
+    assert_eq!(event["object"]["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
 async fn bookmarks_tell_an_idle_watch_how_far_it_is() {
     let cluster = Cluster::start().await;
     let from = version(&cluster).await;
