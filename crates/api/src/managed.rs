@@ -15,6 +15,7 @@ mod compare;
 mod conflict;
 mod element;
 mod fields;
+mod forms;
 mod merge;
 mod overlay;
 mod owners;
@@ -145,23 +146,24 @@ pub fn stamp_new(new: &mut Value, write: &Write<'_>) -> Option<Stamp> {
     }
     let ty = write.ty.resolve().ok()?;
     let mut fields = Vec::with_capacity(1 << 10);
-    added::write_fields(new, ty, &write.reset_paths(), &mut fields).then(|| Stamp::new(write, &fields))
+    added::write_fields(&forms::shown(new, write), ty, &write.reset_paths(), &mut fields).then(|| Stamp::new(write, &fields))
 }
 
 /// The part of [`stamp`] that starts from entries.
 fn restamp(old: Option<&Value>, new: &mut Value, mut entries: Vec<Value>, write: &Write<'_>) {
     let Ok(ty) = write.ty.resolve() else { return };
     let empty = Value::Object(Object::new());
-    let mut changes = compare::changes(old.unwrap_or(&empty), new, ty);
+    let old = old.unwrap_or(&empty);
+    let mut changes = compare::changes(&forms::shown(old, write), &forms::shown(new, write), ty);
     changes.cut(&write.reset_paths());
     changes.set.remove_system_fields();
     changes.removed.remove_system_fields();
-    if !changes.set.is_empty() || !changes.removed.is_empty() {
-        for entry in &mut entries {
-            let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { continue };
-            set::subtract(fields, &changes.set);
-            set::subtract(fields, &changes.removed);
-        }
+    let mut elsewhere = forms::Elsewhere::new(old, new, write);
+    for entry in &mut entries {
+        let changes = elsewhere.changes(entry).unwrap_or(&changes);
+        let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { continue };
+        set::subtract(fields, &changes.set);
+        set::subtract(fields, &changes.removed);
     }
     if !changes.set.is_empty() {
         take(&mut entries, changes.set, write);

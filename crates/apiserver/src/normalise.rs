@@ -1,5 +1,6 @@
 //! The served form of a stored value. Ours are served as they are; a foreign writer's protobuf is decoded once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, canon, convert, decode, defaults, kinds, value};
 use gantry_store::cache::Normalise;
 use gantry_store::encoded::Encoded;
+use serde::Deserialize;
 
 use crate::custom::form::{self, Forms};
 use crate::custom::old;
@@ -45,7 +47,7 @@ pub(crate) fn foreign(key: &str, value: &[u8]) -> Result<Option<Value>, Error> {
     let kind = kinds::by_storage_key(key);
     let mut object = if value.starts_with(&decode::PROTOBUF_MAGIC) {
         decode::stored_protobuf(value)?
-    } else if kind.is_some_and(|kind| may_be_another_version(kind, value)) {
+    } else if kind.is_some_and(|kind| is_another_version(kind, value)) {
         serde_json::from_slice(value)?
     } else if kind.is_some_and(|kind| kind.is("apiextensions.k8s.io", "CustomResourceDefinition")) && old::may_be(value)
     {
@@ -71,8 +73,8 @@ pub(crate) fn foreign(key: &str, value: &[u8]) -> Result<Option<Value>, Error> {
     Ok(Some(object))
 }
 
-/// Whether a foreign writer may have stored the object in another of its versions. Ours write the hub's only.
-fn may_be_another_version(hub: &KindInfo, json: &[u8]) -> bool {
+/// Whether a foreign writer has stored the object in another of its versions. Ours write the hub's only.
+fn is_another_version(hub: &KindInfo, json: &[u8]) -> bool {
     /// By storage prefix: how objects in the other versions begin.
     static OTHERS: OnceLock<BTreeMap<&str, Vec<String>>> = OnceLock::new();
     let others = OTHERS.get_or_init(|| {
@@ -84,7 +86,20 @@ fn may_be_another_version(hub: &KindInfo, json: &[u8]) -> bool {
         others
     });
     let of_kind = others.get(hub.storage_prefix.as_str());
-    of_kind.is_some_and(|versions| versions.iter().any(|v| memchr::memmem::find(json, v.as_bytes()).is_some()))
+    let names = |version: &String| memchr::memmem::find(json, version.as_bytes()).is_some();
+    // Managed fields name other versions, too.
+    of_kind.is_some_and(|versions| versions.iter().any(names)) && !is_of_version(hub, json)
+}
+
+/// Whether the object itself says that it is in the kind's version.
+fn is_of_version(hub: &KindInfo, json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version<'a> {
+        #[serde(borrow)]
+        api_version: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Version<'_>>(json).is_ok_and(|version| version.api_version == hub.api_version)
 }
 
 fn to_stored_form(object: &mut Value) {

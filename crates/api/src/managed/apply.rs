@@ -6,7 +6,7 @@
 use super::conflict::Conflicts;
 use super::owners::{self, Operation, Owner};
 use super::set::Set;
-use super::{Write, check, compare, fields, merge};
+use super::{Write, check, compare, fields, forms, merge};
 use crate::decode::conform;
 use crate::status::Status;
 use crate::table::Type;
@@ -22,6 +22,8 @@ const BEFORE: &str = "before-first-apply";
 const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 
 /// Applies `config` over `live` (`None`: the object does not exist); the result carries the new `managedFields`.
+///
+/// `live` and the result are in the form in which the kind is stored, `config` in the one that the write speaks.
 ///
 /// It is canonical but for nulls, zeros and empty values of the configuration, which the writer's canonical form takes out.
 ///
@@ -41,7 +43,8 @@ pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: boo
     let given = config;
     let mut config = config.clone();
     conform::scalars(&mut config, ty)?;
-    let state = State::new(live, &config, write, ty);
+    let live = live.map(|live| forms::shown(live, write));
+    let state = State::new(live.as_deref(), &config, write, ty);
     let mut new = match state.attempt(force) {
         Err(mut conflicts) => {
             conflicts.excuse(&state.taken_over());
@@ -55,6 +58,7 @@ pub fn apply(live: Option<&Value>, config: &Value, write: &Write<'_>, force: boo
     if write.manager == KUBECTL {
         update_last_applied(&mut new, given);
     }
+    forms::store(&mut new, write);
     Ok(new)
 }
 
@@ -128,7 +132,9 @@ impl<'a> State<'a> {
         let mut changes = compare::changes(&self.live, &new, self.ty);
         changes.cut(&self.reset());
         let mut conflicts = Conflicts::default();
+        let mut elsewhere = forms::Elsewhere::new(&self.live, &new, self.write);
         for other in &mut others {
+            let changes = elsewhere.changes(&other.entry).unwrap_or(&changes);
             conflicts.find(other, &changes.set);
             other.paths.subtract(&changes.set);
             other.paths.subtract(&changes.removed);

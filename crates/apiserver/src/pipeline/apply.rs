@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gantry_api::status::Status;
-use gantry_api::{Value, convert, decode as api_decode, field, managed, value};
+use gantry_api::{Value, decode as api_decode, field, managed, value};
 
 use super::change::{Change, Made, Part, managed_write};
 use super::current::Current;
@@ -103,12 +103,10 @@ impl Request<'_> {
         Change { caller, target, options, part, version_required: false, make: &make }.run(app).await
     }
 
-    /// Merged in the form in which the object is stored: that is what owners own fields of.
+    /// Merged, in the form in which the object is stored.
     fn merged(&self, live: Option<&Value>) -> Result<Value, Status> {
         let write = managed_write(self.app, self.caller, self.target, self.options);
-        let mut body = self.config.body.clone();
-        convert::to_hub(self.target.kind, &mut body);
-        managed::apply(live, &body, &write, self.config.force)
+        managed::apply(live, &self.config.body, &write, self.config.force)
     }
 
     fn made(&self, state: &Current) -> Result<Made, Status> {

@@ -311,11 +311,10 @@ pub(crate) fn managed_write<'a>(
     target: &'a Target,
     options: &'a WriteOptions,
 ) -> managed::Write<'a> {
-    let hub = target.kind.hub();
     managed::Write {
         manager: options.manager(caller),
-        api_version: &hub.api_version,
-        ty: hub.into(),
+        api_version: &target.kind.api_version,
+        ty: target.kind.into(),
         subresource: target.subresource,
         reset: registry::strategy(target.kind).reset_fields(target.kind, target.subresource),
         now: app.clock.now(),

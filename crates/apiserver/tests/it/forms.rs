@@ -128,3 +128,62 @@ async fn endpoints_come_with_a_warning() {
     let other = cluster.rest("GET", "/api/v1/namespaces/default/configmaps", &[], "").await;
     assert_eq!(other.headers.get("warning"), None);
 }
+
+/// The entry of a manager.
+fn owned_by<'a>(object: &'a Value, manager: &str) -> &'a Value {
+    let entries = object["metadata"]["managedFields"].as_array().expect("entries");
+    entries.iter().find(|e| e["manager"] == manager).unwrap_or_else(|| panic!("{manager}: {object}"))
+}
+
+#[tokio::test]
+async fn managers_own_fields_of_the_form_that_they_write() {
+    let cluster = Cluster::start().await;
+    let path = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+    let body = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 5, "targetCPUUtilizationPercentage": 60,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
+    let made = cluster.rest("POST", &format!("{}?fieldManager=old", path("v1")), &[], &body.to_string()).await.json();
+    let entry = owned_by(&made, "old");
+    assert_eq!(entry["apiVersion"], "autoscaling/v1");
+    let spec = json!({"f:maxReplicas": {}, "f:minReplicas": {}, "f:scaleTargetRef": {}, "f:targetCPUUtilizationPercentage": {}});
+    assert_eq!(entry["fieldsV1"], json!({"f:spec": spec}));
+
+    let metrics = json!({"spec": {"metrics": [{"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 70}}}]}});
+    let newer = format!("{}/h?fieldManager=new", path("v2"));
+    let patched = cluster.rest("PATCH", &newer, &[MERGE], &metrics.to_string()).await.json();
+    let entry = owned_by(&patched, "new");
+    assert_eq!(
+        (&entry["apiVersion"], &entry["fieldsV1"]["f:spec"]["f:metrics"]),
+        (&json!("autoscaling/v2"), &json!({}))
+    );
+    let left = json!({"f:maxReplicas": {}, "f:minReplicas": {}, "f:scaleTargetRef": {}});
+    assert_eq!(owned_by(&patched, "old")["fieldsV1"]["f:spec"], left, "the share went with the metrics");
+
+    let apply = async |share: u64, force: &str| {
+        let body = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
+            "spec": {"targetCPUUtilizationPercentage": share}});
+        let path = format!("{}/h?fieldManager=applier{force}", path("v1"));
+        cluster.rest("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], &body.to_string()).await
+    };
+    let agreed = apply(70, "").await;
+    assert_eq!(agreed.code, 200, "{}", agreed.text);
+    let entry = owned_by(&agreed.json(), "applier").clone();
+    assert_eq!(entry["apiVersion"], "autoscaling/v1");
+    assert_eq!(entry["fieldsV1"], json!({"f:spec": {"f:targetCPUUtilizationPercentage": {}}}));
+    let conflict = apply(80, "").await;
+    let message = "Apply failed with 1 conflict: conflict with \"new\" using autoscaling/v2: .spec.metrics";
+    assert_eq!((conflict.code, conflict.json()["message"].as_str()), (409, Some(message)), "{}", conflict.text);
+    let forced = apply(80, "&force=true").await.json();
+    assert_eq!(forced["spec"]["targetCPUUtilizationPercentage"], 80, "{forced}");
+    let entries = forced["metadata"]["managedFields"].as_array().expect("entries");
+    assert!(entries.iter().all(|e| e["manager"] != "new"), "{forced}");
+
+    let made =
+        cluster.rest("POST", &format!("{NEWER}?fieldManager=x"), &[], &newer_event("e").to_string()).await.json();
+    let entry = owned_by(&made, "x");
+    assert_eq!(entry["apiVersion"], "events.k8s.io/v1");
+    let fields: Vec<&String> = entry["fieldsV1"].as_object().expect("fields").keys().collect();
+    let expected =
+        ["action", "eventTime", "note", "reason", "regarding", "reportingController", "reportingInstance", "type"];
+    assert_eq!(fields, expected.map(|name| format!("f:{name}")).iter().collect::<Vec<_>>());
+}
