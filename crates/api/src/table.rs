@@ -17,6 +17,7 @@ pub use fields::Fields;
 const SCHEMA: &str = include_str!("../facts/schema.tsv");
 const DEFAULTS: &str = include_str!("../facts/defaults.tsv");
 const POINTERS: &str = include_str!("../facts/pointers.tsv");
+const PRINTED: &str = include_str!("../facts/printed.tsv");
 
 /// A [`Type`]: one of the built-in table, or one that a custom definition made.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +122,9 @@ pub struct Field {
     pub required: bool,
     /// Whether an explicit zero differs from absence.
     pub pointer: bool,
+    /// What stands in the place of the field where it is absent, because Go cannot leave it out: structs and times by value, lists and
+    /// scalars without `omitempty`. Nothing for a field that is left out.
+    pub printed: Option<Value>,
     /// How a list merges; `Atomic` for what is not a list.
     pub list_type: ListType,
     /// Whether the facts state the list type; where they do not, it is atomic.
@@ -144,6 +148,8 @@ pub struct Type {
     pub name: &'static str,
     /// The fields by JSON name.
     pub fields: Fields,
+    /// Those that are printed even where they are absent ([`Field::printed`]).
+    pub printed: Vec<&'static str>,
     /// Whether it merges as a whole wherever it stands.
     pub atomic: bool,
     /// The `x-kubernetes-unions` JSON, where there is one.
@@ -328,11 +334,23 @@ fn rows() -> impl Iterator<Item = Row> {
     })
 }
 
+/// What Go prints for a value of this type that nobody has set.
+fn empty(ty: &FieldType) -> Value {
+    match ty {
+        FieldType::String => Value::from(""),
+        FieldType::Bool => Value::from(false),
+        FieldType::Int32 | FieldType::Int64 => Value::from(0),
+        FieldType::Struct(_) => Value::Object(crate::Object::new()),
+        _ => Value::Null,
+    }
+}
+
 struct Builder {
     types: Vec<Type>,
     by_name: HashMap<&'static str, usize>,
     defaults: HashMap<(&'static str, &'static str), Value>,
     pointers: HashMap<&'static str, Vec<&'static str>>,
+    printed: HashMap<&'static str, Vec<&'static str>>,
 }
 
 impl Builder {
@@ -341,12 +359,16 @@ impl Builder {
             let mut cells = line.splitn(3, '\t');
             Some(((cells.next()?, cells.next()?), serde_json::from_str(cells.next()?).ok()?))
         };
-        let pointers = POINTERS.lines().skip(1).filter_map(|l| l.split_once('\t'));
+        let fields_of = |facts: &'static str| {
+            let lines = facts.lines().skip(1).filter_map(|l| l.split_once('\t'));
+            lines.map(|(ty, fields)| (ty, fields.split(' ').collect())).collect()
+        };
         Self {
             types: Vec::new(),
             by_name: HashMap::new(),
             defaults: DEFAULTS.lines().skip(1).filter_map(three).collect(),
-            pointers: pointers.map(|(ty, fields)| (ty, fields.split(' ').collect())).collect(),
+            pointers: fields_of(POINTERS),
+            printed: fields_of(PRINTED),
         }
     }
 
@@ -357,6 +379,7 @@ impl Builder {
                 self.types.push(Type {
                     name: row.ty,
                     fields: Fields::default(),
+                    printed: self.printed.get(row.ty).cloned().unwrap_or_default(),
                     atomic: false,
                     unions: None,
                     custom: None,
@@ -389,12 +412,16 @@ impl Builder {
             None => (ListType::Atomic, Vec::new()),
         };
         let has = |word: &str| row.strategy.split(',').any(|s| s == word);
+        let names =
+            |fields: &HashMap<_, Vec<&str>>| fields.get(row.ty).is_some_and(|fields| fields.contains(&row.field));
+        let ty = self.parse(row.json);
         Field {
             name: row.field,
-            ty: self.parse(row.json),
+            printed: names(&self.printed).then(|| empty(&ty)),
+            ty,
             declared: row.json,
             required: row.required,
-            pointer: self.pointers.get(row.ty).is_some_and(|fields| fields.contains(&row.field)),
+            pointer: names(&self.pointers),
             list_type,
             list_type_stated: !row.list.is_empty(),
             map_keys,

@@ -27,6 +27,12 @@ pub(super) fn to_core(event: &mut Value) {
 pub(super) fn from_core(event: &mut Value) {
     let Some(event) = event.as_object_mut() else { return };
     NAMES.iter().for_each(|(new, core)| rename(event, core, new));
+    // Printed in the other form only.
+    for name in ["reportingController", "reportingInstance"] {
+        if event.get(name).is_some_and(|value| value == "") {
+            event.remove(name);
+        }
+    }
     // Always there in this form, even where an old client gave none.
     event.entry("eventTime").or_insert(Value::Null);
 }

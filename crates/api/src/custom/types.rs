@@ -12,7 +12,7 @@ pub(super) fn of(name: &'static str, schema: &Schema, api_versions: Vec<String>)
     resource(&mut fields);
     // Upstream's objects always have them, whatever the schema says of the root.
     let custom = CustomType { open: schema.preserve_unknown, api_versions };
-    Box::leak(Box::new(Type { name, fields, atomic: false, unions: None, custom: Some(custom) }))
+    Box::leak(Box::new(Type { name, fields, printed: Vec::new(), atomic: false, unions: None, custom: Some(custom) }))
 }
 
 /// The fields that every object has.
@@ -40,6 +40,7 @@ fn field(name: &'static str, ty: FieldType, schema: Option<&Schema>) -> Field {
     };
     Field {
         name,
+        printed: None,
         ty,
         declared: "",
         required: false,
@@ -88,6 +89,7 @@ fn object(parent: &'static str, schema: &Schema) -> FieldType {
         resource(&mut fields);
     }
     let custom = CustomType { open: schema.preserve_unknown, api_versions: Vec::new() };
-    let ty = Type { name: parent, fields, atomic: schema.atomic, unions: None, custom: Some(custom) };
+    let ty =
+        Type { name: parent, fields, printed: Vec::new(), atomic: schema.atomic, unions: None, custom: Some(custom) };
     FieldType::Struct(TypeId::custom(Box::leak(Box::new(ty))))
 }

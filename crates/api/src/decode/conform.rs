@@ -1,7 +1,8 @@
 //! Makes a value tree conform to its type: the one place where canonical form is decided.
 //!
 //! Unknown fields are pruned and listed, JSON types are checked, quantities, times and base64 brought to their canonical form, and
-//! what upstream omits is omitted: nulls, empty lists and maps, and zeros of optional fields that are not pointers upstream.
+//! what upstream omits is omitted: nulls, empty lists and maps, and zeros of optional fields that are not pointers upstream. What it
+//! cannot omit ([`Field::printed`]) is there even where nobody has set it.
 
 use super::scalars::{canonical_base64, canonical_quantity, canonical_time};
 use crate::status::Status;
@@ -100,13 +101,16 @@ impl<'t> Walk<'t> {
             Value::Null if !self.omits => return Ok(()),
             Value::Null => {
                 *value = Value::Object(Object::new());
-                return Ok(());
+                return self.object(value, ty, at);
             }
             other => {
                 let go = format!("{}.{}", ty.package(), ty.short_name());
                 return Err(mismatch(other, ty, at, &go));
             }
         };
+        if self.omits {
+            show(map, ty);
+        }
         let mut drop: Vec<&'static str> = Vec::new();
         let (before, mut prunes) = (self.unknown.len(), false);
         for (name, item) in map.iter_mut() {
@@ -115,7 +119,7 @@ impl<'t> Walk<'t> {
                 continue;
             };
             if item.is_null() {
-                if self.omits && !ty.is_custom() {
+                if self.omits && !ty.is_custom() && field.printed.is_none() {
                     drop.push(field.name);
                 }
                 continue;
@@ -171,12 +175,26 @@ impl<'t> Walk<'t> {
     /// An item of a list or map: null becomes the zero value, as in Go.
     fn item(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
         if value.is_null() {
-            if !parent.is_custom() {
-                *value = zero(ty);
+            if parent.is_custom() {
+                return Ok(());
             }
-            return Ok(());
+            *value = zero(ty);
+            if value.is_null() {
+                return Ok(());
+            }
         }
         self.value(value, ty, parent, at)
+    }
+}
+
+/// Puts in what is printed even where nobody has set it.
+fn show(map: &mut Object, ty: &Type) {
+    for name in &ty.printed {
+        if map.get(*name).is_none_or(Value::is_null)
+            && let Some(empty) = ty.fields.get(name).and_then(|field| field.printed.as_ref())
+        {
+            map.insert((*name).to_owned(), empty.clone());
+        }
     }
 }
 
@@ -208,7 +226,7 @@ fn zero(ty: &FieldType) -> Value {
 /// Whether upstream leaves the field out of what it prints.
 fn omitted(field: &Field, value: &Value) -> bool {
     // A zero that the API states as the default is printed too.
-    if field.required || field.default.as_ref() == Some(value) {
+    if field.required || field.printed.is_some() || field.default.as_ref() == Some(value) {
         return false;
     }
     match (&field.ty, value) {

@@ -214,8 +214,8 @@ fn defaults_survive_the_canonical_form() {
     check("Service", json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}));
     check(
         "EndpointSlice",
-        json!({"metadata": {"name": "e"}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],
-            "ports": [{"port": 80}]}),
+        json!({"metadata": {"name": "e"}, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {}}], "ports": [{"port": 80}]}),
     );
     check(
         "Deployment",

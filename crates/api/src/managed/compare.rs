@@ -104,10 +104,11 @@ fn next<'v>(entries: &mut Peekable<impl Iterator<Item = (&'v String, &'v Value)>
 }
 
 /// What Go holds for an absent field that is present with its parent, so that only what is in it can be added or removed.
-pub(super) fn implied(field: &Field) -> Option<&'static Value> {
+pub(super) fn implied(field: &Field) -> Option<&Value> {
     static STRUCT: LazyLock<Value> = LazyLock::new(|| Value::Object(Object::new()));
     static LIST: Value = Value::Array(Vec::new());
     match field.ty {
+        _ if field.printed.is_some() => field.printed.as_ref(),
         FieldType::Struct(_) if BY_VALUE.contains(&field.name) => Some(&STRUCT),
         FieldType::List(_) if field.required => Some(&LIST),
         _ => None,

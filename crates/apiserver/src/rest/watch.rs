@@ -63,12 +63,12 @@ enum Source {
 }
 
 impl Source {
-    /// Sorts out how a watch started. Upstream's watch cache answers what is wrong with the request itself at once; what it finds
-    /// out later (an old or missing revision, a state that cannot be read) is an event, as it is where etcd answers.
+    /// Sorts out how a watch started. Upstream's watch cache answers what is wrong with the request itself at once; that a revision
+    /// is too old, or not there yet, is an event, as it is where etcd answers.
     fn new(started: Result<Watcher, Status>) -> Result<Self, Status> {
         match started {
             Ok(watcher) => Ok(Self::Running(Box::new(watcher))),
-            Err(status) if matches!(status.code, 410 | 500 | 504) => Ok(Self::Failed(Some(Box::new(status)))),
+            Err(status) if matches!(status.code, 410 | 504) => Ok(Self::Failed(Some(Box::new(status)))),
             Err(status) => Err(status),
         }
     }

@@ -187,3 +187,59 @@ async fn managers_own_fields_of_the_form_that_they_write() {
         ["action", "eventTime", "note", "reason", "regarding", "reportingController", "reportingInstance", "type"];
     assert_eq!(fields, expected.map(|name| format!("f:{name}")).iter().collect::<Vec<_>>());
 }
+
+/// What Go's encoder cannot leave out is there, though nobody owns it, and goes when somebody sets it.
+#[tokio::test]
+async fn what_upstream_prints_empty_is_printed() {
+    let cluster = Cluster::start().await;
+    let metadata = json!({"name": "x"});
+    let check = async |path: &str, mut body: Value, printed: Value| {
+        body["metadata"] = metadata.clone();
+        let made = cluster.rest("POST", path, &[], &body.to_string()).await;
+        assert_eq!(made.code, 201, "{path}: {}", made.text);
+        let made = made.json();
+        for (name, value) in printed.as_object().expect("fields") {
+            assert_eq!(made[name], *value, "{path}: {made}");
+        }
+        made
+    };
+    let object = json!({"namespace": "default"});
+    let event = json!({"eventTime": null, "firstTimestamp": null, "lastTimestamp": null, "source": {},
+        "reportingComponent": "", "reportingInstance": "", "involvedObject": object});
+    let made = check(CORE, json!({"involvedObject": object}), event).await;
+    let fields = &owned_by(&made, "unknown")["fieldsV1"];
+    assert_eq!(*fields, json!({"f:involvedObject": {}}), "{made}");
+    let newer = cluster.rest("GET", &format!("{NEWER}/x"), &[], "").await.json();
+    let null_or_absent =
+        ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"].map(|name| newer.get(name));
+    assert_eq!(null_or_absent, [Some(&Value::Null); 3], "{newer}");
+    assert_eq!((newer.get("reportingController"), &newer["deprecatedSource"]), (None, &json!({})), "{newer}");
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    check(roles, json!({}), json!({"rules": null})).await;
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    check(slices, json!({"addressType": "IPv4"}), json!({"endpoints": null, "ports": null})).await;
+    let nodes = "/apis/storage.k8s.io/v1/csinodes";
+    check(nodes, json!({"spec": {}}), json!({"spec": {"drivers": null}})).await;
+    check("/api/v1/namespaces/default/resourcequotas", json!({}), json!({"spec": {}, "status": {}})).await;
+    check("/apis/coordination.k8s.io/v1/namespaces/default/leases", json!({}), json!({"spec": {}})).await;
+    check("/apis/scheduling.k8s.io/v1/priorityclasses", json!({}), json!({"value": 0})).await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    check(claims, json!({}), json!({"spec": {"devices": {}}})).await;
+    let scaler = json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}});
+    let status = json!({"currentMetrics": null, "desiredReplicas": 0});
+    let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    check(scalers, scaler, json!({"status": status})).await;
+
+    let rule = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    let driver = json!([{"name": "a.b", "nodeID": "n"}]);
+    let strategic = ("content-type", "application/strategic-merge-patch+json");
+    for (path, kind, field, value) in [
+        (roles, MERGE, "/rules", json!({"rules": rule})),
+        (roles, strategic, "/rules", json!({"rules": null})),
+        (nodes, strategic, "/spec/drivers", json!({"spec": {"drivers": driver}})),
+        (nodes, MERGE, "/spec/drivers", json!({"spec": {"drivers": null}})),
+    ] {
+        let patched = cluster.rest("PATCH", &format!("{path}/x"), &[kind], &value.to_string()).await;
+        assert_eq!(patched.json().pointer(field), value.pointer(field), "{path} {value}: {}", patched.text);
+    }
+}
