@@ -1,16 +1,13 @@
 //! Who may approve and sign for whom, and what nobody may ask for.
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
-use x509_parser::pem::parse_x509_pem;
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 use super::{Operation, Plugin, Request};
 use crate::auth::MASTERS;
 use crate::rbac::rule::Attributes;
+use crate::registry::certificate;
 
 const GROUP: &str = "certificates.k8s.io";
 
@@ -97,12 +94,10 @@ impl Plugin for CertificateSubjectRestriction {
 
 /// The groups that the certificate would give.
 fn organisations(object: &Value) -> Vec<String> {
-    let parse = || {
-        let pem = STANDARD.decode(value::str_at(object, "spec.request")?).ok()?;
-        let (_, pem) = parse_x509_pem(&pem).ok()?;
-        let (_, request) = X509CertificationRequest::from_der(&pem.contents).ok()?;
+    let organisations = certificate::read(object, |request| {
         let subject = &request.certification_request_info.subject;
-        Some(subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect())
-    };
-    parse().unwrap_or_default()
+        Ok(subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect())
+    });
+    // What cannot be read is refused by validation.
+    organisations.unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, value};
 
 use super::{Operation, Plugin, Request};
+use crate::registry::certificate;
 
 /// Labels that say what may run on a node are not the node's to set.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
@@ -24,6 +25,9 @@ const DESCRIBING: &[&str] = &[
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
 ];
+
+/// Who signs what a kubelet identifies itself by.
+const KUBELET_SIGNERS: &[&str] = &["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"];
 
 pub(super) struct NodeRestriction;
 
@@ -66,12 +70,33 @@ fn check(
         ("coordination.k8s.io", "Lease") if name != node => {
             Err("can only access node lease with the same name as the requesting node".to_owned())
         }
+        ("certificates.k8s.io", _) if operation == Operation::Create => own_certificate(node, object),
         ("", "Pod") if operation == Operation::Create => Err(format!("node {node:?} may not create pods")),
         ("", "Pod") if operation == Operation::Update && labels(Some(object)) != labels(old) => {
             // Labels choose what a pod is trusted with: which Service sends it traffic, who owns it.
             Err(format!("node {node:?} cannot update labels through pod status"))
         }
         _ => Ok(()),
+    }
+}
+
+/// A node asks for certificates that a kubelet identifies itself by in its own name only. The rest of such a request is up to whoever
+/// signs it.
+fn own_certificate(node: &str, object: &Value) -> Result<(), String> {
+    let signer = value::str_at(object, "spec.signerName").unwrap_or_default();
+    if !KUBELET_SIGNERS.contains(&signer) {
+        return Ok(());
+    }
+    let name = format!("system:node:{node}");
+    let is_own = certificate::read(object, |request| {
+        let names = request.certification_request_info.subject.iter_common_name();
+        // Go takes the last one.
+        Ok(names.last().and_then(|found| found.as_str().ok()) == Some(name.as_str()))
+    });
+    match is_own {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("can only create a node CSR with CN={name}")),
+        Err(why) => Err(format!("unable to parse csr: {why}")),
     }
 }
 
@@ -120,6 +145,8 @@ fn is_own(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use super::*;
@@ -153,5 +180,31 @@ mod tests {
         ok(("", "Pod"), pod("b"), Some(pod("a")), false);
         ok(("", "Pod"), json!({"metadata": {"name": "p"}}), Some(pod("a")), false);
         ok(("", "Event"), json!({"metadata": {"name": "e"}}), None, true);
+    }
+
+    #[test]
+    fn a_node_asks_for_its_own_certificates() {
+        let check = |signer: &str, name: &str, expected: Result<(), &str>| {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let pem = params.serialize_request(&key).and_then(|request| request.pem()).expect("a request");
+            let object = json!({"spec": {"signerName": signer, "request": STANDARD.encode(pem)}});
+            let found = super::check(
+                "n",
+                Operation::Create,
+                ("certificates.k8s.io", "CertificateSigningRequest"),
+                &object,
+                None,
+            );
+            assert_eq!(found, expected.map_err(str::to_owned), "{signer} {name}");
+        };
+        let refused = Err("can only create a node CSR with CN=system:node:n");
+        for signer in KUBELET_SIGNERS {
+            check(signer, "system:node:n", Ok(()));
+            check(signer, "system:node:m", refused);
+        }
+        check("kubernetes.io/kube-apiserver-client", "anybody", Ok(()));
     }
 }

@@ -9,7 +9,8 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, duration, validation, value};
 use serde_json::json;
 use x509_parser::pem::parse_x509_pem;
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use x509_parser::prelude::{FromDer, X509CertificationRequest, X509Error};
+use x509_parser::public_key::PublicKey;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
@@ -43,18 +44,39 @@ pub(crate) fn note_times(new: &mut Value, old: &Value, now: jiff::Timestamp) {
     }
 }
 
-/// Why `spec.request` is no PEM of a PKCS#10 request.
-fn unreadable(request: &Value) -> Option<String> {
-    let bytes = match STANDARD.decode(text(request, "spec.request")) {
-        Ok(bytes) => bytes,
-        Err(error) => return Some(error.to_string()),
-    };
-    let wrong = || Some("PEM block type must be CERTIFICATE REQUEST".to_owned());
-    let Ok((_, pem)) = parse_x509_pem(&bytes) else { return wrong() };
-    if pem.label != "CERTIFICATE REQUEST" {
-        return wrong();
+/// Reads the PKCS#10 request in `spec.request`.
+///
+/// # Errors
+/// Why it is not one.
+pub(crate) fn read<T>(
+    object: &Value,
+    with: impl FnOnce(&X509CertificationRequest<'_>) -> Result<T, String>,
+) -> Result<T, String> {
+    let bytes = STANDARD.decode(text(object, "spec.request")).map_err(|error| error.to_string())?;
+    let pem = parse_x509_pem(&bytes).ok().map(|(_, pem)| pem).filter(|pem| pem.label == "CERTIFICATE REQUEST");
+    let pem = pem.ok_or_else(|| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
+    let (rest, request) = X509CertificationRequest::from_der(&pem.contents).map_err(|e| format!("asn1: {e}"))?;
+    if !rest.is_empty() {
+        return Err("asn1: syntax error: trailing data".to_owned());
     }
-    X509CertificationRequest::from_der(&pem.contents).err().map(|e| format!("asn1: {e}"))
+    with(&request)
+}
+
+/// Whether who made the request has the key that it is about: only then may the key be certified (RFC 2986, section 3).
+///
+/// # Errors
+/// In Go's words, why its signature cannot be trusted.
+fn verify(request: &X509CertificationRequest<'_>) -> Result<(), String> {
+    let why = match request.verify_signature() {
+        Ok(()) => return Ok(()),
+        Err(X509Error::SignatureUnsupportedAlgorithm) => "x509: cannot verify signature: algorithm unimplemented",
+        Err(_) => match request.certification_request_info.subject_pki.parsed() {
+            Ok(PublicKey::RSA(_)) => "crypto/rsa: verification error",
+            Ok(PublicKey::EC(_)) => "x509: ECDSA verification failure",
+            _ => "x509: signature verification failure",
+        },
+    };
+    Err(why.to_owned())
 }
 
 /// Why `status.certificate` is not a list of PEM certificates.
@@ -64,11 +86,16 @@ fn bad_certificate(request: &Value) -> Option<String> {
         return None;
     }
     let Ok(bytes) = STANDARD.decode(encoded) else { return Some("it is not base64".to_owned()) };
+    // Neither base64 nor the lines around it have colons (RFC 1421, section 4.4).
+    let has_headers = bytes.contains(&b':');
     let mut found = 0;
     for block in x509_parser::pem::Pem::iter_from_buffer(&bytes) {
         let Ok(block) = block else { return Some("unable to parse PEM block".to_owned()) };
         if block.label != "CERTIFICATE" {
             return Some(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        if has_headers {
+            return Some("no PEM block headers are permitted".to_owned());
         }
         if let Err(error) = block.parse_x509() {
             return Some(error.to_string());
@@ -89,7 +116,7 @@ impl Strategy for CertificateSigningRequest {
 
     fn validate_create(&self, kind: &'static KindInfo, request: &Value) -> Errors {
         let mut errors = validation::create(kind, request);
-        if let Some(why) = unreadable(request) {
+        if let Err(why) = read(request, verify) {
             let path = Path::new("spec").child("request");
             errors.push(Error::invalid(&path, text(request, "spec.request"), &why));
         }

@@ -106,6 +106,20 @@ fn request() -> Value {
         "signerName": "example.com/signer", "username": "somebody", "groups": ["system:masters"]}})
 }
 
+/// A request that was changed after it was signed.
+fn forged(change: impl FnOnce(&mut Vec<u8>)) -> Value {
+    let mut made = request();
+    let pem = STANDARD.decode(made["spec"]["request"].as_str().expect("base64")).expect("base64");
+    let pem = String::from_utf8(pem).expect("PEM");
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut der = STANDARD.decode(body).expect("base64");
+    change(&mut der);
+    let pem =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", STANDARD.encode(der));
+    made["spec"]["request"] = STANDARD.encode(pem).into();
+    made
+}
+
 #[tokio::test]
 async fn requests_are_approved_then_signed() {
     let cluster = Cluster::start().await;
@@ -114,6 +128,14 @@ async fn requests_are_approved_then_signed() {
     broken["spec"]["request"] = STANDARD.encode("nonsense").into();
     let refused = cluster.rest("POST", path, &[], &broken.to_string()).await;
     assert!(refused.text.contains("PEM block type must be CERTIFICATE REQUEST"), "{}", refused.text);
+    for (broken, why) in [
+        // Another key than the one that signed; the signature is the last thing in it.
+        (forged(|der| *der.last_mut().expect("bytes") ^= 1), "x509: ECDSA verification failure"),
+        (forged(|der| der.push(0)), "asn1: syntax error: trailing data"),
+    ] {
+        let refused = cluster.rest("POST", path, &[], &broken.to_string()).await;
+        assert_eq!((refused.code, refused.text.contains(why)), (422, true), "{why}: {}", refused.text);
+    }
     let made = cluster.rest("POST", path, &[], &request().to_string()).await.json();
     assert_eq!((&made["spec"]["username"], &made["spec"]["groups"][0]), (&json!("admin"), &json!("system:masters")));
     let condition =
@@ -123,7 +145,12 @@ async fn requests_are_approved_then_signed() {
     let approved = cluster.rest("PATCH", &format!("{path}/r/approval"), &[MERGE], &condition("Approved")).await;
     assert_eq!(approved.code, 200, "{}", approved.text);
     assert!(approved.json()["status"]["conditions"][0]["lastUpdateTime"].is_string());
-    let certificate = STANDARD.encode(cluster.server.identity("x", &[]).cert_pem);
+    let pem = cluster.server.identity("x", &[]).cert_pem;
+    let with_header = STANDARD.encode(pem.replacen("-----\n", "-----\nA: b\n\n", 1));
+    let body = json!({"status": {"certificate": with_header}}).to_string();
+    let refused = cluster.rest("PATCH", &format!("{path}/r/status"), &[MERGE], &body).await;
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    let certificate = STANDARD.encode(pem);
     let signed = json!({"status": {"certificate": certificate}}).to_string();
     let early = cluster.rest("PATCH", &format!("{path}/r/approval"), &[MERGE], &signed).await;
     assert!(early.text.contains("updates may not set certificate content"), "{}", early.text);
