@@ -1,5 +1,6 @@
 //! Device classes, claims to devices and what drivers offer. Expressions are checked for their size; the server compiles them.
 
+mod shares;
 mod slices;
 mod status;
 

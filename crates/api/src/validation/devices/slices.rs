@@ -3,7 +3,7 @@
 use super::super::at::{At, Out, empty};
 use super::super::read::{list, map, number, some, text, truth};
 use super::super::selector;
-use super::{ITEMS, at_most, attribute_name, driver_name, effect, pool_name, request_name, unique};
+use super::{ITEMS, at_most, attribute_name, driver_name, effect, pool_name, request_name, shares, unique};
 use crate::Value;
 use crate::names;
 use crate::quantity::Quantity;
@@ -38,6 +38,7 @@ pub(in super::super) fn slice(out: &mut Out, object: &Value) {
         device(out, devices_at.index(index), found, truth(spec, "perDeviceNodeSelection"));
     }
     unique(out, devices_at, devices.iter().map(|device| text(device, "name")));
+    shares::shared_counters(out, at, spec);
 }
 
 /// For which nodes the devices are: exactly one way of saying it.
@@ -83,7 +84,7 @@ fn flag<'a>(out: &mut Out, at: At<'_>, holder: &Value, key: &str, shown: &'a str
     }
 }
 
-fn node_selector(out: &mut Out, at: At<'_>, found: &Value) {
+pub(super) fn node_selector(out: &mut Out, at: At<'_>, found: &Value) {
     let terms_at = at.child("nodeSelectorTerms");
     let terms = list(found, "nodeSelectorTerms");
     if terms.is_empty() {
@@ -126,6 +127,7 @@ fn device(out: &mut Out, at: At<'_>, device: &Value, placed: bool) {
         if Quantity::parse(amount).is_err() {
             out.required(at.key(name).child("value"), "");
         }
+        shares::request_policy(out, at.key(name), found, truth(device, "allowMultipleAllocations"));
     }
     let taints_at = at.child("taints");
     for (index, taint) in at_most(out, taints_at, list(device, "taints"), TAINTS).iter().enumerate() {
@@ -134,6 +136,7 @@ fn device(out: &mut Out, at: At<'_>, device: &Value, placed: bool) {
         out.invalid_each(at.child("value"), value, names::label_value(value));
         effect(out, at.child("effect"), text(taint, "effect"), false);
     }
+    shares::consumed_counters(out, at, device);
     if placed {
         place(out, at, device);
     } else if ["nodeName", "nodeSelector", "allNodes"].iter().any(|key| some(device, key).is_some()) {
@@ -141,6 +144,7 @@ fn device(out: &mut Out, at: At<'_>, device: &Value, placed: bool) {
             true in the ResourceSlice spec";
         out.invalid(at, Value::Null, detail);
     }
+    shares::binding(out, at, device);
 }
 
 fn attribute(out: &mut Out, at: At<'_>, attribute: &Value) {

@@ -1,8 +1,10 @@
 //! What was allocated for a claim, and who uses it.
 
+use std::net::IpAddr;
+
 use super::super::at::{At, Out, same};
 use super::super::read::{list, some, text};
-use super::{ITEMS, at_most, driver_name, opaque, pool_name, reference, references, request_name, unique};
+use super::{ITEMS, at_most, driver_name, opaque, pool_name, reference, references, request_name, shares, unique};
 use crate::Value;
 
 const UNSET: Value = Value::Null;
@@ -10,6 +12,10 @@ const UNSET: Value = Value::Null;
 const CONSUMERS: usize = 256;
 const RESULTS: usize = 32;
 const CONDITIONS: usize = 8;
+/// The longest name of an interface and hardware address, and the most addresses of a device.
+const INTERFACE_BYTES: usize = 256;
+const HARDWARE_BYTES: usize = 128;
+const ADDRESSES: usize = 16;
 
 /// The status of a claim: who uses what was allocated.
 pub(in super::super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
@@ -53,12 +59,17 @@ fn allocation(out: &mut Out, at: At<'_>, found: &Value, claim: &Value) {
     let requests = super::request_names(asked);
     let requests: Vec<&str> = requests.iter().map(String::as_str).collect();
     let allocated = some(found, "devices").unwrap_or(&UNSET);
+    let whole_at = at;
     let at = at.child("devices");
     let results_at = at.child("results");
     for (index, result) in at_most(out, results_at, list(allocated, "results"), RESULTS).iter().enumerate() {
         let at = results_at.index(index);
         reference(out, at.child("request"), text(result, "request"), &requests);
         device_id(out, at, result);
+        shares::binding(out, at, result);
+    }
+    if let Some(nodes) = some(found, "nodeSelector") {
+        super::slices::node_selector(out, whole_at.child("nodeSelector"), nodes);
     }
     let config_at = at.child("config");
     for (index, found) in at_most(out, config_at, list(allocated, "config"), 2 * ITEMS).iter().enumerate() {
@@ -98,6 +109,41 @@ fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
         if let Some(data) = some(device, "data") {
             super::raw(out, at.child("data"), Some(data));
         }
+        if let Some(data) = some(device, "networkData") {
+            network_data(out, at.child("networkData"), data);
+        }
     }
     unique(out, at, ids.iter().map(String::as_str));
+}
+
+/// Where a device stands in a network.
+fn network_data(out: &mut Out, at: At<'_>, data: &Value) {
+    for (key, max) in [("interfaceName", INTERFACE_BYTES), ("hardwareAddress", HARDWARE_BYTES)] {
+        if text(data, key).len() > max {
+            out.too_long(at.child(key), max);
+        }
+    }
+    let at = at.child("ips");
+    let addresses = at_most(out, at, list(data, "ips"), ADDRESSES);
+    let addresses: Vec<&str> = addresses.iter().map(|address| address.as_str().unwrap_or_default()).collect();
+    for (index, address) in addresses.iter().enumerate() {
+        match interface_address(address) {
+            None => {
+                let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+                out.invalid(at.index(index), *address, detail);
+            }
+            Some(found) if found != *address => {
+                out.invalid(at.index(index), *address, &format!("must be in canonical form (\"{found}\")"));
+            }
+            Some(_) => {}
+        }
+    }
+    unique(out, at, addresses.into_iter());
+}
+
+/// An address and the bits of its network, in canonical form.
+fn interface_address(text: &str) -> Option<String> {
+    let (address, bits) = text.split_once('/')?;
+    let (address, bits): (IpAddr, u8) = (address.parse().ok()?, bits.parse().ok()?);
+    (bits <= if address.is_ipv4() { 32 } else { 128 }).then(|| format!("{address}/{bits}"))
 }

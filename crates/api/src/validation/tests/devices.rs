@@ -105,6 +105,17 @@ fn allocations() {
             ],
         ),
         (
+            json!({"allocation": allocated("a"), "devices": [{"driver": "d", "pool": "p", "device": "x",
+                "networkData": {"ips": ["10.0.0.1/24", "10.0.0.1", "2001:DB8::1/64", "10.0.0.1/24"]}}]}),
+            vec![
+                "status.devices[0].networkData.ips[1]: Invalid value: \"10.0.0.1\": must be a valid address in CIDR form, \
+                 (e.g. 10.9.8.7/24 or 2001:db8::1/64)",
+                "status.devices[0].networkData.ips[2]: Invalid value: \"2001:DB8::1/64\": must be in canonical form \
+                 (\"2001:db8::1/64\")",
+                "status.devices[0].networkData.ips[3]: Duplicate value: \"10.0.0.1/24\"",
+            ],
+        ),
+        (
             json!({"allocation": allocated("a"), "reservedFor": [consumer, consumer]}),
             vec!["status.reservedFor[1]: Duplicate value: \"u\""],
         ),
@@ -112,6 +123,12 @@ fn allocations() {
         let errors = status_update(kind("ResourceClaim"), &of(status), &of(json!({})));
         assert_eq!(texts(&errors), expected);
     }
+}
+
+/// What is said of a name that is no DNS label.
+fn label_told(at: &str, name: &str) -> String {
+    let why = crate::names::dns_label(name).join("; ");
+    format!("{at}: Invalid value: \"{name}\": {why}")
 }
 
 #[test]
@@ -133,7 +150,8 @@ fn slices() {
             ],
         ),
         (
-            with(json!({"allNodes": true, "sharedCounters": [{"name": "c"}], "devices": [{"name": "d"}]})),
+            with(json!({"allNodes": true, "sharedCounters": [{"name": "c", "counters": {"m": {"value": "1"}}}],
+                "devices": [{"name": "d"}]})),
             &["spec: Invalid value: \"\": only one of `sharedCounters` or `devices` is allowed"],
         ),
         (
@@ -168,9 +186,85 @@ fn slices() {
             with(json!({"allNodes": true, "pool": {"name": "p", "resourceSliceCount": 1, "generation": -1}})),
             &["spec.pool.generation: Invalid value: -1: must be greater than or equal to zero"],
         ),
+        (
+            with(
+                json!({"allNodes": true, "sharedCounters": [{"name": "c"}, {"name": "C", "counters": {"m_": {"value": "1"}}},
+                {"name": "d", "counters": {"m": {"value": "1"}}}, {"name": "d", "counters": {"m": {"value": "1"}}}]}),
+            ),
+            &[
+                "spec.sharedCounters[0].counters: Required value",
+                &label_told("spec.sharedCounters[1].name", "C"),
+                &label_told("spec.sharedCounters[1].counters[m_]", "m_"),
+                "spec.sharedCounters[3]: Duplicate value: \"d\"",
+            ],
+        ),
+        (
+            one(json!({"name": "d", "consumesCounters": [{}, {"counterSet": "c", "counters": {"m": {"value": "1"}}}]})),
+            &[
+                "spec.devices[0].consumesCounters[0].counterSet: Required value",
+                "spec.devices[0].consumesCounters[0].counters: Required value",
+            ],
+        ),
+        (
+            one(json!({"name": "d", "bindingConditions": ["a.b/c", "a.b/c"], "bindingFailureConditions": ["a.b/c"]})),
+            &[
+                "spec.devices[0].bindingConditions[1]: Duplicate value: \"a.b/c\"",
+                "spec.devices[0].bindingFailureConditions[0]: Invalid value: \"a.b/c\": bindingFailureConditions must not \
+                 overlap with bindingConditions",
+            ],
+        ),
+        (
+            one(json!({"name": "d", "bindingConditions": ["a.b/c"]})),
+            &[
+                "spec.devices[0].bindingFailureConditions: Invalid value: \"null\": bindingFailureConditions are required to \
+               use bindingConditions",
+            ],
+        ),
     ];
     for (slice, expected) in cases {
         check("ResourceSlice", slice.clone(), expected);
+    }
+    let capacity = |shared: bool, policy: Value| {
+        let capacity = json!({"m": {"value": "8Gi", "requestPolicy": policy}});
+        one(json!({"name": "d", "allowMultipleAllocations": shared, "capacity": capacity}))
+    };
+    let range = |min: &str, max: &str, step: &str| json!({"min": min, "max": max, "step": step});
+    for (slice, at, told) in [
+        (capacity(true, json!({"default": "2Gi", "validRange": range("1Gi", "8Gi", "1Gi")})), "", ""),
+        (capacity(true, json!({"default": "2Gi", "validValues": ["1Gi", "2Gi"]})), "", ""),
+        (capacity(false, json!({})), "", "Forbidden: allowMultipleAllocations must be true"),
+        (
+            capacity(true, json!({"validValues": ["1Gi"]})),
+            ".default",
+            "Required value: required when validValues is defined",
+        ),
+        (
+            capacity(true, json!({"default": "1Gi", "validValues": ["1Gi", "9Gi"]})),
+            ".validValues[1]",
+            "Invalid value: \"9Gi\": option is larger than capacity value: 8Gi",
+        ),
+        (
+            capacity(true, json!({"default": "3Gi", "validValues": ["1Gi"]})),
+            ".validValues",
+            "Invalid value: \"3Gi\": default value is not valid according to the requestPolicy",
+        ),
+        (
+            capacity(true, json!({"default": "3Gi", "validRange": range("1Gi", "5Gi", "4Gi")})),
+            ".validRange.step",
+            "Invalid value: \"3Gi\": value is not a multiple of a given step (4Gi) from (1Gi)",
+        ),
+        (
+            capacity(true, json!({"default": "1Gi", "validRange": range("1Gi", "9Gi", "2Gi")})),
+            ".validRange.max",
+            "Invalid value: \"9Gi\": max is larger than capacity value: 8Gi",
+        ),
+    ] {
+        let told = if told.is_empty() {
+            vec![]
+        } else {
+            vec![format!("spec.devices[0].capacity[m].requestPolicy{at}: {told}")]
+        };
+        check("ResourceSlice", slice, &told.iter().map(String::as_str).collect::<Vec<_>>());
     }
     check_update(
         "ResourceSlice",
