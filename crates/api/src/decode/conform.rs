@@ -48,23 +48,27 @@ fn refuse(type_name: &str, why: &str) -> Status {
 enum At<'a> {
     Root,
     Key(&'a At<'a>, &'a str),
+    /// An entry of a map.
+    Entry(&'a At<'a>, &'a str),
     Index(&'a At<'a>, usize),
 }
 
 impl At<'_> {
-    fn write(&self, out: &mut String, indexes: bool) {
+    fn write(&self, out: &mut String, whole: bool) {
         match self {
             Self::Root => {}
-            Self::Key(parent, key) => {
-                parent.write(out, indexes);
+            // Go's decoder names fields of structs only.
+            Self::Entry(parent, _) if !whole => parent.write(out, whole),
+            Self::Key(parent, key) | Self::Entry(parent, key) => {
+                parent.write(out, whole);
                 if !out.is_empty() {
                     out.push('.');
                 }
                 out.push_str(key);
             }
             Self::Index(parent, index) => {
-                parent.write(out, indexes);
-                if indexes {
+                parent.write(out, whole);
+                if whole {
                     out.push_str(&format!("[{index}]"));
                 }
             }
@@ -78,7 +82,7 @@ impl At<'_> {
         out
     }
 
-    /// As Go's JSON decoder prints it: without indexes.
+    /// As Go's JSON decoder prints it: without indexes and keys of maps.
     fn go_path(&self) -> String {
         let mut out = String::new();
         self.write(&mut out, false);
@@ -160,7 +164,7 @@ impl<'t> Walk<'t> {
             FieldType::Map(item) => match value {
                 Value::Object(map) => {
                     for (key, entry) in map.iter_mut() {
-                        self.item(entry, item, parent, &At::Key(at, key))?;
+                        self.item(entry, item, parent, &At::Entry(at, key))?;
                     }
                     Ok(())
                 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::syntax;
 use crate::status::Status;
 use crate::{Object, Value};
 
@@ -12,7 +13,7 @@ use crate::{Object, Value};
 /// With `strict` the second result lists repeated keys in upstream's words (`duplicate field "spec.replicas"`); the last one wins.
 ///
 /// # Errors
-/// 400 for what is not one JSON value, with line and column; nesting beyond 128 levels is an error too.
+/// 400 for what is not one JSON value, in Go's words; nesting beyond 128 levels is an error too.
 pub fn json(bytes: &[u8], strict: bool) -> Result<(Value, Vec<String>), Status> {
     let mut found = Duplicates::default();
     let value = parse(bytes, &mut found)?;
@@ -46,8 +47,10 @@ pub fn in_order(bytes: &[u8], mut complaints: Vec<String>) -> Vec<String> {
 }
 
 fn parse(bytes: &[u8], found: &mut Duplicates) -> Result<Value, Status> {
-    let refuse =
-        |e: serde_json::Error| Status::bad_request(format!("couldn't get version/kind; json parse error: {e}"));
+    let refuse = |e: serde_json::Error| {
+        let why = syntax::error(bytes).unwrap_or_else(|| e.to_string());
+        Status::bad_request(format!("couldn't get version/kind; json parse error: {why}"))
+    };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Tree(found).deserialize(&mut reader).map_err(refuse)?;
     reader.end().map_err(refuse)?;
