@@ -131,15 +131,19 @@ fn label_told(at: &str, name: &str) -> String {
     format!("{at}: Invalid value: \"{name}\": {why}")
 }
 
+fn with(more: Value) -> Value {
+    let mut slice = json!({"spec": {"driver": "a.b", "pool": {"name": "p", "resourceSliceCount": 1}}});
+    slice["spec"].as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+    slice
+}
+
+/// A slice of one device.
+fn one(device: Value) -> Value {
+    with(json!({"allNodes": true, "devices": [device]}))
+}
+
 #[test]
 fn slices() {
-    let base = json!({"spec": {"driver": "a.b", "pool": {"name": "p", "resourceSliceCount": 1}}});
-    let with = |more: Value| {
-        let mut slice = base.clone();
-        slice["spec"].as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
-        slice
-    };
-    let one = |device: Value| with(json!({"allNodes": true, "devices": [device]}));
     let cases: &[(Value, &[&str])] = &[
         (with(json!({"nodeName": "n"})), &[]),
         (
@@ -186,6 +190,21 @@ fn slices() {
             with(json!({"allNodes": true, "pool": {"name": "p", "resourceSliceCount": 1, "generation": -1}})),
             &["spec.pool.generation: Invalid value: -1: must be greater than or equal to zero"],
         ),
+    ];
+    for (slice, expected) in cases {
+        check("ResourceSlice", slice.clone(), expected);
+    }
+    check_update(
+        "ResourceSlice",
+        with(json!({"nodeName": "m"})),
+        with(json!({"nodeName": "n"})),
+        &["spec.nodeName: Invalid value: \"m\": field is immutable"],
+    );
+}
+
+#[test]
+fn counters_and_conditions_of_bindings() {
+    let cases: &[(Value, &[&str])] = &[
         (
             with(
                 json!({"allNodes": true, "sharedCounters": [{"name": "c"}, {"name": "C", "counters": {"m_": {"value": "1"}}},
@@ -224,6 +243,10 @@ fn slices() {
     for (slice, expected) in cases {
         check("ResourceSlice", slice.clone(), expected);
     }
+}
+
+#[test]
+fn policies_of_capacities() {
     let capacity = |shared: bool, policy: Value| {
         let capacity = json!({"m": {"value": "8Gi", "requestPolicy": policy}});
         one(json!({"name": "d", "allowMultipleAllocations": shared, "capacity": capacity}))
@@ -266,10 +289,4 @@ fn slices() {
         };
         check("ResourceSlice", slice, &told.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    check_update(
-        "ResourceSlice",
-        with(json!({"nodeName": "m"})),
-        with(json!({"nodeName": "n"})),
-        &["spec.nodeName: Invalid value: \"m\": field is immutable"],
-    );
 }
