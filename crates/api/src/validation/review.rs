@@ -36,7 +36,10 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     let metadata = some(review, "metadata").unwrap_or(&UNSET);
     let extra = |key: &&str| !text(metadata, key).is_empty();
     if ["name", "generateName", "uid", "resourceVersion"].iter().any(extra) {
-        out.invalid(At::Root("metadata"), metadata.clone(), "must be empty");
+        // Who asked is noted by now, and is nothing that the client could leave out.
+        let mut told = metadata.clone();
+        crate::value::remove(&mut told, "managedFields");
+        out.invalid(At::Root("metadata"), told, "must be empty");
     }
     for key in ["fieldSelector", "labelSelector"] {
         if let Some(selector) = resource.and_then(|r| some(r, key)) {

@@ -1,9 +1,10 @@
 //! The kinds that are only questions: access reviews, token reviews, "who am I". Nothing is stored.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, validation, value};
+use gantry_api::{Value, managed, validation, value};
 use serde_json::{Map, json};
 
+use super::change::managed_write;
 use super::decode::{self, Expected};
 use super::{Written, metadata};
 use crate::admission::Request;
@@ -30,6 +31,10 @@ pub(crate) async fn create(
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
     decode::place(&mut decoded.object, target.kind, &target.namespace, "")?;
     let object = &mut decoded.object;
+    // The answer to "who am I" is an object of its own; the others are the question, answered.
+    if target.kind.kind != "SelfSubjectReview" {
+        managed::stamp(None, object, &managed_write(app, caller, target, options));
+    }
     Request::creating(app, caller, target, options).admit_other(object).await?;
     match target.kind.kind {
         "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object)?,

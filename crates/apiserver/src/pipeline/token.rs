@@ -2,9 +2,10 @@
 
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
-use gantry_api::{Value, kinds, value};
+use gantry_api::{Value, kinds, managed, value};
 use serde_json::json;
 
+use super::change::managed_write;
 use super::decode::{self, Expected};
 use super::{Written, current, metadata};
 use crate::admission::Request;
@@ -14,6 +15,8 @@ use crate::request::{Caller, Payload, Target, WriteOptions};
 
 /// Shortest life of a token.
 const SHORTEST_SECONDS: i64 = 600;
+/// The life where none is asked for.
+const DEFAULT_SECONDS: i64 = 3600;
 /// Longest life.
 const LONGEST_SECONDS: i64 = 1 << 32;
 /// The life that pods ask for; upstream stretches it to a year for clients that do not reload, and warns after this.
@@ -69,10 +72,16 @@ pub(crate) async fn create(
     let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
     let mut request = decoded.object;
     check_names(target, &request)?;
+    value::set_default(&mut request, "spec.expirationSeconds", DEFAULT_SECONDS);
+    let api_version = EXPECTED.api_version();
+    let write = managed_write(app, caller, target, options);
+    let write =
+        managed::Write { api_version: &api_version, ty: EXPECTED.ty, subresource: "token", reset: &[], ..write };
+    managed::stamp(None, &mut request, &write);
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
-    let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(3600);
+    let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(DEFAULT_SECONDS);
     check_life(target, seconds)?;
     let (seconds, shortened) = shortened(seconds, app.config.service_account_max_token_expiration);
     let mut binding =

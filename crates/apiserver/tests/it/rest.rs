@@ -1,7 +1,7 @@
 //! What only REST has: discovery, OpenAPI, health, version, headers, other encodings.
 
 use gantry_common::tls;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Cluster, configmap};
 
@@ -116,6 +116,35 @@ async fn health_version_and_metrics() {
     let openid = cluster.rest("GET", "/.well-known/openid-configuration", &[], "").await.json();
     assert_eq!(openid["issuer"], "https://kubernetes.default.svc.cluster.local");
     assert_eq!(cluster.rest("GET", "/openid/v1/jwks", &[], "").await.json()["keys"][0]["alg"], "ES256");
+}
+
+#[tokio::test]
+async fn questions_say_who_asked_what() {
+    let cluster = Cluster::start().await;
+    let account = json!({"metadata": {"name": "a"}}).to_string();
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces/default/serviceaccounts", &[], &account).await.code, 201);
+    let access = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let nobody = json!({"f:spec": {"f:token": {}}});
+    for (path, body, expected) in [
+        (
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            access,
+            json!({"f:spec": {"f:nonResourceAttributes": {".": {}, "f:path": {}, "f:verb": {}}}}),
+        ),
+        ("/apis/authentication.k8s.io/v1/tokenreviews", json!({"spec": {"token": "x"}}), nobody),
+        (
+            "/api/v1/namespaces/default/serviceaccounts/a/token",
+            json!({}),
+            json!({"f:spec": {"f:expirationSeconds": {}}}),
+        ),
+        ("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({}), Value::Null),
+    ] {
+        let answer = cluster.rest("POST", &format!("{path}?fieldManager=m"), &[], &body.to_string()).await;
+        let entry = &answer.json()["metadata"]["managedFields"][0];
+        assert_eq!(entry["fieldsV1"], expected, "{path}: {}", answer.text);
+        let manager = if expected.is_null() { Value::Null } else { json!("m") };
+        assert_eq!(entry["manager"], manager, "{path}");
+    }
 }
 
 #[tokio::test]
