@@ -8,6 +8,7 @@ use gantry_common::clock::SharedClock;
 use gantry_common::shutdown::Shutdown;
 use gantry_store::Store;
 use gantry_store::cache::{Cache, View, ViewSpec};
+use jiff::Timestamp;
 use rand::Rng;
 use tokio::sync::watch;
 
@@ -36,6 +37,8 @@ use crate::webhooks::Webhooks;
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) clock: SharedClock,
+    /// When the server was started.
+    pub(crate) born: Timestamp,
     pub(crate) store: Arc<dyn Store>,
     /// What is stored encrypted, where anything is.
     pub(crate) keyring: Option<Arc<Keyring>>,

@@ -1,5 +1,6 @@
 //! The configuration of the API server: flags with kube-apiserver's names, checked once, passed as a value.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,6 +87,9 @@ fn seconds_or_unit(s: &str) -> Result<Duration, String> {
 /// Everything the API server is told at start.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
+    /// All flags as the server was started with them, by name: what `/flagz` tells.
+    #[arg(skip)]
+    pub flags: BTreeMap<String, String>,
     /// etcd's addresses.
     #[arg(long = "etcd-servers", value_delimiter = ',', default_value = "https://127.0.0.1:2379")]
     pub etcd_servers: Vec<String>,

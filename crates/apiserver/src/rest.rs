@@ -13,3 +13,4 @@ pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod stream;
 pub(crate) mod watch;
+pub(crate) mod zpages;

@@ -330,7 +330,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
     let admission = admission(&config)?;
     let unserved = unserved(&config)?;
-    let acceptor = acceptor(&config, &clock)?;
+    let acceptor = Arc::new(acceptor(&config, &clock)?);
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
     let store = encryption::layer::over(store, &config.etcd_prefix, keyring.clone());
@@ -352,6 +352,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins, admission),
         limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
         keys,
+        born: clock.now(),
         clock,
         cache,
         metrics: Metrics::default(),
@@ -380,8 +381,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     group.spawn("compaction", OnExit::ShutDown, compact::run(store, compact::INTERVAL, shutdown.clone()));
     group.spawn("control", OnExit::ShutDown, control(app.clone()));
     let grpc = grpc::routes(&app);
-    let serving = listener::serve(app.clone(), grpc, sockets, Arc::new(acceptor), shutdown);
-    let served = gantry_common::task::spawn("serve", serving);
+    let served = gantry_common::task::spawn("serve", listener::serve(app.clone(), grpc, sockets, acceptor, shutdown));
     Ok(Running { address, app, group, served })
 }
 

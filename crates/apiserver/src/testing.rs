@@ -113,6 +113,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
     let serving = pki.serving();
     let signing = write("sa.key", &pki.signing_key_pem());
     Config {
+        flags: [("secure-port".to_owned(), "0".to_owned())].into(),
         etcd_servers: Vec::new(),
         etcd_ca_file: None,
         etcd_cert_file: None,

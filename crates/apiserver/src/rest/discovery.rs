@@ -102,7 +102,7 @@ fn whole_group(app: &App, kinds: &Kinds, name: &str) -> Option<Value> {
 fn paths(app: &App) -> Value {
     let kinds = app.kinds.kinds();
     let mut paths: Vec<String> =
-        ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics"]
+        ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/flagz", "/healthz", "/livez", "/metrics"]
             .map(str::to_owned)
             .to_vec();
     for (group, version) in kinds.group_versions().into_iter().filter(|(g, _)| !g.is_empty()) {
@@ -112,7 +112,9 @@ fn paths(app: &App) -> Value {
     for remote in app.aggregator.remotes() {
         paths.extend([format!("/apis/{}", remote.group), remote.root()]);
     }
-    paths.extend(["/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(
+        ["/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/statusz", "/version"].map(str::to_owned),
+    );
     paths.sort();
     paths.dedup();
     serde_json::json!({ "paths": paths })

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::answer::{self, Style};
 use super::query::Query;
-use super::{discovery, health, openapi, resource};
+use super::{discovery, health, openapi, resource, zpages};
 use crate::app::App;
 use crate::flows::Asked;
 use crate::metrics::Labels;
@@ -344,6 +344,8 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
         // Upstream writes this for people, whoever asks.
         "/version" => answer::value(200, &health::version(), Style { pretty: true, ..Style::default() }),
         "/metrics" => health::metrics(app),
+        "/statusz" => zpages::statusz(app, request)?,
+        "/flagz" => zpages::flagz(app, request)?,
         "/.well-known/openid-configuration" => health::published("application/json", &health::openid(app)),
         "/openid/v1/jwks" => health::published("application/jwk-set+json", &app.keys.jwks()),
         "" | "/api" | "/apis" => discovery::root(app, request, path.trim_end_matches('/'))?,

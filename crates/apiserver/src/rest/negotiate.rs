@@ -125,6 +125,28 @@ pub(crate) fn aggregated_discovery(accept: Option<&str>) -> bool {
     wanted.unwrap_or(false)
 }
 
+/// The version of a page of text that also comes as a document, where the client asks for exactly that; nothing for the text.
+///
+/// # Errors
+/// 406 for another form.
+pub(crate) fn page<'v>(accept: &str, group: &str, versions: &[&'v str], kind: &str) -> Result<Option<&'v str>, Status> {
+    if accept.trim().is_empty() {
+        return Ok(None);
+    }
+    let wanted = alternatives(accept).find_map(|a| match a.media {
+        "application/json" if a.parameter("g") == Some(group) && a.parameter("as") == Some(kind) => {
+            versions.iter().find(|version| a.parameter("v") == Some(**version)).map(|version| Some(*version))
+        }
+        "text/plain" | "text/*" | "*/*" => Some(None),
+        _ => None,
+    });
+    let form = |version: &&str| format!("application/json;v={version};g={group};as={kind}");
+    wanted.ok_or_else(|| {
+        let forms: Vec<String> = versions.iter().map(form).collect();
+        Status::not_acceptable(&format!("text/plain, {}", forms.join(", ")))
+    })
+}
+
 /// The form of a body.
 ///
 /// # Errors

@@ -119,6 +119,32 @@ async fn health_version_and_metrics() {
 }
 
 #[tokio::test]
+async fn pages_tell_what_the_server_is_and_how_it_was_started() {
+    let cluster = Cluster::start().await;
+    let get = async |path: &str, accept: &str| cluster.rest("GET", path, &[("accept", accept)], "").await;
+    for (path, kind, words) in
+        [("/statusz", "Statusz", "Emulation version: 1.36\n"), ("/flagz", "Flagz", "secure-port=0\n")]
+    {
+        for accept in ["", "*/*", "application/json, text/plain"] {
+            let text = get(path, accept).await;
+            let begins =
+                text.text.starts_with("\nkube-apiserver ") && text.text.contains("not meant to be machine parseable");
+            assert!(text.code == 200 && begins && text.text.contains(words), "{path} {accept}: {}", text.text);
+        }
+        for version in ["v1beta1", "v1alpha1"] {
+            let page = get(path, &format!("application/json;v={version};g=config.k8s.io;as={kind}")).await.json();
+            assert_eq!((&page["kind"], &page["metadata"]["name"]), (&json!(kind), &json!("kube-apiserver")), "{page}");
+            assert_eq!(page["apiVersion"], format!("config.k8s.io/{version}"));
+            let (up, port) = (page["uptimeSeconds"].as_i64(), page["flags"]["secure-port"].as_str());
+            assert!(up.is_some_and(|up| up >= 0) || port == Some("0"), "{page}");
+        }
+        assert_eq!(get(path, "application/json").await.code, 406, "{path}");
+        let stranger = cluster.rest("GET", path, &[("impersonate-user", "nobody")], "").await;
+        assert_eq!(stranger.code, 403, "{path}: {}", stranger.text);
+    }
+}
+
+#[tokio::test]
 async fn questions_say_who_asked_what() {
     let cluster = Cluster::start().await;
     let account = json!({"metadata": {"name": "a"}}).to_string();
