@@ -34,12 +34,14 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
         out.invalid(at.child("user"), "", "at least one of user or group must be specified");
     }
     let metadata = some(review, "metadata").unwrap_or(&UNSET);
-    let extra = |key: &&str| !text(metadata, key).is_empty();
-    if ["name", "generateName", "uid", "resourceVersion"].iter().any(extra) {
-        // Who asked is noted by now, and is nothing that the client could leave out.
+    let local = about == About::UserInNamespace;
+    // Who asked is noted by now, and is nothing that the client could leave out.
+    let counts = |key: &str| key != "managedFields" && !(local && key == "namespace");
+    if metadata.as_object().into_iter().flatten().any(|(key, value)| counts(key) && !value.is_null()) {
         let mut told = metadata.clone();
         crate::value::remove(&mut told, "managedFields");
-        out.invalid(At::Root("metadata"), told, "must be empty");
+        let detail = if local { "must be empty except for namespace" } else { "must be empty" };
+        out.invalid(At::Root("metadata"), told, detail);
     }
     for key in ["fieldSelector", "labelSelector"] {
         if let Some(selector) = resource.and_then(|r| some(r, key)) {

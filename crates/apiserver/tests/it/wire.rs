@@ -393,6 +393,16 @@ async fn questions_that_make_no_sense_are_refused() {
     };
     let named = json!({"metadata": {"name": "x"}, "spec": {"user": "u", "resourceAttributes": attributes}});
     check("subjectaccessreviews", named, 422, "metadata: Invalid value: {\"name\":\"x\"}: must be empty").await;
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"resourceAttributes": attributes}});
+    check(
+        "selfsubjectaccessreviews",
+        labelled.clone(),
+        422,
+        "metadata: Invalid value: {\"labels\":{\"a\":\"b\"}}: must be empty",
+    )
+    .await;
+    let why = "metadata: Invalid value: {\"labels\":{\"a\":\"b\"},\"namespace\":\"default\"}: must be empty except for namespace";
+    check("namespaces/default/localsubjectaccessreviews", labelled, 422, why).await;
     let mut selective = attributes.clone();
     selective["fieldSelector"] = json!({});
     let why = "spec.resourceAttributes.fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required";
