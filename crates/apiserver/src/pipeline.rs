@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     /// A finished answer that is not a stored object (reviews, scales, tokens).
     Plain(Bytes),
     /// A Status.
-    Status(Status),
+    Status(Box<Status>),
 }
 
 /// The answer to a write.
@@ -52,6 +52,6 @@ impl Written {
     }
 
     pub(crate) fn status(status: Status) -> Self {
-        Self { outcome: Outcome::Status(status), created: false, warnings: Vec::new() }
+        Self { outcome: Outcome::Status(Box::new(status)), created: false, warnings: Vec::new() }
     }
 }

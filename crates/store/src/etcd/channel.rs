@@ -307,7 +307,7 @@ mod tests {
     /// A connection to a server that answers every request with a message and trailers, and tells when it is closed.
     async fn connected() -> (Connection, tokio::task::JoinHandle<usize>) {
         let (near, far) = tokio::io::duplex(1 << 16);
-        let server = tokio::spawn(async move {
+        let server = task::spawn("server", async move {
             let mut connection = h2::server::handshake(far).await.unwrap();
             let mut served = 0;
             while let Some(Ok((_, mut respond))) = connection.accept().await {
