@@ -146,7 +146,8 @@ pub fn stamp_new(new: &mut Value, write: &Write<'_>) -> Option<Stamp> {
     }
     let ty = write.ty.resolve().ok()?;
     let mut fields = Vec::with_capacity(1 << 10);
-    added::write_fields(&forms::shown(new, write), ty, &write.reset_paths(), &mut fields).then(|| Stamp::new(write, &fields))
+    added::write_fields(&forms::shown(new, write), ty, &write.reset_paths(), &mut fields)
+        .then(|| Stamp::new(write, &fields))
 }
 
 /// The part of [`stamp`] that starts from entries.
