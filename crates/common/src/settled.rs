@@ -60,7 +60,8 @@ impl<F: Future + Unpin> Future for Settled<F> {
         let Self { future, bell, waker } = &mut *self;
         bell.task.register(context.waker());
         for _ in 0..ROUNDS {
-            bell.state.store(POLLING, Ordering::Release);
+            // A swap, not a store: what a bell was rung for must be seen by the poll that follows it.
+            bell.state.swap(POLLING, Ordering::AcqRel);
             if let Poll::Ready(output) = Pin::new(&mut *future).poll(&mut Context::from_waker(waker)) {
                 return Poll::Ready(output);
             }
@@ -68,7 +69,7 @@ impl<F: Future + Unpin> Future for Settled<F> {
                 return Poll::Pending;
             }
         }
-        bell.state.store(RESTING, Ordering::Release);
+        bell.state.swap(RESTING, Ordering::AcqRel);
         context.waker().wake_by_ref();
         Poll::Pending
     }

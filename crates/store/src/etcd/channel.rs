@@ -114,6 +114,28 @@ impl Way {
         Ok(made)
     }
 
+    /// A connection that takes a call now. One may be open and take none any more: its stream ids are used up (2^30 calls), or
+    /// the other end has said that it goes and waits for the streams that there are. Those go on; calls get a new one.
+    async fn ready(&self) -> Result<(SendRequest<Bytes>, Read), Status> {
+        let connection = self.connection().await?;
+        if let Ok(requests) = connection.requests.clone().ready().await {
+            return Ok((requests, connection.read));
+        }
+        self.forget(&connection);
+        let connection = self.connection().await?;
+        let requests = connection.requests.ready().await.map_err(failed)?;
+        Ok((requests, connection.read))
+    }
+
+    /// Leaves a connection to the streams that it has, unless another has taken its place already.
+    fn forget(&self, full: &Connection) {
+        let mut present = self.connection.lock();
+        let is_present = |present: &mut Connection| Arc::ptr_eq(&present.ended, &full.ended);
+        let forgotten = present.take_if(is_present);
+        drop(present);
+        drop(forgotten);
+    }
+
     async fn connect(&self) -> Result<Connection, Status> {
         const DOING: &str = "connecting to etcd";
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -134,16 +156,14 @@ impl Way {
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = to.into_parts().path_and_query;
         *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
-        let connection = self.connection().await?;
+        let (mut requests, read) = self.ready().await?;
         let (head, body) = request.into_parts();
-        let mut requests = connection.requests.ready().await.map_err(failed)?;
         let is_whole = body.is_end_stream();
         let (answer, stream) = requests.send_request(Request::from_parts(head, ()), is_whole).map_err(failed)?;
         if !is_whole {
             send(body, stream).await?;
         }
         let answer = answer.await.map_err(failed)?;
-        let read = connection.read;
         Ok(answer.map(|stream| Body::new(Answer { stream: Some(stream), is_read: false, read })))
     }
 }
@@ -349,6 +369,44 @@ mod tests {
         // Far less than the next ping takes, which would end the connection, too.
         let served = tokio::time::timeout(Duration::from_secs(5), server).await.expect("closed").unwrap();
         assert_eq!(served, 100);
+    }
+
+    #[tokio::test]
+    async fn calls_leave_a_connection_that_takes_none_any_more_to_its_streams() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let accepted = Arc::new(Mutex::new(0));
+        let count = accepted.clone();
+        // Each connection takes one call, answers it with a stream that does not end, and says that it goes.
+        task::spawn("server", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *count.lock() += 1;
+                task::spawn("connection", async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+                    let stream = respond.send_response(Response::new(()), false).unwrap();
+                    connection.graceful_shutdown();
+                    while let Some(Ok(_)) = connection.accept().await {}
+                    drop(stream);
+                });
+            }
+        });
+        let mut channel = Channel::new(&url, None).unwrap();
+        let mut answers = Vec::new();
+        for expected in 1..=3 {
+            let request = Request::builder().uri("/etcdserverpb.KV/Txn").body(Body::default()).unwrap();
+            answers.push(channel.call(request).await.unwrap());
+            assert_eq!(*accepted.lock(), expected);
+            let open = channel.0.open().unwrap();
+            // Until the other end's word has come.
+            let told = async {
+                while open.requests.clone().ready().await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), told).await.expect("a GOAWAY");
+            assert!(open.is_open(), "its stream goes on");
+        }
     }
 
     #[tokio::test]
