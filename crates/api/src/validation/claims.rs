@@ -160,16 +160,7 @@ fn node_affinity(out: &mut Out, at: At<'_>, spec: &Value) {
     let Some(affinity) = some(spec, "nodeAffinity") else { return };
     match some(affinity, "required") {
         None => out.required(at.child("required"), "must specify required node constraints"),
-        Some(required) => {
-            let at = at.child("required.nodeSelectorTerms");
-            let terms = list(required, "nodeSelectorTerms");
-            if terms.is_empty() {
-                out.required(at, "must have at least one node selector term");
-            }
-            for (index, term) in terms.iter().enumerate() {
-                selector::node_selector_term(out, at.index(index), term);
-            }
-        }
+        Some(required) => selector::node_selector(out, at.child("required"), required),
     }
 }
 

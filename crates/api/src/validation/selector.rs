@@ -69,6 +69,18 @@ pub(crate) fn matches(selector: &Value, labels: Option<&Object>) -> bool {
         })
 }
 
+/// A node selector, which has at least one term.
+pub(crate) fn node_selector(out: &mut Out, at: At<'_>, selector: &Value) {
+    let at = at.child("nodeSelectorTerms");
+    let terms = list(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        out.required(at, "must have at least one node selector term");
+    }
+    for (index, term) in terms.iter().enumerate() {
+        node_selector_term(out, at.index(index), term);
+    }
+}
+
 /// One term of a node selector.
 pub(crate) fn node_selector_term(out: &mut Out, at: At<'_>, term: &Value) {
     let expressions = at.child("matchExpressions");

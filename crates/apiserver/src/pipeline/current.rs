@@ -2,7 +2,7 @@
 
 use gantry_api::{Value, kinds::KindInfo, managed::Stamp, status::Status, value};
 use gantry_store::cache::{Object, Writing};
-use gantry_store::encoded::{Draft, Encoded};
+use gantry_store::encoded::{self, Draft, Encoded};
 use gantry_store::{Error, Form, KeyValue};
 
 use crate::app::App;
@@ -108,6 +108,10 @@ pub(crate) fn store_failed(error: Error) -> Status {
     }
 }
 
+fn unservable(error: encoded::Error) -> Status {
+    Status::internal(gantry_common::error_chain(&error))
+}
+
 /// The stored form of an object, in which it can be served once it is written.
 ///
 /// # Errors
@@ -122,7 +126,7 @@ pub(crate) fn draft(object: &Value) -> Result<Draft, Status> {
 /// As [`draft`].
 pub(crate) fn stamped(object: &Value, stamp: Option<&Stamp>) -> Result<Draft, Status> {
     let managed = stamp.map(|stamp| ("managedFields", stamp.json()));
-    Draft::with(object, managed).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+    Draft::with(object, managed).map_err(unservable)
 }
 
 /// Announces to the cache that a draft is about to be stored.
@@ -136,7 +140,7 @@ pub(crate) fn writing(app: &App, target: &Target, draft: Draft) -> Writing {
 /// # Errors
 /// When it is too large.
 pub(crate) fn written(draft: &Draft, revision: u64) -> Result<Encoded, Status> {
-    draft.written(revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+    draft.written(revision).map_err(unservable)
 }
 
 /// The served form of what was stored at a revision.
@@ -144,5 +148,5 @@ pub(crate) fn written(draft: &Draft, revision: u64) -> Result<Encoded, Status> {
 /// # Errors
 /// When it is too large.
 pub(crate) fn stored(writing: &Writing, revision: u64) -> Result<Encoded, Status> {
-    writing.written(revision).map_err(|e| Status::internal(gantry_common::error_chain(&e)))
+    writing.written(revision).map_err(unservable)
 }

@@ -43,22 +43,12 @@ pub(in super::super) fn slice(out: &mut Out, object: &Value) {
 
 /// For which nodes the devices are: exactly one way of saying it.
 fn places(out: &mut Out, at: At<'_>, spec: &Value) {
-    let mut set = Vec::new();
-    match some(spec, "nodeName").and_then(Value::as_str) {
-        Some("") => out.invalid(at.child("nodeName"), "", "must be either unset or set to a non-empty string"),
-        Some(node) => {
-            set.push("`nodeName`");
-            out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
-        }
-        None => {}
-    }
+    let mut set = by_node(out, at, spec, "must be either unset or set to a non-empty string");
     if let Some(found) = some(spec, "nodeSelector") {
-        set.push("`nodeSelector`");
-        let at = at.child("nodeSelector");
-        node_selector(out, at, found);
         let terms = list(found, "nodeSelectorTerms");
         if terms.len() != 1 {
-            out.invalid(at.child("nodeSelectorTerms"), terms.to_vec(), "must have exactly one node selector term");
+            let at = at.child("nodeSelector.nodeSelectorTerms");
+            out.invalid(at, terms.to_vec(), "must have exactly one node selector term");
         }
     }
     for (key, shown) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
@@ -75,23 +65,30 @@ fn places(out: &mut Out, at: At<'_>, spec: &Value) {
     }
 }
 
+/// The node or the nodes that `holder` names; gives which of the two it does. `unnamed`: what is wrong with an empty name.
+fn by_node(out: &mut Out, at: At<'_>, holder: &Value, unnamed: &str) -> Vec<&'static str> {
+    let mut set = Vec::new();
+    match some(holder, "nodeName").and_then(Value::as_str) {
+        Some("") => out.invalid(at.child("nodeName"), "", unnamed),
+        Some(node) => {
+            set.push("`nodeName`");
+            out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
+        }
+        None => {}
+    }
+    if let Some(found) = some(holder, "nodeSelector") {
+        set.push("`nodeSelector`");
+        selector::node_selector(out, at.child("nodeSelector"), found);
+    }
+    set
+}
+
 /// A flag that is true or absent.
 fn flag<'a>(out: &mut Out, at: At<'_>, holder: &Value, key: &str, shown: &'a str, set: &mut Vec<&'a str>) {
     match some(holder, key).and_then(Value::as_bool) {
         Some(true) => set.push(shown),
         Some(false) => out.invalid(at.child(key), false, TRUE_OR_UNSET),
         None => {}
-    }
-}
-
-pub(super) fn node_selector(out: &mut Out, at: At<'_>, found: &Value) {
-    let terms_at = at.child("nodeSelectorTerms");
-    let terms = list(found, "nodeSelectorTerms");
-    if terms.is_empty() {
-        out.required(terms_at, "must have at least one node selector term");
-    }
-    for (index, term) in terms.iter().enumerate() {
-        selector::node_selector_term(out, terms_at.index(index), term);
     }
 }
 
@@ -182,19 +179,7 @@ fn is_semantic(version: &str) -> bool {
 
 /// For which nodes one device is.
 fn place(out: &mut Out, at: At<'_>, device: &Value) {
-    let mut set = Vec::new();
-    match some(device, "nodeName").and_then(Value::as_str) {
-        Some("") => out.invalid(at.child("nodeName"), "", "must not be empty"),
-        Some(node) => {
-            set.push("`nodeName`");
-            out.invalid_each(at.child("nodeName"), node, names::dns_subdomain(node));
-        }
-        None => {}
-    }
-    if let Some(found) = some(device, "nodeSelector") {
-        set.push("`nodeSelector`");
-        node_selector(out, at.child("nodeSelector"), found);
-    }
+    let mut set = by_node(out, at, device, "must not be empty");
     flag(out, at, device, "allNodes", "`allNodes`", &mut set);
     let exactly = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is \
         set to true in the ResourceSlice spec";

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::super::at::{At, Out, same};
 use super::super::read::{list, some, text};
+use super::super::selector;
 use super::{ITEMS, at_most, driver_name, opaque, pool_name, reference, references, request_name, shares, unique};
 use crate::Value;
 
@@ -69,7 +70,7 @@ fn allocation(out: &mut Out, at: At<'_>, found: &Value, claim: &Value) {
         shares::binding(out, at, result);
     }
     if let Some(nodes) = some(found, "nodeSelector") {
-        super::slices::node_selector(out, whole_at.child("nodeSelector"), nodes);
+        selector::node_selector(out, whole_at.child("nodeSelector"), nodes);
     }
     let config_at = at.child("config");
     for (index, found) in at_most(out, config_at, list(allocated, "config"), 2 * ITEMS).iter().enumerate() {

@@ -36,15 +36,7 @@ fn weight(out: &mut Out, at: At<'_>, weighted: &Value) {
 
 fn node_affinity(out: &mut Out, at: At<'_>, node: &Value) {
     if let Some(required) = some(node, "requiredDuringSchedulingIgnoredDuringExecution") {
-        let at = at.child("requiredDuringSchedulingIgnoredDuringExecution");
-        let at = at.child("nodeSelectorTerms");
-        let terms = list(required, "nodeSelectorTerms");
-        if terms.is_empty() {
-            out.required(at, "must have at least one node selector term");
-        }
-        for (index, term) in terms.iter().enumerate() {
-            selector::node_selector_term(out, at.index(index), term);
-        }
+        selector::node_selector(out, at.child("requiredDuringSchedulingIgnoredDuringExecution"), required);
     }
     let at = at.child("preferredDuringSchedulingIgnoredDuringExecution");
     for (index, term) in list(node, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {

@@ -6,6 +6,7 @@ use gantry_api::field::go_escaped;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_cel::{Bindings, Budget, Value as Result_};
+use serde::Serialize;
 
 use super::definition::{Binding, Definition, Rule};
 use super::{Bound, Unusable};
@@ -147,16 +148,25 @@ impl Case<'_, '_> {
 }
 
 /// A violation as it is noted, with its fields in upstream's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Audited<'a> {
+    message: &'a str,
+    policy: &'a str,
+    binding: &'a str,
+    expression_index: usize,
+    validation_actions: &'a [String],
+}
+
 fn audited(binding: &Binding, violation: &Violation) -> String {
-    let shown = |value: Value| value.to_string();
-    go_escaped(format!(
-        r#"[{{"message":{},"policy":{},"binding":{},"expressionIndex":{},"validationActions":{}}}]"#,
-        shown(violation.message.as_str().into()),
-        shown(binding.policy.as_str().into()),
-        shown(binding.name.as_str().into()),
-        violation.index,
-        shown(binding.actions.clone().into()),
-    ))
+    let told = Audited {
+        message: &violation.message,
+        policy: &binding.policy,
+        binding: &binding.name,
+        expression_index: violation.index,
+        validation_actions: &binding.actions,
+    };
+    go_escaped(serde_json::to_string(&[told]).expect("texts and a number are JSON"))
 }
 
 fn failed(index: usize, message: String) -> Violation {
