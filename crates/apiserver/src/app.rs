@@ -26,6 +26,7 @@ use crate::flows::Flows;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::watch::crowd::Crowds;
 use crate::served::Registry;
 use crate::server::limits::Limits;
 use crate::sessions::Sessions;
@@ -60,6 +61,8 @@ pub(crate) struct App {
     pub(crate) forms: Arc<Forms>,
     /// Who serves what besides this server.
     pub(crate) aggregator: Aggregator,
+    /// Watchers that get the same bytes.
+    pub(crate) crowds: Arc<Crowds>,
     pub(crate) flows: Flows,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,

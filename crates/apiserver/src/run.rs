@@ -364,6 +364,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         kinds: Arc::new(Registry::new(unserved)),
         forms,
         aggregator: Aggregator::default(),
+        crowds: Arc::default(),
         flows: Flows::default(),
         turns: Turns::default(),
         webhooks: Webhooks::default(),

@@ -1,6 +1,7 @@
 //! The one TLS port: sockets, handshakes, HTTP/1.1 and HTTP/2, and the split between gRPC and REST.
 
 pub(crate) mod connection;
+pub(crate) mod door;
 pub(crate) mod heads;
 pub(crate) mod limits;
 pub(crate) mod listener;

@@ -13,7 +13,7 @@ use crate::custom::form;
 use crate::registry::{self, Column};
 
 /// What the client wants to see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum View {
     Full,
     Metadata,
@@ -21,7 +21,7 @@ pub(crate) enum View {
 }
 
 /// What each row of a Table carries beside its cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Include {
     None,
     Metadata,

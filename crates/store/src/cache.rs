@@ -52,6 +52,7 @@ mod writing;
 
 use self::core::Core;
 pub use self::core::Counters;
+pub use self::crowd::SMALL as SMALL_CROWD;
 pub use self::driver::Driver;
 pub use self::event::{Change, Event, Object, Scope};
 pub use self::snapshot::{Page, Snapshot};

@@ -47,6 +47,23 @@ pub(crate) enum Signal {
     Failed(Box<Status>),
 }
 
+impl Signal {
+    /// The event as the selection sees it.
+    pub(crate) fn of(event: &Event, selection: &Selection) -> Option<Self> {
+        let (change, object) = event.select(|o| selection.matches(o))?;
+        Some(Self::Event { change, object: object.clone(), revision: event.revision })
+    }
+
+    /// What a client is told of why the watch ends. Nothing where it was told everything up to here and goes on from there.
+    pub(crate) fn of_end(error: WatchError) -> Option<Self> {
+        match error {
+            // A server that stops ends its watches in good order.
+            WatchError::Overflow { .. } | WatchError::Closed => None,
+            error => Some(Self::Failed(Box::new(failed(error)))),
+        }
+    }
+}
+
 /// A running watch.
 pub(crate) struct Watcher {
     kind: &'static KindInfo,
@@ -57,7 +74,13 @@ pub(crate) struct Watcher {
     source: Subscription,
     /// What happened up to this revision is not told.
     after: u64,
-    bookmarks: bool,
+    schedule: Schedule,
+    app: Arc<App>,
+    done: bool,
+}
+
+/// What a watch does by the clock: bookmarks, and its end.
+pub(crate) struct Schedule {
     next_bookmark: Instant,
     ends: Instant,
     /// Until the next bookmark or the end. It and the next one live as long as the watch: to wait anew for each event costs more
@@ -65,13 +88,66 @@ pub(crate) struct Watcher {
     wake: Pin<Box<Sleep>>,
     /// Until the server stops.
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    app: Arc<App>,
-    done: bool,
+    _counted: Counted,
 }
 
-impl Drop for Watcher {
+/// What it is time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// A bookmark.
+    Bookmark,
+    /// The end of the watch.
+    End,
+}
+
+/// A running watch in the metrics.
+struct Counted(Arc<App>);
+
+impl Counted {
+    fn new(app: &Arc<App>) -> Self {
+        app.metrics.watches.add(1);
+        Self(app.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.app.metrics.watches.sub(1);
+        self.0.metrics.watches.sub(1);
+    }
+}
+
+impl Schedule {
+    fn new(app: &Arc<App>, query: &WatchQuery) -> Self {
+        let now = Instant::now();
+        let ends = now + query.timeout.unwrap_or_else(|| app.watch_lifetime());
+        let next_bookmark = bookmark_after(now, ends);
+        let first = if query.allow_bookmarks { next_bookmark.min(ends) } else { ends };
+        Self {
+            next_bookmark,
+            ends,
+            wake: Box::pin(tokio::time::sleep_until(first)),
+            stop: Box::pin(app.shutdown.token().clone().cancelled_owned()),
+            _counted: Counted::new(app),
+        }
+    }
+
+    /// Waits until it is time for something. Cancel safe.
+    pub(crate) async fn due(&mut self) -> Due {
+        tokio::select! {
+            biased;
+            () = &mut self.wake => self.on_time(),
+            () = &mut self.stop => Due::End,
+        }
+    }
+
+    fn on_time(&mut self) -> Due {
+        let now = Instant::now();
+        if now >= self.ends {
+            return Due::End;
+        }
+        self.next_bookmark = bookmark_after(now, self.ends);
+        self.wake.as_mut().reset(self.next_bookmark.min(self.ends));
+        Due::Bookmark
     }
 }
 
@@ -142,11 +218,8 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     };
     let after = if send { from } else { from.max(version.unwrap_or_default()) };
     let source = view.watch(from, query.selection.scope()).await.map_err(failed)?;
-    let now = Instant::now();
-    let ends = now + query.timeout.unwrap_or_else(|| app.watch_lifetime());
-    app.metrics.watches.add(1);
+    let schedule = Schedule::new(app, &query);
     let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
-    let next_bookmark = bookmark_after(now, ends);
     Ok(Watcher {
         kind,
         selection: query.selection,
@@ -154,11 +227,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
         initial_end,
         source,
         after,
-        bookmarks: query.allow_bookmarks,
-        next_bookmark,
-        ends,
-        wake: Box::pin(tokio::time::sleep_until(if query.allow_bookmarks { next_bookmark.min(ends) } else { ends })),
-        stop: Box::pin(app.shutdown.token().clone().cancelled_owned()),
+        schedule,
         app: app.clone(),
         done: false,
     })
@@ -209,12 +278,14 @@ impl Watcher {
                     },
                     Err(error) => return self.fail(error),
                 },
-                () = &mut self.wake => {
-                    if let Some(signal) = self.on_time() {
-                        return Some(signal);
+                due = self.schedule.due() => match due {
+                    Due::End => self.done = true,
+                    Due::Bookmark => {
+                        if let Some(signal) = self.bookmark() {
+                            return Some(signal);
+                        }
                     }
-                }
-                () = &mut self.stop => self.done = true,
+                },
             }
         }
     }
@@ -252,31 +323,27 @@ impl Watcher {
     }
 
     fn select(&self, event: &Event) -> Option<Signal> {
-        if event.revision <= self.after {
-            return None;
-        }
-        let (change, object) = event.select(|o| self.selection.matches(o))?;
-        Some(Signal::Event { change, object: object.clone(), revision: event.revision })
+        if event.revision <= self.after { None } else { Signal::of(event, &self.selection) }
     }
 
-    /// The end. A client that read too slowly got every event up to here: it goes on from its last one.
+    /// The revision up to which everything was told, if nothing is waiting to be told now.
+    pub(crate) fn told(&self) -> Option<u64> {
+        let idle = !self.done && self.initial.is_empty() && self.initial_end.is_none();
+        self.source.progress().filter(|revision| idle && *revision >= self.after)
+    }
+
+    /// Where the events come from, and what remains for somebody else to see to.
+    pub(crate) fn split(self) -> (Subscription, Selection, Schedule) {
+        (self.source, self.selection, self.schedule)
+    }
+
+    /// The end.
     fn fail(&mut self, error: WatchError) -> Option<Signal> {
         self.done = true;
-        match error {
-            // A server that stops ends its watches in good order.
-            WatchError::Overflow { .. } | WatchError::Closed => None,
-            error => Some(Signal::Failed(Box::new(failed(error)))),
-        }
+        Signal::of_end(error)
     }
 
-    fn on_time(&mut self) -> Option<Signal> {
-        let now = Instant::now();
-        if now >= self.ends {
-            self.done = true;
-            return None;
-        }
-        self.next_bookmark = bookmark_after(now, self.ends);
-        self.wake.as_mut().reset(if self.bookmarks { self.next_bookmark.min(self.ends) } else { self.ends });
+    fn bookmark(&self) -> Option<Signal> {
         let revision = self.source.progress().filter(|revision| *revision >= self.after)?;
         Some(Signal::Bookmark { revision, initial: false })
     }

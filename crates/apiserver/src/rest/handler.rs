@@ -24,6 +24,7 @@ use crate::request::{Caller, Fence};
 use crate::route::{self, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
+use crate::server::door::Door;
 
 /// Bytes of a request body (upstream's limit).
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -52,6 +53,8 @@ pub(crate) struct Incoming {
     pub(crate) style: Style,
     /// The connection and what its client showed.
     pub(crate) origin: Option<Arc<Origin>>,
+    /// A way past hyper, for bodies in chunks of HTTP/1.1.
+    pub(crate) door: Option<Arc<dyn Door>>,
     /// The connection itself, for requests that ask for another protocol on it.
     pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
 }
@@ -234,6 +237,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let style = Style::of(&parts.headers, &query);
     let origin = parts.extensions.get::<Arc<Origin>>().cloned();
+    let door = parts.extensions.get::<Arc<dyn Door>>().cloned();
     let path = parts.uri.path().to_owned();
     let mut labels = Labels { verb: counted(&parts.method), ..Labels::default() };
     let mut notes = None;
@@ -248,7 +252,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             app.flows.tell(&caller.user, &asked(&route, &parts.method, &query), &mut flow);
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
-            let request = Incoming { method, uri, path, query, headers, caller, style, origin, upgrade };
+            let request = Incoming { method, uri, path, query, headers, caller, style, origin, door, upgrade };
             within(deadline, Box::pin(answered(&app, request, route, &mut body, &mut labels))).await
         }
         Err(status) => Err(status),

@@ -164,6 +164,11 @@ pub(crate) fn metrics(app: &App) -> Response {
         ("gantry_cache_revision", "Revision that the watch cache has reached.", app.cache.revision() as f64),
         ("gantry_cache_objects", "Objects in the watch cache.", objects as f64),
         ("gantry_cache_watchers", "Subscriptions to the watch cache.", watchers as f64),
+        (
+            "gantry_watch_seats",
+            "Watches that are told together with others who watch the same.",
+            app.crowds.seats() as f64,
+        ),
         ("gantry_cache_events_total", "Events taken from etcd.", counters.events() as f64),
         ("gantry_cache_lists_total", "Full reads of etcd.", counters.lists() as f64),
         ("gantry_cache_watch_starts_total", "Watches of etcd started.", counters.watch_starts() as f64),

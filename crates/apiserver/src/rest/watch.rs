@@ -1,18 +1,24 @@
 //! WATCH over REST: one line of JSON per event, or one message of a WebSocket.
 
+mod batch;
+pub(crate) mod crowd;
+mod form;
+mod seat;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gantry_api::encode;
 use gantry_api::status::Status;
 use gantry_common::task;
-use gantry_store::cache::Change;
 use http_body_util::StreamBody;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::Message;
 
+use self::crowd::{Alike, Place, Seated};
+use self::form::Form;
+use self::seat::Step;
 use super::handler::Incoming;
 use super::query::Query;
 use super::resource::shape;
@@ -21,11 +27,12 @@ use super::{answer, negotiate};
 use crate::app::App;
 use crate::auth::websocket::is_websocket;
 use crate::calls::Call;
+use crate::custom::convert;
 use crate::pipeline::selection::Selection;
-use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
+use crate::pipeline::watch::{Due, Schedule, Signal, WatchQuery, Watcher};
 use crate::request::Target;
+use crate::server::door::Door;
 use crate::server::{Body, Response};
-use crate::view::Shape;
 
 /// Events that are ready go out together, up to about this size.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -36,13 +43,19 @@ const PROTOBUF_EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch"
 /// How long a client may take to answer the goodbye of its WebSocket.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
 
+/// The field selector of a watch; a name in the path is part of it.
+fn field_selector(query: &Query, target: &Target) -> String {
+    let fields = query.get("fieldSelector");
+    match (fields, target.name.as_str()) {
+        (fields, "") => fields.to_owned(),
+        ("", name) => format!("metadata.name={name}"),
+        (fields, name) => format!("{fields},metadata.name={name}"),
+    }
+}
+
 /// What a watch request asks for.
 fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
-    let mut fields = query.get("fieldSelector").to_owned();
-    if !target.name.is_empty() {
-        let name = format!("metadata.name={}", target.name);
-        fields = if fields.is_empty() { name } else { format!("{fields},{name}") };
-    }
+    let fields = field_selector(query, target);
     let timeout = query.number("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
     Ok(WatchQuery {
         selection: Selection::parse(target.kind, &target.namespace, query.get("labelSelector"), &fields)?,
@@ -58,8 +71,8 @@ fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
 /// Where the events come from.
 enum Source {
     Running(Box<Watcher>),
-    /// A watch that could not start has one thing to tell.
-    Failed(Option<Box<Status>>),
+    /// A watch that could not start, or cannot go on, has at most one thing to tell.
+    Ended(Option<Signal>),
 }
 
 impl Source {
@@ -68,7 +81,7 @@ impl Source {
     fn new(started: Result<Watcher, Status>) -> Result<Self, Status> {
         match started {
             Ok(watcher) => Ok(Self::Running(Box::new(watcher))),
-            Err(status) if matches!(status.code, 410 | 504) => Ok(Self::Failed(Some(Box::new(status)))),
+            Err(status) if matches!(status.code, 410 | 504) => Ok(Self::Ended(Some(Signal::Failed(Box::new(status))))),
             Err(status) => Err(status),
         }
     }
@@ -76,14 +89,14 @@ impl Source {
     async fn next(&mut self) -> Option<Signal> {
         match self {
             Self::Running(watcher) => watcher.next().await,
-            Self::Failed(status) => status.take().map(Signal::Failed),
+            Self::Ended(signal) => signal.take(),
         }
     }
 
     fn try_next(&mut self) -> Option<Signal> {
         match self {
             Self::Running(watcher) => watcher.try_next(),
-            Self::Failed(status) => status.take().map(Signal::Failed),
+            Self::Ended(signal) => signal.take(),
         }
     }
 }
@@ -111,40 +124,95 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
     let call = Call { app, caller: &request.caller };
     let source = Source::new(call.watch(target.kind, &target.namespace, query).await)?;
     let protobuf = request.style.protobuf;
-    let state = State { source, shape, target: target.clone(), first: true, protobuf };
+    let form = Form { kind: target.kind, shape, protobuf, clock: app.clock.clone() };
+    let telling = Telling { source, form, first: true };
     if let (Some(response), Some(upgrade)) = (switched, upgrade) {
-        drop(task::spawn("watch", state.over_websocket(upgrade)));
+        drop(task::spawn("watch", telling.over_websocket(upgrade)));
         return Ok(response);
     }
-    let frames = futures::stream::unfold(state, |mut state| async move {
-        let bytes = state.next_batch().await?;
-        Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), state))
+    // What a webhook converts each watch waits for by itself.
+    let alike = (!convert::asks(target.kind)).then(|| alike(&request.query, target, &telling.form));
+    let place = alike.map(|alike| app.crowds.enter(alike));
+    let answer = Answer { telling, place, door: request.door.clone(), seat: None };
+    let frames = futures::stream::unfold(answer, |mut answer| async move {
+        let bytes = answer.next_batch().await?;
+        Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), answer))
     });
     let content_type = if protobuf { PROTOBUF_EVENTS } else { "application/json" };
     Ok(answer::stream(content_type, Body::new(StreamBody::new(frames))))
 }
 
-struct State {
-    source: Source,
-    shape: Shape,
-    target: Target,
-    /// The next event is the first one.
-    first: bool,
-    /// Events are messages behind their length instead of lines of JSON.
-    protobuf: bool,
-}
-
-fn name(signal: &Signal) -> &'static str {
-    match signal {
-        Signal::Event { change: Change::Added, .. } => "ADDED",
-        Signal::Event { change: Change::Modified, .. } => "MODIFIED",
-        Signal::Event { change: Change::Deleted, .. } => "DELETED",
-        Signal::Bookmark { .. } => "BOOKMARK",
-        Signal::Failed(_) => "ERROR",
+fn alike(query: &Query, target: &Target, form: &Form) -> Alike {
+    Alike {
+        kind: std::ptr::from_ref(target.kind).addr(),
+        namespace: target.namespace.clone(),
+        labels: query.get("labelSelector").to_owned(),
+        fields: field_selector(query, target),
+        view: form.shape.view,
+        include: form.shape.include,
+        protobuf: form.protobuf,
     }
 }
 
-impl State {
+/// A watch as the body of an answer.
+struct Answer {
+    telling: Telling,
+    place: Option<Place>,
+    door: Option<Arc<dyn Door>>,
+    seat: Option<(Seated, Schedule)>,
+}
+
+impl Answer {
+    async fn next_batch(&mut self) -> Option<Bytes> {
+        self.take_seat();
+        loop {
+            let Some((seated, schedule)) = &mut self.seat else { return self.telling.next_batch().await };
+            let end = tokio::select! {
+                biased;
+                step = seated.next() => match step {
+                    Step::Say(bytes) => return Some(bytes),
+                    Step::End(error) => Signal::of_end(error),
+                },
+                due = schedule.due() => match due {
+                    Due::Bookmark => match seated.bookmark() {
+                        Some(revision) => return Some(self.telling.one(&Signal::Bookmark { revision, initial: false })),
+                        None => continue,
+                    },
+                    Due::End => None,
+                },
+            };
+            self.seat = None;
+            self.telling.source = Source::Ended(end);
+        }
+    }
+
+    /// Joins the others who ask for the same, once there is nothing left that this watch alone has to tell.
+    fn take_seat(&mut self) {
+        let Some(place) = self.place.as_ref().filter(|place| place.is_crowded()) else { return };
+        let Telling { source, form, first } = &mut self.telling;
+        if *first && form.begins() {
+            return;
+        }
+        if matches!(source, Source::Ended(_)) {
+            return;
+        }
+        let Source::Running(watcher) = std::mem::replace(source, Source::Ended(None)) else { return };
+        match place.seat(watcher, form, self.door.as_ref()) {
+            Ok(seat) => self.seat = Some(seat),
+            Err(watcher) => *source = Source::Running(watcher),
+        }
+    }
+}
+
+/// A watch's own events.
+struct Telling {
+    source: Source,
+    form: Form,
+    /// The next event is the first one.
+    first: bool,
+}
+
+impl Telling {
     async fn next_batch(&mut self) -> Option<Bytes> {
         let mut out = Vec::with_capacity(4096);
         let signal = self.source.next().await?;
@@ -198,47 +266,22 @@ impl State {
     }
 
     fn message(&mut self, signal: &Signal) -> Message {
-        if self.protobuf {
-            return Message::binary(self.protobuf_event(signal));
-        }
-        let mut line = Vec::new();
-        self.write(signal, &mut line);
-        Message::text(String::from_utf8_lossy(&line).into_owned())
-    }
-
-    fn protobuf_event(&mut self, signal: &Signal) -> Vec<u8> {
-        let mut object = Vec::new();
-        self.object(signal, &mut object);
-        let event = serde_json::from_slice(&object).ok().and_then(|o| encode::protobuf_event(name(signal), &o));
-        event.unwrap_or_default()
+        let first = self.is_first(signal);
+        self.form.message(signal, first)
     }
 
     fn write(&mut self, signal: &Signal, out: &mut Vec<u8>) {
-        if self.protobuf {
-            let event = self.protobuf_event(signal);
-            out.extend_from_slice(&u32::try_from(event.len()).unwrap_or_default().to_be_bytes());
-            out.extend_from_slice(&event);
-            return;
-        }
-        out.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", name(signal)).as_bytes());
-        self.object(signal, out);
-        out.extend_from_slice(b"}\n");
+        let first = self.is_first(signal);
+        self.form.write(signal, first, out);
     }
 
-    /// Writes the object of an event.
-    fn object(&mut self, signal: &Signal, out: &mut Vec<u8>) {
-        match signal {
-            Signal::Event { object, revision, .. } => {
-                self.shape.event(self.target.kind, object.encoded(), *revision, self.first, out);
-                self.first = false;
-            }
-            Signal::Bookmark { revision, initial } => {
-                let object = self.shape.bookmark(self.target.kind, *revision, *initial);
-                out.extend_from_slice(object.to_string().as_bytes());
-            }
-            Signal::Failed(status) => {
-                out.extend_from_slice(&serde_json::to_vec(status).expect("a Status is plain data"));
-            }
-        }
+    fn is_first(&mut self, signal: &Signal) -> bool {
+        matches!(signal, Signal::Event { .. }) && std::mem::replace(&mut self.first, false)
+    }
+
+    fn one(&mut self, signal: &Signal) -> Bytes {
+        let mut out = Vec::new();
+        self.write(signal, &mut out);
+        Bytes::from(out)
     }
 }

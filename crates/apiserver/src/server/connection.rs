@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 use tracing::debug;
 
+use super::door::{Door, Doored};
 use super::heads::Timed;
 use super::{Body, Response, tls};
 use crate::app::App;
@@ -68,9 +69,13 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
     let address = origin.address;
     let origin = Arc::new(origin);
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (stream, door) = Doored::new(stream);
     let (stream, heads) = Timed::new(stream, !is_http2);
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         heads.came(request.version());
+        if request.version() == http::Version::HTTP_11 {
+            request.extensions_mut().insert::<Arc<dyn Door>>(door.clone());
+        }
         let (heads, answer) = (heads.clone(), answer(app.clone(), origin.clone(), grpc.clone(), request));
         async move { answer.await.map(|response| heads.answered(response)) }
     });

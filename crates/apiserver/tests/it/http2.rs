@@ -6,30 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use gantry_common::tls;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 
 use crate::support::Cluster;
 
 type Body = BoxBody<Bytes, std::convert::Infallible>;
-
-async fn connect(cluster: &Cluster) -> SendRequest<Body> {
-    let identity = cluster.identity("admin", &["system:masters"]);
-    let address = cluster.server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(cluster.server.ca_pem().as_bytes(), Some(&identity), &[b"h2"]).expect("valid");
-    let stream = TcpStream::connect(&address).await.expect("connects");
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = connector.connect("localhost".try_into().expect("a name"), stream).await.expect("shakes hands");
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("speaks HTTP/2");
-    drop(gantry_common::task::spawn("client", connection));
-    sender
-}
 
 fn request(method: &str, path: &str, body: Body) -> http::Request<Body> {
     let uri = format!("https://localhost{path}");
@@ -39,7 +22,7 @@ fn request(method: &str, path: &str, body: Body) -> http::Request<Body> {
 #[tokio::test]
 async fn a_body_that_nobody_wants_is_taken_before_the_stream_ends() {
     let cluster = Cluster::start().await;
-    let mut sender = connect(&cluster).await;
+    let mut sender = cluster.http2().await;
     for path in ["/apis/none.example/v1/things", "/api/v1/namespaces/default/things"] {
         let sent = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&sent);
@@ -62,7 +45,7 @@ async fn a_body_that_nobody_wants_is_taken_before_the_stream_ends() {
 #[tokio::test]
 async fn the_answer_to_a_head_has_no_body() {
     let cluster = Cluster::start().await;
-    let mut sender = connect(&cluster).await;
+    let mut sender = cluster.http2().await;
     for path in ["/api/v1/namespaces/default/configmaps", "/version", "/healthz"] {
         let answer = sender.send_request(request("HEAD", path, Empty::new().boxed())).await.expect("answers");
         assert_eq!(answer.status(), 200, "{path}");

@@ -8,6 +8,7 @@ mod attacks;
 mod backends;
 mod bootstrap;
 mod contract;
+mod crowds;
 mod custom;
 mod encryption;
 mod ends;

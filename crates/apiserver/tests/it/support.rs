@@ -9,7 +9,8 @@ use gantry_common::tls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -94,6 +95,19 @@ impl Cluster {
         http(connect(&self.server, Some(&identity)).await).await
     }
 
+    /// The same, for HTTP/2.
+    pub(crate) async fn http2<B>(&self) -> http2::SendRequest<B>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+    {
+        let identity = self.identity("admin", &["system:masters"]);
+        let stream = shake_hands(&self.server, Some(&identity), b"h2").await;
+        let io = TokioIo::new(stream);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.expect("speaks HTTP/2");
+        drop(gantry_common::task::spawn("client", connection));
+        sender
+    }
+
     /// A REST request with an administrator's certificate.
     pub(crate) async fn rest(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let identity = self.server.identity("admin", &["system:masters"]);
@@ -124,8 +138,16 @@ impl Answer {
 
 /// A TLS connection for HTTP/1.1, with nothing sent on it.
 pub(crate) async fn connect(server: &TestServer, identity: Option<&tls::Identity>) -> TlsStream<TcpStream> {
+    shake_hands(server, identity, b"http/1.1").await
+}
+
+async fn shake_hands(
+    server: &TestServer,
+    identity: Option<&tls::Identity>,
+    protocol: &'static [u8],
+) -> TlsStream<TcpStream> {
     let address = server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[b"http/1.1"]).expect("valid");
+    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[protocol]).expect("valid");
     let stream = TcpStream::connect(&address).await.expect("connects");
     let name = "localhost".try_into().expect("a name");
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")

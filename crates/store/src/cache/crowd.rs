@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::event::Event;
 use super::hub::{Gone, Subscriber};
 
-/// So many watchers of the same events, or fewer, are always told at once.
-const SMALL: usize = 32;
+/// So many watchers of the same events, or fewer, are no crowd: they are always told at once.
+pub const SMALL: usize = 32;
 /// What one more watcher adds to the pause: about ten times what telling it costs, so that a crowd takes no more than about a
 /// tenth of a processor.
 const PAUSE_PER_WATCHER: Duration = Duration::from_micros(80);
@@ -43,7 +43,8 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Tells the members of an event, or keeps it until it is their turn; then says when that is, unless it has said so before.
     pub(super) fn tell(&mut self, event: &Arc<Event>, gone: &mut Gone) -> Option<Instant> {
-        if self.members.len() <= SMALL && self.waiting.is_empty() {
+        let watchers = self.watchers();
+        if watchers <= SMALL && self.waiting.is_empty() {
             self.offer(std::slice::from_ref(event), gone);
             return None;
         }
@@ -51,7 +52,7 @@ impl Crowd {
         let turn = self.turn.filter(|turn| *turn > now);
         if turn.is_none() && self.waiting.is_empty() {
             self.offer(std::slice::from_ref(event), gone);
-            self.turn = Some(now + pause(self.members.len()));
+            self.turn = Some(now + pause(watchers));
             return None;
         }
         self.waiting.push(event.clone());
@@ -65,7 +66,12 @@ impl Crowd {
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.offer(&waiting, gone);
-        self.turn = Some(Instant::now() + pause(self.members.len()));
+        self.turn = Some(Instant::now() + pause(self.watchers()));
+    }
+
+    /// How many watchers hear what the members are told.
+    fn watchers(&self) -> usize {
+        self.members.iter().map(|member| member.watchers()).sum()
     }
 
     /// Whether it is the members' turn to be told what they wait for.

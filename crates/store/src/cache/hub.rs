@@ -5,7 +5,7 @@
 //! (see [`super::crowd`]). A watcher whose queue is full is ended; nobody waits for it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ use super::subscription::WatchError;
 pub(crate) struct Subscriber {
     pub(super) id: u64,
     pub(super) scope: Scope,
+    /// How many watchers get what this one gets.
+    watchers: Arc<AtomicUsize>,
     queue: mpsc::Sender<Arc<Event>>,
     ended: Arc<OnceLock<WatchError>>,
 }
@@ -27,6 +29,7 @@ pub(crate) struct Subscriber {
 pub(crate) struct Receiver {
     pub(crate) id: u64,
     pub(crate) replay: VecDeque<Arc<Event>>,
+    pub(crate) watchers: Arc<AtomicUsize>,
     pub(crate) queue: mpsc::Receiver<Arc<Event>>,
     pub(crate) ended: Arc<OnceLock<WatchError>>,
     /// The first revision that some watcher of the view has not been told of yet; `u64::MAX` = there is none.
@@ -102,15 +105,16 @@ impl Hub {
         let replay = self.after(from).filter_map(|event| scope.narrow(event)).collect();
         let (sender, queue) = mpsc::channel(self.limits.queue_events);
         let ended = Arc::new(OnceLock::new());
+        let watchers = Arc::new(AtomicUsize::new(1));
         self.next_id += 1;
         let id = self.next_id;
         if self.closed {
             ended.get_or_init(|| WatchError::Closed);
         } else {
-            let subscriber = Subscriber { id, scope: scope.clone(), queue: sender, ended: ended.clone() };
-            self.subscribers.insert(Arc::new(subscriber));
+            let (scope, watchers, ended) = (scope.clone(), watchers.clone(), ended.clone());
+            self.subscribers.insert(Arc::new(Subscriber { id, scope, watchers, queue: sender, ended }));
         }
-        Some(Receiver { id, replay, queue, ended, untold: self.untold.clone() })
+        Some(Receiver { id, replay, watchers, queue, ended, untold: self.untold.clone() })
     }
 
     pub(crate) fn unsubscribe(&mut self, id: u64, scope: &Scope) {
@@ -274,6 +278,10 @@ fn send_narrowed(list: &List, event: &Arc<Event>, gone: &mut Gone) {
 }
 
 impl Subscriber {
+    pub(super) fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
     /// Whether the subscription goes on.
     pub(super) fn offer(&self, event: Arc<Event>) -> bool {
         let revision = event.revision;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -70,6 +70,7 @@ enum Source {
 struct Live {
     id: u64,
     replay: VecDeque<Arc<Event>>,
+    watchers: Arc<AtomicUsize>,
     queue: mpsc::Receiver<Arc<Event>>,
     ended: Arc<OnceLock<WatchError>>,
     untold: Arc<AtomicU64>,
@@ -79,8 +80,8 @@ struct Live {
 
 impl Live {
     fn new(receiver: Receiver, start: u64) -> Self {
-        let Receiver { id, replay, queue, ended, untold } = receiver;
-        Self { id, replay, queue, ended, untold, start }
+        let Receiver { id, replay, watchers, queue, ended, untold } = receiver;
+        Self { id, replay, watchers, queue, ended, untold, start }
     }
 }
 
@@ -113,6 +114,14 @@ impl Subscription {
             Poll::Ready(Ok(event)) => Ok(Some(event)),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Ok(None),
+        }
+    }
+
+    /// Says how many watchers are told what this subscription is told: a crowd hears the same in turns, however it is counted.
+    /// Until the ring is reached ([`Subscription::progress`] says so) it has no effect.
+    pub fn speak_for(&self, watchers: usize) {
+        if let Source::Live(live) = &self.source {
+            live.watchers.store(watchers, Ordering::Relaxed);
         }
     }
 

@@ -246,6 +246,26 @@ async fn a_crowd_is_told_in_turns() {
     assert!(crowd.iter().all(|watch| watch.progress() == Some(third)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_who_speaks_for_many_is_a_crowd() {
+    let world = World::new().await;
+    let from = world.cache.consistent().await.unwrap();
+    let mut watch = world.watch(from, Scope::All).await;
+    let mut told = async |watchers: usize| {
+        watch.speak_for(watchers);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.put("a/1", "").await;
+        world.put("a/1", "").await;
+        world.cache.consistent().await.unwrap();
+        let at_once = drain(&mut watch).len();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (at_once, drain(&mut watch).len())
+    };
+    assert_eq!(told(SMALL_CROWD).await, (2, 0));
+    assert_eq!(told(SMALL_CROWD + 1).await, (1, 1), "the second waits for its turn");
+    assert_eq!(told(1).await, (2, 0));
+}
+
 /// A crowd that was told of a first pod and waits for the second, and where its watches began.
 async fn waiting_crowd() -> (World, Vec<Subscription>, u64) {
     let world = World::new().await;
