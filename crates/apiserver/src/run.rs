@@ -310,6 +310,11 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown, ready: 
     Ok(())
 }
 
+fn address(sockets: &[TcpListener]) -> Result<SocketAddr, Error> {
+    let bound = sockets.first().and_then(|socket| socket.local_addr().ok());
+    bound.ok_or_else(|| Error::Flag { flag: "--bind-address", value: String::new(), why: "no socket was opened" })
+}
+
 /// Serves with what is given.
 ///
 /// # Errors
@@ -317,11 +322,7 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown, ready: 
 pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Running, Error> {
     check(&config)?;
     let Deps { store, sockets, clock } = deps;
-    let address = sockets.first().and_then(|s| s.local_addr().ok()).ok_or_else(|| Error::Flag {
-        flag: "--bind-address",
-        value: String::new(),
-        why: "no socket was opened",
-    })?;
+    let address = address(&sockets)?;
     config.secure_port = address.port();
     let signing = config.service_account_signing_key_file.as_deref();
     let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
