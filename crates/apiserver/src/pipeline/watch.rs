@@ -18,6 +18,8 @@ use crate::custom::convert;
 
 /// How often a client that asked for bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a bookmark is put off while a crowd is being told.
+const BOOKMARK_AGAIN: Duration = Duration::from_millis(50);
 /// The last bookmark comes this long before the end.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
@@ -138,6 +140,11 @@ impl Schedule {
             () = &mut self.wake => self.on_time(),
             () = &mut self.stop => Due::End,
         }
+    }
+
+    /// There was more to tell than a bookmark: it comes a moment later.
+    pub(crate) fn put_off(&mut self) {
+        self.wake.as_mut().reset(self.ends.min(Instant::now() + BOOKMARK_AGAIN));
     }
 
     fn on_time(&mut self) -> Due {

@@ -176,7 +176,10 @@ impl Answer {
                 due = schedule.due() => match due {
                     Due::Bookmark => match seated.bookmark() {
                         Some(revision) => return Some(self.telling.one(&Signal::Bookmark { revision, initial: false })),
-                        None => continue,
+                        None => {
+                            schedule.put_off();
+                            continue;
+                        }
                     },
                     Due::End => None,
                 },

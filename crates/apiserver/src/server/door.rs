@@ -55,11 +55,16 @@ struct Doorway<S> {
     leaf: Leaf,
     /// What came through the door and the stream has not taken yet.
     rest: Bytes,
+    /// Something that came through the door may have left in part: nothing may follow it.
+    broken: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Doorway<S> {
     /// Hands what came through the door to the stream.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         while !self.rest.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.rest))?;
             if written == 0 {
@@ -108,6 +113,7 @@ impl<S: AsyncWrite + Unpin + Send> Door for Mutex<Doorway<S>> {
             Poll::Ready(Ok(())) => Passed::Sent,
             Poll::Ready(Err(_)) => {
                 doorway.leaf = Leaf::Shut;
+                doorway.broken = true;
                 Passed::Broken
             }
             Poll::Pending => {
@@ -123,7 +129,7 @@ pub(crate) struct Doored<S>(Arc<Mutex<Doorway<S>>>);
 
 impl<S: AsyncWrite + Unpin + Send + 'static> Doored<S> {
     pub(crate) fn new(stream: S) -> (Self, Arc<dyn Door>) {
-        let doorway = Arc::new(Mutex::new(Doorway { stream, leaf: Leaf::Shut, rest: Bytes::new() }));
+        let doorway = Arc::new(Mutex::new(Doorway { stream, leaf: Leaf::Shut, rest: Bytes::new(), broken: false }));
         (Self(doorway.clone()), doorway)
     }
 }
@@ -245,5 +251,9 @@ mod tests {
         drop(far);
         assert_eq!(pass(&door, "x"), Passed::Broken);
         assert_eq!(pass(&door, "x"), Passed::Shut);
+        assert!(
+            stream.write_all(b"end").await.is_err(),
+            "an answer that lacks a part must not end as if it were whole"
+        );
     }
 }

@@ -126,7 +126,7 @@ impl Subscription {
     }
 
     /// A revision for a BOOKMARK: everything up to it that concerns this watcher has been delivered. None = there is
-    /// more to deliver now.
+    /// more to deliver now, or of the last revision not everything has come (a lease that ends takes many objects at one revision).
     #[must_use]
     pub fn progress(&self) -> Option<u64> {
         let Source::Live(live) = &self.source else { return None };
@@ -135,8 +135,8 @@ impl Subscription {
         let revision = self.view.cache_revision();
         let untold = live.untold.load(Ordering::Acquire);
         let revision = revision.min(untold.saturating_sub(1));
-        (live.replay.is_empty() && live.queue.is_empty() && live.ended.get().is_none())
-            .then_some(revision.max(self.position))
+        let is_told = live.replay.is_empty() && live.queue.is_empty() && live.ended.get().is_none();
+        (is_told && self.position <= revision).then_some(revision)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<Event>, WatchError>> {

@@ -1,5 +1,8 @@
 //! Events that go out together, written once for everybody who gets them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 
 use super::form::Form;
@@ -12,12 +15,31 @@ const LINE_END: &[u8] = b"\r\n";
 /// Events, as they are sent.
 pub(super) struct Batch {
     events: Vec<Signal>,
-    /// The revisions of the first event and of the last one.
+    /// The revision of the first event.
     first: u64,
-    last: u64,
     /// One chunk of HTTP/1.1 (RFC 9112, 7.1): length, events, line end.
     chunk: Bytes,
     head_bytes: usize,
+    held: Held,
+}
+
+/// Bytes of batches that are held for watchers of a server.
+pub(super) type Store = Arc<AtomicUsize>;
+
+/// A batch's part of them.
+struct Held(Store, usize);
+
+impl Held {
+    fn new(store: &Store, bytes: usize) -> Self {
+        store.fetch_add(bytes, Ordering::Relaxed);
+        Self(store.clone(), bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 fn revision(signal: &Signal) -> u64 {
@@ -29,8 +51,8 @@ fn revision(signal: &Signal) -> u64 {
 
 impl Batch {
     /// Writes events. None of them is the first one of its watch.
-    pub(super) fn new(events: Vec<Signal>, form: &Form) -> Option<Self> {
-        let (first, last) = (revision(events.first()?), revision(events.last()?));
+    pub(super) fn new(events: Vec<Signal>, form: &Form, store: &Store) -> Option<Self> {
+        let first = revision(events.first()?);
         let mut out = vec![b'0'; HEAD_BYTES];
         for event in &events {
             form.write(event, false, &mut out);
@@ -40,13 +62,15 @@ impl Batch {
         let start = HEAD_BYTES.checked_sub(head.len())?;
         out[start..HEAD_BYTES].copy_from_slice(head.as_bytes());
         out.extend_from_slice(LINE_END);
-        Some(Self { events, first, last, chunk: Bytes::from(out).slice(start..), head_bytes: head.len() })
+        let chunk = Bytes::from(out).slice(start..);
+        let held = Held::new(store, chunk.len());
+        Some(Self { events, first, chunk, head_bytes: head.len(), held })
     }
 
     /// What is left of it for a watch that has been told everything up to `revision`.
     pub(super) fn after(&self, told: u64, form: &Form) -> Option<Self> {
         let events = self.events.iter().filter(|event| revision(event) > told).cloned().collect();
-        Self::new(events, form)
+        Self::new(events, form, &self.held.0)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,8 +81,9 @@ impl Batch {
         self.first
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.last
+    /// Bytes of all batches that are held for somebody now.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.0.load(Ordering::Relaxed)
     }
 
     /// The events as a chunk of HTTP/1.1.
@@ -93,12 +118,19 @@ pub(super) mod testing {
 
     /// An event of each revision.
     pub(crate) fn batch(revisions: &[u64]) -> Batch {
-        let json = br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"n"}}"#;
+        batch_of(revisions, "", &Store::default())
+    }
+
+    /// The same, about an object with `data`.
+    pub(crate) fn batch_of(revisions: &[u64], data: &str, store: &Store) -> Batch {
+        let json = format!(
+            r#"{{"apiVersion":"v1","data":{{"x":"{data}"}},"kind":"ConfigMap","metadata":{{"name":"c","namespace":"n"}}}}"#
+        );
         let event = |revision: &u64| {
-            let object = Object::computed(Encoded::from_json(json, *revision).expect("valid"));
+            let object = Object::computed(Encoded::from_json(json.as_bytes(), *revision).expect("valid"));
             Signal::Event { change: Change::Added, object: Arc::new(object), revision: *revision }
         };
-        Batch::new(revisions.iter().map(event).collect(), &form()).expect("events")
+        Batch::new(revisions.iter().map(event).collect(), &form(), store).expect("events")
     }
 }
 
@@ -131,9 +163,13 @@ mod tests {
     #[test]
     fn the_rest_of_a_batch_is_a_batch() {
         let whole = batch(&[3, 4, 5]);
-        assert_eq!((whole.first(), whole.last(), whole.len()), (3, 5, 3));
+        assert_eq!((whole.first(), whole.len()), (3, 3));
         let rest = whole.after(3, &form()).expect("two");
-        assert_eq!((rest.first(), rest.last(), rest.payload()), (4, 5, batch(&[4, 5]).payload()));
+        assert_eq!((rest.first(), rest.payload()), (4, batch(&[4, 5]).payload()));
         assert!(whole.after(5, &form()).is_none());
+        let held = whole.chunk().len() + rest.chunk().len();
+        assert_eq!(whole.held_bytes(), held);
+        drop(rest);
+        assert_eq!(whole.held_bytes(), whole.chunk().len());
     }
 }

@@ -19,7 +19,7 @@ use gantry_common::task;
 use gantry_store::cache::{Event, SMALL_CROWD, Subscription, WatchError};
 use parking_lot::Mutex;
 
-use super::batch::Batch;
+use super::batch::{Batch, Store};
 use super::form::Form;
 use super::seat::{Seat, Step};
 use crate::pipeline::selection::Selection;
@@ -27,10 +27,11 @@ use crate::pipeline::watch::{Schedule, Signal, Watcher};
 use crate::server::door::Door;
 use crate::view::{Include, View};
 
-/// Events that are there go out together, up to about this size.
-const BATCH_BYTES: usize = 64 << 10;
-/// After so many connections in a row others have their turn.
+/// Events that are there go out together, up to about this size: the further a crowd is behind, the less it costs to tell it.
+const BATCH_BYTES: usize = 1 << 20;
+/// After so many connections, or so many bytes, in a row others have their turn.
 const SEATS_IN_A_ROW: usize = 64;
+const BYTES_IN_A_ROW: usize = 256 << 10;
 
 /// What watches have to have in common to get the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,7 +48,11 @@ pub(super) struct Alike {
 
 /// The crowds of a server, each from its first watcher to its last.
 #[derive(Default)]
-pub(crate) struct Crowds(Mutex<HashMap<Alike, Arc<Crowd>>>);
+pub(crate) struct Crowds {
+    crowds: Mutex<HashMap<Alike, Arc<Crowd>>>,
+    /// What is held for slow clients of all crowds.
+    store: Store,
+}
 
 #[derive(Default)]
 struct Crowd {
@@ -67,8 +72,8 @@ struct Hall {
     failed: Option<WatchError>,
     /// Everything up to this revision was taken from the subscription.
     taken: u64,
-    /// The first revision that some seats have not been told of yet.
-    telling: Option<u64>,
+    /// Some seats may not have been told yet of what was taken.
+    telling: bool,
     /// Shared with the task that goes through them; the copy that is made when they change meanwhile is rare.
     seats: Arc<Vec<Arc<Seat>>>,
     leader: Option<Waker>,
@@ -77,7 +82,7 @@ struct Hall {
 impl Crowds {
     /// Counts a watch in.
     pub(super) fn enter(self: &Arc<Self>, alike: Alike) -> Place {
-        let mut crowds = self.0.lock();
+        let mut crowds = self.crowds.lock();
         let crowd = crowds.entry(alike.clone()).or_default().clone();
         crowd.watchers.fetch_add(1, Ordering::Relaxed);
         Place { crowds: self.clone(), alike, crowd }
@@ -85,7 +90,7 @@ impl Crowds {
 
     /// How many watches are told in crowds.
     pub(crate) fn seats(&self) -> usize {
-        self.0.lock().values().map(|crowd| crowd.hall.lock().seats.len()).sum()
+        self.crowds.lock().values().map(|crowd| crowd.hall.lock().seats.len()).sum()
     }
 }
 
@@ -98,7 +103,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut crowds = self.crowds.0.lock();
+        let mut crowds = self.crowds.crowds.lock();
         if self.crowd.watchers.fetch_sub(1, Ordering::Relaxed) == 1 {
             crowds.remove(&self.alike);
         }
@@ -137,7 +142,8 @@ impl Place {
         drop(hall);
         drop(unneeded);
         if founded {
-            let leader = Leader { crowd: self.crowd.clone(), number, selection, form: form.clone() };
+            let (crowd, store) = (self.crowd.clone(), self.crowds.store.clone());
+            let leader = Leader { crowd, number, selection, form: form.clone(), store };
             drop(task::spawn("watch crowd", leader.lead()));
         }
         Ok((Seated { crowd: self.crowd.clone(), number, seat }, schedule))
@@ -159,7 +165,11 @@ impl Seated {
 
     /// The revision of a bookmark that is sent next, unless there is more to say.
     pub(super) fn bookmark(&self) -> Option<u64> {
-        self.seat.bookmark(|| self.crowd.hall.lock().told())
+        self.seat.bookmark(|| {
+            let hall = self.crowd.hall.lock();
+            // Another crowd may sit here already.
+            if hall.number == self.number { hall.told() } else { None }
+        })
     }
 }
 
@@ -188,12 +198,9 @@ impl Hall {
         }
     }
 
-    /// The revision up to which every seat was told everything.
-    fn told(&self) -> u64 {
-        match self.telling {
-            Some(first) => first.saturating_sub(1),
-            None => self.source.as_ref().and_then(Subscription::progress).unwrap_or_default().max(self.taken),
-        }
+    /// The revision up to which every seat was told everything; None while somebody is being told.
+    fn told(&self) -> Option<u64> {
+        self.source.as_ref().filter(|_| !self.telling)?.progress()
     }
 
     /// Takes the events that are there. None = nobody sits here any more.
@@ -212,8 +219,8 @@ impl Hall {
                 Poll::Pending => break,
             }
         }
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            self.telling = Some(first.revision);
+        if let Some(last) = events.last() {
+            self.telling = true;
             self.taken = self.taken.max(last.revision);
             return Poll::Ready(Some(Ok(events)));
         }
@@ -233,6 +240,7 @@ struct Leader {
     number: u64,
     selection: Selection,
     form: Form,
+    store: Store,
 }
 
 impl Leader {
@@ -258,18 +266,19 @@ impl Leader {
             }
         };
         let signals = events.iter().filter_map(|event| Signal::of(event, &self.selection)).collect();
-        if let Some(batch) = Batch::new(signals, &self.form) {
-            self.tell(&batch, &seats).await;
+        if let Some(batch) = Batch::new(signals, &self.form, &self.store) {
+            self.tell(&Arc::new(batch), &seats).await;
         }
         let mut hall = self.crowd.hall.lock();
         if hall.number == self.number {
-            hall.telling = None;
+            hall.telling = false;
         }
         ControlFlow::Continue(())
     }
 
-    async fn tell(&self, batch: &Batch, seats: &[Arc<Seat>]) {
-        for row in seats.chunks(SEATS_IN_A_ROW) {
+    async fn tell(&self, batch: &Arc<Batch>, seats: &[Arc<Seat>]) {
+        let row = (BYTES_IN_A_ROW / batch.chunk().len()).clamp(1, SEATS_IN_A_ROW);
+        for row in seats.chunks(row) {
             for seat in row {
                 seat.tell(batch, |told| batch.after(told, &self.form));
             }

@@ -14,12 +14,15 @@ use crate::server::door::{Door, Passed};
 
 /// So many events may wait for a client; then its watch ends, and it goes on from its last event (as the cache's own bound).
 const WAITING_EVENTS_MAX: usize = 4_096;
-/// And so many bytes of them.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// So many bytes may be held for all slow clients of the server together; then those that are slow are cut off.
+const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// A watcher of a crowd. Its lock comes before the crowd's.
 pub(super) struct Seat {
     door: Option<Arc<dyn Door>>,
+    /// Everything up to this revision was told before the seat was taken. What the crowd is told from then on is all new: many
+    /// events may share a revision.
+    start: u64,
     inbox: Mutex<Inbox>,
     /// The body of the answer.
     body: AtomicWaker,
@@ -27,18 +30,10 @@ pub(super) struct Seat {
 
 struct Inbox {
     /// What the body has to say next.
-    frames: VecDeque<Frame>,
+    frames: VecDeque<Arc<Batch>>,
     events: usize,
-    bytes: usize,
-    /// Everything up to this revision was sent or is in the inbox.
-    told: u64,
     /// The watch is over once the inbox is empty.
     end: Option<WatchError>,
-}
-
-struct Frame {
-    events: usize,
-    payload: Bytes,
 }
 
 /// What the body of an answer does next.
@@ -49,26 +44,25 @@ pub(super) enum Step {
 }
 
 impl Seat {
-    /// `told`: the watcher was told everything up to this revision.
-    pub(super) fn new(told: u64, door: Option<Arc<dyn Door>>) -> Self {
-        let inbox = Inbox { frames: VecDeque::new(), events: 0, bytes: 0, told, end: None };
-        Self { door, inbox: Mutex::new(inbox), body: AtomicWaker::new() }
+    /// `start`: the watcher was told everything up to this revision.
+    pub(super) fn new(start: u64, door: Option<Arc<dyn Door>>) -> Self {
+        let inbox = Inbox { frames: VecDeque::new(), events: 0, end: None };
+        Self { door, start, inbox: Mutex::new(inbox), body: AtomicWaker::new() }
     }
 
-    /// Tells the watcher of events that it was not told of. `later` writes those of them that are later than a revision.
-    pub(super) fn tell(&self, batch: &Batch, later: impl Fn(u64) -> Option<Batch>) {
-        let mut inbox = self.inbox.lock();
-        if inbox.end.is_some() {
-            return;
-        }
-        let told = inbox.told;
-        inbox.told = told.max(batch.last());
-        let rest = if told < batch.first() { None } else { Some(later(told)) };
+    /// Tells the watcher of events, without those that it was told of before it took its seat. `after` writes those of them that
+    /// are later than a revision.
+    pub(super) fn tell(&self, batch: &Arc<Batch>, after: impl Fn(u64) -> Option<Batch>) {
+        let rest = (batch.first() <= self.start).then(|| after(self.start).map(Arc::new));
         let batch = match &rest {
             None => batch,
             Some(Some(rest)) => rest,
             Some(None) => return,
         };
+        let mut inbox = self.inbox.lock();
+        if inbox.end.is_some() {
+            return;
+        }
         match self.door.as_ref().filter(|_| inbox.frames.is_empty()).map(|door| door.pass(batch.chunk())) {
             Some(Passed::Sent) => return,
             Some(Passed::Kept) => {}
@@ -113,14 +107,15 @@ impl Seat {
     }
 
     /// The revision of a bookmark that the body says next, unless there is more to say. `crowd`: the revision up to which
-    /// everybody in the crowd was told everything.
-    pub(super) fn bookmark(&self, crowd: impl FnOnce() -> u64) -> Option<u64> {
+    /// everybody in the crowd was told everything, unless somebody is being told.
+    pub(super) fn bookmark(&self, crowd: impl FnOnce() -> Option<u64>) -> Option<u64> {
         let inbox = self.inbox.lock();
         if !inbox.frames.is_empty() || inbox.end.is_some() {
             return None;
         }
+        let revision = crowd()?.max(self.start);
         self.shut();
-        Some(inbox.told.max(crowd()))
+        Some(revision)
     }
 
     fn shut(&self) {
@@ -132,22 +127,20 @@ impl Seat {
 
 impl Inbox {
     /// Events that do not fit end the watch after those that did.
-    fn put(&mut self, batch: &Batch) {
-        let payload = batch.payload();
-        if self.events + batch.len() > WAITING_EVENTS_MAX || self.bytes + payload.len() > WAITING_BYTES_MAX {
+    fn put(&mut self, batch: &Arc<Batch>) {
+        let is_slow = !self.frames.is_empty();
+        if self.events + batch.len() > WAITING_EVENTS_MAX || (is_slow && batch.held_bytes() > HELD_BYTES_MAX) {
             self.end = Some(WatchError::Overflow { revision: batch.first() });
             return;
         }
         self.events += batch.len();
-        self.bytes += payload.len();
-        self.frames.push_back(Frame { events: batch.len(), payload });
+        self.frames.push_back(batch.clone());
     }
 
     fn take(&mut self) -> Option<Bytes> {
-        let Frame { events, payload } = self.frames.pop_front()?;
-        self.events -= events;
-        self.bytes -= payload.len();
-        Some(payload)
+        let batch = self.frames.pop_front()?;
+        self.events -= batch.len();
+        Some(batch.payload())
     }
 }
 
@@ -156,7 +149,8 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::rest::watch::batch::testing::{batch, form};
+    use crate::rest::watch::batch::Store;
+    use crate::rest::watch::batch::testing::{batch, batch_of, form};
 
     /// Keeps what passes; says what it is told to say.
     struct Gate {
@@ -190,7 +184,7 @@ mod tests {
     }
 
     fn tell(seat: &Seat, revisions: &[u64]) {
-        let batch = batch(revisions);
+        let batch = Arc::new(batch(revisions));
         seat.tell(&batch, |told| batch.after(told, &form()));
     }
 
@@ -236,16 +230,47 @@ mod tests {
     }
 
     #[test]
-    fn a_bookmark_neither_overtakes_nor_goes_back() {
+    fn events_of_one_revision_are_all_told() {
+        let seat = Seat::new(4, None);
+        for _ in 0..2 {
+            tell(&seat, &[5, 5]);
+            assert_eq!(poll(&seat), says(&[5, 5]));
+        }
+    }
+
+    #[test]
+    fn a_bookmark_does_not_overtake() {
         let gate = gate();
         let seat = Seat::new(3, Some(gate.clone()));
         assert_eq!(poll(&seat), Poll::Pending);
-        assert_eq!(seat.bookmark(|| 9), Some(9));
+        assert_eq!(seat.bookmark(|| None), None, "somebody is being told");
+        assert_eq!(seat.bookmark(|| Some(2)), Some(3), "a watch does not go back");
+        assert_eq!(seat.bookmark(|| Some(9)), Some(9));
         tell(&seat, &[10]);
         assert_eq!(gate.passed.lock().len(), 0, "the bookmark comes first");
-        assert_eq!(seat.bookmark(|| 10), None, "an event waits");
+        assert_eq!(seat.bookmark(|| Some(10)), None, "an event waits");
         assert_eq!(poll(&seat), says(&[10]));
-        assert_eq!(seat.bookmark(|| 9), Some(10), "the others are told later");
+    }
+
+    #[test]
+    fn slow_clients_hold_so_many_bytes_together() {
+        let store = Store::default();
+        let (slow, fast) = (Seat::new(0, None), Seat::new(0, None));
+        let large = |revision| Arc::new(batch_of(&[revision], &"x".repeat(HELD_BYTES_MAX / 4), &store));
+        for revision in 1..=3 {
+            let batch = large(revision);
+            slow.tell(&batch, |_| None);
+            fast.tell(&batch, |_| None);
+            assert!(matches!(poll(&fast), Poll::Ready(Step::Say(_))));
+        }
+        let fourth = large(4);
+        slow.tell(&fourth, |_| None);
+        fast.tell(&fourth, |_| None);
+        assert!(matches!(poll(&fast), Poll::Ready(Step::Say(_))), "who keeps up is told");
+        for _ in 0..3 {
+            assert!(matches!(poll(&slow), Poll::Ready(Step::Say(_))));
+        }
+        assert_eq!(poll(&slow), Poll::Ready(Step::End(WatchError::Overflow { revision: 4 })));
     }
 
     #[test]

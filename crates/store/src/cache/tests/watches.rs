@@ -246,6 +246,33 @@ async fn a_crowd_is_told_in_turns() {
     assert!(crowd.iter().all(|watch| watch.progress() == Some(third)));
 }
 
+/// A lease's end deletes many objects at one revision.
+#[tokio::test(start_paused = true)]
+async fn no_bookmark_is_within_a_revision() {
+    let world = World::new().await;
+    let lease = world.store.lease_grant(Duration::from_secs(100)).await.unwrap();
+    for name in ["a/1", "a/2", "a/3"] {
+        let put = Txn::new().put_with_lease(format!("{PODS}{name}"), pod(name, ""), lease);
+        commit(&world.store, put).await;
+    }
+    let from = world.cache.consistent().await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..=SMALL_CROWD {
+        crowd.push(world.watch(from, Scope::All).await);
+    }
+    world.store.lease_revoke(lease).await.unwrap();
+    let end = world.cache.consistent().await.unwrap();
+    for watch in &mut crowd {
+        assert_eq!(next(watch).await, format!("-a/1@{end}"));
+        assert_eq!(watch.try_next().unwrap().map(|event| told(&event)), None, "the others wait for their turn");
+        assert_eq!(watch.progress(), None);
+    }
+    for watch in &mut crowd {
+        assert_eq!((next(watch).await, next(watch).await), (format!("-a/2@{end}"), format!("-a/3@{end}")));
+    }
+    assert!(crowd.iter().all(|watch| watch.progress() == Some(end)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_who_speaks_for_many_is_a_crowd() {
     let world = World::new().await;
