@@ -1,5 +1,7 @@
 //! Certificate signing requests: who asks is the server's to say, who may write what depends on the subresource.
 
+mod signature;
+
 use std::borrow::Cow;
 
 use base64::Engine as _;
@@ -9,8 +11,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, duration, validation, value};
 use serde_json::json;
 use x509_parser::pem::parse_x509_pem;
-use x509_parser::prelude::{FromDer, X509CertificationRequest, X509Error};
-use x509_parser::public_key::PublicKey;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
@@ -62,23 +63,6 @@ pub(crate) fn read<T>(
     with(&request)
 }
 
-/// Whether who made the request has the key that it is about: only then may the key be certified (RFC 2986, section 3).
-///
-/// # Errors
-/// In Go's words, why its signature cannot be trusted.
-fn verify(request: &X509CertificationRequest<'_>) -> Result<(), String> {
-    let why = match request.verify_signature() {
-        Ok(()) => return Ok(()),
-        Err(X509Error::SignatureUnsupportedAlgorithm) => "x509: cannot verify signature: algorithm unimplemented",
-        Err(_) => match request.certification_request_info.subject_pki.parsed() {
-            Ok(PublicKey::RSA(_)) => "crypto/rsa: verification error",
-            Ok(PublicKey::EC(_)) => "x509: ECDSA verification failure",
-            _ => "x509: signature verification failure",
-        },
-    };
-    Err(why.to_owned())
-}
-
 /// Why `status.certificate` is not a list of PEM certificates.
 fn bad_certificate(request: &Value) -> Option<String> {
     let encoded = text(request, "status.certificate");
@@ -116,7 +100,7 @@ impl Strategy for CertificateSigningRequest {
 
     fn validate_create(&self, kind: &'static KindInfo, request: &Value) -> Errors {
         let mut errors = validation::create(kind, request);
-        if let Err(why) = read(request, verify) {
+        if let Err(why) = read(request, signature::verify) {
             let path = Path::new("spec").child("request");
             errors.push(Error::invalid(&path, text(request, "spec.request"), &why));
         }
