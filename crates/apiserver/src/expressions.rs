@@ -26,26 +26,20 @@ pub(crate) enum Wants {
 
 impl Wants {
     /// What is wrong with a type, if it is another.
-    fn refusal(self, ty: &Type) -> Option<&'static str> {
+    fn refusal(self, ty: &Type) -> Option<String> {
         let is_object = |ty: &Type, name: &str| matches!(ty.plain(), Type::Object(object) if object.name == name);
-        let (fits, refusal) = match self {
-            Self::Bool => (matches!(ty.plain(), Type::Bool), "must evaluate to bool"),
-            Self::Text => (matches!(ty.plain(), Type::String), "must evaluate to string"),
-            Self::TextOrNull => {
-                (matches!(ty.plain(), Type::String | Type::Null), "must evaluate to one of [string null_type]")
-            }
+        let (fits, wanted) = match self {
+            Self::Bool => (matches!(ty.plain(), Type::Bool), "bool"),
+            Self::Text => (matches!(ty.plain(), Type::String), "string"),
+            Self::TextOrNull => (matches!(ty.plain(), Type::String | Type::Null), "one of [string null_type]"),
             Self::Anything => (true, ""),
             Self::Patch => {
-                let fits = match ty.plain() {
-                    // The element of an empty list is of no type.
-                    Type::List(of) => is_object(of, "JSONPatch") || matches!(of.plain(), Type::Dyn | Type::Param(_)),
-                    _ => false,
-                };
-                (fits, "must evaluate to list(JSONPatch)")
+                let fits = matches!(ty.plain(), Type::List(of) if is_object(of, "JSONPatch"));
+                (fits, "list(JSONPatch)")
             }
-            Self::Configuration => (is_object(ty, "Object"), "must evaluate to Object"),
+            Self::Configuration => (is_object(ty, "Object"), "Object"),
         };
-        (!fits).then_some(refusal)
+        (!fits).then(|| format!("must evaluate to {wanted} but got {}", ty.declared_name()))
     }
 }
 
@@ -111,7 +105,7 @@ impl Expression {
     pub(crate) fn new(environment: &Environment, source: &str, wants: Wants) -> Self {
         let compiled = environment.compile(source).map_err(|error| format!("compilation failed: {error}"));
         let program = compiled.and_then(|program| match wants.refusal(program.result_type()) {
-            Some(refusal) => Err(refusal.to_owned()),
+            Some(refusal) => Err(refusal),
             None => Ok(program),
         });
         Self { source: source.to_owned(), program }
@@ -120,6 +114,12 @@ impl Expression {
     /// What is wrong with the source.
     pub(crate) fn error(&self) -> Option<&str> {
         self.program.as_ref().err().map(String::as_str)
+    }
+
+    /// The type of the variable that is made by it. Objects and what only functions look into are of any type then, as
+    /// upstream describes variables by simple types alone.
+    pub(crate) fn variable_type(&self) -> Type {
+        self.program.as_ref().map_or(Type::Dyn, |program| simple(program.result_type()))
     }
 
     /// The program, where the source is right.
@@ -140,6 +140,18 @@ impl Expression {
     }
 }
 
+/// A type without what is known of objects.
+pub(crate) fn simple(ty: &Type) -> Type {
+    match ty.plain() {
+        Type::List(of) => Type::list(simple(of)),
+        Type::Map(key, value) => Type::map(simple(key), simple(value)),
+        Type::Object(_) | Type::Optional(_) | Type::Type(_) | Type::Opaque(_) | Type::Param(_) | Type::Error => {
+            Type::Dyn
+        }
+        plain => plain.clone(),
+    }
+}
+
 /// The conditions under which a webhook or policy is meant at all.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions(Vec<Expression>);
@@ -156,22 +168,25 @@ impl Conditions {
         self.0.is_empty()
     }
 
-    /// Whether all hold. One that does not decides, whatever became of the others.
+    /// Whether all hold. One that does not decides, whatever became of the others, unless all together cost too much.
     ///
     /// # Errors
     /// What went wrong with those that gave no answer.
     pub(crate) fn hold<'a>(&'a self, bindings: &Bindings<'a>) -> Result<bool, String> {
         let mut budget = Budget::new(CONDITIONS_COST, gantry_cel::PER_CALL_LIMIT);
         let mut failures: Vec<String> = Vec::new();
+        let mut holds = true;
         for condition in &self.0 {
             match condition.evaluate(bindings, &mut budget) {
-                Ok(value) if value.as_bool() == Some(true) => {}
-                Ok(_) => return Ok(false),
+                Ok(value) => holds &= value.as_bool() == Some(true),
                 Err(Failure::OutOfBudget) => return Err(Failure::OutOfBudget.to_string()),
+                // What goes wrong twice in the same way is told once.
+                Err(Failure::Failed(why)) if failures.contains(&why) => {}
                 Err(Failure::Failed(why)) => failures.push(why),
             }
         }
         match failures.as_slice() {
+            _ if !holds => Ok(false),
             [] => Ok(true),
             [only] => Err(only.clone()),
             many => Err(format!("[{}]", many.join(", "))),
@@ -191,19 +206,22 @@ mod tests {
     #[test]
     fn expressions_give_what_is_wanted() {
         let check = |source: &str, wants: Wants, expected: Option<&str>| {
-            assert_eq!(compile(source, wants).error(), expected, "{source}");
+            let expected = expected.map(|why| format!("must evaluate to {why}"));
+            assert_eq!(compile(source, wants).error(), expected.as_deref(), "{source}");
         };
         check("object.spec.replicas > 1", Wants::Bool, None);
-        check("object.spec.ready", Wants::Bool, Some("must evaluate to bool"));
+        check("object.spec.ready", Wants::Bool, Some("bool but got dyn"));
         check("'a' + request.name", Wants::Text, None);
-        check("1", Wants::Text, Some("must evaluate to string"));
+        check("1", Wants::Text, Some("string but got int"));
         check("null", Wants::TextOrNull, None);
-        check("1", Wants::TextOrNull, Some("must evaluate to one of [string null_type]"));
-        check("[]", Wants::Patch, None);
+        check("1", Wants::TextOrNull, Some("one of [string null_type] but got int"));
+        check("[]", Wants::Patch, Some("list(JSONPatch) but got list(dyn)"));
+        check("object.a ? [JSONPatch{op: 'add', path: '/a', value: 1}] : []", Wants::Patch, None);
         check("[JSONPatch{op: 'add', path: '/a', value: 1}]", Wants::Patch, None);
-        check("[1]", Wants::Patch, Some("must evaluate to list(JSONPatch)"));
+        check("[1]", Wants::Patch, Some("list(JSONPatch) but got list(int)"));
         check("Object{spec: Object.spec{replicas: 3}}", Wants::Configuration, None);
-        check("{}", Wants::Configuration, Some("must evaluate to Object"));
+        check("{}", Wants::Configuration, Some("Object but got map(dyn, dyn)"));
+        check("timestamp('2026-01-01T00:00:00Z')", Wants::Bool, Some("bool but got google.protobuf.Timestamp"));
         check("authorizer.requestResource.check('get').allowed()", Wants::Bool, None);
         let unknown = compile("params.a == 1", Wants::Bool);
         let why = unknown.error().expect("unknown");

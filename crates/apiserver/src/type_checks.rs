@@ -1,7 +1,7 @@
 //! Type checks of validating policies: what their expressions get wrong about the kinds that they name is told in
 //! `status.typeChecking`. It changes nothing in what a policy does. Several servers write the same.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use bytes::Bytes;
 use gantry_api::kinds::{self, KindInfo, Kinds};
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
-use gantry_cel::{Environment, Type};
+use gantry_cel::{Environment, Library, Type};
 use gantry_store::cache::Scope;
 use serde_json::json;
 use tracing::warn;
 
 use crate::app::App;
-use crate::expressions::{Uses, environment, types};
+use crate::expressions::{Uses, environment, simple, types};
 use crate::pipeline::apply::{self, Configuration};
 use crate::request::{Caller, Target, WriteOptions};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 /// How long to wait before watching again after a watch ended.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Kinds that one policy is checked against (upstream's limit).
+/// Kinds of one rule that a policy is checked against; the one that reaches it is the last (upstream's limit).
 const KINDS_MAX: usize = 10;
 /// As upstream's controller calls itself.
 const MANAGER: &str = "validatingadmissionpolicy-status";
@@ -86,22 +86,40 @@ async fn tell(app: &App, policy: &Value, generation: i64) -> Result<(), Status> 
 
 /// The kinds that the policy names without wildcards, by group, version and kind.
 fn named(served: &Kinds, policy: &Value) -> Vec<&'static KindInfo> {
-    let mut found = BTreeSet::new();
-    for rule in value::list_at(policy, "spec.matchConstraints.resourceRules") {
-        let texts = |key: &str| -> Vec<&str> { value::list_at(rule, key).iter().filter_map(Value::as_str).collect() };
+    let mut found = BTreeMap::new();
+    'rules: for rule in value::list_at(policy, "spec.matchConstraints.resourceRules") {
+        let texts = |key: &str| {
+            let mut texts: Vec<&str> = value::list_at(rule, key).iter().filter_map(Value::as_str).collect();
+            texts.sort_unstable();
+            texts
+        };
         let (groups, versions) = (texts("apiGroups"), texts("apiVersions"));
         if groups.iter().chain(&versions).any(|text| text.contains('*')) {
             continue;
         }
-        for resource in texts("resources").into_iter().filter(|r| !r.contains(['*', '/'])) {
-            let all = groups.iter().flat_map(|group| versions.iter().map(move |version| (group, version)));
-            for kind in all.filter_map(|(group, version)| served.by_resource(group, version, resource)) {
-                found.insert((kind.group, kind.version, kind.kind));
+        let resources: Vec<String> =
+            texts("resources").iter().filter(|r| !r.contains(['*', '/'])).map(|r| r.to_ascii_lowercase()).collect();
+        let mut count = 0;
+        for group in groups {
+            for (version, resource) in versions.iter().flat_map(|v| resources.iter().map(move |r| (v, r))) {
+                for kind in served.all().filter(|kind| is_named(kind, group, version, resource)) {
+                    found.insert((kind.group, kind.version, kind.kind), kind);
+                    count += 1;
+                    if count == KINDS_MAX {
+                        break 'rules;
+                    }
+                }
             }
         }
     }
-    let kinds = found.into_iter().take(KINDS_MAX);
-    kinds.filter_map(|(group, version, kind)| served.by_kind(group, version, kind)).collect()
+    found.into_values().collect()
+}
+
+/// As upstream's REST mapper understands it: no group means any, and the singular does as well.
+fn is_named(kind: &KindInfo, group: &str, version: &str, resource: &str) -> bool {
+    (group.is_empty() || kind.group == group)
+        && kind.version == version
+        && (kind.resource == resource || kind.singular == resource)
 }
 
 /// What is wrong with the expressions of a policy, by field.
@@ -140,11 +158,15 @@ fn environment_for(served: &Kinds, policy: &Value, kind: &'static KindInfo) -> O
     let known = param.and_then(|p| served.by_api_version(&text(p, "apiVersion"), &text(p, "kind")));
     // Upstream does not know parameters of a kind that is not served.
     let params = known.and_then(types::of_kind);
-    let uses = Uses { params: params.is_some(), authorizer: true, changes: false };
-    let mut environment = environment(uses, &object, &params.unwrap_or(Type::Dyn));
+    // Of the authoriser upstream's checker knows no `requestResource`, and warns of it.
+    let uses = Uses { params: params.is_some(), authorizer: false, changes: false };
+    let mut environment = environment(uses, &object, &params.unwrap_or(Type::Dyn))
+        .library(Library::Authorizer)
+        .variable("authorizer", Type::Opaque(gantry_cel::AUTHORIZER))
+        .composing();
     for variable in value::list_at(policy, "spec.variables") {
         let compiled = environment.compile(&text(variable, "expression"));
-        let ty = compiled.map_or(Type::Dyn, |program| program.result_type().clone());
+        let ty = compiled.map_or(Type::Dyn, |program| simple(program.result_type()));
         environment = environment.compose(&text(variable, "name"), ty);
     }
     Some(environment)
@@ -177,7 +199,44 @@ mod tests {
             with_params["spec"]["paramKind"] = json!({"apiVersion": "v1", "kind": kind});
             assert_eq!(warnings(&Kinds::builtin(), &with_params).len(), expected, "{kind}");
         }
+        let found = warnings(&Kinds::builtin(), &policy(&rule, "authorizer.requestResource.check('get').allowed()"));
+        let warning = found[0]["warning"].as_str().expect("text");
+        let why = "apps/v1, Kind=Deployment: ERROR: <input>:1:11: unexpected failed resolution of 'kubernetes.authorization.Authorizer'";
+        assert!(warning.starts_with(why), "{warning}");
+        let asked = "authorizer.group('').resource('pods').check('get').allowed()";
+        for right in [asked, "namespaceObject.status.conditions[0].type == 'x'", "variables.n > 1 || request.dryRun"] {
+            assert_eq!(warnings(&Kinds::builtin(), &policy(&rule, right)), Vec::<Value>::new(), "{right}");
+        }
+        for (wrong, why) in [
+            ("variables.m > 1", "undefined field 'm'"),
+            ("namespaceObject.metadata.uid == ''", "undefined field 'uid'"),
+            ("request.object == null", "undefined field 'object'"),
+            ("params == null", "undeclared reference to 'params'"),
+        ] {
+            let found = warnings(&Kinds::builtin(), &policy(&rule, wrong));
+            assert!(found[0]["warning"].as_str().is_some_and(|warning| warning.contains(why)), "{found:?}");
+        }
         let any = json!({"apiGroups": ["*"], "apiVersions": ["v1"], "resources": ["deployments"]});
         assert_eq!(warnings(&Kinds::builtin(), &policy(&any, "object.nonsense == 1")), Vec::<Value>::new());
+    }
+    #[test]
+    fn kinds_are_named_as_the_rest_mapper_knows_them() {
+        let check = |rules: Value, expected: &[&str]| {
+            let policy = json!({"spec": {"matchConstraints": {"resourceRules": rules}}});
+            let named = named(&Kinds::builtin(), &policy);
+            let named: Vec<String> = named.iter().map(|kind| format!("{} {}", kind.api_version, kind.kind)).collect();
+            assert_eq!(named, expected, "{rules}");
+        };
+        let rule = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "apiVersions": ["v1"], "resources": resources});
+        check(json!([rule("", &["events"])]), &["v1 Event", "events.k8s.io/v1 Event"]);
+        check(json!([rule("apps", &["Deployment", "pods"])]), &["apps/v1 Deployment"]);
+        let many = ["bindings", "configmaps", "endpoints", "limitranges", "namespaces", "nodes"];
+        let more = ["persistentvolumes", "persistentvolumeclaims", "pods", "podtemplates", "secrets"];
+        let ten = many.iter().chain(&more[..4]).copied().collect::<Vec<_>>();
+        let named = named(
+            &Kinds::builtin(),
+            &json!({"spec": {"matchConstraints": {"resourceRules": [rule("", &[&many[..], &more[..]].concat())]}}}),
+        );
+        assert_eq!(named.iter().map(|kind| kind.resource).collect::<Vec<_>>(), ten);
     }
 }

@@ -163,6 +163,11 @@ impl Checker<'_> {
             },
             // What is not known is decided when it is evaluated.
             Type::Dyn | Type::Error | Type::Param(_) => Type::Dyn,
+            // To cel-go these are objects that nobody has described.
+            Type::Opaque(name) if name.starts_with("kubernetes.") => {
+                self.issue(at, format!("unexpected failed resolution of '{name}'"));
+                Type::Error
+            }
             other => {
                 self.issue(at, format!("type '{other}' does not support field selection"));
                 Type::Error

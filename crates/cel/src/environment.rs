@@ -59,6 +59,13 @@ impl Environment {
         self
     }
 
+    /// Makes `variables` known, which has no fields until some are composed.
+    #[must_use]
+    pub fn composing(self) -> Self {
+        let object = ObjectType::new("kubernetes.variables", []);
+        self.variable(VARIABLES, Type::Object(object))
+    }
+
     /// Makes `variables.<name>` known, with the type that its expression has. Its program is bound with [`crate::Bindings::compose`].
     #[must_use]
     pub fn compose(mut self, name: &str, ty: Type) -> Self {

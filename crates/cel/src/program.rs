@@ -10,7 +10,7 @@ use crate::ast::{Expr, Kind};
 use crate::budget::Budget;
 use crate::check::Checked;
 use crate::cost::estimate::{self, Estimate};
-use crate::error::EvalError;
+use crate::error::{EvalError, Scope};
 use crate::eval::Evaluator;
 use crate::host::{Check, Host};
 use crate::plan::Node;
@@ -192,7 +192,10 @@ impl<'a> Bindings<'a> {
         // While it is being worked out it is not there: no variable can wait for itself.
         let ring = Err(EvalError::new(format!("the variable {name} needs itself")));
         self.worked_out.borrow_mut().insert(name, ring);
-        let result = Evaluator::new(program, self, budget).run();
+        let result = Evaluator::new(program, self, budget).run().map_err(|error| match error {
+            over @ EvalError::OverBudget(Scope::Set) => over,
+            error => EvalError::new(format!("composited variable {name:?} fails to evaluate: {error}")),
+        });
         self.worked_out.borrow_mut().insert(name, result.clone());
         budget.resume(former);
         result

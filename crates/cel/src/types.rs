@@ -150,6 +150,17 @@ impl Type {
         matches!(self.plain(), Self::Dyn | Self::Error)
     }
 
+    /// The name as cel-go's types tell it of themselves: what is missing is `null_type`, not `null`.
+    #[must_use]
+    pub fn declared_name(&self) -> String {
+        let name = self.runtime_name();
+        match self.plain() {
+            Self::List(of) | Self::Optional(of) | Self::Type(Some(of)) => format!("{name}({})", of.declared_name()),
+            Self::Map(key, value) => format!("{name}({}, {})", key.declared_name(), value.declared_name()),
+            _ => name.to_owned(),
+        }
+    }
+
     /// Name of the type at run time, as `type(x)` shows it.
     pub(crate) fn runtime_name(&self) -> &str {
         match self.plain() {

@@ -15,7 +15,7 @@ use gantry_api::status::Status;
 use self::definition::{Binding, Definition};
 use super::registered::{Registered, is_exempt};
 use super::review::Objects;
-use super::{Plugin, Request, matching, review};
+use super::{Operation, Plugin, Request, matching, review};
 use crate::expressions::input::Input;
 
 /// Policies and their bindings, of one of the two sorts.
@@ -186,7 +186,8 @@ impl Plugin for Mutating {
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        if is_out(request) {
+        // What is deleted has nothing to change: upstream does not even look for policies.
+        if is_out(request) || request.operation == Operation::Delete {
             return Ok(());
         }
         let (found, unusable) = self.0.find(request, object).await;

@@ -83,7 +83,7 @@ async fn wanted(
     let Objects { object, old } = request.shown(kind, request.present(object), early).await?;
     let input = Input { object, old, request: review::request(request, kind), namespace: None };
     let rights = Rights::of(request);
-    match hook.conditions.hold(&input.bindings(&rights, request, None, &[])) {
+    match hook.conditions.hold(&input.bindings(Some(&rights), request, None, &[])) {
         Ok(holds) => Ok(holds.then_some(kind)),
         Err(_) if hook.ignores_failure => Ok(None),
         Err(why) => Err(request.forbidden(&why)),

@@ -64,10 +64,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// What expressions read. `variables`: those of the policy, by name.
+    /// What expressions read. `rights`: none where they may not ask the authoriser. `variables`: those of the policy, by
+    /// name.
     pub(crate) fn bindings<'a>(
         &'a self,
-        rights: &'a Rights<'_>,
+        rights: Option<&'a Rights<'_>>,
         asked: &Request<'_>,
         params: Option<&'a Value>,
         variables: &'a [(String, Expression)],
@@ -77,8 +78,11 @@ impl Input {
             .json("oldObject", self.old.as_ref().unwrap_or(&NULL))
             .json("request", &self.request)
             .json("namespaceObject", self.namespace.as_ref().unwrap_or(&NULL))
-            .json("params", params.unwrap_or(&NULL))
-            .host(rights, Some(resource(asked)));
+            .json("params", params.unwrap_or(&NULL));
+        let bindings = match rights {
+            Some(rights) => bindings.host(rights, Some(resource(asked))),
+            None => bindings,
+        };
         variables.iter().fold(bindings, |bindings, (name, expression)| match expression.program() {
             Some(program) => bindings.compose(name, program),
             None => bindings,

@@ -55,7 +55,6 @@ pub(crate) fn namespace() -> Type {
             ("labels", Type::map(Type::String, Type::String)),
             ("annotations", Type::map(Type::String, Type::String)),
             ("UID", Type::String),
-            ("uid", Type::String),
             ("creationTimestamp", Type::Timestamp),
             ("deletionGracePeriodSeconds", Type::Int),
             ("deletionTimestamp", Type::Timestamp),
@@ -65,7 +64,18 @@ pub(crate) fn namespace() -> Type {
         ],
     );
     let spec = ObjectType::new("kubernetes.NamespaceSpec", [("finalizers", Type::list(Type::String))]);
-    let status = ObjectType::new("kubernetes.NamespaceStatus", [("phase", Type::String)]);
+    let condition = ObjectType::new(
+        "kubernetes.NamespaceCondition",
+        [
+            ("status", Type::String),
+            ("type", Type::String),
+            ("lastTransitionTime", Type::Timestamp),
+            ("message", Type::String),
+            ("reason", Type::String),
+        ],
+    );
+    let conditions = Type::list(Type::Object(condition));
+    let status = ObjectType::new("kubernetes.NamespaceStatus", [("conditions", conditions), ("phase", Type::String)]);
     Type::Object(ObjectType::new(
         "kubernetes.Namespace",
         [("metadata", Type::Object(metadata)), ("spec", Type::Object(spec)), ("status", Type::Object(status))],

@@ -52,13 +52,13 @@ pub(crate) fn policy(object: &Value) -> Errors {
     let uses = Uses { params, authorizer: true, changes };
     let plain = environment(Uses { changes: false, ..uses }, &Type::Dyn, &Type::Dyn);
     conditions(&mut errors, &plain, &root.child("matchConditions"), list("matchConditions"));
-    let mut all = environment(uses, &Type::Dyn, &Type::Dyn);
-    let mut unasked = environment(Uses { authorizer: false, ..uses }, &Type::Dyn, &Type::Dyn);
+    let mut all = environment(uses, &Type::Dyn, &Type::Dyn).composing();
+    let mut unasked = environment(Uses { authorizer: false, ..uses }, &Type::Dyn, &Type::Dyn).composing();
     for (index, variable) in list("variables").iter().enumerate() {
         let text = |key: &str| value::str_at(variable, key).unwrap_or_default();
         let at = root.child("variables").index(index).child("expression");
         if let Some(expression) = check(&mut errors, &all, &at, text("expression"), Wants::Anything) {
-            let ty = expression.program().map_or(Type::Dyn, |program| program.result_type().clone());
+            let ty = expression.variable_type();
             all = all.compose(text("name"), ty.clone());
             unasked = unasked.compose(text("name"), ty);
         }
@@ -109,11 +109,11 @@ mod tests {
         }});
         let errors = texts(policy(&wrong));
         let expected = [
-            "spec.matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool",
+            "spec.matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool but got int",
             "spec.variables[0].expression: Invalid value: \"nothing\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'nothing'",
-            "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool",
+            "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn",
             "spec.validations[0].messageExpression: Invalid value: \"authorizer.path('/x').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer'",
-            "spec.mutations[0].jsonPatch.expression: Invalid value: \"1\": must evaluate to list(JSONPatch)",
+            "spec.mutations[0].jsonPatch.expression: Invalid value: \"1\": must evaluate to list(JSONPatch) but got int",
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");
         for (error, expected) in errors.iter().zip(expected) {

@@ -344,3 +344,22 @@ async fn plugins_of_upstream_can_be_named() {
     assert!(absent.is_err_and(|e| e.contains("does not have the plugin")), "what it should guard, nobody would");
     assert!(with("Nonsense", "AlwaysAdmit").await.is_err_and(|e| e.contains("there is no such plugin")));
 }
+
+/// Nothing of what is deleted can be changed, so that not even a policy that cannot be used holds up a deletion.
+#[tokio::test]
+async fn deletions_are_no_matter_of_mutating_policies() {
+    let cluster = Cluster::start().await;
+    assert_eq!(post(&cluster, DEPLOYMENTS, &deployment("d", 1)).await.code, 201);
+    let rule = json!({"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]});
+    let replace =
+        json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/x'}]"}});
+    let spec = json!({"reinvocationPolicy": "Never", "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConstraints": {"resourceRules": [rule]}, "mutations": [replace]});
+    make(&cluster, "mutatingadmissionpolicies", "m", spec).await;
+    let missing = json!({"name": "none", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    make(&cluster, "mutatingadmissionpolicybindings", "m", json!({"policyName": "m", "paramRef": missing})).await;
+    let refused = post(&cluster, DEPLOYMENTS, &deployment("e", 1)).await;
+    let why = "policy 'm' with binding 'm' denied request: failed to configure binding: no params found";
+    assert!(message(&refused).1.contains(why), "{}", refused.text);
+    assert_eq!(cluster.rest("DELETE", &format!("{DEPLOYMENTS}/d"), &[], "").await.code, 200);
+}

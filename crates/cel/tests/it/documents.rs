@@ -134,7 +134,7 @@ fn composed_variables_are_worked_out_once_and_only_when_asked_for() {
     // Twice two accesses and a sum; the variable itself once.
     assert_eq!(Budget::rule_set().remaining() - budget.remaining(), 5 + 3);
     let error = failing.evaluate(&bindings, &mut budget).expect_err("fails");
-    assert_eq!(error.to_string(), "no such key: nothing");
+    assert_eq!(error.to_string(), "composited variable \"broken\" fails to evaluate: no such key: nothing");
 }
 
 struct Everything;

@@ -36,6 +36,7 @@ fn mistakes_have_cel_gos_words() {
     check("self.x.matches('a')", "1:15: found no matching overload for 'matches' applied to 'int.(string)'");
     check("nope(1)", "1:5: undeclared reference to 'nope' (in container '')");
     check("self.x.y", "1:7: type 'int' does not support field selection");
+    check("quantity('1').value", "1:14: unexpected failed resolution of 'kubernetes.Quantity'");
     check(
         "self.x.all(i, true)",
         "1:5: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)",

@@ -79,9 +79,6 @@ struct Turn<'c, 'r> {
 impl Turn<'_, '_> {
     async fn take(&mut self, binding: &Binding, param: Option<&Value>, namespace: Option<&Value>, object: &mut Value) {
         let (request, policy) = (self.request, self.policy);
-        if request.present(object).is_none() {
-            return;
-        }
         let Objects { object: shown, old } = match request.shown(self.kind, Some(object), true).await {
             Ok(shown) => shown,
             Err(status) => {
@@ -136,7 +133,7 @@ impl Turn<'_, '_> {
             return Ok(true);
         }
         let rights = Rights::of(self.request);
-        let bindings = input.bindings(&rights, self.request, param, &self.policy.variables);
+        let bindings = input.bindings(Some(&rights), self.request, param, &self.policy.variables);
         match self.policy.conditions.hold(&bindings) {
             Err(_) if self.policy.ignores_failure => Ok(false),
             decided => decided,
@@ -146,7 +143,7 @@ impl Turn<'_, '_> {
     /// The object as it should be; nothing where a patch does not apply to it.
     fn make(&self, change: &Change, input: &Input, param: Option<&Value>) -> Result<Option<Value>, String> {
         let rights = Rights::of(self.request);
-        let bindings = input.bindings(&rights, self.request, param, &self.policy.variables);
+        let bindings = input.bindings(Some(&rights), self.request, param, &self.policy.variables);
         let (Change::Patch(expression) | Change::Configuration(expression)) = change;
         let made = expression.evaluate(&bindings, &mut Budget::rule_set()).map_err(|failure| failure.to_string())?;
         let made = made.to_json().map_err(|error| error.to_string())?;

@@ -69,13 +69,16 @@ pub(super) fn policy(object: &Value) -> Definition {
     let params = value::get(spec, "paramKind").filter(|kind| kind.is_object());
     let uses = Uses { params: params.is_some(), authorizer: true, changes: value::get(spec, "mutations").is_some() };
     let plain = environment(Uses { changes: false, ..uses }, &Type::Dyn, &Type::Dyn);
-    let mut all = environment(uses, &Type::Dyn, &Type::Dyn);
+    let mut all = environment(uses, &Type::Dyn, &Type::Dyn).composing();
+    // Messages may not ask the authoriser.
+    let mut unasked = environment(Uses { authorizer: false, ..uses }, &Type::Dyn, &Type::Dyn).composing();
     let mut variables = Vec::new();
     for variable in list("variables") {
         let (name, source) = (text(variable, "name"), text(variable, "expression"));
         let expression = Expression::new(&all, source, Wants::Anything);
-        let ty = expression.program().map_or(Type::Dyn, |program| program.result_type().clone());
-        all = all.compose(name, ty);
+        let ty = expression.variable_type();
+        all = all.compose(name, ty.clone());
+        unasked = unasked.compose(name, ty);
         variables.push((name.to_owned(), expression));
     }
     let compile = |source: &str, wants: Wants| Expression::new(&all, source, wants);
@@ -84,7 +87,7 @@ pub(super) fn policy(object: &Value) -> Definition {
         message: text(rule, "message").trim().to_owned(),
         message_expression: Some(text(rule, "messageExpression"))
             .filter(|source| !source.trim().is_empty())
-            .map(|source| compile(source, Wants::Text)),
+            .map(|source| Expression::new(&unasked, source, Wants::Text)),
         reason: Some(text(rule, "reason")).filter(|r| !r.is_empty()).unwrap_or("Invalid").to_owned(),
     };
     let annotation = |annotation: &Value| {

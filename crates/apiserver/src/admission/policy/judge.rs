@@ -57,13 +57,22 @@ pub(super) fn policy(request: &Request<'_>, bound: &Bound, input: &Input, denied
     for (binding, params) in &bound.bindings {
         let mut case = Case { request, policy, binding, denied: &mut *denied, annotations: &mut annotations };
         for param in params {
-            let bindings = input.bindings(&rights, request, param.as_ref(), &policy.variables);
-            case.judge(policy, &bindings);
+            let asked = |rights| input.bindings(rights, request, param.as_ref(), &policy.variables);
+            let views = Views { rules: asked(Some(&rights)), messages: asked(None), annotations: asked(None) };
+            case.judge(policy, &views);
         }
     }
     for (key, values) in annotations {
         request.caller.notes.annotate(&format!("{}/{key}", policy.name), &values.join(", "));
     }
+}
+
+/// What the three sorts of expressions read. Each works out the policy's variables for itself, and only rules have the
+/// authoriser, though the source of an annotation may name it.
+struct Views<'a> {
+    rules: Bindings<'a>,
+    messages: Bindings<'a>,
+    annotations: Bindings<'a>,
 }
 
 /// A policy and one of its bindings.
@@ -76,19 +85,19 @@ struct Case<'c, 'r> {
 }
 
 impl Case<'_, '_> {
-    fn judge<'a>(&mut self, policy: &'a Definition, bindings: &Bindings<'a>) {
-        match policy.conditions.hold(bindings) {
+    fn judge<'a>(&mut self, policy: &'a Definition, views: &Views<'a>) {
+        match policy.conditions.hold(&views.rules) {
             Ok(true) => {}
             Ok(false) => return,
             Err(_) if policy.ignores_failure => return,
             Err(why) => return self.tell(&[failed(0, why)]),
         }
-        let violations = violations(policy, bindings);
+        let violations = violations(policy, views);
         if violations.is_empty() {
             self.count("allow", "no_error");
         }
         self.tell(&violations);
-        self.annotate(policy, bindings);
+        self.annotate(policy, &views.annotations);
     }
 
     fn count(&self, action: &'static str, error: &'static str) {
@@ -174,44 +183,62 @@ fn failed(index: usize, message: String) -> Violation {
 }
 
 /// The rules that do not hold. What goes wrong counts unless the policy forgives it.
-fn violations<'a>(policy: &'a Definition, bindings: &Bindings<'a>) -> Vec<Violation> {
-    let mut found = Vec::new();
+fn violations<'a>(policy: &'a Definition, views: &Views<'a>) -> Vec<Violation> {
     let mut budget = Budget::rule_set();
-    for (index, rule) in policy.rules.iter().enumerate() {
-        match rule.expression.evaluate(bindings, &mut budget) {
-            Ok(value) if value.as_bool() == Some(true) => {}
-            Ok(_) => match message(rule, bindings, &mut budget) {
-                Ok(message) => found.push(Violation { index, message, reason: rule.reason.clone(), failed: false }),
-                Err(why) if !policy.ignores_failure => found.push(failed(index, why)),
-                Err(_) => {}
-            },
-            Err(_) if policy.ignores_failure => {}
+    let mut outcomes = Vec::with_capacity(policy.rules.len());
+    for rule in &policy.rules {
+        match rule.expression.evaluate(&views.rules, &mut budget) {
             // Nothing that was found before counts then.
+            Err(Failure::OutOfBudget) if policy.ignores_failure => return Vec::new(),
             Err(Failure::OutOfBudget) => return vec![failed(0, Failure::OutOfBudget.to_string())],
-            Err(Failure::Failed(why)) => found.push(failed(index, why)),
+            Err(Failure::Failed(why)) => outcomes.push(Err(why)),
+            Ok(value) => outcomes.push(Ok(value.as_bool() == Some(true))),
+        }
+    }
+    let messages = messages(policy, &views.messages, &mut budget);
+    let mut found = Vec::new();
+    for (index, (rule, outcome)) in policy.rules.iter().zip(outcomes).enumerate() {
+        match (outcome, &messages) {
+            (Err(why), _) if !policy.ignores_failure => found.push(failed(index, why)),
+            (Ok(_), Err(why)) if !policy.ignores_failure => found.push(failed(index, why.clone())),
+            (Ok(false), Ok(messages)) => {
+                let message = message(rule, messages[index].as_deref());
+                found.push(Violation { index, message, reason: rule.reason.clone(), failed: false });
+            }
+            _ => {}
         }
     }
     found
 }
 
-/// What a violation is told with: what the rule's expression makes, its own message, or the rule itself.
-fn message<'a>(rule: &'a Rule, bindings: &Bindings<'a>, budget: &mut Budget) -> Result<String, String> {
-    if let Some(expression) = &rule.message_expression {
+/// What the rules would be told with, whether they hold or not: all of it is made, of what the rules left of the budget.
+///
+/// # Errors
+/// That this was too little. It decides about every rule that gave an answer, even about those that hold.
+fn messages<'a>(
+    policy: &'a Definition,
+    bindings: &Bindings<'a>,
+    budget: &mut Budget,
+) -> Result<Vec<Option<String>>, String> {
+    let make = |rule: &'a Rule, budget: &mut Budget| {
+        let Some(expression) = &rule.message_expression else { return Ok(None) };
         match expression.evaluate(bindings, budget) {
-            Ok(made) => {
-                let text = made.as_str().unwrap_or_default().trim();
-                if !text.is_empty() && text.len() <= MESSAGE_BYTES_MAX && !text.contains('\n') {
-                    return Ok(text.to_owned());
-                }
-            }
-            Err(Failure::OutOfBudget) => return Err(format!("failed messageExpression: {}", Failure::OutOfBudget)),
-            Err(Failure::Failed(_)) => {}
+            Ok(made) => Ok(made.as_str().map(|text| text.trim().to_owned())),
+            Err(Failure::OutOfBudget) => Err(format!("failed messageExpression: {}", Failure::OutOfBudget)),
+            Err(Failure::Failed(_)) => Ok(None),
         }
+    };
+    policy.rules.iter().map(|rule| make(rule, budget)).collect()
+}
+
+/// What a violation is told with: what the rule's expression made, its own message, or the rule itself.
+fn message(rule: &Rule, made: Option<&str>) -> String {
+    let fits = |text: &&str| !text.is_empty() && text.len() <= MESSAGE_BYTES_MAX && !text.contains('\n');
+    match made.filter(fits) {
+        Some(text) => text.to_owned(),
+        None if rule.message.is_empty() => format!("failed expression: {}", rule.expression.source.trim()),
+        None => rule.message.clone(),
     }
-    if rule.message.is_empty() {
-        return Ok(format!("failed expression: {}", rule.expression.source.trim()));
-    }
-    Ok(rule.message.clone())
 }
 
 /// The name of the object in a refusal.
@@ -238,4 +265,57 @@ pub(super) fn verdict(request: &Request<'_>, object: &Value, denied: &[Denied]) 
     let kind = request.target.kind;
     let status = Status::forbidden(kind.group, kind.resource, &name_of(request, object), message);
     Err(Status { reason: reason.to_owned(), code, ..status }.with_cause("", message, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::definition;
+    use super::*;
+
+    /// What is found wrong: place, message, and whether it is a failure.
+    fn found(spec: &Value, object: &Value) -> Vec<(usize, String, bool)> {
+        let policy = definition::policy(&json!({"metadata": {"name": "p"}, "spec": spec}));
+        let view = || {
+            let bindings = Bindings::new().json("object", object);
+            policy.variables.iter().fold(bindings, |bindings, (name, expression)| {
+                bindings.compose(name, expression.program().expect("a program"))
+            })
+        };
+        let views = Views { rules: view(), messages: view(), annotations: view() };
+        violations(&policy, &views).into_iter().map(|v| (v.index, v.message, v.failed)).collect()
+    }
+
+    /// Most of a million units for a list of 320: what one expression may use, and less than a tenth of what all may.
+    const DEAR: &str = "object.all(x, object.all(y, x + y >= 0))";
+
+    #[test]
+    fn messages_are_made_for_all_rules_and_can_use_up_the_budget() {
+        let list = json!(vec![1; 320]);
+        let rule =
+            |holds: bool| json!({"expression": holds.to_string(), "messageExpression": format!("{DEAR} ? 'a' : 'b'")});
+        let check = |rules: Vec<Value>, policy: &str, expected: &[(usize, &str, bool)]| {
+            let found = found(&json!({"failurePolicy": policy, "validations": rules}), &list);
+            let expected: Vec<_> =
+                expected.iter().map(|(index, text, bad)| (*index, (*text).to_owned(), *bad)).collect();
+            assert_eq!(found, expected);
+        };
+        check(vec![rule(true), rule(false)], "Fail", &[(1, "a", false)]);
+        let dear: Vec<Value> = (0..20).map(|_| rule(true)).collect();
+        let why = "failed messageExpression: validation failed due to running out of cost budget, no further validation rules will be run";
+        let all: Vec<_> = (0..20).map(|index| (index, why, true)).collect();
+        check(dear.clone(), "Fail", &all);
+        check(dear, "Ignore", &[]);
+    }
+
+    #[test]
+    fn messages_have_no_authoriser_and_variables_tell_how_they_failed() {
+        let spec = json!({"variables": [{"name": "n", "expression": "object.none"}, {"name": "o", "expression": "object"}],
+            "validations": [{"expression": "false", "message": "own", "messageExpression": "authorizer.path('/').check('get').reason()"},
+                {"expression": "variables.n == 1"}]});
+        let why = "expression 'variables.n == 1' resulted in error: composited variable \"n\" fails to evaluate: no such key: none";
+        let expected = [(0, "own".to_owned(), false), (1, why.to_owned(), true)];
+        assert_eq!(found(&spec, &json!({})), expected);
+    }
 }
