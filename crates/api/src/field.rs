@@ -148,6 +148,12 @@ impl Error {
         Self::new(ErrorKind::Invalid, path, with_detail(format!("Invalid value: {}", show(&value.into())), detail))
     }
 
+    /// `path: Invalid value: shown: detail`, where Go shows something else than a value of JSON.
+    #[must_use]
+    pub fn invalid_as(path: &Path, shown: &str, detail: &str) -> Self {
+        Self::new(ErrorKind::Invalid, path, with_detail(format!("Invalid value: {shown}"), detail))
+    }
+
     /// `path: Invalid value: detail`, where upstream does not show the value.
     #[must_use]
     pub fn invalid_unshown(path: &Path, detail: &str) -> Self {
@@ -190,6 +196,12 @@ impl Error {
     #[must_use]
     pub fn duplicate(path: &Path, value: impl Into<Value>) -> Self {
         Self::new(ErrorKind::Duplicate, path, format!("Duplicate value: {}", show(&value.into())))
+    }
+
+    /// `path: Duplicate value: shown`, where Go shows something else than a value of JSON.
+    #[must_use]
+    pub fn duplicate_as(path: &Path, shown: &str) -> Self {
+        Self::new(ErrorKind::Duplicate, path, format!("Duplicate value: {shown}"))
     }
 
     /// `path: Not found: value`

@@ -219,6 +219,24 @@ pub fn config_key(value: &str) -> Messages {
     found
 }
 
+/// What is wrong with `value` as the reason of a condition, but for its length.
+#[must_use]
+pub fn condition_reason(value: &str) -> Messages {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let inner = |b: u8| word(b) || b == b',' || b == b':';
+    let fits = match value.as_bytes() {
+        [only] => only.is_ascii_alphabetic(),
+        [first, middle @ .., last] => first.is_ascii_alphabetic() && middle.iter().all(|b| inner(*b)) && word(*last),
+        [] => false,
+    };
+    if fits {
+        return Messages::new();
+    }
+    let text = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+    vec![form(text, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples)]
+}
+
 /// `base` (cut to 58 bytes) and five random letters, as upstream makes names from `generateName`.
 pub fn generate_name(base: &str, random: &mut impl Rng) -> String {
     let mut end = base.len().min(GENERATED_BASE_MAX);

@@ -8,6 +8,7 @@ mod at;
 mod autoscaler;
 mod certificate;
 mod claims;
+mod conditions;
 mod config;
 mod cron_job;
 mod definition;

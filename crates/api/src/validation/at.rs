@@ -61,6 +61,11 @@ impl Out {
         self.errors.push(Error::invalid(&at.path(), value, detail));
     }
 
+    /// The value is malformed, and Go shows it as `shown`.
+    pub(crate) fn invalid_as(&mut self, at: At<'_>, shown: &str, detail: &str) {
+        self.errors.push(Error::invalid_as(&at.path(), shown, detail));
+    }
+
     /// One [`Out::invalid`] for each message.
     pub(crate) fn invalid_each(&mut self, at: At<'_>, value: &str, details: Vec<String>) {
         for detail in details {
@@ -91,6 +96,11 @@ impl Out {
     /// The value stands twice.
     pub(crate) fn duplicate(&mut self, at: At<'_>, value: impl Into<Value>) {
         self.errors.push(Error::duplicate(&at.path(), value));
+    }
+
+    /// The value stands twice, and Go shows it as `shown`.
+    pub(crate) fn duplicate_as(&mut self, at: At<'_>, shown: &str) {
+        self.errors.push(Error::duplicate_as(&at.path(), shown));
     }
 
     /// What the value names is not there.

@@ -1,7 +1,8 @@
 //! Horizontal pod autoscalers (version 2, in which they are stored), and disruption budgets.
 
 use super::at::{At, Out};
-use super::read::{Seen, list, number, some, text};
+use super::conditions::conditions;
+use super::read::{list, number, some, text};
 use super::selector;
 use super::workload::amount_or_share;
 use crate::Value;
@@ -234,29 +235,5 @@ pub(super) fn budget_status(out: &mut Out, new: &Value) {
     conditions(out, at.child("conditions"), list(status, "conditions"));
     for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
         out.non_negative(at.child(key), number(status, key));
-    }
-}
-
-/// Conditions of the common shape.
-pub(super) fn conditions(out: &mut Out, at: At<'_>, conditions: &[Value]) {
-    let mut seen = Seen::new();
-    for (index, condition) in conditions.iter().enumerate() {
-        let at = at.index(index);
-        let kind = text(condition, "type");
-        out.invalid_each(at.child("type"), kind, names::qualified_name(kind));
-        if super::read::repeats(&mut seen, kind) {
-            out.duplicate(at.child("type"), kind);
-        }
-        let status = text(condition, "status");
-        if !["False", "True", "Unknown"].contains(&status) {
-            out.not_supported(at.child("status"), status, &["False", "True", "Unknown"]);
-        }
-        out.non_negative(at.child("observedGeneration"), number(condition, "observedGeneration"));
-        if text(condition, "lastTransitionTime").is_empty() {
-            out.required(at.child("lastTransitionTime"), "must be set");
-        }
-        if text(condition, "reason").is_empty() {
-            out.required(at.child("reason"), "must be set");
-        }
     }
 }

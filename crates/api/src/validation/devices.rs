@@ -7,6 +7,8 @@ mod status;
 pub(super) use slices::{slice, slice_update};
 pub(super) use status::claim_status;
 
+use std::borrow::Cow;
+
 use super::at::{At, Out};
 use super::claims::driver_name;
 use super::read::{Seen, list, number, repeats, some, text};
@@ -24,6 +26,9 @@ const EXPRESSION_BYTES: usize = 10 * 1024;
 /// The longest name of an attribute without its domain, and of a pool.
 const ID_BYTES: usize = 32;
 const POOL_BYTES: usize = 253;
+/// The longest name of an attribute or capacity, and of a counter: paths show no more of it.
+const QUALIFIED_BYTES: usize = 63 + 1 + ID_BYTES;
+const COUNTER_BYTES: usize = 63;
 /// The longest parameters of a driver.
 const PARAMETER_BYTES: usize = 10 * 1024;
 
@@ -181,7 +186,11 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         let at = constraints_at.index(index);
         references(out, at.child("requests"), list(constraint, "requests"), &full_names);
         match ["matchAttribute", "distinctAttribute"].into_iter().find(|k| some(constraint, k).is_some()) {
-            None => out.required(at.child("matchAttribute"), ""),
+            // Upstream's words, though none is set.
+            None => out.required(
+                at,
+                "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set",
+            ),
             Some(key) => attribute_name(out, at.child(key), text(constraint, key), true),
         }
     }
@@ -298,11 +307,22 @@ fn c_identifier(out: &mut Out, at: At<'_>, identifier: &str) {
 fn pool_name(out: &mut Out, at: At<'_>, name: &str) {
     if name.is_empty() {
         out.required(at, "");
-    } else if name.len() > POOL_BYTES {
-        out.too_long(at, POOL_BYTES);
-    } else {
-        for part in name.split('/') {
-            out.invalid_each(at, part, names::dns_subdomain(part));
-        }
+        return;
     }
+    if name.len() > POOL_BYTES {
+        out.too_long(at, POOL_BYTES);
+    }
+    for part in name.split('/') {
+        out.invalid_each(at, part, names::dns_subdomain(part));
+    }
+}
+
+/// A key in a path: what is longer than keys may be loses its middle.
+fn shown_key(key: &str, max: usize) -> Cow<'_, str> {
+    if key.len() <= max {
+        return key.into();
+    }
+    let remaining = max - "...".len();
+    let (head, tail) = (remaining.div_ceil(2), key.len() - remaining / 2);
+    format!("{}...{}", &key[..key.floor_char_boundary(head)], &key[key.ceil_char_boundary(tail)..]).into()
 }

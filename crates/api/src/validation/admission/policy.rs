@@ -1,9 +1,10 @@
 //! Admission policies and what binds them to requests.
 
 use super::super::at::{At, Out};
+use super::super::conditions;
 use super::super::read::{Seen, list, repeats, some, text};
 use super::rules::criteria;
-use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, conditions, label_selector, optional};
+use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, conditions as match_conditions, label_selector, optional};
 use crate::{Value, kinds, names};
 
 const UNSET: Value = Value::Null;
@@ -46,7 +47,7 @@ fn common(out: &mut Out, object: &Value, old: Option<&Value>, mutating: bool) {
     }
     let unchanged = |key| old.is_some_and(|old| some(spec_of(old), key) == some(spec, key));
     if !(unchanged("paramKind") && unchanged("matchConditions")) {
-        conditions(out, at.child("matchConditions"), list(spec, "matchConditions"));
+        match_conditions(out, at.child("matchConditions"), list(spec, "matchConditions"));
     }
     let variables_at = at.child("variables");
     for (index, found) in list(spec, "variables").iter().enumerate() {
@@ -288,22 +289,5 @@ pub(in crate::validation) fn status(out: &mut Out, object: &Value) {
             out.required(at.index(index).child("fieldRef"), "");
         }
     }
-    let at = At::Root("status.conditions");
-    let mut seen = Seen::new();
-    for (index, condition) in list(status, "conditions").iter().enumerate() {
-        let (at, kind) = (at.index(index), text(condition, "type"));
-        if kind.is_empty() {
-            out.required(at.child("type"), "must be set");
-        } else if repeats(&mut seen, kind) {
-            out.duplicate(at.child("type"), kind);
-        }
-        for key in ["reason", "lastTransitionTime"] {
-            if text(condition, key).is_empty() {
-                out.required(at.child(key), "must be set");
-            }
-        }
-        if !["True", "False", "Unknown"].contains(&text(condition, "status")) {
-            out.not_supported(at.child("status"), text(condition, "status"), &["True", "False", "Unknown"]);
-        }
-    }
+    conditions::conditions(out, At::Root("status.conditions"), list(status, "conditions"));
 }

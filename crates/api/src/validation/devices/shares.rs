@@ -4,7 +4,7 @@
 use super::super::at::{At, Out};
 use super::super::read::{list, map, some, text};
 use super::super::selector;
-use super::{at_most, request_name, unique};
+use super::{COUNTER_BYTES, at_most, request_name, shown_key, unique};
 use crate::Value;
 use crate::quantity::Quantity;
 
@@ -35,7 +35,10 @@ fn counter_sets(out: &mut Out, at: At<'_>, sets: &[Value], (key, max): (&str, us
         match map(set, "counters").filter(|counters| !counters.is_empty()) {
             None => out.required(counters_at, ""),
             Some(counters) if counters.len() > COUNTERS => out.too_many(counters_at, counters.len(), COUNTERS),
-            Some(counters) => counters.keys().for_each(|name| request_name(out, counters_at.key(name), name)),
+            Some(counters) => {
+                let at = counters_at;
+                counters.keys().for_each(|name| request_name(out, at.key(&shown_key(name, COUNTER_BYTES)), name));
+            }
         }
     }
     unique(out, at, sets.iter().map(|set| text(set, key)));
@@ -153,11 +156,11 @@ pub(super) fn binding(out: &mut Out, at: At<'_>, holder: &Value) {
     match (waited.is_empty(), failing.is_empty()) {
         (true, false) => {
             let detail = "bindingConditions are required to use bindingFailureConditions";
-            out.invalid(at.child(waits), Value::Null, detail);
+            out.invalid_as(at.child(waits), "null", detail);
         }
         (false, true) => {
             let detail = "bindingFailureConditions are required to use bindingConditions";
-            out.invalid(at.child(fails), Value::Null, detail);
+            out.invalid_as(at.child(fails), "null", detail);
         }
         _ => {}
     }

@@ -3,7 +3,10 @@
 use super::super::at::{At, Out, empty};
 use super::super::read::{list, map, number, some, text, truth};
 use super::super::selector;
-use super::{ITEMS, at_most, attribute_name, driver_name, effect, pool_name, request_name, shares, unique};
+use super::{
+    ITEMS, QUALIFIED_BYTES, at_most, attribute_name, driver_name, effect, pool_name, request_name, shares, shown_key,
+    unique,
+};
 use crate::Value;
 use crate::names;
 use crate::quantity::Quantity;
@@ -113,18 +116,20 @@ fn device(out: &mut Out, at: At<'_>, device: &Value, placed: bool) {
         out.invalid(at, i64::try_from(count(attributes) + count(capacity)).unwrap_or(i64::MAX), &detail);
     }
     for (name, found) in attributes.into_iter().flatten() {
-        let at = at.child("attributes");
-        attribute_name(out, at.key(name), name, false);
-        attribute(out, at.key(name), found);
+        let (at, key) = (at.child("attributes"), shown_key(name, QUALIFIED_BYTES));
+        let at = at.key(&key);
+        attribute_name(out, at, name, false);
+        attribute(out, at, found);
     }
     for (name, found) in capacity.into_iter().flatten() {
-        let at = at.child("capacity");
-        attribute_name(out, at.key(name), name, false);
+        let (at, key) = (at.child("capacity"), shown_key(name, QUALIFIED_BYTES));
+        let at = at.key(&key);
+        attribute_name(out, at, name, false);
         let amount = text(found, "value");
         if Quantity::parse(amount).is_err() {
-            out.required(at.key(name).child("value"), "");
+            out.required(at.child("value"), "");
         }
-        shares::request_policy(out, at.key(name), found, truth(device, "allowMultipleAllocations"));
+        shares::request_policy(out, at, found, truth(device, "allowMultipleAllocations"));
     }
     let taints_at = at.child("taints");
     for (index, taint) in at_most(out, taints_at, list(device, "taints"), TAINTS).iter().enumerate() {

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::super::at::{At, Out, same};
-use super::super::read::{list, some, text};
+use super::super::conditions;
+use super::super::read::{Seen, list, repeats, some, text};
 use super::super::selector;
 use super::{ITEMS, at_most, driver_name, opaque, pool_name, reference, references, request_name, shares, unique};
 use crate::Value;
+use crate::field::go_escaped;
 
 const UNSET: Value = Value::Null;
 /// The most consumers of a claim, devices of an allocation, and conditions of one of them.
@@ -17,6 +19,8 @@ const CONDITIONS: usize = 8;
 const INTERFACE_BYTES: usize = 256;
 const HARDWARE_BYTES: usize = 128;
 const ADDRESSES: usize = 16;
+/// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`
+const UUID_BYTES: usize = 36;
 
 /// The status of a claim: who uses what was allocated.
 pub(in super::super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
@@ -68,6 +72,7 @@ fn allocation(out: &mut Out, at: At<'_>, found: &Value, claim: &Value) {
         reference(out, at.child("request"), text(result, "request"), &requests);
         device_id(out, at, result);
         shares::binding(out, at, result);
+        share(out, at, result);
     }
     if let Some(nodes) = some(found, "nodeSelector") {
         selector::node_selector(out, whole_at.child("nodeSelector"), nodes);
@@ -88,11 +93,49 @@ fn device_id(out: &mut Out, at: At<'_>, found: &Value) {
     request_name(out, at.child("device"), text(found, "device"));
 }
 
+/// Which share of a device it is.
+fn share(out: &mut Out, at: At<'_>, found: &Value) {
+    let Some(id) = some(found, "shareID").and_then(Value::as_str) else { return };
+    let at = at.child("shareID");
+    if let Err(why) = uuid_form(id) {
+        out.invalid(at, id, &format!("error validating uid: {why}"));
+    } else if id.len() != UUID_BYTES || id.bytes().any(|b| b.is_ascii_uppercase()) {
+        let detail = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase \
+            hexadecimal characters";
+        out.invalid(at, id, detail);
+    }
+}
+
+/// Whether it is a UUID in one of the forms that upstream's parser knows: plain, as a URN, in braces, without hyphens.
+fn uuid_form(text: &str) -> Result<(), String> {
+    let invalid = || Err("invalid UUID format".to_owned());
+    let bytes = text.as_bytes();
+    let plain = match bytes.len() {
+        UUID_BYTES => bytes,
+        45 if !bytes[..9].eq_ignore_ascii_case(b"urn:uuid:") => {
+            return Err(format!("invalid urn prefix: {:?}", String::from_utf8_lossy(&bytes[..9])));
+        }
+        45 => &bytes[9..],
+        38 if bytes[0] != b'{' || bytes[37] != b'}' => return Err("invalid bracketed UUID format".to_owned()),
+        38 => &bytes[1..37],
+        32 if bytes.iter().all(u8::is_ascii_hexdigit) => return Ok(()),
+        32 => return invalid(),
+        length => return Err(format!("invalid UUID length: {length}")),
+    };
+    let fits = |(index, byte): (usize, &u8)| match index {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    if plain.iter().enumerate().all(fits) { Ok(()) } else { invalid() }
+}
+
 /// What drivers say of devices that are allocated.
 fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
+    // As Go shows the structure of it.
     let id = |device: &Value| {
-        let parts = ["driver", "pool", "device", "shareID"].map(|key| text(device, key));
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+        let quoted = |key| Value::from(text(device, key)).to_string();
+        let [driver, pool, name, share] = ["driver", "pool", "device", "shareID"].map(quoted);
+        go_escaped(format!(r#"{{"Driver":{driver},"Pool":{pool},"Device":{name},"ShareID":{share}}}"#))
     };
     let results = list(some(allocation, "devices").unwrap_or(&UNSET), "results");
     let known: Vec<String> = results.iter().map(id).collect();
@@ -100,13 +143,15 @@ fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
     for (index, (device, id)) in found.iter().zip(&ids).enumerate() {
         let at = at.index(index);
         device_id(out, at, device);
+        share(out, at, device);
         if !known.contains(id) {
-            out.invalid(at, id.as_str(), "must be an allocated device in the claim");
+            out.invalid_as(at, id, "must be an allocated device in the claim");
         }
-        let conditions = list(device, "conditions");
+        let (conditions_at, conditions) = (at.child("conditions"), list(device, "conditions"));
         if conditions.len() > CONDITIONS {
-            out.too_many(at.child("conditions"), conditions.len(), CONDITIONS);
+            out.too_many(conditions_at, conditions.len(), CONDITIONS);
         }
+        conditions::conditions(out, conditions_at, conditions);
         if let Some(data) = some(device, "data") {
             super::raw(out, at.child("data"), Some(data));
         }
@@ -114,7 +159,12 @@ fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
             network_data(out, at.child("networkData"), data);
         }
     }
-    unique(out, at, ids.iter().map(String::as_str));
+    let mut seen = Seen::new();
+    for (index, id) in ids.iter().enumerate() {
+        if repeats(&mut seen, id) {
+            out.duplicate_as(at.index(index), id);
+        }
+    }
 }
 
 /// Where a device stands in a network.

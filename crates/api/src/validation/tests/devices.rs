@@ -47,6 +47,14 @@ fn claims() {
             ],
         ),
         (
+            json!({"requests": [exact("a")], "constraints": [{"requests": ["a"]}]}),
+            vec![
+                "spec.devices.constraints[0]: Required value: exactly one of \"matchAttribute\" or \"distinctAttribute\" is \
+                 required, but multiple fields are set"
+                    .to_owned(),
+            ],
+        ),
+        (
             json!({"requests": [exact("a")], "config": [{"opaque": {"driver": "d", "parameters": []}}]}),
             vec![
                 "spec.devices.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object"
@@ -100,7 +108,8 @@ fn allocations() {
         (
             json!({"allocation": allocated("a"), "devices": [{"driver": "d", "pool": "p", "device": "y", "data": 1}]}),
             vec![
-                "status.devices[0]: Invalid value: \"d/p/y\": must be an allocated device in the claim",
+                "status.devices[0]: Invalid value: {\"Driver\":\"d\",\"Pool\":\"p\",\"Device\":\"y\",\"ShareID\":\"\"}: must be an allocated \
+                 device in the claim",
                 "status.devices[0].data: Invalid value: \"<value omitted>\": must be a valid JSON object",
             ],
         ),
@@ -122,6 +131,86 @@ fn allocations() {
     ] {
         let errors = status_update(kind("ResourceClaim"), &of(status), &of(json!({})));
         assert_eq!(texts(&errors), expected);
+    }
+}
+
+/// Each share has an identifier of its own, in the one form that compares as text.
+#[test]
+fn shares_of_devices_have_uuids() {
+    let normal = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase \
+        hexadecimal characters";
+    let plain = "a671734a-e8e5-11e4-8fde-42010af09327";
+    for (id, told) in [
+        (plain.to_owned(), String::new()),
+        (plain.to_uppercase(), normal.to_owned()),
+        (format!("urn:uuid:{plain}"), normal.to_owned()),
+        (format!("{{{plain}}}"), normal.to_owned()),
+        (plain.replace('-', ""), normal.to_owned()),
+        (format!("urn+uuid:{plain}"), "error validating uid: invalid urn prefix: \"urn+uuid:\"".to_owned()),
+        (format!("[{plain}]"), "error validating uid: invalid bracketed UUID format".to_owned()),
+        (plain.replace('-', "_"), "error validating uid: invalid UUID format".to_owned()),
+        ("x".to_owned(), "error validating uid: invalid UUID length: 1".to_owned()),
+    ] {
+        let device = json!({"driver": "d", "pool": "p", "device": "x", "shareID": id});
+        let mut result = device.clone();
+        result["request"] = "a".into();
+        let mut new = object("ResourceClaim", claim(json!({"requests": [exact("a")]})));
+        let old = new.clone();
+        value::set(&mut new, "status", json!({"allocation": {"devices": {"results": [result]}}, "devices": [device]}));
+        let errors = texts(&status_update(kind("ResourceClaim"), &new, &old));
+        let places = ["status.devices[0]", "status.allocation.devices.results[0]"];
+        let expected = places.map(|at| format!("{at}.shareID: Invalid value: {id:?}: {told}"));
+        assert_eq!(errors, if told.is_empty() { &[][..] } else { &expected[..] }, "{id}");
+    }
+}
+
+#[test]
+fn conditions_of_devices() {
+    let condition = |change: Value| {
+        let mut condition =
+            json!({"type": "Ready", "status": "True", "reason": "Made", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        condition.as_object_mut().expect("a map").extend(change.as_object().expect("a map").clone());
+        condition
+    };
+    let reason = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric \
+        characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  \
+        or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')";
+    for (conditions, expected) in [
+        (json!([condition(json!({}))]), vec![]),
+        (
+            json!([condition(json!({"reason": "A,b:c_"})), condition(json!({}))]),
+            vec![".conditions[1].type: Duplicate value: \"Ready\"".to_owned()],
+        ),
+        (
+            json!([condition(json!({"reason": "a:"}))]),
+            vec![format!(".conditions[0].reason: Invalid value: \"a:\": {reason}")],
+        ),
+        (
+            json!([condition(
+                json!({"status": "Yes", "observedGeneration": -1, "lastTransitionTime": null, "reason": "", "message": "m".repeat(32769)})
+            )]),
+            vec![
+                ".conditions[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \"Unknown\""
+                    .to_owned(),
+                ".conditions[0].observedGeneration: Invalid value: -1: must be greater than or equal to zero"
+                    .to_owned(),
+                ".conditions[0].lastTransitionTime: Required value: must be set".to_owned(),
+                ".conditions[0].reason: Required value: must be set".to_owned(),
+                ".conditions[0].message: Too long: may not be more than 32768 bytes".to_owned(),
+            ],
+        ),
+        (
+            (0..9).map(|index| condition(json!({"type": format!("C{index}")}))).collect(),
+            vec![".conditions: Too many: 9: must have at most 8 items".to_owned()],
+        ),
+    ] {
+        let device = json!({"driver": "d", "pool": "p", "device": "x", "conditions": conditions});
+        let result = json!({"request": "a", "driver": "d", "pool": "p", "device": "x"});
+        let mut new = object("ResourceClaim", claim(json!({"requests": [exact("a")]})));
+        let old = new.clone();
+        value::set(&mut new, "status", json!({"allocation": {"devices": {"results": [result]}}, "devices": [device]}));
+        let errors = texts(&status_update(kind("ResourceClaim"), &new, &old));
+        assert_eq!(errors, expected.iter().map(|told| format!("status.devices[0]{told}")).collect::<Vec<_>>());
     }
 }
 
@@ -235,7 +324,7 @@ fn counters_and_conditions_of_bindings() {
         (
             one(json!({"name": "d", "bindingConditions": ["a.b/c"]})),
             &[
-                "spec.devices[0].bindingFailureConditions: Invalid value: \"null\": bindingFailureConditions are required to \
+                "spec.devices[0].bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to \
                use bindingConditions",
             ],
         ),
