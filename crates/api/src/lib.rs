@@ -29,6 +29,7 @@ pub mod pod_security;
 pub mod priorities;
 pub mod quantity;
 pub mod quota;
+pub mod regexp;
 pub mod selector;
 pub mod stats;
 pub mod status;

@@ -29,7 +29,6 @@ mod limits;
 mod parse;
 mod plan;
 mod program;
-mod regexes;
 mod registry;
 mod schema;
 mod types;

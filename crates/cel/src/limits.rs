@@ -25,7 +25,5 @@ pub const ESTIMATED_DEFINITION_LIMIT: u64 = 100_000_000;
 pub(crate) const MAX_ALLOCATED: u64 = 64 << 20;
 /// How many elements one expression may look at while comparing and converting nested values.
 pub(crate) const MAX_VISITED: u64 = 20_000_000;
-/// Bytes that a compiled regular expression may take.
-pub(crate) const MAX_REGEX_BYTES: usize = 1 << 20;
 /// Digits after the point in `format`.
 pub(crate) const MAX_PRECISION: usize = 1000;

@@ -143,7 +143,7 @@ impl Planner<'_> {
             ("matches" | "find" | "findAll", [_, Expr { kind: Kind::Literal(Literal::String(p)), .. }, ..]) => Some(p),
             _ => None,
         };
-        let regex = pattern.and_then(|p| crate::regexes::compile(p).ok());
+        let regex = pattern.and_then(|p| gantry_api::regexp::compile(p).ok());
         let codes = registry::function(function).map_or(&[][..], |f| &f.codes);
         let args = args.into_iter().map(|a| self.node(a)).collect();
         Node::Call(Box::new(Call { codes, args, rule: Rule::of(function), regex }))

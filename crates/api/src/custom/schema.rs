@@ -6,12 +6,11 @@ use std::sync::OnceLock;
 use regex::Regex;
 
 use crate::Value;
+use crate::regexp;
 use crate::value::{bool_at, i64_at, list_at, str_at};
 
 /// How deep schemas may nest; deeper ones are cut, and refused when they are written.
 pub const MAX_DEPTH: usize = 64;
-/// Compiled patterns are not larger than this.
-const PATTERN_BYTES: usize = 1 << 20;
 
 /// The JSON type that a schema asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,7 +86,7 @@ pub enum ListKind {
 pub struct Pattern {
     /// As written.
     pub source: String,
-    compiled: OnceLock<Option<Regex>>,
+    compiled: OnceLock<Result<Regex, String>>,
 }
 
 impl Pattern {
@@ -97,11 +96,12 @@ impl Pattern {
         Self { source: source.to_owned(), compiled: OnceLock::new() }
     }
 
-    /// The expression; `None` for one that is broken or too large.
-    #[must_use]
-    pub fn regex(&self) -> Option<&Regex> {
-        let compile = || regex::RegexBuilder::new(&self.source).size_limit(PATTERN_BYTES).build().ok();
-        self.compiled.get_or_init(compile).as_ref()
+    /// The expression.
+    ///
+    /// # Errors
+    /// Go's message for one that is broken; that it is too large.
+    pub fn regex(&self) -> Result<&Regex, &str> {
+        self.compiled.get_or_init(|| regexp::compile(&self.source)).as_ref().map_err(String::as_str)
     }
 }
 

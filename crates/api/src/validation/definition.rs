@@ -5,6 +5,7 @@ mod defaults;
 mod openapi;
 mod parts;
 mod schema;
+mod shown;
 mod waived;
 mod walk;
 
@@ -192,10 +193,11 @@ fn versions(out: &mut Out, list: &[Value], shared: &Shared, terms: &Terms) {
         }
     }
     if !unique {
-        out.invalid(at, list.to_vec(), "must contain unique version names");
+        out.invalid_as(at, &shown::versions(list, shared), "must contain unique version names");
     }
     if list.iter().filter(|version| bool_at(version, "storage")).count() != 1 {
-        out.invalid(at, list.to_vec(), "must have exactly one version marked as storage version");
+        let why = "must have exactly one version marked as storage version";
+        out.invalid_as(at, &shown::versions(list, shared), why);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Arguments that are written out and can never work: durations, times and regular expressions.
 
 use crate::ast::{Expr, Kind, Literal};
-use crate::{library, regexes};
+use gantry_api::regexp;
+
+use crate::library;
 
 /// Adds an issue for each.
 pub(super) fn check(expr: &Expr, issues: &mut Vec<(Option<u32>, String)>) {
@@ -14,7 +16,7 @@ pub(super) fn check(expr: &Expr, issues: &mut Vec<(Option<u32>, String)>) {
             let fits = match &**function {
                 "duration" => library::time::parse_duration(text).is_some(),
                 "timestamp" => library::time::parse_timestamp(text).is_some(),
-                "matches" => regexes::compile(text).is_ok(),
+                "matches" => regexp::compile(text).is_ok(),
                 _ => true,
             };
             if !fits {

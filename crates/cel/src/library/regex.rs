@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use gantry_api::regexp;
+
 use super::{NO_OVERLOAD, Result};
 use crate::error::EvalError;
 use crate::eval::Context;
-use crate::regexes;
 use crate::registry::{Entry, entry};
 use crate::value::Value;
 
@@ -19,7 +20,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 fn compiled<'a>(context: &Context<'_, 'a>, pattern: &str) -> Result<Cow<'a, regex::Regex>> {
     match context.regex {
         Some(regex) => Ok(Cow::Borrowed(regex)),
-        None => regexes::compile(pattern).map(Cow::Owned).map_err(EvalError::new),
+        None => regexp::compile(pattern).map(Cow::Owned).map_err(EvalError::new),
     }
 }
 

@@ -60,7 +60,7 @@ fn texts(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, text: &str) {
         walk.invalid(at, text, &format!("should be at least {min} chars long"));
     }
     if let Some(pattern) = &bounds.pattern
-        && !pattern.regex().is_some_and(|regex| regex.is_match(text))
+        && !pattern.regex().is_ok_and(|regex| regex.is_match(text))
     {
         walk.invalid(at, text, &format!("should match '{}'", pattern.source));
     }

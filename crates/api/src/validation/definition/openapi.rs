@@ -1,9 +1,9 @@
 //! What the schemas of custom kinds may say, whether they are structural or not.
 
 use super::schema::{TYPES, full, has_unknown_type};
-use super::text;
 use super::waived::{Demand, Terms};
 use super::walk::{inner, properties};
+use super::{shown, text};
 use crate::Value;
 use crate::custom::schema::MAX_DEPTH;
 use crate::validation::at::{At, Out, empty};
@@ -73,7 +73,7 @@ pub(super) fn root(out: &mut Out, at: At<'_>, schema: &Value) {
             "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
             names.join(" ")
         );
-        out.invalid(at, schema.clone(), &why);
+        out.invalid_as(at, &shown::schema(schema), &why);
     }
 }
 
@@ -218,7 +218,7 @@ fn map_list(out: &mut Out, at: At<'_>, schema: &Value) {
         None => return out.required(items_at, "must have a schema if x-kubernetes-list-type is map"),
         Some(items) if !items.is_object() => {
             let why = "must only have a single schema if x-kubernetes-list-type is map";
-            return out.invalid(items_at, items.clone(), why);
+            return out.invalid_as(items_at, &shown::items(items), why);
         }
         Some(items) => items,
     };

@@ -219,8 +219,8 @@ fn restrictions(out: &mut Out, at: At<'_>, schema: &Value, known: (bool, bool), 
         nested(out, at.child("not"), not, false, depth + 1);
     }
     let source = text(schema, "pattern");
-    if !source.is_empty() && Pattern::new(source).regex().is_none() {
-        out.invalid(at.child("pattern"), source, "must be a valid regular expression, but isn't");
+    if let Err(why) = Pattern::new(source).regex() {
+        out.invalid(at.child("pattern"), source, &format!("must be a valid regular expression, but isn't: {why}"));
     }
 }
 

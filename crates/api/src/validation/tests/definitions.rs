@@ -154,6 +154,74 @@ fn a_status_leaves_little_to_say_at_the_root() {
     );
 }
 
+/// A schema of nothing but these fields (Go's names and JSON), as Go shows it.
+fn shown(set: &[(&str, &str)]) -> String {
+    let empty = "{\"ID\":\"\",\"Schema\":\"\",\"Ref\":null,\"Description\":\"\",\"Type\":\"\",\"Nullable\":false,\"Format\":\"\",\
+        \"Title\":\"\",\"Default\":null,\"Maximum\":null,\"ExclusiveMaximum\":false,\"Minimum\":null,\"ExclusiveMinimum\":false,\
+        \"MaxLength\":null,\"MinLength\":null,\"Pattern\":\"\",\"MaxItems\":null,\"MinItems\":null,\"UniqueItems\":false,\
+        \"MultipleOf\":null,\"Enum\":null,\"MaxProperties\":null,\"MinProperties\":null,\"Required\":null,\"Items\":null,\
+        \"AllOf\":null,\"OneOf\":null,\"AnyOf\":null,\"Not\":null,\"Properties\":null,\"AdditionalProperties\":null,\
+        \"PatternProperties\":null,\"Dependencies\":null,\"AdditionalItems\":null,\"Definitions\":null,\"ExternalDocs\":null,\
+        \"Example\":null,\"XPreserveUnknownFields\":null,\"XEmbeddedResource\":false,\"XIntOrString\":false,\
+        \"XListMapKeys\":null,\"XListType\":null,\"XMapType\":null,\"XValidations\":null}";
+    set.iter().fold(empty.to_owned(), |shown, (name, value)| {
+        let zero = ["\"\"", "null", "false"].iter().map(|zero| format!("\"{name}\":{zero}"));
+        let zero = zero.clone().find(|zero| shown.contains(zero.as_str())).expect("a field");
+        shown.replace(&zero, &format!("\"{name}\":{value}"))
+    })
+}
+
+#[test]
+fn schemas_and_versions_are_shown_as_go_shows_them() {
+    let schema = json!({"type": "object", "not": {"required": ["a<b"]}, "maximum": 2.0, "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"z": {"additionalProperties": {"type": "string"}}, "b": {"items": {"enum": [1, "x"]}}}});
+    let property = |name: &str, value: &str| shown(&[(name, value)]);
+    let text = shown(&[("Type", "\"string\"")]);
+    let one = format!("{{\"Schema\":{},\"JSONSchemas\":null}}", shown(&[("Enum", "[1,\"x\"]")]));
+    let more = format!("{{\"Allows\":true,\"Schema\":{text}}}");
+    let properties = format!("{{\"b\":{},\"z\":{}}}", property("Items", &one), property("AdditionalProperties", &more));
+    let not = shown(&[("Required", "[\"a\\u003cb\"]")]);
+    let whole = shown(&[
+        ("Type", "\"object\""),
+        ("Maximum", "2"),
+        ("Not", "NOT"),
+        ("Properties", "PROPERTIES"),
+        ("XPreserveUnknownFields", "true"),
+    ]);
+    let whole = whole.replace("NOT", &not).replace("PROPERTIES", &properties);
+    let found = errors(definition(schema, &json!({"subresources": {"status": {}}})));
+    let start = format!("{AT}: Invalid value: {whole}: only [Description Type ");
+    assert!(found.iter().any(|error| error.starts_with(&start)), "{found:#?}\n{start}");
+
+    let mut two = definition(
+        json!({"type": "object"}),
+        &json!({"additionalPrinterColumns": [
+        {"name": "A", "type": "integer", "jsonPath": ".spec.a", "priority": 1}], "deprecated": true}),
+    );
+    let second = json!({"name": "v2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}},
+        "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.a", "statusReplicasPath": ".status.a"}}});
+    two["spec"]["versions"].as_array_mut().expect("a list").push(second);
+    let expected = "spec.versions: Invalid value: [{\"Name\":\"v1\",\"Served\":true,\"Storage\":true,\"Deprecated\":true,\
+        \"DeprecationWarning\":null,\"Schema\":null,\"Subresources\":null,\"AdditionalPrinterColumns\":[{\"Name\":\"A\",\
+        \"Type\":\"integer\",\"Format\":\"\",\"Description\":\"\",\"Priority\":1,\"JSONPath\":\".spec.a\"}],\
+        \"SelectableFields\":null},{\"Name\":\"v2\",\"Served\":true,\"Storage\":true,\"Deprecated\":false,\
+        \"DeprecationWarning\":null,\"Schema\":null,\"Subresources\":{\"Status\":{},\"Scale\":{\"SpecReplicasPath\":\
+        \".spec.a\",\"StatusReplicasPath\":\".status.a\",\"LabelSelectorPath\":null}},\"AdditionalPrinterColumns\":null,\
+        \"SelectableFields\":null}]: must have exactly one version marked as storage version";
+    let found = errors(two);
+    assert!(found.iter().any(|error| error == expected), "{found:#?}");
+}
+
+#[test]
+fn patterns_are_gos() {
+    let at = "AT.properties[a].pattern: Invalid value";
+    let told = "must be a valid regular expression, but isn't: error parsing regexp";
+    let pattern = |pattern: &str| fields(json!({"a": {"type": "string", "pattern": pattern}}));
+    schema(pattern("+"), &[&format!("{at}: \"+\": {told}: missing argument to repetition operator: `+`")]);
+    schema(pattern("(?=a)"), &[&format!("{at}: \"(?=a)\": {told}: invalid or unsupported Perl syntax: `(?=`")]);
+    schema(pattern("^[a-z]{1,63}$"), &[]);
+}
+
 #[test]
 fn versions_say_what_can_be_selected_and_shown() {
     let schema = fields(
