@@ -197,7 +197,7 @@ impl Key {
         let parameters = info.algorithm.parameters.as_ref();
         let bytes = info.subject_public_key.data.as_ref();
         match info.algorithm.algorithm.to_id_string().as_str() {
-            "1.2.840.113549.1.1.1" if !parameters.is_some_and(|any| any.as_null().is_ok()) => {
+            "1.2.840.113549.1.1.1" if parameters.is_none_or(|any| any.as_null().is_err()) => {
                 Err("x509: RSA key missing NULL parameters")
             }
             "1.2.840.113549.1.1.1" => rsa_key(bytes).map(Self::Rsa),
