@@ -217,6 +217,7 @@ mod tests {
         }));
         check(&json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "c"},
+            "status": {"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": null},
             "spec": {"group": "g", "versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
                 "type": "object", "properties": {"a": {"type": "array", "items": {"type": "number", "maximum": 1.5}}},
                 "additionalProperties": {"type": "string"}, "default": {"a": [1]}}}}]},

@@ -340,9 +340,15 @@ fn empty(ty: &FieldType) -> Value {
         FieldType::String => Value::from(""),
         FieldType::Bool => Value::from(false),
         FieldType::Int32 | FieldType::Int64 => Value::from(0),
+        FieldType::Quantity => Value::from("0"),
         FieldType::Struct(_) => Value::Object(crate::Object::new()),
         _ => Value::Null,
     }
+}
+
+/// The rows of a table whose head says in further lines, after `#`, where it is from.
+fn lines(facts: &'static str) -> impl Iterator<Item = &'static str> {
+    facts.lines().skip(1).filter(|line| !line.starts_with('#'))
 }
 
 struct Builder {
@@ -360,8 +366,8 @@ impl Builder {
             Some(((cells.next()?, cells.next()?), serde_json::from_str(cells.next()?).ok()?))
         };
         let fields_of = |facts: &'static str| {
-            let lines = facts.lines().skip(1).filter_map(|l| l.split_once('\t'));
-            lines.map(|(ty, fields)| (ty, fields.split(' ').collect())).collect()
+            let cells = lines(facts).filter_map(|l| l.split_once('\t'));
+            cells.map(|(ty, fields)| (ty, fields.split(' ').collect())).collect()
         };
         Self {
             types: Vec::new(),
@@ -414,14 +420,15 @@ impl Builder {
         let has = |word: &str| row.strategy.split(',').any(|s| s == word);
         let names =
             |fields: &HashMap<_, Vec<&str>>| fields.get(row.ty).is_some_and(|fields| fields.contains(&row.field));
-        let ty = self.parse(row.json);
+        let (ty, pointer) = (self.parse(row.json), names(&self.pointers));
+        let nothing = || if pointer { Value::Null } else { empty(&ty) };
         Field {
             name: row.field,
-            printed: names(&self.printed).then(|| empty(&ty)),
+            printed: names(&self.printed).then(nothing),
             ty,
             declared: row.json,
             required: row.required,
-            pointer: names(&self.pointers),
+            pointer,
             list_type,
             list_type_stated: !row.list.is_empty(),
             map_keys,
@@ -516,6 +523,12 @@ mod tests {
             let (ty, fields) = line.split_once('\t').expect("two cells");
             for name in fields.split(' ') {
                 assert!(!field(ty, name).required, "{ty} {name}");
+            }
+        }
+        for line in lines(PRINTED) {
+            let (ty, fields) = line.split_once('\t').expect("two cells");
+            for name in fields.split(' ') {
+                assert!(field(ty, name).printed.is_some(), "{ty} {name}");
             }
         }
     }

@@ -168,12 +168,41 @@ fn values_take_their_canonical_form() {
         json!({"revision": 0, "data": {"a": null}}),
         json!({"revision": 0, "data": {"a": null}}),
     );
+    printed_where_nobody_has_set_them(&check);
     let mut secret = json!({"data": {"a": "YWJ"}});
     assert!(
         conform(&mut secret, "core/v1.Secret")
             .expect_err("bad")
             .message
             .ends_with("illegal base64 data at input byte 0")
+    );
+}
+
+/// What Go has no way to leave out.
+fn printed_where_nobody_has_set_them(check: &dyn Fn(&str, Value, Value)) {
+    let claim = json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "a"}});
+    let shown = json!({"dataSource": {"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "a"}});
+    check("core/v1.PersistentVolumeClaimSpec", claim, shown);
+    check(
+        "core/v1.EnvVarSource",
+        json!({"resourceFieldRef": {"resource": "limits.cpu"}}),
+        json!({"resourceFieldRef": {"divisor": "0", "resource": "limits.cpu"}}),
+    );
+    check("core/v1.EventSeries", json!({"count": 2}), json!({"count": 2, "lastObservedTime": null}));
+    check("core/v1.ContainerImage", json!({"sizeBytes": 1}), json!({"names": null, "sizeBytes": 1}));
+    check(
+        "core/v1.ContainerStatus",
+        json!({"name": "a", "ready": true}),
+        json!({"name": "a", "ready": true, "image": "", "imageID": "", "restartCount": 0, "state": {}, "lastState": {}}),
+    );
+    check("core/v1.NodeDaemonEndpoints", json!({}), json!({"kubeletEndpoint": {"Port": 0}}));
+    check("apps/v1.StatefulSetSpec", json!({}), json!({"serviceName": ""}));
+    check("networking/v1.NetworkPolicy", json!({}), json!({"spec": {"podSelector": {}}}));
+    check("resource/v1.ResourceClaimStatus", json!({"allocation": {}}), json!({"allocation": {"devices": {}}}));
+    check(
+        "authentication/v1.TokenRequestSpec",
+        json!({"expirationSeconds": 600}),
+        json!({"expirationSeconds": 600, "audiences": null, "boundObjectRef": null}),
     );
 }
 

@@ -37,7 +37,7 @@ impl Strategy for CustomResourceDefinition {
         set(
             definition,
             "status",
-            json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []}),
+            json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": null}),
         );
         add_stored_version(definition);
     }

@@ -43,7 +43,8 @@ fn admission() -> Vec<Sample> {
     let webhook = json!({"name": "w.example.com", "clientConfig": {"url": "https://example.com/x"}, "rules": [rule],
         "sideEffects": "None", "admissionReviewVersions": ["v1"]});
     let matched = json!({"resourceRules": [rule]});
-    let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}});
+    let mutation =
+        json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/x'}]"}});
     let condition = json!({"type": "Ready", "status": "True", "reason": "r", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     vec![
