@@ -18,6 +18,7 @@ const SCHEMA: &str = include_str!("../facts/schema.tsv");
 const DEFAULTS: &str = include_str!("../facts/defaults.tsv");
 const POINTERS: &str = include_str!("../facts/pointers.tsv");
 const PRINTED: &str = include_str!("../facts/printed.tsv");
+const NAMED: &str = include_str!("../facts/named.tsv");
 
 /// A [`Type`]: one of the built-in table, or one that a custom definition made.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +119,8 @@ pub struct Field {
     pub ty: FieldType,
     /// The same in the words of the facts, which keep the names of types that are scalars here (`runtime/RawExtension`).
     pub declared: &'static str,
+    /// What Go calls the type (`[]v1.IPFamily`), where it has a name of its own for a scalar, a list or a map.
+    pub go: Option<&'static str>,
     /// Whether the OpenAPI lists it as required; a required zero is printed.
     pub required: bool,
     /// Whether an explicit zero differs from absence.
@@ -346,6 +349,14 @@ fn empty(ty: &FieldType) -> Value {
     }
 }
 
+/// The rows of `named.tsv`.
+fn named() -> impl Iterator<Item = ((&'static str, &'static str), &'static str)> {
+    lines(NAMED).filter_map(|line| {
+        let (at, go) = line.rsplit_once('\t')?;
+        Some((at.split_once('\t')?, go))
+    })
+}
+
 /// The rows of a table whose head says in further lines, after `#`, where it is from.
 fn lines(facts: &'static str) -> impl Iterator<Item = &'static str> {
     facts.lines().skip(1).filter(|line| !line.starts_with('#'))
@@ -357,6 +368,7 @@ struct Builder {
     defaults: HashMap<(&'static str, &'static str), Value>,
     pointers: HashMap<&'static str, Vec<&'static str>>,
     printed: HashMap<&'static str, Vec<&'static str>>,
+    named: HashMap<(&'static str, &'static str), &'static str>,
 }
 
 impl Builder {
@@ -375,6 +387,7 @@ impl Builder {
             defaults: DEFAULTS.lines().skip(1).filter_map(three).collect(),
             pointers: fields_of(POINTERS),
             printed: fields_of(PRINTED),
+            named: named().collect(),
         }
     }
 
@@ -427,6 +440,7 @@ impl Builder {
             printed: names(&self.printed).then(nothing),
             ty,
             declared: row.json,
+            go: self.named.get(&(row.ty, row.field)).copied(),
             required: row.required,
             pointer,
             list_type,
@@ -525,6 +539,13 @@ mod tests {
                 assert!(!field(ty, name).required, "{ty} {name}");
             }
         }
+        for ((ty, name), go) in named() {
+            let of = &field(ty, name).ty;
+            let (list, map) = (go.starts_with("[]"), go.starts_with("map["));
+            assert!(!list || matches!(of, FieldType::List(_)), "{ty} {name}");
+            assert!(!map || matches!(of, FieldType::Map(_)), "{ty} {name}");
+        }
+        assert_eq!(named().count(), lines(NAMED).count());
         for line in lines(PRINTED) {
             let (ty, fields) = line.split_once('\t').expect("two cells");
             for name in fields.split(' ') {

@@ -43,6 +43,7 @@ fn field(name: &'static str, ty: FieldType, schema: Option<&Schema>) -> Field {
         printed: None,
         ty,
         declared: "",
+        go: None,
         required: false,
         pointer: true,
         list_type,

@@ -90,6 +90,29 @@ impl At<'_> {
     }
 }
 
+/// Where a value belongs: the type that has the field, and Go's name of what the value is, where it is not that of the JSON type.
+#[derive(Clone, Copy)]
+struct Of<'t> {
+    parent: &'t Type,
+    go: Option<&'t str>,
+}
+
+impl<'t> Of<'t> {
+    /// The same for what is in a list or map.
+    fn items(self) -> Self {
+        let item = |go: &'t str| match go.strip_prefix("[]") {
+            Some(item) => Some(item),
+            None => go.strip_prefix("map[").and_then(|rest| rest.split_once(']')).map(|(_, item)| item),
+        };
+        Self { go: self.go.and_then(item), ..self }
+    }
+
+    /// The Go type, as its JSON decoder names it.
+    fn named(self, table: &TypeTable, ty: &FieldType) -> String {
+        self.go.map_or_else(|| go_type(table, ty), str::to_owned)
+    }
+}
+
 struct Walk<'t> {
     table: &'t TypeTable,
     unknown: Vec<String>,
@@ -128,7 +151,7 @@ impl<'t> Walk<'t> {
                 }
                 continue;
             }
-            self.value(item, &field.ty, ty, &At::Key(at, name))?;
+            self.value(item, &field.ty, Of { parent: ty, go: field.go }, &At::Key(at, name))?;
             if self.omits && !ty.is_custom() && omitted(field, item) {
                 drop.push(field.name);
             }
@@ -143,43 +166,43 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    fn value(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
+    fn value(&mut self, value: &mut Value, ty: &'t FieldType, of: Of<'t>, at: &At<'_>) -> Result<(), String> {
         match ty {
             FieldType::Any | FieldType::Open | FieldType::Raw => Ok(()),
             FieldType::Struct(id) => match value {
                 Value::Object(_) | Value::Null => self.object(value, self.table.get(*id), at),
                 _ if self.table.get(*id).is_custom() => Ok(()),
-                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+                other => Err(mismatch(other, of.parent, at, &of.named(self.table, ty))),
             },
             FieldType::List(item) => match value {
                 Value::Array(list) => {
                     for (index, entry) in list.iter_mut().enumerate() {
-                        self.item(entry, item, parent, &At::Index(at, index))?;
+                        self.item(entry, item, of.items(), &At::Index(at, index))?;
                     }
                     Ok(())
                 }
-                _ if parent.is_custom() => Ok(()),
-                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+                _ if of.parent.is_custom() => Ok(()),
+                other => Err(mismatch(other, of.parent, at, &of.named(self.table, ty))),
             },
             FieldType::Map(item) => match value {
                 Value::Object(map) => {
                     for (key, entry) in map.iter_mut() {
-                        self.item(entry, item, parent, &At::Entry(at, key))?;
+                        self.item(entry, item, of.items(), &At::Entry(at, key))?;
                     }
                     Ok(())
                 }
-                _ if parent.is_custom() => Ok(()),
-                other => Err(mismatch(other, parent, at, &go_type(self.table, ty))),
+                _ if of.parent.is_custom() => Ok(()),
+                other => Err(mismatch(other, of.parent, at, &of.named(self.table, ty))),
             },
-            _ if parent.is_custom() => Ok(()),
-            scalar => leaf(value, scalar, parent, at),
+            _ if of.parent.is_custom() => Ok(()),
+            scalar => leaf(value, scalar, of, at),
         }
     }
 
     /// An item of a list or map: null becomes the zero value, as in Go.
-    fn item(&mut self, value: &mut Value, ty: &'t FieldType, parent: &'t Type, at: &At<'_>) -> Result<(), String> {
+    fn item(&mut self, value: &mut Value, ty: &'t FieldType, of: Of<'t>, at: &At<'_>) -> Result<(), String> {
         if value.is_null() {
-            if parent.is_custom() {
+            if of.parent.is_custom() {
                 return Ok(());
             }
             *value = zero(ty);
@@ -187,7 +210,7 @@ impl<'t> Walk<'t> {
                 return Ok(());
             }
         }
-        self.value(value, ty, parent, at)
+        self.value(value, ty, of, at)
     }
 }
 
@@ -245,14 +268,14 @@ fn omitted(field: &Field, value: &Value) -> bool {
 }
 
 /// Checks a scalar and brings it to its canonical form.
-fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result<(), String> {
+fn leaf(value: &mut Value, ty: &FieldType, of: Of<'_>, at: &At<'_>) -> Result<(), String> {
     let go = match ty {
         FieldType::Bool => "bool",
         FieldType::Int32 => "int32",
         FieldType::Int64 => "int64",
         FieldType::Double => "float64",
         FieldType::Bytes => "[]uint8",
-        _ => "string",
+        _ => of.go.unwrap_or("string"),
     };
     let canonical = match (ty, &*value) {
         (FieldType::String, Value::String(_))
@@ -263,11 +286,11 @@ fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result
             let fits = n.as_i64().is_some_and(|n| *ty == FieldType::Int64 || i32::try_from(n).is_ok());
             if !fits {
                 let go = if *ty == FieldType::Int64 { "int64" } else { "int32" };
-                return Err(format!("json: cannot unmarshal number {n} into {} of type {go}", place(parent, at)));
+                return Err(format!("json: cannot unmarshal number {n} into {} of type {go}", place(of.parent, at)));
             }
             None
         }
-        (FieldType::IntOrString, other) => return Err(mismatch(other, parent, at, "int32")),
+        (FieldType::IntOrString, other) => return Err(mismatch(other, of.parent, at, "int32")),
         (FieldType::Quantity, Value::String(s)) => canonical_quantity(s)?,
         (FieldType::Quantity, Value::Number(n)) => {
             let text = n.to_string();
@@ -277,7 +300,7 @@ fn leaf(value: &mut Value, ty: &FieldType, parent: &Type, at: &At<'_>) -> Result
         (FieldType::Time, Value::String(s)) => canonical_time(s, false)?,
         (FieldType::MicroTime, Value::String(s)) => canonical_time(s, true)?,
         (FieldType::Bytes, Value::String(s)) => canonical_base64(s)?,
-        (_, other) => return Err(mismatch(other, parent, at, go)),
+        (_, other) => return Err(mismatch(other, of.parent, at, go)),
     };
     if let Some(text) = canonical {
         *value = Value::String(text);

@@ -134,6 +134,53 @@ fn wrong_types_are_refused_in_upstreams_words() {
 }
 
 #[test]
+fn wrong_types_are_refused_by_the_names_that_go_has_for_them() {
+    let check = |ty: &str, mut object: Value, why: &str| {
+        let message = conform(&mut object, ty).expect_err("wrong").message;
+        let (_, said) = message.split_once(": json: cannot unmarshal ").expect("Go's words");
+        assert_eq!(said, why);
+    };
+    let pod = |spec: Value| json!({"spec": spec});
+    check(
+        "core/v1.Pod",
+        pod(json!({"restartPolicy": 1})),
+        "number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy",
+    );
+    check(
+        "core/v1.Pod",
+        pod(json!({"overhead": []})),
+        "array into Go struct field PodSpec.spec.overhead of type v1.ResourceList",
+    );
+    check(
+        "core/v1.Pod",
+        pod(json!({"nodeName": 1})),
+        "number into Go struct field PodSpec.spec.nodeName of type string",
+    );
+    let service = |families: Value| json!({"spec": {"ipFamilies": families}});
+    check(
+        "core/v1.Service",
+        service(json!("IPv4")),
+        "string into Go struct field ServiceSpec.spec.ipFamilies of type []v1.IPFamily",
+    );
+    check(
+        "core/v1.Service",
+        service(json!([4])),
+        "number into Go struct field ServiceSpec.spec.ipFamilies of type v1.IPFamily",
+    );
+    let review = |extra: Value| json!({"spec": {"extra": extra}});
+    let at = "Go struct field SubjectAccessReviewSpec.spec.extra of type";
+    let ty = "authorization/v1.SubjectAccessReview";
+    check(ty, review(json!([])), &format!("array into {at} map[string]v1.ExtraValue"));
+    check(ty, review(json!({"a": "b"})), &format!("string into {at} v1.ExtraValue"));
+    check(ty, review(json!({"a": [1]})), &format!("number into {at} string"));
+    check(
+        "core/v1.Pod",
+        json!({"metadata": {"uid": {}}}),
+        "object into Go struct field ObjectMeta.metadata.uid of type types.UID",
+    );
+}
+
+#[test]
 fn values_take_their_canonical_form() {
     let check = |ty: &str, mut given: Value, expected: Value| {
         assert_eq!(conform(&mut given, ty), Ok(vec![]));
