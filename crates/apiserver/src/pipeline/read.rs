@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gantry_api::field;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_store::cache::{Error, Object, Scope};
@@ -149,8 +150,12 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
         return continued(app, kind, query).await;
     }
     let wanted = version(&query.resource_version)?;
-    if query.resource_version_match == "Exact" {
-        return at(app, kind, query, wanted.unwrap_or_default(), None).await;
+    // Pages of a version meant that very version before it could be said.
+    let exact_page = query.resource_version_match.is_empty() && query.limit > 0;
+    if let Some(revision @ 1..) = wanted
+        && (exact_page || query.resource_version_match == "Exact")
+    {
+        return at(app, kind, query, revision, None).await;
     }
     settle(app, wanted).await?;
     readable(app, kind, &query.selection)?;
@@ -171,37 +176,30 @@ pub(crate) fn readable(app: &App, kind: &KindInfo, selection: &Selection) -> Res
 }
 
 fn check_parameters(query: &ListQuery) -> Result<(), Status> {
-    let refuse = |why: &str| {
-        let error = gantry_api::field::Error::forbidden(&gantry_api::field::Path::new("resourceVersionMatch"), why);
-        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-    };
     let (version, wanted) = (&query.resource_version, query.resource_version_match.as_str());
-    match wanted {
-        "" => Ok(()),
-        _ if !query.continue_token.is_empty() => refuse("resourceVersionMatch is forbidden when continue is provided"),
-        "Exact" | "NotOlderThan" if version.is_empty() => {
-            refuse("resourceVersionMatch is forbidden unless resourceVersion is provided")
-        }
-        "Exact" if version == "0" => refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
-        "Exact" | "NotOlderThan" => Ok(()),
-        other => Err(Status::invalid(
-            "meta.k8s.io",
-            "ListOptions",
-            "",
-            &[gantry_api::field::Error::not_supported(
-                &gantry_api::field::Path::new("resourceVersionMatch"),
-                other,
-                &["Exact", "NotOlderThan", ""],
-            )],
-        )),
+    if wanted.is_empty() {
+        return Ok(());
     }
+    let path = field::Path::new("resourceVersionMatch");
+    let mut errors = Vec::new();
+    let mut forbid = |when: bool, why: &str| errors.extend(when.then(|| field::Error::forbidden(&path, why)));
+    forbid(version.is_empty(), "resourceVersionMatch is forbidden unless resourceVersion is provided");
+    forbid(!query.continue_token.is_empty(), "resourceVersionMatch is forbidden when continue is provided");
+    forbid(
+        wanted == "Exact" && version == "0",
+        "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+    );
+    if !["Exact", "NotOlderThan"].contains(&wanted) {
+        errors.push(field::Error::not_supported(&path, wanted, &["Exact", "NotOlderThan", ""]));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
 async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
+    let (revision, after) = Token::decode(&query.continue_token)?;
     if !query.resource_version.is_empty() && query.resource_version != "0" {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let (revision, after) = Token::decode(&query.continue_token)?;
     let Ok(revision) = u64::try_from(revision) else {
         settle(app, None).await?;
         readable(app, kind, &query.selection)?;

@@ -61,6 +61,10 @@ async fn a_read_is_of_the_revision_that_it_names() {
     }
     check("resourceVersion=0", &["a", "b", "c"]).await;
     check("resourceVersion=0&limit=1", &["a", "b", "c"]).await;
+    // A page of a version is one of that very version, unless another match is asked for.
+    let page = check(&format!("resourceVersion={}&limit=2", revisions[0]), &["a"]).await;
+    assert_eq!(revision(&page), revisions[0]);
+    check(&format!("resourceVersion={}&resourceVersionMatch=NotOlderThan&limit=2", revisions[0]), &["a", "b"]).await;
     let exact = format!("resourceVersion={}&resourceVersionMatch=Exact&limit=1", revisions[1]);
     let page = check(&exact, &["a"]).await;
     assert_eq!(page["metadata"]["remainingItemCount"], 1);
@@ -86,6 +90,13 @@ async fn a_revision_that_makes_no_sense_is_refused_in_upstreams_words() {
         .await;
     check(&format!("?{match_}=Exact&resourceVersion=0"), 422, "is forbidden for resourceVersion \"0\"").await;
     check(&format!("?{match_}=Never&resourceVersion=1"), 422, "Unsupported value: \"Never\"").await;
+    let unnamed = "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided, \
+                   resourceVersionMatch: Unsupported value: \"Never\"";
+    check(&format!("?{match_}=Never"), 422, unnamed).await;
+    let continued = "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided, \
+                     resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"]";
+    check(&format!("?{match_}=Exact&resourceVersion=0&continue=x"), 422, continued).await;
+    check("?continue=x&resourceVersion=1", 400, "invalid continue token: continue key is not valid").await;
     check("?limit=x", 400, "").await;
     let future = revisions[2] + 1_000_000;
     for path in [format!("?resourceVersion={future}"), format!("/a?resourceVersion={future}")] {
