@@ -136,6 +136,8 @@ pub struct Field {
     pub map_keys: Vec<&'static str>,
     /// Whether a map or struct merges as a whole.
     pub atomic: bool,
+    /// Whether a struct merges field by field here, although its type merges as a whole elsewhere.
+    pub granular: bool,
     /// Strategic merge.
     pub patch_strategy: PatchStrategy,
     /// The key of a strategic merge.
@@ -447,6 +449,7 @@ impl Builder {
             list_type_stated: !row.list.is_empty(),
             map_keys,
             atomic: row.map == "atomic",
+            granular: row.map == "granular",
             patch_strategy: PatchStrategy {
                 merge: has("merge"),
                 replace: has("replace"),

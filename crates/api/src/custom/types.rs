@@ -50,6 +50,7 @@ fn field(name: &'static str, ty: FieldType, schema: Option<&Schema>) -> Field {
         list_type_stated: list_type != ListType::Atomic,
         map_keys: schema.map_or_else(Vec::new, |s| s.list_keys.iter().map(|key| leak(key)).collect()),
         atomic: schema.is_some_and(|s| s.atomic),
+        granular: false,
         patch_strategy: PatchStrategy::default(),
         patch_merge_key: None,
         default: schema.and_then(|s| s.default.clone()),

@@ -34,6 +34,7 @@ impl<'t> Rule<'t> {
                 _ => Self::Leaf,
             },
             _ if field.atomic => Self::Leaf,
+            FieldType::Struct(id) if field.granular => Self::Struct(TypeTable::builtin().get(*id)),
             own => Self::plain(own),
         }
     }

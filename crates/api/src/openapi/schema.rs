@@ -166,8 +166,8 @@ impl Schemas<'_> {
             if !field.map_keys.is_empty() {
                 add("x-kubernetes-list-map-keys", json!(field.map_keys));
             }
-        } else if field.atomic {
-            add("x-kubernetes-map-type", Value::from("atomic"));
+        } else if field.atomic || field.granular {
+            add("x-kubernetes-map-type", Value::from(if field.atomic { "atomic" } else { "granular" }));
         }
         let strategy = field.patch_strategy;
         let words = [(strategy.merge, "merge"), (strategy.replace, "replace"), (strategy.retain_keys, "retainKeys")];

@@ -49,6 +49,8 @@ fn schemas_are_upstreams() {
         bare(&pod["nodeSelector"]),
         json!({"type": "object", "additionalProperties": {"type": "string", "default": ""}, "x-kubernetes-map-type": "atomic"})
     );
+    let volume = &v3_schema("api/v1", "io.k8s.api.core.v1.PersistentVolumeSpec")["properties"];
+    assert_eq!(volume["claimRef"]["x-kubernetes-map-type"], "granular");
     let container = v3_schema("api/v1", "io.k8s.api.core.v1.Container");
     assert_eq!(bare(&container["properties"]["name"]), json!({"type": "string", "default": ""}));
     assert_eq!(bare(&container["properties"]["image"]), json!({"type": "string"}));

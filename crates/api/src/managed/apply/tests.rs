@@ -454,3 +454,18 @@ fn applying_the_same_again_changes_nothing() {
     let more = By { second: 90, ..by("a") }.apply(Some(&shared), &map(json!({"x": "1", "y": "1"})));
     assert_eq!(more["metadata"]["managedFields"][1]["time"], "2026-01-02T03:05:35Z");
 }
+
+#[test]
+fn a_reference_that_merges_by_fields_in_one_place_only_has_owners_by_fields_there() {
+    let volume = |claim: Value| json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"claimRef": claim}});
+    let named = json!({"name": "c", "namespace": "n"});
+    let bound = by("binder").update(None, volume(json!({"name": "c", "namespace": "n", "uid": "u"})));
+    let both = by("a").apply(Some(&bound), &volume(named));
+    assert_eq!(both["spec"]["claimRef"]["uid"], "u", "nobody else's field is lost");
+    let fields = |names: &[&str]| -> Value {
+        let claim: Object = names.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
+        json!({"f:spec": {"f:claimRef": claim}})
+    };
+    assert_eq!(owned(&both)[0].1, fields(&["name", "namespace"]));
+    assert_eq!(owned(&both)[1].1["f:spec"]["f:claimRef"]["f:uid"], json!({}));
+}
