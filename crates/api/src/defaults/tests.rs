@@ -122,6 +122,16 @@ fn workloads() {
         json!({"spec": {"template": template}}),
         json!({"spec": {"replicas": 1, "template": defaulted}}),
     );
+    let spec = json!({"revisionHistoryLimit": 10, "template": defaulted,
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}});
+    for (given, counted) in [(Value::Null, "0"), (json!({"deprecated.daemonset.template.generation": "4"}), "4")] {
+        check(
+            "apps",
+            "DaemonSet",
+            json!({"metadata": {"annotations": given}, "spec": {"template": template}}),
+            json!({"metadata": {"annotations": {"deprecated.daemonset.template.generation": counted}}, "spec": spec}),
+        );
+    }
 }
 
 #[test]

@@ -39,7 +39,14 @@ pub(super) fn replica_set(object: &mut Value) {
     pod::template(spec);
 }
 
+/// The annotation that counts a DaemonSet's templates. Upstream keeps the count in a field of its own, which it writes into
+/// every form of the object: whoever creates one owns it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 pub(super) fn daemon_set(object: &mut Value) {
+    if let Some(annotations) = object_mut(object, "metadata.annotations") {
+        fill_text(annotations, TEMPLATE_GENERATION, "0");
+    }
     let Some(spec) = object_mut(object, "spec") else { return };
     rolling(spec, "updateStrategy", |update| {
         fill(update, "maxUnavailable", 1);
