@@ -184,6 +184,7 @@ impl Change<'_> {
         let meant = app.admission.interferes(app).then(|| object.clone());
         app.admission.mutate(&request, self.which(), &mut object).await?;
         let meant = meant.filter(|_| request.rounds.lock().is_changed());
+        warnings.extend(metadata::dedup_owners(&mut object, true));
         if meant.is_some() || self.part == Part::Resize {
             metadata::on_update(&mut object, old);
             self.confine(&mut object, old);

@@ -79,6 +79,8 @@ async fn create_named(
     let target = Target { name, ..target.clone() };
     defaults::apply(kind, &mut object);
     // What admission and the kind add is nobody's.
+    // An apply is told of it after admission only, as every patch.
+    let repeated = if options.applies { None } else { metadata::dedup_owners(&mut object, false) };
     let stamped = (!options.applies).then(|| {
         let write = managed_write(app, caller, &target, options);
         managed::stamp_new(&mut object, &write)
@@ -86,7 +88,8 @@ async fn create_named(
     let stamp = stamped.flatten();
     let stamp = stamp.as_ref();
     let request = Request { nameless: generated, stamp, ..Request::creating(app, caller, &target, options) };
-    let warnings = admitted(&request, &mut object).await?;
+    let mut warnings: Vec<String> = repeated.into_iter().collect();
+    warnings.extend(admitted(&request, &mut object).await?);
     canon::canonical(&mut object, kind.hub())?;
     if options.dry_run {
         return dry(&request, object, warnings).await;
@@ -133,6 +136,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
     strategy.prepare_create(&ctx, object);
+    let mut warnings: Vec<String> = metadata::dedup_owners(object, true).into_iter().collect();
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
         flows::judge_new(app, object).await?;
     }
@@ -142,7 +146,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
     }
     app.admission.validate(request, Which::All, object).await?;
-    let mut warnings = strategy.warnings(object, None);
+    warnings.extend(strategy.warnings(object, None));
     warnings.extend(app.admission.warnings(request, object).await);
     Ok(warnings)
 }

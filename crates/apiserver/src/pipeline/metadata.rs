@@ -78,6 +78,32 @@ pub(crate) fn on_update(new: &mut Value, old: &Value) {
     }
 }
 
+/// Takes out owner references that stand twice; what to tell the client, where there were any. `admitted`: the object
+/// is what admission has made of it.
+pub(crate) fn dedup_owners(object: &mut Value, admitted: bool) -> Option<String> {
+    let owners = value::list_at(object, "metadata.ownerReferences");
+    let is_repeated = |at: usize| owners[..at].contains(&owners[at]);
+    if !(1..owners.len()).any(is_repeated) {
+        return None;
+    }
+    let (mut kept, mut repeated) = (Vec::new(), Vec::new());
+    for (at, owner) in owners.iter().enumerate() {
+        if is_repeated(at) {
+            repeated.push(value::str_at(owner, "uid").unwrap_or_default());
+        } else {
+            kept.push(owner.clone());
+        }
+    }
+    let when = if admitted { " after mutating admission happens" } else { "" };
+    let warning = format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and \
+         may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        repeated.join(", ")
+    );
+    value::set(object, "metadata.ownerReferences", kept);
+    Some(warning)
+}
+
 fn differs(new: &Value, old: &Value, path: &str) -> bool {
     value::get(new, path) != value::get(old, path)
 }
@@ -160,6 +186,30 @@ mod tests {
         assert_eq!(object["metadata"].get("generation"), None);
         let mut chosen = json!({"metadata": {"name": "a", "resourceVersion": "7"}});
         assert_eq!(on_create(kind, &mut chosen, Timestamp::UNIX_EPOCH).expect_err("refused").code, 500);
+    }
+
+    #[test]
+    fn an_owner_that_stands_twice_stands_once() {
+        let owner = |uid: &str, name: &str| json!({"uid": uid, "name": name});
+        let owned = |owners: &[Value]| json!({"metadata": {"ownerReferences": owners}});
+        let mut plain = owned(&[owner("a", "x"), owner("a", "y"), owner("b", "x")]);
+        assert_eq!((dedup_owners(&mut plain, false), dedup_owners(&mut json!({}), true)), (None, None));
+        assert_eq!(value::list_at(&plain, "metadata.ownerReferences").len(), 3, "another name, another reference");
+        let (a, b) = (owner("a", "x"), owner("b", "x"));
+        let given = owned(&[a.clone(), b.clone(), a.clone(), b.clone(), a.clone()]);
+        for (admitted, when) in [(false, ""), (true, " after mutating admission happens")] {
+            let mut object = given.clone();
+            let warning = dedup_owners(&mut object, admitted).expect("a warning");
+            assert_eq!(
+                warning,
+                format!(
+                    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in \
+                     1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) \
+                     observed: a, b, a"
+                )
+            );
+            assert_eq!(object, owned(&[a.clone(), b.clone()]));
+        }
     }
 
     #[test]

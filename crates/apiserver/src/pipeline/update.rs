@@ -5,7 +5,7 @@ use gantry_api::{Value, convert, value};
 
 use super::change::{Change, Made, Part};
 use super::decode::{self, Expected};
-use super::{Written, create, current};
+use super::{Written, create, current, metadata};
 use crate::app::App;
 use crate::registry;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -58,7 +58,8 @@ async fn replace(
             // Clients that do not know managedFields must not wipe them out.
             value::set(&mut new, "metadata.managedFields", managed.clone());
         }
-        Ok(Made { object: new, warnings: Vec::new() })
+        let warnings = metadata::dedup_owners(&mut new, false).into_iter().collect();
+        Ok(Made { object: new, warnings })
     };
     let part = Part::of(target.subresource);
     let version_required = part == Part::Main && !strategy.unconditional_update();

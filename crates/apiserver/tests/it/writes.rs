@@ -226,3 +226,21 @@ async fn a_pod_takes_the_priority_of_its_class() {
     chosen["spec"]["priority"] = 7.into();
     assert_eq!(cluster.rest("POST", pods, &[], &chosen.to_string()).await.code, 403);
 }
+
+#[tokio::test]
+async fn an_owner_that_is_named_twice_is_kept_once_with_a_warning() {
+    let cluster = Cluster::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let one = format!("{maps}/m");
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"});
+    let metadata = json!({"name": "m", "ownerReferences": [owner, owner]});
+    let merge = [("content-type", "application/merge-patch+json")];
+    let requests = [("POST", maps, &[][..], ""), ("PUT", &one, &[], ""), ("PATCH", &one, &merge, " after mutating")];
+    for (method, path, headers, when) in requests {
+        let answer = cluster.rest(method, path, headers, &json!({"metadata": metadata}).to_string()).await;
+        let warning = answer.headers["warning"].to_str().expect("text");
+        let expected = format!("299 - \".metadata.ownerReferences contains duplicate entries{when}");
+        assert!(warning.starts_with(&expected) && warning.ends_with("observed: u\""), "{method}: {warning}");
+        assert_eq!(answer.json()["metadata"]["ownerReferences"], json!([owner]), "{method}");
+    }
+}
