@@ -27,6 +27,10 @@ impl Strategy for Custom {
         }
     }
 
+    fn fixes_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
         with_rules(kind, object, None, validation::create(kind, object), &mut Vec::new())
     }

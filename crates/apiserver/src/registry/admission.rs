@@ -5,7 +5,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
-use super::{Column, Ctx, Row, Strategy, keep_metadata};
+use super::{Column, Ctx, Row, Strategy};
 use crate::expressions::written;
 
 /// The strategy of both kinds of webhook configurations.
@@ -75,8 +75,8 @@ impl Strategy for Webhooks {
 }
 
 impl Strategy for Policy {
-    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
-        keep_metadata(new, old);
+    fn fixes_metadata(&self) -> bool {
+        true
     }
 
     fn unconditional_update(&self) -> bool {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
-use super::{Column, Ctx, Row, Strategy, keep_metadata};
+use super::{Column, Ctx, Row, Strategy};
 
 /// The strategy of APIServices.
 pub(super) struct ApiService;
@@ -34,8 +34,8 @@ impl Strategy for ApiService {
         }
     }
 
-    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
-        keep_metadata(new, old);
+    fn fixes_metadata(&self) -> bool {
+        true
     }
 
     fn unconditional_update(&self) -> bool {

@@ -7,7 +7,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
-use super::{Column, Ctx, Row, Strategy, metadata_field};
+use super::{Column, Ctx, Row, Strategy, keep_metadata, metadata_field};
 use crate::expressions::devices;
 use crate::pipeline::metadata::time;
 
@@ -68,7 +68,12 @@ fn forget_deallocated(new: &mut Value, old: &Value) {
 
 impl Strategy for ResourceClaim {
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        keep_metadata(new, old);
         forget_deallocated(new, old);
+    }
+
+    fn fixes_metadata(&self) -> bool {
+        true
     }
 
     fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {

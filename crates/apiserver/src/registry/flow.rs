@@ -11,6 +11,10 @@ pub(super) struct FlowSchema;
 pub(super) struct PriorityLevelConfiguration;
 
 impl Strategy for FlowSchema {
+    fn fixes_metadata(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[
@@ -38,6 +42,10 @@ impl Strategy for FlowSchema {
 }
 
 impl Strategy for PriorityLevelConfiguration {
+    fn fixes_metadata(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

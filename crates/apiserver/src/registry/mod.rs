@@ -94,12 +94,22 @@ pub trait Strategy: Send + Sync {
 
     /// As [`Strategy::prepare_create`] for a write to `/status`: everything but status and metadata is
     /// the old one already.
-    fn prepare_status_update(&self, _ctx: &Ctx<'_>, _new: &mut Value, _old: &Value) {}
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        if self.fixes_metadata() {
+            keep_metadata(new, old);
+        }
+    }
+
+    /// Whether a write to `/status` leaves labels, annotations, finalizers and owners as they were.
+    fn fixes_metadata(&self) -> bool {
+        false
+    }
 
     /// Fields that a write to the object or to one of its subresources cannot set, with all that is below them: nobody
     /// owns them by such a write.
     fn reset_fields(&self, kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
         match subresource {
+            "status" if self.fixes_metadata() => &["metadata", "spec"],
             "status" => &["spec"],
             _ if kind.has_status => &["status"],
             _ => &[],
@@ -190,7 +200,7 @@ fn keep(new: &mut Value, old: &Value, path: &str) {
     }
 }
 
-/// Leaves what a write of `/status` does not set in metadata as it was, for kinds where upstream does.
+/// Leaves what a write of `/status` does not set in metadata as it was; see [`Strategy::fixes_metadata`].
 fn keep_metadata(new: &mut Value, old: &Value) {
     for path in ["labels", "annotations", "finalizers", "ownerReferences"] {
         keep(new, old, &format!("metadata.{path}"));

@@ -249,6 +249,10 @@ impl Strategy for VolumeAttributesClass {
 }
 
 impl Strategy for VolumeAttachment {
+    fn fixes_metadata(&self) -> bool {
+        true
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }
