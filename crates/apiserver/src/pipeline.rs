@@ -26,6 +26,7 @@ pub(crate) mod watch;
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_store::encoded::Encoded;
+use http::StatusCode;
 
 /// What a write ended in.
 #[derive(Debug)]
@@ -42,16 +43,17 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) outcome: Outcome,
-    pub(crate) created: bool,
+    /// 200, or how the answer differs: 201 for what is new, 202 for what is still to go.
+    pub(crate) code: StatusCode,
     pub(crate) warnings: Vec<String>,
 }
 
 impl Written {
-    pub(crate) fn plain(bytes: Vec<u8>, created: bool) -> Self {
-        Self { outcome: Outcome::Plain(Bytes::from(bytes)), created, warnings: Vec::new() }
+    pub(crate) fn plain(bytes: Vec<u8>, code: StatusCode) -> Self {
+        Self { outcome: Outcome::Plain(Bytes::from(bytes)), code, warnings: Vec::new() }
     }
 
     pub(crate) fn status(status: Status) -> Self {
-        Self { outcome: Outcome::Status(Box::new(status)), created: false, warnings: Vec::new() }
+        Self { outcome: Outcome::Status(Box::new(status)), code: StatusCode::OK, warnings: Vec::new() }
     }
 }

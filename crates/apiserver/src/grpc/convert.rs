@@ -135,5 +135,5 @@ pub(crate) fn reply(app: &App, kind: &'static KindInfo, written: Written) -> v1:
         Outcome::Plain(bytes) => bytes,
         Outcome::Status(status) => Bytes::from(serde_json::to_vec(&status).expect("a Status is plain data")),
     };
-    v1::ObjectReply { object, warnings: written.warnings, created: written.created }
+    v1::ObjectReply { object, warnings: written.warnings, created: written.code == http::StatusCode::CREATED }
 }

@@ -3,6 +3,7 @@
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{kinds, value};
+use http::StatusCode;
 
 use super::Written;
 use super::change::{Change, Made, Part};
@@ -43,5 +44,5 @@ pub(crate) async fn bind(
     let written = change.run(app).await?;
     let mut status = Status::failure(201, "", "");
     "Success".clone_into(&mut status.status);
-    Ok(Written { created: true, ..Written { warnings: written.warnings, ..Written::status(status) } })
+    Ok(Written { code: StatusCode::CREATED, ..Written { warnings: written.warnings, ..Written::status(status) } })
 }

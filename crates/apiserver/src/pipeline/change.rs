@@ -5,6 +5,7 @@
 
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, defaults, managed, validation, value};
+use http::StatusCode;
 
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
@@ -129,7 +130,7 @@ impl Change<'_> {
         let done = |encoded, revision| {
             Ok(Attempt::Done(Box::new(Written {
                 outcome: Outcome::Object { encoded, revision },
-                created: false,
+                code: StatusCode::OK,
                 warnings: warnings.clone(),
             })))
         };
@@ -183,8 +184,8 @@ impl Change<'_> {
         // Whoever writes owns what they wrote, not what webhooks and policies make of it.
         let meant = app.admission.interferes(app).then(|| object.clone());
         app.admission.mutate(&request, self.which(), &mut object).await?;
-        let meant = meant.filter(|_| request.rounds.lock().is_changed());
         warnings.extend(metadata::dedup_owners(&mut object, true));
+        let meant = meant.filter(|_| request.rounds.lock().is_changed());
         if meant.is_some() || self.part == Part::Resize {
             metadata::on_update(&mut object, old);
             self.confine(&mut object, old);

@@ -2,6 +2,7 @@
 
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, convert, defaults, managed, value};
+use http::StatusCode;
 
 use super::change::managed_write;
 use super::commit::{Commit, Effects, Write};
@@ -78,9 +79,9 @@ async fn create_named(
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let target = Target { name, ..target.clone() };
     defaults::apply(kind, &mut object);
-    // What admission and the kind add is nobody's.
     // An apply is told of it after admission only, as every patch.
     let repeated = if options.applies { None } else { metadata::dedup_owners(&mut object, false) };
+    // What admission and the kind add is nobody's.
     let stamped = (!options.applies).then(|| {
         let write = managed_write(app, caller, &target, options);
         managed::stamp_new(&mut object, &write)
@@ -116,7 +117,11 @@ async fn create_named(
         match write.commit(app).await? {
             Commit::Done(revision) => {
                 let encoded = current::stored(&writing, revision)?;
-                return Ok(Written { outcome: Outcome::Object { encoded, revision }, created: true, warnings });
+                return Ok(Written {
+                    outcome: Outcome::Object { encoded, revision },
+                    code: StatusCode::CREATED,
+                    warnings,
+                });
             }
             Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
             Commit::Effect => turn.allocation(&app.turns).await,
@@ -131,12 +136,12 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     let kind = target.kind;
     let strategy = registry::strategy(kind);
     app.admission.mutate(request, Which::All, object).await?;
+    let mut warnings: Vec<String> = metadata::dedup_owners(object, true).into_iter().collect();
     if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificate::identify(object, &caller.user);
     }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
     strategy.prepare_create(&ctx, object);
-    let mut warnings: Vec<String> = metadata::dedup_owners(object, true).into_iter().collect();
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
         flows::judge_new(app, object).await?;
     }
@@ -160,7 +165,7 @@ async fn dry(request: &Request<'_>, mut object: Value, warnings: Vec<String>) ->
     let _: Effects = app.admission.effects(request, &object).await?;
     let _: Effects = allocate::plan(app, target, None, Some(&mut object)).await?;
     let encoded = current::written(&current::stamped(&object, request.stamp)?, 0)?;
-    Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, created: true, warnings })
+    Ok(Written { outcome: Outcome::Object { encoded, revision: 0 }, code: StatusCode::CREATED, warnings })
 }
 
 fn exists(target: &Target, existing: Option<&Value>) -> Status {

@@ -2,6 +2,7 @@
 
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
+use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 
 use super::change::uid_differs;
@@ -113,15 +114,18 @@ async fn attempt(
     app.admission.mutate(&request, which, &mut Value::Null).await?;
     app.admission.validate(&request, which, old).await?;
     let next = next(registry::strategy(target.kind), old, options, app.clock.now());
-    let unchanged = |value: &Value, revision| answer_object(value, revision);
+    let pending = |value: &Value, revision| {
+        let code = if options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
+        Ok(Written { code, ..answer_object(value, revision)? })
+    };
     let (bytes, marked) = match next {
-        Next::Unchanged => return unchanged(old, state.revision).map(Ok),
+        Next::Unchanged => return pending(old, state.revision).map(Ok),
         Next::Gone => (None, None),
         Next::Marked(object) => (Some(commit::canonical(&object)), Some(object)),
     };
     if options.dry_run {
         return match &marked {
-            Some(object) => unchanged(object, state.revision).map(Ok),
+            Some(object) => pending(object, state.revision).map(Ok),
             None => answer_removed(target, old, state.revision, app.clock.now()).map(Ok),
         };
     }
@@ -133,7 +137,7 @@ async fn attempt(
         Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };
     match write.commit(app).await? {
         Commit::Done(revision) => match &marked {
-            Some(object) => answer_object(object, revision).map(Ok),
+            Some(object) => pending(object, revision).map(Ok),
             None => answer_removed(target, old, revision, app.clock.now()).map(Ok),
         },
         Commit::Moved(now) => Ok(Err(now.map_or(Lost::Gone, Lost::Moved))),
@@ -143,7 +147,7 @@ async fn attempt(
 
 fn answer_object(object: &Value, revision: u64) -> Result<Written, Status> {
     let encoded = current::written(&current::draft(object)?, revision)?;
-    Ok(Written { outcome: Outcome::Object { encoded, revision }, created: false, warnings: Vec::new() })
+    Ok(Written { outcome: Outcome::Object { encoded, revision }, code: StatusCode::OK, warnings: Vec::new() })
 }
 
 /// What went, or a Status that says so.
@@ -175,23 +179,33 @@ fn check_preconditions(target: &Target, options: &DeleteOptions, state: &Current
     Ok(())
 }
 
-/// The finalizers that the chosen propagation asks for.
-fn finalizers(old: &Value, propagation: Option<Propagation>) -> Vec<Value> {
-    let mut list: Vec<Value> = value::list_at(old, "metadata.finalizers").to_vec();
-    let Some(propagation) = propagation else { return list };
-    list.retain(|f| f != FOREGROUND && f != ORPHAN);
-    match propagation {
-        Propagation::Background => {}
-        Propagation::Foreground => list.push(FOREGROUND.into()),
-        Propagation::Orphan => list.push(ORPHAN.into()),
+/// The finalizers that the propagation asks for: the one of the request, else the one under way. `None` where they are as they
+/// should be.
+fn finalizers(old: &Value, asked: Option<Propagation>) -> Option<Vec<Value>> {
+    let present = value::list_at(old, "metadata.finalizers");
+    let under_way = present.iter().find(|f| *f == FOREGROUND || *f == ORPHAN);
+    let wanted = match asked {
+        Some(Propagation::Background) => None,
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        None => under_way.and_then(Value::as_str),
+    };
+    let held = |name: &str| present.iter().any(|f| f == name);
+    if [FOREGROUND, ORPHAN].iter().all(|name| held(name) == (wanted == Some(*name))) {
+        return None;
     }
-    list
+    let others = present.iter().filter(|f| *f != FOREGROUND && *f != ORPHAN).cloned();
+    Some(others.chain(wanted.map(Value::from)).collect())
 }
 
 fn next(strategy: &dyn Strategy, old: &Value, options: &DeleteOptions, now: Timestamp) -> Next {
     let mut object = old.clone();
-    if strategy.garbage_collected() && options.propagation.is_some() {
-        let list = finalizers(old, options.propagation);
+    let decided = strategy.delete(old, options.grace_period_seconds);
+    // What goes already, and is left as it is, keeps its finalizers too.
+    if decided != Deletion::Pending
+        && strategy.garbage_collected()
+        && let Some(list) = finalizers(old, options.propagation)
+    {
         if list.is_empty() {
             value::remove(&mut object, "metadata.finalizers");
         } else {
@@ -201,7 +215,7 @@ fn next(strategy: &dyn Strategy, old: &Value, options: &DeleteOptions, now: Time
     let deleting = metadata::is_deleting(old);
     let held = metadata::has_finalizers(&object);
     let old_grace = value::i64_at(old, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
-    match strategy.delete(old, options.grace_period_seconds) {
+    match decided {
         Deletion::Remove if !held => return Next::Gone,
         Deletion::Remove if !deleting || old_grace > 0 => mark(strategy, &mut object, now, 0, deleting),
         Deletion::Graceful { seconds } => {
@@ -285,6 +299,23 @@ mod tests {
         check(Deletion::Remove, dying, None, "gone");
         let waiting = json!({"metadata": {"deletionTimestamp": "1970-01-01T00:16:40Z", "deletionGracePeriodSeconds": 0, "finalizers": ["foregroundDeletion"]}});
         check(Deletion::Remove, waiting.clone(), None, "unchanged");
+        check(Deletion::Pending, waiting.clone(), Some(Propagation::Orphan), "unchanged");
         check(Deletion::Remove, waiting, Some(Propagation::Background), "gone");
+    }
+
+    #[test]
+    fn dependents_are_dealt_with_as_asked_or_as_is_under_way() {
+        let check = |held: &[&str], asked, expected: Option<&[&str]>| {
+            let got = finalizers(&json!({"metadata": {"finalizers": held}}), asked);
+            let expected = expected.map(|names| names.iter().map(|name| json!(name)).collect::<Vec<_>>());
+            assert_eq!(got, expected, "{held:?} {asked:?}");
+        };
+        check(&["x"], None, None);
+        check(&[ORPHAN, "x"], None, None);
+        check(&[FOREGROUND], None, None);
+        check(&[], Some(Propagation::Background), None);
+        check(&[ORPHAN, "x"], Some(Propagation::Background), Some(&["x"]));
+        check(&[ORPHAN], Some(Propagation::Foreground), Some(&[FOREGROUND]));
+        check(&[ORPHAN, FOREGROUND], None, Some(&[ORPHAN]));
     }
 }

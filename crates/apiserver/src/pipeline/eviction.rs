@@ -4,6 +4,7 @@ use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Object, Value, kinds, value};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -66,7 +67,7 @@ pub(crate) async fn evict(
 fn done(warnings: Vec<String>) -> Written {
     let mut status = Status::failure(201, "", "");
     "Success".clone_into(&mut status.status);
-    Written { created: true, warnings, ..Written::status(status) }
+    Written { code: StatusCode::CREATED, warnings, ..Written::status(status) }
 }
 
 struct Eviction<'a> {

@@ -42,6 +42,8 @@ pub(crate) enum By {
 pub(crate) struct DeleteOptions {
     pub(crate) grace_period_seconds: Option<i64>,
     pub(crate) propagation: Option<Propagation>,
+    /// Whether the client asked for dependents to go in the older way: it is told then if the object is still to go.
+    pub(crate) cascades: bool,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
     pub(crate) dry_run: bool,
@@ -70,6 +72,7 @@ impl DeleteOptions {
         if orphan.is_some() && policy.is_some() {
             return Err(contradictory(policy.unwrap_or_default()));
         }
+        found.cascades = orphan == Some(false);
         found.propagation = match policy {
             Some(policy) => Some(propagation(policy)?),
             None => orphan.map(Propagation::orphan),

@@ -2,6 +2,7 @@
 
 use gantry_api::status::Status;
 use gantry_api::{Value, managed, validation, value};
+use http::StatusCode;
 use serde_json::{Map, json};
 
 use super::change::managed_write;
@@ -51,7 +52,7 @@ pub(crate) async fn create(
         _ => return Err(Status::method_not_allowed()),
     }
     value::set_default(object, "metadata", Map::new());
-    Ok(Written { warnings: decoded.warnings, ..Written::plain(object.to_string().into_bytes(), true) })
+    Ok(Written { warnings: decoded.warnings, ..Written::plain(object.to_string().into_bytes(), StatusCode::CREATED) })
 }
 
 fn text(object: &Value, path: &str) -> String {

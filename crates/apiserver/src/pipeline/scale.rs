@@ -4,6 +4,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, managed, value};
+use http::StatusCode;
 
 use super::apply::Configuration;
 use super::change::{Change, Made, Part, managed_write};
@@ -87,7 +88,7 @@ pub(crate) async fn write(
     let object: Value = serde_json::from_slice(encoded.json()).map_err(Status::internal)?;
     let bytes = scale_of(target.kind, &object, *revision)?.to_string().into_bytes();
     warnings.extend(written.warnings);
-    Ok(Written { warnings, ..Written::plain(bytes, false) })
+    Ok(Written { warnings, ..Written::plain(bytes, StatusCode::OK) })
 }
 
 /// The object as a patch of its Scale makes it.

@@ -3,6 +3,7 @@
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, kinds, managed, value};
+use http::StatusCode;
 use serde_json::json;
 
 use super::change::managed_write;
@@ -122,7 +123,7 @@ pub(crate) async fn create(
     value::set(&mut request, "metadata.namespace", target.namespace.as_str());
     value::set(&mut request, "metadata.creationTimestamp", metadata::time(app.clock.now()));
     let warnings = decoded.warnings.into_iter().chain(shortened).collect();
-    Ok(Written { warnings, ..Written::plain(request.to_string().into_bytes(), true) })
+    Ok(Written { warnings, ..Written::plain(request.to_string().into_bytes(), StatusCode::CREATED) })
 }
 
 /// The life that is given, and what is said where it is shorter than the one asked for.

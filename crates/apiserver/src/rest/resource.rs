@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, header};
 
 use super::answer;
 use super::handler::{Incoming, Unread, read_body};
@@ -242,7 +242,7 @@ async fn payload(content_type: &str, body: &mut Unread) -> Result<Payload, Statu
 }
 
 fn written(target: &Target, shape: Shape, written: Written, style: answer::Style) -> Response {
-    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let code = written.code;
     let mut response = match written.outcome {
         Outcome::Object { encoded, revision } => {
             // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
@@ -313,6 +313,7 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
     let found = DeleteOptions {
         grace_period_seconds: query.number("gracePeriodSeconds")?,
         propagation,
+        cascades: query.has("orphanDependents") && !query.flag("orphanDependents"),
         dry_run: options::dry_run(query.all("dryRun"), "DeleteOptions")?,
         ..DeleteOptions::default()
     };

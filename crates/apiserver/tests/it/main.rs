@@ -10,6 +10,7 @@ mod bootstrap;
 mod contract;
 mod crowds;
 mod custom;
+mod deletes;
 mod encryption;
 mod ends;
 mod ephemeral;
