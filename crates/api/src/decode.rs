@@ -8,7 +8,7 @@ mod json;
 mod nearest;
 mod protobuf;
 mod scalars;
-mod syntax;
+pub(crate) mod syntax;
 mod yaml;
 
 pub use applied::applied;

@@ -28,7 +28,7 @@ struct Scanner<'a> {
 const ENDED: &str = "unexpected end of JSON input";
 
 /// Why `bytes` are not one JSON value; nothing where they are.
-pub(super) fn error(bytes: &[u8]) -> Option<String> {
+pub(crate) fn error(bytes: &[u8]) -> Option<String> {
     Scanner { bytes, at: 0 }.document().err()
 }
 

@@ -2,8 +2,7 @@
 
 use super::at::{At, Out, same};
 use super::read::{map, some, text, truth};
-use crate::Value;
-use crate::names;
+use crate::{Value, decode, names};
 
 /// The most bytes that all entries of a map or secret have together: 1 MiB.
 const TOTAL_BYTES: usize = 1024 * 1024;
@@ -97,10 +96,20 @@ fn json_entry(out: &mut Out, at: At<'_>, data: Option<&crate::Object>, key: &str
         return;
     };
     let decoded = base64::engine::general_purpose::STANDARD.decode(entry.as_str().unwrap_or_default());
-    let parsed = decoded
-        .map_err(|e| e.to_string())
-        .and_then(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|e| e.to_string()));
-    if let Err(detail) = parsed {
+    if let Err(detail) = decoded.map_err(|e| e.to_string()).and_then(|bytes| json_object(&bytes)) {
         out.invalid(at.key(key), "<secret contents redacted>", &detail);
     }
+}
+
+/// Why Go does not read these bytes into a map.
+fn json_object(bytes: &[u8]) -> Result<(), String> {
+    let found = match serde_json::from_slice(bytes) {
+        Err(error) => return Err(decode::syntax::error(bytes).unwrap_or_else(|| error.to_string())),
+        Ok(Value::Object(_) | Value::Null) => return Ok(()),
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+    };
+    Err(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
 }

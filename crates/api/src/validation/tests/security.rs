@@ -176,3 +176,23 @@ fn small_fields_as_upstream_has_them() {
         ],
     );
 }
+
+#[test]
+fn what_logs_in_to_registries_is_a_json_object() {
+    use base64::Engine as _;
+    let at = "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\"";
+    let cases = [
+        ("{\"auths\":{}}", None),
+        ("null", None),
+        ("b", Some("invalid character 'b' looking for beginning of value")),
+        ("{", Some("unexpected end of JSON input")),
+        ("[]", Some("json: cannot unmarshal array into Go value of type map[string]interface {}")),
+        ("\"a\"", Some("json: cannot unmarshal string into Go value of type map[string]interface {}")),
+    ];
+    for (text, why) in cases {
+        let data = base64::engine::general_purpose::STANDARD.encode(text);
+        let secret = json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": data}});
+        let expected: Vec<_> = why.map(|why| format!("{at}: {why}")).into_iter().collect();
+        check("Secret", secret, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
