@@ -68,7 +68,7 @@ pub(crate) fn json(code: u16, bytes: Bytes, style: Style) -> Response {
             Some(text) => ("application/yaml", text),
             None => ("application/json", bytes),
         },
-        Style { pretty: true, .. } => ("application/json", prettied(bytes)),
+        Style { pretty: true, .. } => ("application/json", prettied(&bytes)),
         _ => ("application/json", bytes),
     };
     if style.gzip && bytes.len() >= GZIP_FROM_BYTES {
@@ -93,15 +93,50 @@ fn as_yaml(json: &Bytes) -> Option<Bytes> {
     serde_saphyr::to_string(&value).ok().map(Bytes::from)
 }
 
-fn prettied(bytes: Bytes) -> Bytes {
-    let pretty = serde_json::from_slice::<gantry_api::Value>(&bytes).and_then(|v| serde_json::to_vec_pretty(&v));
-    match pretty {
-        Ok(mut pretty) => {
-            pretty.push(b'\n');
-            Bytes::from(pretty)
+/// Packed JSON with a line for every entry, in the order in which they are.
+fn prettied(packed: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(packed.len() * 2);
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', 2 * depth));
+    };
+    for (at, &byte) in packed.iter().enumerate() {
+        if in_text {
+            out.push(byte);
+            in_text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
         }
-        Err(_) => bytes,
+        let is_empty = matches!((byte, packed.get(at + 1)), (b'{', Some(b'}')) | (b'[', Some(b']')));
+        match byte {
+            b'{' | b'[' => {
+                out.push(byte);
+                depth += 1;
+                if !is_empty {
+                    line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(out.last(), Some(b'{' | b'[')) {
+                    line(&mut out, depth);
+                }
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            b' ' | b'\n' | b'\r' | b'\t' => {}
+            other => {
+                in_text = other == b'"';
+                out.push(other);
+            }
+        }
     }
+    Bytes::from(out)
 }
 
 /// A value.
@@ -187,5 +222,19 @@ pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
         if let Ok(value) = HeaderValue::from_str(&text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pretty_json_keeps_its_order_and_its_texts() {
+        let packed = br#"{"kind":"x","apiVersion":"v1","a":{},"b":[],"c":[1,{"z":null,"y":"a,:{\"\\"}],"d":true}"#;
+        let expected = "{\n  \"kind\": \"x\",\n  \"apiVersion\": \"v1\",\n  \"a\": {},\n  \"b\": [],\n  \"c\": [\n    1,\n    {\n      \
+                        \"z\": null,\n      \"y\": \"a,:{\\\"\\\\\"\n    }\n  ],\n  \"d\": true\n}";
+        assert_eq!(String::from_utf8_lossy(&prettied(packed)), expected);
+        assert_eq!(prettied(expected.as_bytes()), expected, "what is pretty stays as it is");
     }
 }
