@@ -10,7 +10,7 @@ use http::StatusCode;
 use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
 use super::turns::Held;
-use super::{Outcome, Written, metadata};
+use super::{Outcome, Written, delete, metadata};
 use crate::admission::{Operation, Options, Request, Which};
 use crate::allocate;
 use crate::app::App;
@@ -164,7 +164,12 @@ impl Change<'_> {
             effects: effects.with_fence_of(self.target, &object, Some(old)),
         };
         match write.commit(app).await? {
-            Commit::Done(revision) => done(current::stored(&writing, revision)?, revision),
+            Commit::Done(revision) => {
+                if remove {
+                    delete::take_along(app, self.target).await;
+                }
+                done(current::stored(&writing, revision)?, revision)
+            }
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),
             Commit::Effect => Ok(Attempt::Allocate),

@@ -1,5 +1,6 @@
 //! DELETE: removal, graceful removal, finalizers.
 
+use gantry_api::kinds;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use http::StatusCode;
@@ -76,6 +77,20 @@ pub(crate) async fn delete(
     Err(target.stale())
 }
 
+/// Deletes what goes along with an object that has gone. It is not told of a failure: the object has gone all the same.
+pub(super) async fn take_along(app: &App, gone: &Target) {
+    let Some((group, version, resource)) = registry::strategy(gone.kind).takes_along() else { return };
+    let Some(kind) = kinds::by_resource(group, version, resource) else { return };
+    let target = Target::new(kind, &gone.namespace, &gone.name);
+    let options = DeleteOptions { by: By::Server, ..DeleteOptions::default() };
+    match Box::pin(delete(app, &Caller::apiserver(), &target, &options)).await {
+        Err(status) if !status.is("NotFound") => {
+            tracing::warn!(kind = kind.kind, name = %target.name, error = %status.message, "what should go along stays");
+        }
+        _ => {}
+    }
+}
+
 /// Whether it is one of the classes that every cluster has.
 fn is_system_class(target: &Target) -> bool {
     target.kind.is("scheduling.k8s.io", "PriorityClass")
@@ -110,7 +125,7 @@ async fn attempt(
         nameless: options.by == By::Collection,
         ..Request::new(app, caller, target, Operation::Delete)
     };
-    let which = if options.by == By::Eviction { Which::BuiltIn } else { Which::All };
+    let which = if options.by == By::Server { Which::BuiltIn } else { Which::All };
     app.admission.mutate(&request, which, &mut Value::Null).await?;
     app.admission.validate(&request, which, old).await?;
     let next = next(registry::strategy(target.kind), old, options, app.clock.now());
@@ -138,7 +153,10 @@ async fn attempt(
     match write.commit(app).await? {
         Commit::Done(revision) => match &marked {
             Some(object) => pending(object, revision).map(Ok),
-            None => answer_removed(target, old, revision, app.clock.now()).map(Ok),
+            None => {
+                take_along(app, target).await;
+                answer_removed(target, old, revision, app.clock.now()).map(Ok)
+            }
         },
         Commit::Moved(now) => Ok(Err(now.map_or(Lost::Gone, Lost::Moved))),
         Commit::Effect => Ok(Err(Lost::Allocation)),

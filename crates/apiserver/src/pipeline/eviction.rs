@@ -49,7 +49,7 @@ pub(crate) async fn evict(
     let none = Value::Null;
     let mut deletion = DeleteOptions::from_value(value::get(&decoded.object, "deleteOptions").unwrap_or(&none))?;
     deletion.dry_run |= options.dry_run;
-    deletion.by = By::Eviction;
+    deletion.by = By::Server;
     let asked = Request { dry_run: deletion.dry_run, ..Request::creating(app, caller, target, options) };
     asked.admit_other(&mut decoded.object).await?;
     let target = Target { subresource: "", ..target.clone() };

@@ -33,8 +33,8 @@ pub(crate) enum By {
     Name,
     /// A DELETE of the list that it is in.
     Collection,
-    /// An eviction, which was admitted as such.
-    Eviction,
+    /// The server, for a request that was admitted as such: an eviction, or the end of what the object belongs to.
+    Server,
 }
 
 /// How to delete.

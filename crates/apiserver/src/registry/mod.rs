@@ -176,6 +176,11 @@ pub trait Strategy: Send + Sync {
         true
     }
 
+    /// Group, version and resource of the kind whose object of the same name goes once the object has gone.
+    fn takes_along(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        None
+    }
+
     /// The value of a selectable field; `None` where the kind has no such field label. Absent fields are `""`.
     fn field_value<'a>(&self, object: &'a Value, path: &str) -> Option<Cow<'a, str>> {
         metadata_field(object, path)

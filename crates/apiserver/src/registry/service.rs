@@ -19,6 +19,11 @@ use super::{Column, Ctx, Row, Strategy, metadata_field};
 pub(super) struct Service;
 
 impl Strategy for Service {
+    /// Another service of that name must not find the old one's.
+    fn takes_along(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        Some(("", "v1", "endpoints"))
+    }
+
     fn prepare_create(&self, _ctx: &Ctx<'_>, service: &mut Value) {
         if !text(service, "spec.clusterIP").is_empty() && value::list_at(service, "spec.clusterIPs").is_empty() {
             let ip = text(service, "spec.clusterIP").to_owned();

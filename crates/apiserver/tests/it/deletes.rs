@@ -27,3 +27,26 @@ async fn a_deletion_that_waits_is_accepted_where_dependents_are_to_go_in_the_old
     assert_eq!(delete("held", "", "{\"propagationPolicy\":\"Background\"}").await, 200);
     assert_eq!(delete("free", "", &older).await, 200);
 }
+
+#[tokio::test]
+async fn the_endpoints_of_a_service_go_with_it() {
+    let cluster = Cluster::start().await;
+    let in_default = |resource: &str| format!("/api/v1/namespaces/default/{resource}");
+    let service = |finalizers: Value| json!({"metadata": {"name": "s", "finalizers": finalizers}, "spec": {"ports": [{"port": 80}]}});
+    let endpoints = async || cluster.rest("GET", &in_default("endpoints/s"), &[], "").await.code;
+    for finalizers in [json!([]), json!(["example.com/held"])] {
+        let is_held = finalizers != json!([]);
+        create(&cluster, &in_default("services"), service(finalizers)).await;
+        create(&cluster, &in_default("endpoints"), json!({"metadata": {"name": "s"}})).await;
+        cluster.rest("DELETE", &in_default("services/s?dryRun=All"), &[], "").await;
+        assert_eq!(endpoints().await, 200, "nothing is gone yet");
+        cluster.rest("DELETE", &in_default("services/s"), &[], "").await;
+        if is_held {
+            assert_eq!(endpoints().await, 200, "the service is still there");
+            let free = json!({"metadata": {"finalizers": null}}).to_string();
+            let merge = [("content-type", "application/merge-patch+json")];
+            cluster.rest("PATCH", &in_default("services/s"), &merge, &free).await;
+        }
+        assert_eq!(endpoints().await, 404);
+    }
+}
