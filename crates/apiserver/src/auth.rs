@@ -30,6 +30,15 @@ pub(crate) const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// The group of all service accounts; with `:<namespace>` that of one namespace's.
 pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 
+/// What is said of a token that is no one's.
+pub(crate) const INVALID_TOKEN: &str = "invalid bearer token";
+
+/// What is said of a token that is for others.
+fn not_for(token: &[String], wanted: &[String]) -> String {
+    let shown = |names: &[String]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ");
+    format!("token audiences [{}] is invalid for the target audiences [{}]", shown(token), shown(wanted))
+}
+
 /// An authenticated caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {

@@ -72,10 +72,10 @@ impl Authenticator {
             return Ok(user);
         }
         if let Some(token) = shown(headers)? {
-            if let Some((user, _)) = self.token(&token, &self.known.audiences) {
-                return Ok(user);
-            }
-            return Err(Status::unauthorized());
+            return match self.token(&token, &self.known.audiences) {
+                Ok((user, _)) => Ok(user),
+                Err(_) => Err(Status::unauthorized()),
+            };
         }
         match (peer, valid) {
             (Some(_), None) => Err(Status::unauthorized()),
@@ -112,12 +112,16 @@ impl Authenticator {
     }
 
     /// The user behind a token and the audiences that both sides named.
-    pub(crate) fn token(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)> {
+    ///
+    /// # Errors
+    /// Why the token is not good, in upstream's words.
+    pub(crate) fn token(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String> {
+        let unknown = || super::INVALID_TOKEN.to_owned();
         if let Some(user) = self.known.tokens.user(token) {
             let common: Vec<String> = audiences.iter().filter(|a| self.known.audiences.contains(a)).cloned().collect();
-            return (!common.is_empty()).then(|| (user.clone(), common));
+            return if common.is_empty() { Err(unknown()) } else { Ok((user.clone(), common)) };
         }
-        let claims = self.claims(token)?;
+        let claims = self.claims(token).ok_or_else(unknown)?;
         let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
         service_account::user(&claims, &expected, self.live.as_ref())
     }

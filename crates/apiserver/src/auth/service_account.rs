@@ -75,42 +75,77 @@ pub(crate) struct Expected<'a> {
     pub(crate) now: Timestamp,
 }
 
-fn is_alive(found: Option<LiveObject>, bound: &Bound, now: Timestamp) -> bool {
-    found.is_some_and(|object| {
-        let uid_fits = bound.uid.is_empty() || object.uid == bound.uid;
-        let gone = object.deletion_timestamp.is_some_and(|t| now.as_second() > t.as_second() + DELETION_LEEWAY_SECONDS);
-        uid_fits && !gone
-    })
+fn is_gone(object: &LiveObject, now: Timestamp) -> bool {
+    object.deletion_timestamp.is_some_and(|t| now.as_second() > t.as_second() + DELETION_LEEWAY_SECONDS)
 }
 
-/// The user of a token whose signature was checked, and the audiences that both sides named; `None` when the token is
-/// not (or no longer) good.
-pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, live: &dyn Live) -> Option<(User, Vec<String>)> {
-    let now = expected.now.as_second();
-    if !expected.issuers.contains(&claims.iss) || claims.exp < now || claims.nbf > now + CLOCK_LEEWAY_SECONDS {
-        return None;
+/// The user of a token whose signature was checked, and the audiences that both sides named.
+///
+/// # Errors
+/// Why the token is not (or no longer) good, in upstream's words.
+pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, live: &dyn Live) -> Result<(User, Vec<String>), String> {
+    if !expected.issuers.contains(&claims.iss) {
+        return Err(super::INVALID_TOKEN.to_owned());
     }
     let audiences: Vec<String> = claims.aud.iter().filter(|a| expected.audiences.contains(a)).cloned().collect();
     if audiences.is_empty() {
-        return None;
+        return Err(super::not_for(&claims.aud, expected.audiences));
     }
+    check_times(claims, expected.now)?;
+    check_account(claims, expected.now, live)?;
     let b = &claims.binding;
-    let account = &b.serviceaccount;
-    if account.uid.is_empty()
-        || claims.sub != format!("{}{}:{}", super::SERVICE_ACCOUNT_PREFIX, b.namespace, account.name)
-    {
-        return None;
+    let bound = [("secret", "secrets", b.secret.as_ref()), ("pod", "pods", b.pod.as_ref())];
+    for (word, resource, bound) in bound {
+        check_bound((word, resource), &b.namespace, bound, expected.now, live)?;
     }
-    let alive = |resource: &str, namespace: &str, bound: Option<&Bound>| {
-        bound.is_none_or(|bound| is_alive(live.find(resource, namespace, &bound.name), bound, expected.now))
-    };
     // A token that is bound to a pod carries the node for information only.
-    let node_bound = b.node.as_ref().filter(|_| b.pod.is_none());
-    let good = alive("serviceaccounts", &b.namespace, Some(account))
-        && alive("pods", &b.namespace, b.pod.as_ref())
-        && alive("secrets", &b.namespace, b.secret.as_ref())
-        && alive("nodes", "", node_bound);
-    good.then(|| (with_extra(claims), audiences))
+    let node = b.node.as_ref().filter(|_| b.pod.is_none());
+    check_bound(("node", "nodes"), "", node, expected.now, live)?;
+    Ok((with_extra(claims), audiences))
+}
+
+fn check_times(claims: &Claims, now: Timestamp) -> Result<(), String> {
+    let now = now.as_second();
+    match claims {
+        _ if claims.exp < now => Err("service account token has expired".to_owned()),
+        _ if claims.nbf > now + CLOCK_LEEWAY_SECONDS => Err("service account token is not valid yet".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn check_account(claims: &Claims, now: Timestamp, live: &dyn Live) -> Result<(), String> {
+    let (namespace, account) = (&claims.binding.namespace, &claims.binding.serviceaccount);
+    let name = &account.name;
+    if account.uid.is_empty() || claims.sub != format!("{}{namespace}:{name}", super::SERVICE_ACCOUNT_PREFIX) {
+        return Err(super::INVALID_TOKEN.to_owned());
+    }
+    match live.find("serviceaccounts", namespace, name) {
+        None => Err(format!("serviceaccounts {name:?} not found")),
+        Some(found) if is_gone(&found, now) => Err(format!("service account {namespace}/{name} has been deleted")),
+        Some(found) if found.uid != account.uid => {
+            Err(format!("service account UID ({}) does not match claim ({})", found.uid, account.uid))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks what the token is bound to; `word` is upstream's for it.
+fn check_bound(
+    (word, resource): (&str, &str),
+    namespace: &str,
+    bound: Option<&Bound>,
+    now: Timestamp,
+    live: &dyn Live,
+) -> Result<(), String> {
+    let Some(bound) = bound else { return Ok(()) };
+    match live.find(resource, namespace, &bound.name).filter(|found| !is_gone(found, now)) {
+        None => Err("service account token has been invalidated".to_owned()),
+        Some(found) if !bound.uid.is_empty() && found.uid != bound.uid => {
+            let (is, was) = (found.uid, &bound.uid);
+            Err(format!("{word} UID ({is}) does not match service account {word} ref claim ({was})"))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn with_extra(claims: &Claims) -> User {
@@ -174,32 +209,44 @@ mod tests {
         }
     }
 
-    fn check(change: impl FnOnce(&mut Claims, &mut Fixed), accepted: bool, why: &str) {
+    fn check(change: impl FnOnce(&mut Claims, &mut Fixed), expected_error: &str) {
         let (mut claims, mut live) = (claims(), live());
         change(&mut claims, &mut live);
         let audiences = ["api".to_owned()];
         let now = Timestamp::from_second(1500).expect("in range");
         let expected = Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now };
-        assert_eq!(user(&claims, &expected, &live).is_some(), accepted, "{why}");
+        assert_eq!(user(&claims, &expected, &live).err().unwrap_or_default(), expected_error);
     }
 
     #[test]
     fn a_token_is_as_good_as_what_it_is_bound_to() {
-        check(|_, _| {}, true, "all is well");
-        check(|c, _| c.exp = 1499, false, "expired");
-        check(|c, _| c.nbf = 1600, false, "from the future");
-        check(|c, _| c.iss = "other".to_owned(), false, "another issuer");
-        check(|c, _| c.aud = vec!["vault".to_owned()], false, "another audience");
-        check(|c, _| c.sub = "system:serviceaccount:a:admin".to_owned(), false, "the subject is someone else");
-        check(|c, _| c.binding.serviceaccount.uid = "sa-0".to_owned(), false, "the account was made anew");
-        check(|c, _| c.binding.serviceaccount.uid.clear(), false, "no uid at all");
-        check(|_, l| drop(l.0.remove("pods/a/p")), false, "the pod is gone");
-        let dying = |seconds| LiveObject {
-            uid: "pod-1".to_owned(),
+        const UNKNOWN: &str = "invalid bearer token";
+        const INVALIDATED: &str = "service account token has been invalidated";
+        check(|_, _| {}, "");
+        check(|c, _| c.exp = 1499, "service account token has expired");
+        check(|c, _| c.nbf = 1600, "service account token is not valid yet");
+        check(|c, _| c.iss = "other".to_owned(), UNKNOWN);
+        let another = "token audiences [\"vault\" \"x\"] is invalid for the target audiences [\"api\"]";
+        check(|c, _| c.aud = vec!["vault".to_owned(), "x".to_owned()], another);
+        check(|c, _| c.sub = "system:serviceaccount:a:admin".to_owned(), UNKNOWN);
+        let anew = "service account UID (sa-1) does not match claim (sa-0)";
+        check(|c, _| c.binding.serviceaccount.uid = "sa-0".to_owned(), anew);
+        check(|c, _| c.binding.serviceaccount.uid.clear(), UNKNOWN);
+        check(|_, l| drop(l.0.remove("serviceaccounts/a/web")), "serviceaccounts \"web\" not found");
+        check(|_, l| drop(l.0.remove("pods/a/p")), INVALIDATED);
+        let dying = |uid: &str, seconds| LiveObject {
+            uid: uid.to_owned(),
             deletion_timestamp: Some(Timestamp::from_second(seconds).expect("in range")),
         };
-        check(|_, l| drop(l.0.insert("pods/a/p".to_owned(), dying(1450))), true, "the pod is stopping");
-        check(|_, l| drop(l.0.insert("pods/a/p".to_owned(), dying(1400))), false, "the pod should have stopped");
+        // The pod is stopping; then it should have stopped.
+        check(|_, l| drop(l.0.insert("pods/a/p".to_owned(), dying("pod-1", 1450))), "");
+        check(|_, l| drop(l.0.insert("pods/a/p".to_owned(), dying("pod-1", 1400))), INVALIDATED);
+        let namesake = "pod UID (pod-2) does not match service account pod ref claim (pod-1)";
+        check(|_, l| drop(l.0.insert("pods/a/p".to_owned(), dying("pod-2", 1450))), namesake);
+        let gone = "service account a/web has been deleted";
+        check(|_, l| drop(l.0.insert("serviceaccounts/a/web".to_owned(), dying("sa-1", 1400))), gone);
+        let bound = |name: &str| Some(Bound { name: name.to_owned(), uid: "u".to_owned() });
+        check(|c, _| c.binding.secret = bound("none"), INVALIDATED);
     }
 
     #[test]

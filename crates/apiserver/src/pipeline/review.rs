@@ -10,9 +10,9 @@ use super::decode::{self, Expected};
 use super::{Written, metadata};
 use crate::admission::Request;
 use crate::app::App;
-use crate::auth::User;
 use crate::auth::constrained::{Mode, Step};
 use crate::auth::impersonation::{Impersonation, Needed};
+use crate::auth::{self, User};
 use crate::rbac::authorizer;
 use crate::rbac::rule::{Attributes, Rule};
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -154,8 +154,10 @@ fn token(app: &App, object: &mut Value) -> Result<(), Status> {
     let wanted = strings(object, "spec.audiences");
     let audiences = if wanted.is_empty() { app.authenticator.audiences().to_vec() } else { wanted };
     let status = match app.authenticator.token(&given, &audiences) {
-        Some((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
-        None => json!({"user": {}, "error": "[invalid bearer token, Token has been invalidated]"}),
+        Ok((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
+        // Upstream asks twice: first those who know the server's own token only.
+        Err(why) if why == auth::INVALID_TOKEN => json!({"user": {}, "error": why}),
+        Err(why) => json!({"user": {}, "error": format!("[{}, {why}]", auth::INVALID_TOKEN)}),
     };
     value::set(object, "status", status);
     Ok(())

@@ -99,6 +99,20 @@ async fn questions_have_no_rows_and_need_content() {
     let empty = cluster.rest("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &[], "{}").await;
     assert_eq!(empty.code, 400);
     assert_eq!(empty.json()["message"], "token is required for TokenReview in authentication");
+    cluster.default_account().await;
+    let request = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let token = cluster.rest("POST", request, &[], "{}").await.json()["status"]["token"].clone();
+    let elsewhere = "[invalid bearer token, token audiences [\"https://kubernetes.default.svc.cluster.local\"] is invalid for \
+                     the target audiences [\"x\"]]";
+    let cases = [
+        (json!({"token": "nobodys"}), "invalid bearer token"),
+        (json!({"token": token, "audiences": ["x"]}), elsewhere),
+    ];
+    for (spec, error) in cases {
+        let body = json!({"spec": spec}).to_string();
+        let review = cluster.rest("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &[], &body).await.json();
+        assert_eq!(review["status"], json!({"user": {}, "error": error}));
+    }
 }
 
 #[tokio::test]
