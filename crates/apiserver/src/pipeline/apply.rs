@@ -145,10 +145,7 @@ impl Request<'_> {
             return Err(Status::conflict(kind.group, kind.resource, &target.name, &why));
         }
         if text("metadata.name").is_empty() {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({} based on URL) was undeterminable: name must be provided",
-                target.name
-            )));
+            return Err(decode::nameless(&target.name));
         }
         decode::place(object, kind.hub(), &target.namespace, &target.name)?;
         // Upstream does not compare a version with that of an object which is not there.

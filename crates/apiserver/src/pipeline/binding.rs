@@ -28,6 +28,10 @@ pub(crate) async fn bind(
     let expected = Expected { group: "", version: "v1", kind: "Binding", ty: TypeRef::Name("core/v1.Binding") };
     let mut decoded = decode::object(payload, expected, options.field_validation)?;
     let pods = kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
+    let named = value::str_at(&decoded.object, "metadata.name").unwrap_or_default();
+    if !target.name.is_empty() && named != target.name {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
     decode::place(&mut decoded.object, pods, &target.namespace, &target.name)?;
     let name = value::str_at(&decoded.object, "metadata.name").unwrap_or_default().to_owned();
     let asked = Target { name: name.clone(), ..target.clone() };

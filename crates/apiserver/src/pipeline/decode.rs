@@ -196,22 +196,46 @@ fn another_kind((kind, version): (&str, &str), api_version: &str, expected: Expe
     let (group, _) = kinds::split_api_version(given);
     let custom = matches!(expected.ty, TypeRef::Type(ty) if ty.is_custom());
     if !custom && !kinds::all().iter().any(|k| k.kind == kind && k.api_version == given) {
-        let scheme = "pkg/api/legacyscheme/scheme.go:30";
-        let why = format!("no kind {kind:?} is registered for version {given:?} in scheme {scheme:?}");
-        return cannot_be_handled((kind, version), expected.kind, &why);
+        return cannot_be_handled((kind, version), expected.kind, &unregistered(kind, given));
     }
     if (group, kind) == (expected.group, expected.kind) {
         return Status::bad_request(format!(
             "the API version in the data ({given}) does not match the expected API version ({wanted})"
         ));
     }
+    cannot_be_handled((kind, version), expected.kind, &unconvertible((kind, version), expected))
+}
+
+fn unconvertible((kind, version): (&str, &str), expected: Expected<'_>) -> String {
     // Upstream's packages of types in memory are named by the first word of their group.
     let package = match expected.group.split('.').next().unwrap_or_default() {
         "" => "core",
         package => package,
     };
-    let why = format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", expected.kind);
-    cannot_be_handled((kind, version), expected.kind, &why)
+    format!("converting ({version}.{kind}) to ({package}.{}): unknown conversion", expected.kind)
+}
+
+/// Why something that says it is of `kind` and `api_version` is not what is expected.
+pub(super) fn not_of(expected: Expected<'_>, kind: &str, api_version: &str) -> String {
+    let kind = if kind.is_empty() { expected.kind } else { kind };
+    let wanted = expected.api_version();
+    let given = if api_version.is_empty() { &wanted } else { api_version };
+    if kinds::all().iter().any(|k| k.kind == kind && k.api_version == given) {
+        return unconvertible((kind, kinds::split_api_version(given).1), expected);
+    }
+    unregistered(kind, given)
+}
+
+/// What upstream says of a kind that it does not know.
+fn unregistered(kind: &str, api_version: &str) -> String {
+    let scheme = "pkg/api/legacyscheme/scheme.go:30";
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme {scheme:?}")
+}
+
+/// 400: the object does not say its name.
+pub(super) fn nameless(in_url: &str) -> Status {
+    let why = format!("the name of the object ({in_url} based on URL) was undeterminable: name must be provided");
+    Status::bad_request(why)
 }
 
 /// Checks that name and namespace of an object are those of the URL, and fills in what it leaves out.

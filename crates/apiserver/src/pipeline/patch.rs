@@ -9,7 +9,8 @@ use gantry_api::{Value, convert, decode as api_decode, field, go, managed, patch
 use super::apply::Configuration;
 use super::change::{Change, Made, Part};
 use super::current::Current;
-use super::{Written, decode, patch_errors};
+use super::decode::{self, Expected};
+use super::{Written, patch_errors};
 use crate::app::App;
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 
@@ -181,6 +182,30 @@ impl Patch {
         })
     }
 
+    /// What the patched object says it is must be what it was. A strategic patch is made of fields, none of which is that.
+    fn check_type(&self, target: &Target, patched: &mut Value) -> Result<(), Status> {
+        let kind = target.kind;
+        let said = |path: &str| value::str_at(patched, path).unwrap_or_default();
+        for (path, wanted) in [("kind", kind.kind), ("apiVersion", kind.api_version.as_str())] {
+            let found = said(path);
+            if found == wanted {
+                continue;
+            }
+            if kind.custom.is_some() {
+                let error = field::Error::invalid(&field::Path::new(path), found, &format!("must be {wanted}"));
+                return Err(Status::invalid(kind.group, kind.kind, &target.name, &[error]));
+            }
+            if self.kind != Rewrite::Strategic && !found.is_empty() {
+                let why = decode::not_of(Expected::of(kind), said("kind"), said("apiVersion"));
+                let error = field::Error::invalid(&field::Path::new("patch"), patched.to_string(), &why);
+                return Err(Status::invalid("", "", "", &[error]));
+            }
+        }
+        value::set(patched, "kind", kind.kind);
+        value::set(patched, "apiVersion", kind.api_version.as_str());
+        Ok(())
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.raw).into_owned()
     }
@@ -214,6 +239,7 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
         let why = decode::kind_missing(&shown);
         return Err(Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, &why)]));
     }
+    patch.check_type(target, &mut object)?;
     check_same_object(target, target.kind, &mut object, &state.value)?;
     managed::keep_reset(&mut object);
     let warnings = patch.conform(&mut object, &old, target.kind, options.field_validation)?;
@@ -234,11 +260,8 @@ pub(super) fn check_same_object(
         let error = field::Error::invalid(&field::Path::new(path), found, "field is immutable");
         Err(Status::invalid(kind.group, kind.kind, &target.name, &[error]))
     };
-    if at("kind") != form.kind {
-        return refuse("kind", at("kind"));
-    }
-    if at("apiVersion") != form.api_version {
-        return refuse("apiVersion", at("apiVersion"));
+    if at("metadata.name").is_empty() {
+        return Err(decode::nameless(&target.name));
     }
     let uid = at("metadata.uid");
     if !uid.is_empty() && Some(uid) != value::str_at(old, "metadata.uid") {

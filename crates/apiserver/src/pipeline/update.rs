@@ -24,10 +24,7 @@ pub(crate) async fn update(
     options.check("UpdateOptions")?;
     let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
     if value::str_at(&decoded.object, "metadata.name").unwrap_or_default().is_empty() {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({} based on URL) was undeterminable: name must be provided",
-            target.name
-        )));
+        return Err(decode::nameless(&target.name));
     }
     decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
     convert::to_hub(target.kind, &mut decoded.object);

@@ -364,3 +364,52 @@ async fn bodies_of_another_kind() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_patch_leaves_an_object_its_name_and_what_it_is() {
+    let cluster = Cluster::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(cluster.rest("POST", maps, &[], &configmap("m", "1").to_string()).await.code, 201);
+    let ask = async |form: &str, body: Value| {
+        let headers = [("content-type", form)];
+        let answer = cluster.rest("PATCH", &format!("{maps}/m"), &headers, &body.to_string()).await;
+        (answer.code, answer.json()["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let (merge, strategic, json_patch) =
+        ("application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json");
+    let nameless = "the name of the object (m based on URL) was undeterminable: name must be provided";
+    for (form, body) in [
+        (merge, json!({"metadata": null})),
+        (strategic, json!({"$patch": "delete"})),
+        (json_patch, json!([{"op": "remove", "path": "/metadata/name"}])),
+    ] {
+        assert_eq!(ask(form, body).await, (400, nameless.to_owned()), "{form}");
+    }
+    let scheme = "in scheme \"pkg/api/legacyscheme/scheme.go:30\"";
+    let cases = [
+        (json!({"kind": "Secret"}), "converting (v1.Secret) to (core.ConfigMap): unknown conversion".to_owned()),
+        (json!({"apiVersion": "v2"}), format!("no kind \"ConfigMap\" is registered for version \"v2\" {scheme}")),
+    ];
+    for (body, why) in cases {
+        let (code, message) = ask(merge, body).await;
+        assert!(
+            code == 422 && message.starts_with(" \"\" is invalid: patch: ") && message.ends_with(&why),
+            "{message}"
+        );
+    }
+    assert_eq!(ask(strategic, json!({"kind": "Secret"})).await.0, 200, "no field of the object");
+    assert_eq!(ask(merge, json!({"kind": null})).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_binding_names_the_pod_of_the_url() {
+    let cluster = Cluster::start().await;
+    for named in [json!({}), json!({"name": "other"})] {
+        let binding = json!({"metadata": named, "target": {"kind": "Node", "name": "n"}}).to_string();
+        let answer = cluster.rest("POST", "/api/v1/namespaces/default/pods/p/binding", &[], &binding).await;
+        assert_eq!(
+            (answer.code, answer.json()["message"].as_str()),
+            (400, Some("name in URL does not match name in Binding object"))
+        );
+    }
+}
