@@ -94,6 +94,15 @@ impl Strategy for CertificateSigningRequest {
         super::keep(new, old, "spec");
     }
 
+    /// Only its creation sets the spec, which nobody owns for that; the two subresources share the status.
+    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "status" => &["spec", "status.conditions"],
+            "approval" => &["spec", "status.certificate"],
+            _ => &["spec", "status"],
+        }
+    }
+
     fn prepare_status_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
         note_times(new, old, ctx.now);
     }

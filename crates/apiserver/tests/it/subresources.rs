@@ -214,3 +214,32 @@ async fn ranges_of_addresses_are_objects() {
         json!({"group": "", "resource": "services", "namespace": "default", "name": "s"})
     );
 }
+
+#[tokio::test]
+async fn who_asks_for_a_certificate_who_approves_and_who_issues_own_a_part_each() {
+    let cluster = Cluster::start().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let mut asked = request();
+    asked["metadata"]["labels"] = json!({"a": "b"});
+    let made = cluster.rest("POST", &format!("{path}?fieldManager=asks"), &[], &asked.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let fields = |object: &Value, manager: &str| {
+        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        entries.into_iter().find(|entry| entry["manager"] == manager).map(|entry| entry["fieldsV1"].clone())
+    };
+    let labels = json!({"f:metadata": {"f:labels": {".": {}, "f:a": {}}}});
+    assert_eq!(fields(&made.json(), "asks"), Some(labels), "nobody owns the spec");
+    let write = async |part: &str, manager: &str, status: Value| {
+        let body = json!({"status": status}).to_string();
+        let answer = cluster.rest("PATCH", &format!("{path}/r/{part}?fieldManager={manager}"), &[MERGE], &body).await;
+        assert_eq!(answer.code, 200, "{}", answer.text);
+        answer.json()
+    };
+    let approved = json!({"type": "Approved", "status": "True", "reason": "r", "message": "m"});
+    let object = write("approval", "approves", json!({"conditions": [approved]})).await;
+    let owned = fields(&object, "approves").expect("an owner");
+    assert!(owned["f:status"]["f:conditions"]["k:{\"type\":\"Approved\"}"].is_object(), "{owned}");
+    let failed = json!({"type": "Failed", "status": "True"});
+    let object = write("status", "issues", json!({"conditions": [approved, failed]})).await;
+    assert_eq!(fields(&object, "issues"), None, "conditions are the approval's");
+}
