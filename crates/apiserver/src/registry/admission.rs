@@ -5,7 +5,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text};
-use super::{Column, Ctx, Row, Strategy};
+use super::{Column, Row, Strategy};
 use crate::expressions::written;
 
 /// The strategy of both kinds of webhook configurations.

@@ -138,7 +138,7 @@ impl Strategy for CronJob {
         let mut out: Vec<String> = name_warning(job, old).into_iter().collect();
         let template = |o| value::get(o, "spec.jobTemplate.spec.template");
         if old.is_none_or(|old| template(old) != template(job)) {
-            out.extend(template_warnings_at("spec.jobTemplate.spec.template.spec", job));
+            out.extend(template_warnings_at("spec.jobTemplate.spec.template", job));
         }
         if text(job, "spec.schedule").contains("TZ") {
             out.push(

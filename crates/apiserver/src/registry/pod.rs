@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
 
-pub(crate) use warnings::{old_label, template as template_warnings, template_at as template_warnings_at};
+pub(crate) use warnings::{fraction, old_label, template as template_warnings, template_at as template_warnings_at};
 
 /// The strategy of pods.
 pub(super) struct Pod;

@@ -8,6 +8,7 @@ use super::columns::{
     AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector_or_none,
     text,
 };
+use super::pod::template_warnings_at;
 use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
@@ -138,6 +139,12 @@ impl Strategy for ReplicationController {
 }
 
 impl Strategy for PodTemplate {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let template = |o| value::get(o, "template");
+        let is_new = old.is_none_or(|old| template(old) != template(object));
+        if is_new { template_warnings_at("template", object) } else { Vec::new() }
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[

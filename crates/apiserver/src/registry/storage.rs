@@ -6,7 +6,7 @@ use gantry_api::{Value, value};
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
-use super::pod::old_label;
+use super::pod::{fraction, old_label};
 use super::{Column, Ctx, Row, Strategy};
 use crate::pipeline::metadata::time;
 
@@ -129,7 +129,9 @@ impl Strategy for PersistentVolume {
 
 impl Strategy for PersistentVolumeClaim {
     fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
-        class_annotation(claim).into_iter().collect()
+        let storage = value::map_at(claim, "spec.resources.requests").and_then(|requests| requests.get("storage"));
+        let fraction = fraction("spec.resources.requests[storage]", storage);
+        class_annotation(claim).into_iter().chain(fraction).collect()
     }
 
     fn prepare_create(&self, _ctx: &Ctx<'_>, claim: &mut Value) {

@@ -212,7 +212,10 @@ impl<I: Iterator<Item = Bytes>> Iterator for Packed<I> {
 pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
     const BYTES_MAX: usize = 4096;
     let mut bytes = 0;
-    for warning in warnings {
+    for (at, warning) in warnings.iter().enumerate() {
+        if warnings[..at].contains(warning) {
+            continue;
+        }
         let clean: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let text = format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""));
         bytes += text.len();

@@ -222,10 +222,120 @@ fn warnings() {
         strategy.warnings(&pod, None),
         [
             "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
             "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
             "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
-            "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
         ]
     );
     assert_eq!(strategy.warnings(&pod, Some(&pod)), Vec::<String>::new());
+}
+
+fn told(spec: Value, expected: &[&str]) {
+    let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
+    for (key, value) in spec.as_object().expect("fields") {
+        pod["spec"][key] = value.clone();
+    }
+    assert_eq!(strategy(kind("", "Pod")).warnings(&pod, None), expected, "{pod}");
+}
+
+#[test]
+fn warnings_about_where_pods_may_run() {
+    let os = "beta.kubernetes.io/os is deprecated since v1.14; use \"kubernetes.io/os\" instead";
+    let nothing = "a null labelSelector results in matching no pod";
+    let term = json!({"matchExpressions": [{"key": "beta.kubernetes.io/os", "operator": "Exists"}]});
+    let node = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]},
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]});
+    let pods = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a"}],
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {"topologyKey": "a"}}]});
+    let at = |affinity: &str| format!("spec.affinity.{affinity}DuringSchedulingIgnoredDuringExecution");
+    told(
+        json!({"affinity": {"nodeAffinity": node, "podAntiAffinity": pods},
+            "topologySpreadConstraints": [{"topologyKey": "beta.kubernetes.io/os"}]}),
+        &[
+            &format!("{}.nodeSelectorTerms[0].matchExpressions[0].key: {os}", at("nodeAffinity.required")),
+            &format!("{}[0].preference.matchExpressions[0].key: {os}", at("nodeAffinity.preferred")),
+            &format!("spec.topologySpreadConstraints[0].topologyKey: {os}"),
+            &format!("spec.topologySpreadConstraints[0].labelSelector: {nothing}"),
+            &format!("{}[0].labelSelector: {nothing}", at("podAntiAffinity.required")),
+            &format!("{}[0].podAffinityTerm.labelSelector: {nothing}", at("podAntiAffinity.preferred")),
+        ],
+    );
+}
+
+#[test]
+fn warnings_about_what_stands_twice_in_pods() {
+    told(
+        json!({"hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}], "imagePullSecrets": [{"name": "a"}, {"name": "a"}, {}],
+            "overhead": {"memory": "1500m"}, "dnsConfig": {"nameservers": ["2001:DB8::1"]}}),
+        &[
+            "spec.hostAliases[1].ip: duplicate ip \"10.0.0.1\"",
+            "spec.imagePullSecrets[1].name: duplicate name \"a\"",
+            "spec.imagePullSecrets[2].name: invalid empty name \"\"",
+            "spec.overhead[memory]: fractional byte value \"1500m\" is invalid, must be an integer",
+            "spec.dnsConfig.nameservers[0]: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
+        ],
+    );
+    let port = |ip: &str, host: i64| json!({"containerPort": 80, "protocol": "TCP", "hostIP": ip, "hostPort": host});
+    let builds_on =
+        json!([{"name": "A", "value": "1"}, {"name": "A", "value": "$(A)2"}, {"name": "A", "value": "$(A)"}]);
+    told(
+        json!({"initContainers": [{"name": "i", "ports": [port("", 0), port("10.0.0.1", 0)]}],
+            "containers": [{"name": "c", "env": builds_on, "ports": [port("", 90), port("10.0.0.1", 90)]}]}),
+        &[
+            "spec.containers[0].env[2]: hides previous definition of \"A\", which may be dropped when using apply",
+            "spec.initContainers[0].ports[1]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:TCP HostIP:10.0.0.1}",
+            "spec.initContainers[0].ports[1]: overlapping port definition with spec.initContainers[0].ports[0]",
+            "spec.containers[0].ports[0]: overlapping port definition with spec.initContainers[0].ports[0]",
+            "spec.containers[0].ports[0]: overlapping port definition with spec.initContainers[0].ports[1]",
+            "spec.containers[0].ports[1]: overlapping port definition with spec.initContainers[0].ports[0]",
+            "spec.containers[0].ports[1]: overlapping port definition with spec.initContainers[0].ports[1]",
+            "spec.containers[0].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]",
+        ],
+    );
+}
+
+#[test]
+fn warnings_about_volumes() {
+    let items = json!([{"key": "a", "path": "x"}, {"key": "b", "path": "x/y"}]);
+    let secret = json!({"secret": {"name": "s", "items": [{"key": "a", "path": "z/"}]}});
+    let token = json!({"serviceAccountToken": {"path": "z"}});
+    let claim = json!({"volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "1500m"}}}}});
+    told(
+        json!({"volumes": [
+            {"name": "g", "gitRepo": {"repository": "r"}}, {"name": "o", "storageos": {}}, {"name": "e", "ephemeral": claim},
+            {"name": "m", "configMap": {"name": "n", "items": items}}, {"name": "p", "projected": {"sources": [secret, token, {}]}}]}),
+        &[
+            "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
+            "spec.volumes[1].storageOS: deprecated in v1.22, non-functional in v1.25+",
+            "spec.volumes[2].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: fractional byte value \"1500m\" is \
+             invalid, must be an integer",
+            "volume \"m\" (ConfigMap \"n\"): overlapping paths: \"x/y\" with \"x\"",
+            "volume \"p\" (Projected ServiceAccountToken): overlapping paths: \"z\" with \"z\"",
+            "volume \"p\" (Projected) has no sources provided",
+        ],
+    );
+}
+
+#[test]
+fn warnings_about_annotations_of_templates() {
+    let of = |container: &str| format!("container.{container}/c");
+    let (seccomp, armor) = (of("seccomp.security.alpha.kubernetes.io"), of("apparmor.security.beta.kubernetes.io"));
+    let critical = "scheduler.alpha.kubernetes.io/critical-pod";
+    let template = json!({"metadata": {"annotations": {critical: "", seccomp.as_str(): "x", armor.as_str(): "y"}},
+        "spec": {"containers": [{"name": "c"}]}});
+    let at = |path: &str| {
+        let at = format!("{path}.metadata.annotations");
+        vec![
+            format!("{at}[{critical}]: non-functional in v1.16+; use the \"priorityClassName\" field instead"),
+            format!("{at}[{seccomp}]: non-functional in v1.27+; use the \"seccompProfile\" field instead"),
+            format!("{at}[{armor}]: deprecated since v1.30; use the \"appArmorProfile\" field instead"),
+        ]
+    };
+    let stored = json!({"metadata": {"name": "t"}, "template": template});
+    assert_eq!(strategy(kind("", "PodTemplate")).warnings(&stored, None), at("template"));
+    assert_eq!(strategy(kind("", "PodTemplate")).warnings(&stored, Some(&stored)), Vec::<String>::new());
+    let set = json!({"metadata": {"name": "t"}, "spec": {"template": template}});
+    assert_eq!(strategy(kind("apps", "DaemonSet")).warnings(&set, None), at("spec.template"));
+    let job = json!({"metadata": {"name": "t"}, "spec": {"jobTemplate": {"spec": {"template": template}}}});
+    assert_eq!(strategy(kind("batch", "CronJob")).warnings(&job, None), at("spec.jobTemplate.spec.template"));
 }
