@@ -107,12 +107,16 @@ fn limits_and_storage() -> Vec<Sample> {
             json!({"storageClassName": "c", "capacity": "5Gi"}),
             none.clone(),
         ),
-        sample(
-            "",
-            "Endpoints",
-            json!({"subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 80}]}]}),
-            none,
-        ),
+        Sample {
+            // The Endpoints of the service's name would go with it.
+            name: "y",
+            ..sample(
+                "",
+                "Endpoints",
+                json!({"subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 80}]}]}),
+                none,
+            )
+        },
     ]
 }
 
