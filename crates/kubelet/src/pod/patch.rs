@@ -7,6 +7,7 @@ const MERGED: [(&str, &str); 3] = [("conditions", "type"), ("podIPs", "ip"), ("h
 
 /// The patch that turns `old` into `new`, or `None` when nothing differs. The UID makes it fail on another object.
 pub(crate) fn status(uid: &str, old: &Value, new: &Value) -> Option<Value> {
+    let (old, new) = (&without_empties(old), &without_empties(new));
     let empty = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
     let mut fields = Map::new();
@@ -24,6 +25,23 @@ pub(crate) fn status(uid: &str, old: &Value, new: &Value) -> Option<Value> {
         fields.insert(name.clone(), Value::Null);
     }
     (!fields.is_empty()).then(|| json!({"metadata": {"uid": uid}, "status": fields}))
+}
+
+/// The value without members that say nothing. The API server prints some of them where nobody has set them, as upstream's does
+/// (`lastState: {}`): they must not look like a difference, which would be written for ever.
+fn without_empties(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().map(|(name, value)| (name.clone(), without_empties(value)));
+            Value::Object(kept.filter(|(_, value)| !says_nothing(value)).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_empties).collect()),
+        other => other.clone(),
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
 
 /// Only the entries that changed, the order of all, and a directive for those that went.
@@ -67,6 +85,22 @@ fn with_removed_fields(before: Option<&Value>, entry: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_server_prints_of_itself_is_no_difference() {
+        let container = json!({"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
+        let condition = json!({"type": "Ready", "status": "True"});
+        let new = json!({"phase": "Running", "conditions": [condition], "containerStatuses": [container]});
+        let mut printed = new.clone();
+        printed["containerStatuses"][0]["lastState"] = json!({});
+        printed["conditions"][0]["lastProbeTime"] = Value::Null;
+        assert_eq!(status("u", &printed, &new), None);
+        assert_eq!(status("u", &new, &printed), None);
+        printed["containerStatuses"][0]["lastState"] = json!({"terminated": {"exitCode": 1}});
+        let expected = json!({"metadata": {"uid": "u"}, "status": {"containerStatuses": new["containerStatuses"]}});
+        assert_eq!(status("u", &printed, &new), Some(expected));
+    }
 
     #[test]
     fn only_what_differs_is_sent() {

@@ -26,6 +26,32 @@ fn e2e_page_counts_and_pods_take_turns() {
     assert_eq!(pods.len(), 3, "60 requests reach each of 3 pods, but for one chance in 10 billion: {pods:?}");
 }
 
+/// Writes that the API server has answered, without those of leases.
+fn writes(c: &Cluster) -> u64 {
+    let metrics = c.ok("kubectl get --raw /metrics");
+    let is_write = |line: &&str| {
+        ["POST", "PUT", "PATCH", "DELETE", "APPLY"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")))
+            && !line.contains("group=\"coordination.k8s.io\"")
+    };
+    let counts = metrics.lines().filter(|line| line.starts_with("apiserver_request_total")).filter(is_write);
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn e2e_a_cluster_at_rest_writes_next_to_nothing() {
+    const REST: Duration = Duration::from_secs(3);
+    let Some(c) = cluster() else { return };
+    c.demo();
+    // Heartbeats and what an earlier test has left to do; whoever writes the same again and again does it thousands of times.
+    eventually("the cluster comes to rest", SOON, || {
+        let before = writes(&c);
+        ensure(before > 0, || "no write is counted".to_owned())?;
+        std::thread::sleep(REST);
+        let more = writes(&c) - before;
+        ensure(more < 10, || format!("{more} writes in {} s", REST.as_secs()))
+    });
+}
+
 #[test]
 fn e2e_get_and_describe_show_the_demo() {
     let Some(c) = cluster() else { return };
