@@ -141,10 +141,13 @@ async fn everybody_hears_everything_once_and_in_order() {
         let watcher = Watcher::new(sender, query, from);
         watching.push(task::spawn("watcher", watcher.run(go.clone())));
     }
+    // Some are between two watches.
+    let watch = async || metric(&cluster, "apiserver_registered_watchers ").await > WATCHERS - WATCHERS / 4;
+    until("they watch", watch).await;
     write(&cluster, 0).await;
-    let seated = async || metric(&cluster, "gantry_watch_seats").await;
+    let seated = async || metric(&cluster, "gantry_watch_seats ").await;
     until("most are told together", async || seated().await > WATCHERS / 2).await;
-    assert!(metric(&cluster, "gantry_cache_watchers").await < WATCHERS, "one subscription for many");
+    assert!(metric(&cluster, "gantry_cache_watchers ").await < WATCHERS, "one subscription for many");
     futures::stream::iter(1..OBJECTS).for_each_concurrent(8, |number| write(&cluster, number)).await;
     read_late.send_replace(true);
     let all: Vec<String> = (0..OBJECTS).map(|number| format!("m{number:04}")).collect();
