@@ -43,8 +43,7 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Tells the members of an event, or keeps it until it is their turn; then says when that is, unless it has said so before.
     pub(super) fn tell(&mut self, event: &Arc<Event>, gone: &mut Gone) -> Option<Instant> {
-        let watchers = self.watchers();
-        if watchers <= SMALL && self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.is_small() {
             self.offer(std::slice::from_ref(event), gone);
             return None;
         }
@@ -52,7 +51,7 @@ impl Crowd {
         let turn = self.turn.filter(|turn| *turn > now);
         if turn.is_none() && self.waiting.is_empty() {
             self.offer(std::slice::from_ref(event), gone);
-            self.turn = Some(now + pause(watchers));
+            self.turn = Some(now + pause(self.watchers()));
             return None;
         }
         self.waiting.push(event.clone());
@@ -67,6 +66,11 @@ impl Crowd {
         let waiting = std::mem::take(&mut self.waiting);
         self.offer(&waiting, gone);
         self.turn = Some(Instant::now() + pause(self.watchers()));
+    }
+
+    /// Whether its watchers are no crowd. Many members are one without counting whom each speaks for: this is asked for each event.
+    fn is_small(&self) -> bool {
+        self.members.len() <= SMALL && self.watchers() <= SMALL
     }
 
     /// How many watchers hear what the members are told.
