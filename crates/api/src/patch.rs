@@ -2,6 +2,7 @@
 
 use crate::Value;
 use crate::status::Status;
+use crate::value::{MAX_LEVELS, is_deeper_than};
 
 mod strategic;
 
@@ -11,12 +12,14 @@ pub use strategic::strategic;
 const MAX_OPERATIONS: usize = 10_000;
 /// What all `copy` operations of one patch may add, so that a small patch cannot grow without bound.
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
+/// What all `move` operations of one patch may move: each looks at what it moves.
+const MAX_MOVED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Applies an RFC 6902 patch. Nothing is changed when one operation fails.
 ///
 /// # Errors
-/// 413 for too many operations, 422 when an operation does not exist or cannot be applied, or a test
-/// fails.
+/// 413 for too many operations, 422 when an operation does not exist or cannot be applied, a test fails, or the result would nest
+/// deeper than [`MAX_LEVELS`].
 pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > MAX_OPERATIONS {
@@ -32,15 +35,10 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
     // An operation that does not exist, or that lacks a part, is found when it is to be done.
     let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|e| unprocessable(&e.to_string()))?;
     let mut result = doc.clone();
-    let mut copied_bytes = 0;
+    let mut bounds = Bounds::default();
     for operation in patch.0 {
         let operation = &counted(&result, operation);
-        if let json_patch::PatchOperation::Copy(copy) = operation {
-            copied_bytes += result.pointer(copy.from.as_str()).map_or(0, size);
-            if copied_bytes > MAX_COPIED_BYTES {
-                return Err(unprocessable(&format!("the copy operations add more than {MAX_COPIED_BYTES} bytes")));
-            }
-        }
+        bounds.check(&result, operation)?;
         if let json_patch::PatchOperation::Test(test) = operation
             && test.value.is_null()
             && is_open(&result, test.path.as_str())
@@ -52,6 +50,48 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
             .map_err(|e| unprocessable(&e.to_string()))?;
     }
     Ok(result)
+}
+
+/// What the operations of one patch have done so far.
+#[derive(Default)]
+struct Bounds {
+    copied_bytes: usize,
+    moved_bytes: usize,
+}
+
+impl Bounds {
+    /// Before each operation, so that no tree is ever deeper than what may be walked by recursion.
+    fn check(&mut self, doc: &Value, operation: &json_patch::PatchOperation) -> Result<(), Status> {
+        use json_patch::PatchOperation::{Add, Copy, Move, Remove, Replace, Test};
+        let (path, value) = match operation {
+            Add(add) => (&add.path, Some(&add.value)),
+            Replace(replace) => (&replace.path, Some(&replace.value)),
+            Copy(copy) => {
+                let value = doc.pointer(copy.from.as_str());
+                self.copied_bytes += value.map_or(0, size);
+                if self.copied_bytes > MAX_COPIED_BYTES {
+                    return Err(unprocessable(&format!("the copy operations add more than {MAX_COPIED_BYTES} bytes")));
+                }
+                (&copy.path, value)
+            }
+            Move(step) => {
+                let value = doc.pointer(step.from.as_str());
+                self.moved_bytes += value.map_or(0, size);
+                if self.moved_bytes > MAX_MOVED_BYTES {
+                    let why = format!("the move operations of the JSON patch move more than {MAX_MOVED_BYTES} bytes");
+                    return Err(Status::failure(422, "Invalid", why));
+                }
+                (&step.path, value)
+            }
+            Remove(_) | Test(_) => return Ok(()),
+        };
+        let left = MAX_LEVELS.checked_sub(path.tokens().count());
+        if left.is_none_or(|left| value.is_some_and(|value| is_deeper_than(value, left))) {
+            let why = format!("the JSON patch makes the object nest deeper than {MAX_LEVELS} levels of maps and lists");
+            return Err(Status::failure(422, "Invalid", why));
+        }
+        Ok(())
+    }
 }
 
 /// The operation with its places in lists counted from their beginning. Upstream's patches may count from the end: -1 is the

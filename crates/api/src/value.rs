@@ -7,6 +7,22 @@ pub type Value = serde_json::Value;
 /// A JSON object, keys in byte order.
 pub type Object = serde_json::Map<String, Value>;
 
+/// Levels of maps and lists to which an object may nest, managed fields included. Below what the readers of JSON take (127 levels) by
+/// what may be put around an object (a list, a watch's event, a review).
+pub const MAX_LEVELS: usize = 120;
+
+/// Whether `value` has more than `levels` maps and lists in one another. Looks no deeper than that.
+#[must_use]
+pub fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    let inner = levels.checked_sub(1);
+    let is_deep = |value: &Value| inner.is_some_and(|levels| is_deeper_than(value, levels));
+    match value {
+        Value::Array(list) => inner.is_none() || list.iter().any(is_deep),
+        Value::Object(map) => inner.is_none() || map.values().any(is_deep),
+        _ => false,
+    }
+}
+
 /// The JSON type of a value, as Go's decoder names it.
 #[must_use]
 pub fn go_json_type(value: &Value) -> &'static str {

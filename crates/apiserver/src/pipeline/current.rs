@@ -115,16 +115,25 @@ fn unservable(error: encoded::Error) -> Status {
 /// The stored form of an object, in which it can be served once it is written.
 ///
 /// # Errors
-/// When the object has no metadata, which the pipeline never makes.
+/// 400 when it nests so deep that not everybody could read it; 500 when it has no metadata, which the pipeline never makes.
 pub(crate) fn draft(object: &Value) -> Result<Draft, Status> {
     stamped(object, None)
 }
+
+/// `metadata`, `managedFields`, an entry, `fieldsV1`, and a map for each plain value.
+const STAMP_LEVELS: usize = 5;
 
 /// As [`draft`], with managed fields that are not in the object.
 ///
 /// # Errors
 /// As [`draft`].
 pub(crate) fn stamped(object: &Value, stamp: Option<&Stamp>) -> Result<Draft, Status> {
+    // What is in a map at one level of the object is in one of the stamp as many levels deeper.
+    let levels = value::MAX_LEVELS - if stamp.is_some() { STAMP_LEVELS } else { 0 };
+    if value::is_deeper_than(object, levels) {
+        let why = format!("the object nests deeper than {levels} levels of maps and lists: flatten it");
+        return Err(Status::bad_request(&why));
+    }
     let managed = stamp.map(|stamp| ("managedFields", stamp.json()));
     Draft::with(object, managed).map_err(unservable)
 }

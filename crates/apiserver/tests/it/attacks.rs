@@ -74,6 +74,58 @@ async fn depth() {
     lives(&cluster).await;
 }
 
+#[test]
+fn attack_objects_do_not_nest_without_bound() {
+    as_in_a_daemon(nesting);
+}
+
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!({}), |inner, _| json!({"f:a": inner}))
+}
+
+async fn nesting() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.rest("POST", MAPS, &[], &configmap("x", "1").to_string()).await.code, 201);
+    let patch = async |operations: Value| {
+        let headers = [("content-type", "application/json-patch+json")];
+        cluster.rest("PATCH", &format!("{MAPS}/x"), &headers, &operations.to_string()).await
+    };
+    let open = "/metadata/managedFields/0/fieldsV1/f:a";
+    let bottom = |levels: usize| format!("{open}{}", "/f:a".repeat(levels));
+    let add = |levels: usize| json!({"op": "add", "path": open, "value": nested(levels)});
+    // Each copy would double the depth, a move adds one level to another without a byte.
+    let copies = json!([add(100), {"op": "copy", "from": open, "path": bottom(101)}]);
+    let moves = json!([add(60), {"op": "add", "path": "/data", "value": nested(60)},
+        {"op": "move", "from": "/data", "path": bottom(61)}]);
+    for operations in [copies, moves, json!([add(116)])] {
+        let answer = patch(operations).await;
+        assert_eq!(answer.code, 422, "{}", answer.text);
+        assert!(answer.text.contains("nest deeper than 120 levels"), "{}", answer.text);
+    }
+    // What is taken can be read, changed and removed.
+    let revisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let revision = |levels| {
+        let meta = json!({"name": "x", "finalizers": ["a.b/c"]});
+        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 1, "data": nested(levels)})
+    };
+    refused(
+        &cluster.rest("POST", revisions, &[], &revision(116).to_string()).await,
+        400,
+        "nests deeper than 115 levels",
+    );
+    let made = cluster.rest("POST", revisions, &[], &revision(113).to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let merge = [("content-type", "application/merge-patch+json")];
+    let one = format!("{revisions}/x");
+    for change in [json!({"metadata": {"labels": {"a": "b"}}}), json!({"metadata": {"finalizers": null}})] {
+        let changed = cluster.rest("PATCH", &one, &merge, &change.to_string()).await;
+        assert_eq!(changed.code, 200, "{}", changed.text);
+    }
+    assert_eq!(cluster.rest("DELETE", &one, &[], "").await.code, 200);
+    assert_eq!(cluster.rest("GET", &one, &[], "").await.code, 404);
+    lives(&cluster).await;
+}
+
 #[tokio::test]
 async fn cve_2020_8552_bodies_beyond_the_bound_are_refused() {
     let cluster = Cluster::start().await;
