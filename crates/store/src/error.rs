@@ -32,6 +32,15 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store could not be reached, or refused before it began. Nothing was written.
+    #[error("the store could not be reached while {doing}")]
+    NotSent {
+        /// What was to be done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No answer within the deadline. A write may or may not have been made.
     #[error("the store did not answer within {after:?} while {doing}")]
     Timeout {
@@ -74,10 +83,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request can succeed later without a change. After a write the outcome is unknown: read first.
+    /// Whether the same request can succeed later without a change. After a write whose outcome is unknown: read first.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Timeout { .. } | Self::WatchEnded)
+        matches!(self, Self::NotSent { .. } | Self::WatchEnded) || self.leaves_outcome_open()
+    }
+
+    /// Whether a write that failed so may have been made, or may yet be.
+    #[must_use]
+    pub fn leaves_outcome_open(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
     }
 
     /// Whether the revision asked for is gone for good.

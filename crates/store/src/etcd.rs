@@ -137,7 +137,11 @@ impl EtcdStore {
                 };
                 let pause = backoff.get_or_insert_with(|| Backoff::new(RETRY_MIN, RETRY_MAX)).next();
                 if !again(&error) || Instant::now() + pause >= deadline {
-                    return Err(failure(error, doing));
+                    return Err(if convert::is_not_sent(&error) {
+                        Error::NotSent { doing, source: Box::new(error) }
+                    } else {
+                        failure(error, doing)
+                    });
                 }
                 tokio::time::sleep(pause).await;
             }

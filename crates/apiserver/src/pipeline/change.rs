@@ -93,6 +93,8 @@ enum Attempt {
     Again(Current),
     /// Start again from the same: another write took what this one wanted to allocate.
     Allocate,
+    /// The store has not done it, or it is not known whether it has.
+    Failed(Status),
 }
 
 impl Change<'_> {
@@ -111,6 +113,7 @@ impl Change<'_> {
                     turn.object(&app.turns, &self.target.key()).await;
                 }
                 Ok(Attempt::Allocate) => turn.allocation(&app.turns).await,
+                Ok(Attempt::Failed(status)) => return Err(status),
                 Err(status) if state.fresh => return Err(status),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
             }
@@ -163,7 +166,11 @@ impl Change<'_> {
             lease,
             effects: effects.with_fence_of(self.target, &object, Some(old)),
         };
-        match write.commit(app).await? {
+        let committed = match write.commit(app).await {
+            Ok(committed) => committed,
+            Err(status) => return Ok(Attempt::Failed(status)),
+        };
+        match committed {
             Commit::Done(revision) => {
                 if remove {
                     delete::take_along(app, self.target).await;

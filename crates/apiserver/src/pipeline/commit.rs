@@ -5,7 +5,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, canon, value};
 use gantry_store::{KeyValue, Txn, TxnOutcome};
 
-use super::current::{Current, store_failed};
+use super::current::{Current, write_failed};
 use crate::app::App;
 use crate::custom::convert;
 use crate::request::{Fence, Target, fence_key};
@@ -111,13 +111,14 @@ impl Write<'_> {
     /// Commits.
     ///
     /// # Errors
-    /// 409 `Fenced` when another leader has taken over; what the store says otherwise.
+    /// 409 `Fenced` when another leader has taken over; what the store says otherwise. Final in any case: the write may have been made
+    /// although it failed, and must not be made again from what is then there.
     pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Status> {
         if let Some(bytes) = self.bytes.take() {
             self.bytes = Some(convert::to_storage(app, self.target.kind, bytes).await?);
         }
         let (target, fence, from) = (self.target, self.fence, self.from);
-        match app.store.txn(self.txn()).await.map_err(store_failed)? {
+        match app.store.txn(self.txn()).await.map_err(write_failed)? {
             TxnOutcome::Committed { revision } => Ok(Commit::Done(revision)),
             TxnOutcome::Conflict { current, .. } => {
                 app.metrics.conflicts.add(1);

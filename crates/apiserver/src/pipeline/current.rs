@@ -99,12 +99,27 @@ pub(crate) fn store_failed(error: Error) -> Status {
     match error {
         Error::TooLarge { .. } => Status::failure(413, "RequestEntityTooLarge", text),
         Error::Timeout { .. } => Status::timeout(text, 1),
-        Error::Unavailable { .. } | Error::WatchEnded | Error::NoSpace { .. } => {
+        Error::Unavailable { .. } | Error::NotSent { .. } | Error::WatchEnded | Error::NoSpace { .. } => {
             tracing::warn!("{text}");
             Status::unavailable(text).retry_after(1)
         }
         Error::Compacted { .. } => Status::expired(text),
         _ => Status::internal(text),
+    }
+}
+
+/// As [`store_failed`], of a transaction. One that may have been made is not for a client to send again unseen, which clients do with
+/// whatever says when to try again.
+pub(crate) fn write_failed(error: Error) -> Status {
+    if !error.leaves_outcome_open() {
+        return store_failed(error);
+    }
+    let text = gantry_common::error_chain(&error);
+    tracing::warn!("{text}");
+    let text = format!("{text}; the write may have been made: read before trying again");
+    match error {
+        Error::Timeout { .. } => Status::timeout(text, 0),
+        _ => Status::unavailable(text),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) async fn delete(
                 continue;
             }
             Ok(Err(Lost::Gone)) => return Err(target.not_found()),
+            Ok(Err(Lost::Failed(status))) => return Err(status),
             Err(status) => status,
         };
         if state.fresh {
@@ -104,6 +105,8 @@ enum Lost {
     Gone,
     /// Another write changed what this one wanted to give back.
     Allocation,
+    /// The store has not done it, or it is not known whether it has.
+    Failed(Status),
 }
 
 type Tried = Result<Written, Lost>;
@@ -150,7 +153,11 @@ async fn attempt(
     };
     let write =
         Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };
-    match write.commit(app).await? {
+    let committed = match write.commit(app).await {
+        Ok(committed) => committed,
+        Err(status) => return Ok(Err(Lost::Failed(status))),
+    };
+    match committed {
         Commit::Done(revision) => match &marked {
             Some(object) => pending(object, revision).map(Ok),
             None => {

@@ -1,12 +1,13 @@
-//! Applies that meet another writer between their look at the store and their write.
+//! Writes that meet another writer between their look at the store and their write, or whose answer gets lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
 use gantry_store::{
-    KeyValue, LeaseId, MemoryStore, Previous, Range, RangeResult, Result, Store, StoreStatus, Txn, TxnOutcome,
+    Error, KeyValue, LeaseId, MemoryStore, Previous, Range, RangeResult, Result, Store, StoreStatus, Txn, TxnOutcome,
     WatchStream,
 };
 use serde_json::json;
@@ -16,10 +17,12 @@ use crate::support::Cluster;
 const KEY: &str = "/registry/configmaps/default/a";
 const ONE: &str = "/api/v1/namespaces/default/configmaps/a?fieldManager=m";
 
-/// A store in which another write of [`KEY`] comes first, once.
+/// A store in which another write of [`KEY`] comes first, once, or the answer to one gets lost.
+#[derive(Default)]
 struct Racing {
     inner: MemoryStore,
     first: Mutex<Option<Txn>>,
+    loses: AtomicBool,
 }
 
 #[async_trait::async_trait]
@@ -37,6 +40,10 @@ impl Store for Racing {
             let first = self.first.lock().expect("no test panics with the lock").take();
             if let Some(first) = first {
                 self.inner.txn(first).await?;
+            }
+            if self.loses.swap(false, Ordering::SeqCst) {
+                self.inner.txn(txn).await?;
+                return Err(Error::Timeout { doing: "committing a transaction", after: Duration::from_secs(1) });
             }
         }
         self.inner.txn(txn).await
@@ -77,7 +84,7 @@ fn body(key: &str) -> String {
 
 #[tokio::test]
 async fn an_apply_goes_on_from_what_others_made_of_the_object() {
-    let store = Arc::new(Racing { inner: MemoryStore::new(), first: Mutex::new(None) });
+    let store = Arc::new(Racing::default());
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
     let before = |txn: Txn| *store.first.lock().expect("no test panics with the lock") = Some(txn);
     let apply = async |key: &str| {
@@ -97,4 +104,30 @@ async fn an_apply_goes_on_from_what_others_made_of_the_object() {
     before(Txn::new().delete(KEY));
     let created = apply("y").await;
     assert_eq!((created.code, &created.json()["data"]), (201, &json!({"y": "1"})), "it was deleted meanwhile");
+}
+
+#[tokio::test]
+async fn a_write_of_unknown_outcome_is_made_once_and_asks_nobody_to_repeat_it() {
+    let store = Arc::new(Racing::default());
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    let finalizers = async || cluster.rest("GET", ONE, &[], "").await.json()["metadata"]["finalizers"].clone();
+    let lost = async |method: &str, headers: &[(&str, &str)], body: &str| {
+        store.loses.store(true, Ordering::SeqCst);
+        let answer = cluster.rest(method, ONE, headers, body).await;
+        assert!(!store.loses.load(Ordering::SeqCst), "{method} wrote");
+        assert_eq!((answer.code, answer.json()["reason"].as_str()), (504, Some("Timeout")), "{}", answer.text);
+        assert!(!answer.headers.contains_key("retry-after"), "{method}: clients would send it again unseen");
+        assert!(answer.json()["details"]["retryAfterSeconds"].is_null(), "{}", answer.text);
+    };
+    let mut object: serde_json::Value = serde_json::from_str(&body("x")).expect("JSON");
+    object["metadata"]["finalizers"] = json!(["a.b/c"]);
+    let maps = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(cluster.rest("POST", maps, &[], &object.to_string()).await.code, 201);
+    let append = json!([{"op": "add", "path": "/metadata/finalizers/-", "value": "d.e/f"}]).to_string();
+    lost("PATCH", &[("content-type", "application/json-patch+json")], &append).await;
+    assert_eq!(finalizers().await, json!(["a.b/c", "d.e/f"]), "it was made, once");
+    let free = json!({"metadata": {"finalizers": null}}).to_string();
+    lost("PATCH", &[("content-type", "application/merge-patch+json")], &free).await;
+    lost("DELETE", &[], "").await;
+    assert_eq!(cluster.rest("GET", ONE, &[], "").await.code, 404);
 }

@@ -25,7 +25,7 @@ struct Plan {
 }
 
 impl Faults {
-    /// The next `calls` calls fail as `Unavailable` and do nothing.
+    /// The next `calls` calls fail as `NotSent` and do nothing.
     pub fn fail_next(&self, calls: u32) {
         self.plan.lock().fail = calls;
     }
@@ -76,7 +76,7 @@ impl Faults {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if fails { Err(Error::Unavailable { doing, source: "failed on purpose".into() }) } else { Ok(()) }
+        if fails { Err(Error::NotSent { doing, source: "failed on purpose".into() }) } else { Ok(()) }
     }
 
     pub(super) async fn reply(&self) {
