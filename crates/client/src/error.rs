@@ -105,6 +105,12 @@ impl Error {
         self.is("Expired") || self.is("Gone")
     }
 
+    /// The server has not come as far as the resource version that was asked for, and will not by itself: its store has been set back.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.has_cause("ResourceVersionTooLarge")
+    }
+
     /// The caller may not do this.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
@@ -114,8 +120,12 @@ impl Error {
     /// The namespace is on its way out, so nothing can be made in it.
     #[must_use]
     pub fn is_namespace_terminating(&self) -> bool {
+        self.has_cause("NamespaceTerminating")
+    }
+
+    fn has_cause(&self, reason: &str) -> bool {
         let causes = self.status().and_then(|s| s.details.as_ref()).map_or(&[][..], |d| &d.causes);
-        causes.iter().any(|c| c.reason == "NamespaceTerminating")
+        causes.iter().any(|c| c.reason == reason)
     }
 
     /// Trying the same call again later may help.

@@ -2,7 +2,8 @@
 //!
 //! The stream starts with the present objects, so there is no separate LIST. When it breaks, the informer resumes at
 //! the last revision it saw; when that has expired, it takes the present objects again and tells subscribers the
-//! difference. Readers see each object as of some revision, never a torn one, and revisions never go back.
+//! difference. Readers see each object as of some revision, never a torn one, and revisions never go back, unless the store itself was
+//! set back: then all is taken anew. An object that cannot be read is left out, with an error in the log; it holds up no other.
 
 mod state;
 mod subscription;
@@ -73,10 +74,8 @@ impl<K: Object> Informer<K> {
     /// Starts the watch as a task of `group`.
     #[must_use]
     pub fn start(self, group: &Group) -> Reader<K> {
-        let (revision, _) = signal::channel(0);
-        let shared = Arc::new(Shared { state: State::new(self.indexes), revision, synced: signal::channel(false).0 });
-        let driver =
-            Driver { api: self.api, params: self.params, transform: self.transform, shared: Arc::clone(&shared) };
+        let shared = Arc::new(Shared::new(self.indexes, self.transform));
+        let driver = Driver { api: self.api, params: self.params, shared: Arc::clone(&shared) };
         group.spawn("informer", OnExit::ShutDown, driver.run());
         Reader { shared }
     }
@@ -84,6 +83,7 @@ impl<K: Object> Informer<K> {
 
 struct Shared<K> {
     state: State<K>,
+    transform: Option<fn(&mut K)>,
     revision: signal::Sender<u64>,
     synced: signal::Sender<bool>,
 }
@@ -172,7 +172,6 @@ impl<K: Object> Reader<K> {
 struct Driver<K> {
     api: Api<K>,
     params: ListParams,
-    transform: Option<fn(&mut K)>,
     shared: Arc<Shared<K>>,
 }
 
@@ -194,6 +193,11 @@ impl<K: Object> Driver<K> {
                 Ok(Ended::Resume) => {}
                 Ok(Ended::Restart) => initial = true,
                 Err(error) if error.is_expired() => initial = true,
+                Err(error) if error.is_ahead() => {
+                    let resource = K::URL_PATH_SEGMENT;
+                    tracing::warn!(resource, revision = before, "the store is behind what was seen, taking all anew");
+                    initial = true;
+                }
                 Err(error) => {
                     let resource = K::URL_PATH_SEGMENT;
                     tracing::warn!(resource, error = gantry_common::error_chain(&error), "watch broke, trying again");
@@ -216,7 +220,7 @@ impl<K: Object> Driver<K> {
             }
         }
         while let Some(event) = stream.next().await? {
-            self.live_event(&event)?;
+            self.shared.live_event(&event)?;
         }
         Ok(Ended::Resume)
     }
@@ -227,47 +231,86 @@ impl<K: Object> Driver<K> {
         while let Some(event) = stream.next().await? {
             match event.kind {
                 EventKind::Bookmark { initial_events_end: true } => {
-                    self.shared.state.replace(present);
-                    self.advance(event.revision);
+                    self.shared.replace(present, event.revision);
                     self.shared.synced.send_replace(true);
                     return Ok(Some(()));
                 }
                 EventKind::Bookmark { .. } => {}
                 EventKind::Deleted => present.retain({
-                    let gone = self.decode(&event)?.key();
+                    let gone = key_of::<K>(&event)?;
                     move |o: &Arc<K>| o.key() != gone
                 }),
-                EventKind::Added | EventKind::Modified => present.push(Arc::new(self.decode(&event)?)),
+                EventKind::Added | EventKind::Modified => present.extend(self.shared.decode(&event)),
             }
         }
         Ok(None)
     }
+}
+
+impl<K: Object> Shared<K> {
+    fn new(indexes: Vec<(&'static str, IndexFn<K>)>, transform: Option<fn(&mut K)>) -> Self {
+        let (revision, synced) = (signal::channel(0).0, signal::channel(false).0);
+        Self { state: State::new(indexes), transform, revision, synced }
+    }
+
+    /// Takes the present objects as of `revision`. A revision below the one that was seen is another history, in which equal
+    /// revisions say nothing.
+    fn replace(&self, present: Vec<Arc<K>>, revision: u64) {
+        let set_back = revision < *self.revision.borrow();
+        self.state.replace(present, set_back);
+        self.revision.send_replace(revision);
+    }
 
     fn live_event(&self, event: &Event) -> Result<()> {
         match event.kind {
-            EventKind::Added | EventKind::Modified => self.shared.state.upsert(Arc::new(self.decode(event)?)),
-            EventKind::Deleted => self.shared.state.remove(&self.decode(event)?.key()),
+            EventKind::Added | EventKind::Modified => match self.decode(event) {
+                Some(object) => self.state.upsert(object),
+                // What was known of it is no longer true.
+                None => self.state.remove(&key_of::<K>(event)?),
+            },
+            EventKind::Deleted => self.state.remove(&key_of::<K>(event)?),
             EventKind::Bookmark { .. } => {}
         }
-        self.advance(event.revision);
+        self.revision.send_if_modified(|r| {
+            let newer = event.revision > *r;
+            *r = event.revision.max(*r);
+            newer
+        });
         Ok(())
     }
 
-    fn advance(&self, revision: u64) {
-        self.shared.revision.send_if_modified(|r| {
-            let newer = revision > *r;
-            *r = revision.max(*r);
-            newer
-        });
-    }
-
-    fn decode(&self, event: &Event) -> Result<K> {
-        let mut object: K = serde_json::from_slice(&event.object)
-            .map_err(|source| Error::Decode { what: format!("a {} of a watch", K::KIND), source })?;
+    /// `None`, and an error in the log, where the object cannot be read: waiting for it would hold up all others for ever.
+    fn decode(&self, event: &Event) -> Option<Arc<K>> {
+        let mut object: K = match serde_json::from_slice(&event.object) {
+            Ok(object) => object,
+            Err(error) => {
+                let (kind, revision) = (K::KIND, event.revision);
+                let key = key_of::<K>(event).map_or_else(|error| error.to_string(), |key| key.to_string());
+                tracing::error!(kind, key, revision, %error, "an object cannot be read and is left out: mend or delete it");
+                return None;
+            }
+        };
         object.metadata_mut().managed_fields = None;
         if let Some(f) = self.transform {
             f(&mut object);
         }
-        Ok(object)
+        Some(Arc::new(object))
     }
+}
+
+/// Which object an event is about. Looks at nothing else in it.
+fn key_of<K: Object>(event: &Event) -> Result<Key> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        metadata: Name,
+    }
+    #[derive(serde::Deserialize)]
+    struct Name {
+        #[serde(default)]
+        namespace: String,
+        name: String,
+    }
+    let Named { metadata: Name { namespace, name } } = serde_json::from_slice(&event.object)
+        .map_err(|source| Error::Decode { what: format!("the name of a {} of a watch", K::KIND), source })?;
+    Ok(Key::new(namespace, name))
 }

@@ -101,8 +101,8 @@ impl<K: Object> State<K> {
         self.0.write().set(key.clone(), None);
     }
 
-    /// Makes the copy equal to `present`, telling subscribers only what differs.
-    pub(super) fn replace(&self, present: Vec<Arc<K>>) {
+    /// Makes the copy equal to `present`, telling subscribers only what differs; all of it, if it is of another history.
+    pub(super) fn replace(&self, present: Vec<Arc<K>>, other_history: bool) {
         let mut inner = self.0.write();
         let keys: BTreeSet<Key> = present.iter().map(|o| o.key()).collect();
         let gone: Vec<Key> = inner.objects.keys().filter(|k| !keys.contains(k)).cloned().collect();
@@ -111,7 +111,7 @@ impl<K: Object> State<K> {
         }
         for object in present {
             let key = object.key();
-            let same = inner.objects.get(&key).is_some_and(|o| o.revision() == object.revision());
+            let same = !other_history && inner.objects.get(&key).is_some_and(|o| o.revision() == object.revision());
             if !same {
                 inner.set(key, Some(object));
             }

@@ -9,7 +9,7 @@ use gantry_client::{
     watch::{Event, EventKind, WatchStream},
 };
 use gantry_common::backoff::Backoff;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::Deserialize;
 
 use super::{Catalog, Meta};
@@ -17,17 +17,45 @@ use super::{Catalog, Meta};
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// An object, as far as it matters here.
+/// An object, as far as it matters here: not the managed fields, which are most of it and may nest deep.
 #[derive(Deserialize)]
 struct Partial {
-    metadata: ObjectMeta,
+    metadata: Part,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
+    deletion_timestamp: Option<Time>,
+}
+
+impl From<Part> for ObjectMeta {
+    fn from(part: Part) -> Self {
+        let Part { name, namespace, uid, resource_version, owner_references, finalizers, deletion_timestamp } = part;
+        Self {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            owner_references,
+            finalizers,
+            deletion_timestamp,
+            ..Self::default()
+        }
+    }
 }
 
 /// Takes the metadata out of an object.
 fn decode(kind: &'static KindInfo, bytes: &Bytes) -> Result<Meta> {
     let partial: Partial = serde_json::from_slice(bytes)
         .map_err(|source| Error::Decode { what: format!("the metadata of a {}", kind.kind), source })?;
-    Ok(Meta::new(kind, partial.metadata))
+    Ok(Meta::new(kind, partial.metadata.into()))
 }
 
 /// Where the watch stands.
@@ -68,7 +96,7 @@ impl Watch {
             match ended {
                 // In good order.
                 Ok(()) => {}
-                Err(error) if error.is_expired() => self.position = Position::Start,
+                Err(error) if error.is_expired() || error.is_ahead() => self.position = Position::Start,
                 Err(error) => {
                     let (resource, error) = (self.kind.resource, gantry_common::error_chain(&error));
                     // The informers of the same server say it louder.
