@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::field::go_escaped;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
-use gantry_cel::{Bindings, Budget, Value as Result_};
+use gantry_cel::{Bindings, Budget};
 use serde::Serialize;
 
 use super::definition::{Binding, Definition, Rule};
@@ -92,12 +92,18 @@ impl Case<'_, '_> {
             Err(_) if policy.ignores_failure => return,
             Err(why) => return self.tell(&[failed(0, why)]),
         }
-        let violations = violations(policy, views);
+        let found = violations(policy, views).and_then(|found| Ok((found, annotations(policy, &views.annotations)?)));
+        let (violations, annotations) = match found {
+            Ok(found) => found,
+            // Nothing that was found before counts then, and nothing is noted.
+            Err(Exhausted) if policy.ignores_failure => Default::default(),
+            Err(Exhausted) => (vec![failed(0, Failure::OutOfBudget.to_string())], Vec::new()),
+        };
         if violations.is_empty() {
             self.count("allow", "no_error");
         }
         self.tell(&violations);
-        self.annotate(policy, &views.annotations);
+        self.annotate(annotations);
     }
 
     fn count(&self, action: &'static str, error: &'static str) {
@@ -133,22 +139,18 @@ impl Case<'_, '_> {
         }
     }
 
-    fn annotate<'a>(&mut self, policy: &'a Definition, bindings: &Bindings<'a>) {
-        let mut budget = Budget::rule_set();
-        for (key, expression) in &policy.annotations {
-            match expression.evaluate(bindings, &mut budget) {
-                Ok(Result_::Null) => {}
-                Ok(found) => {
-                    let text = found.as_str().unwrap_or_default().trim();
-                    let text = &text[..text.floor_char_boundary(ANNOTATION_BYTES_MAX)];
-                    let values = self.annotations.entry(key.clone()).or_default();
-                    if !text.is_empty() && !values.iter().any(|known| known == text) {
-                        values.push(text.to_owned());
+    /// Keeps what was made; what failed refuses the request.
+    fn annotate(&mut self, made: Vec<Annotation<'_>>) {
+        for (key, made) in made {
+            match made {
+                Ok(text) => {
+                    let values = self.annotations.entry(key.to_owned()).or_default();
+                    if !values.contains(&text) {
+                        values.push(text);
                     }
                 }
-                Err(_) if policy.ignores_failure => {}
                 Err(why) => {
-                    self.denied.push(denied(self.policy, Some(self.binding), &why.to_string(), ""));
+                    self.denied.push(denied(self.policy, Some(self.binding), &why, ""));
                     self.count("deny", "invalid_error");
                 }
             }
@@ -182,15 +184,22 @@ fn failed(index: usize, message: String) -> Violation {
     Violation { index, message, reason: String::new(), failed: true }
 }
 
+/// The expressions have used up what they may cost.
+struct Exhausted;
+
+/// An audit annotation: its key, and its text or why there is none.
+type Annotation<'a> = (&'a str, Result<String, String>);
+
 /// The rules that do not hold. What goes wrong counts unless the policy forgives it.
-fn violations<'a>(policy: &'a Definition, views: &Views<'a>) -> Vec<Violation> {
+///
+/// # Errors
+/// That the rules used up what they may cost.
+fn violations<'a>(policy: &'a Definition, views: &Views<'a>) -> Result<Vec<Violation>, Exhausted> {
     let mut budget = Budget::rule_set();
     let mut outcomes = Vec::with_capacity(policy.rules.len());
     for rule in &policy.rules {
         match rule.expression.evaluate(&views.rules, &mut budget) {
-            // Nothing that was found before counts then.
-            Err(Failure::OutOfBudget) if policy.ignores_failure => return Vec::new(),
-            Err(Failure::OutOfBudget) => return vec![failed(0, Failure::OutOfBudget.to_string())],
+            Err(Failure::OutOfBudget) => return Err(Exhausted),
             Err(Failure::Failed(why)) => outcomes.push(Err(why)),
             Ok(value) => outcomes.push(Ok(value.as_bool() == Some(true))),
         }
@@ -208,7 +217,32 @@ fn violations<'a>(policy: &'a Definition, views: &Views<'a>) -> Vec<Violation> {
             _ => {}
         }
     }
-    found
+    Ok(found)
+}
+
+/// The audit annotations that there are, of a budget of their own: empty ones and nulls are none, nor is what goes wrong where
+/// the policy forgives it.
+///
+/// # Errors
+/// That they used up what they may cost.
+fn annotations<'a>(policy: &'a Definition, bindings: &Bindings<'a>) -> Result<Vec<Annotation<'a>>, Exhausted> {
+    let mut budget = Budget::rule_set();
+    let mut made = Vec::with_capacity(policy.annotations.len());
+    for (key, expression) in &policy.annotations {
+        match expression.evaluate(bindings, &mut budget) {
+            Err(Failure::OutOfBudget) => return Err(Exhausted),
+            Err(Failure::Failed(_)) if policy.ignores_failure => {}
+            Err(Failure::Failed(why)) => made.push((key.as_str(), Err(why))),
+            Ok(found) => {
+                let text = found.as_str().unwrap_or_default().trim();
+                let text = &text[..text.floor_char_boundary(ANNOTATION_BYTES_MAX)];
+                if !text.is_empty() {
+                    made.push((key.as_str(), Ok(text.to_owned())));
+                }
+            }
+        }
+    }
+    Ok(made)
 }
 
 /// What the rules would be told with, whether they hold or not: all of it is made, of what the rules left of the budget.
@@ -274,8 +308,15 @@ mod tests {
     use super::super::definition;
     use super::*;
 
-    /// What is found wrong: place, message, and whether it is a failure.
-    fn found(spec: &Value, object: &Value) -> Vec<(usize, String, bool)> {
+    /// What is found wrong: place, message, and whether it is a failure. `None`: it cost too much.
+    fn found(spec: &Value, object: &Value) -> Option<Vec<(usize, String, bool)>> {
+        with_views(spec, object, |policy, views| {
+            let found = violations(policy, views).ok()?;
+            Some(found.into_iter().map(|v| (v.index, v.message, v.failed)).collect())
+        })
+    }
+
+    fn with_views<T>(spec: &Value, object: &Value, act: impl for<'a> FnOnce(&'a Definition, &Views<'a>) -> T) -> T {
         let policy = definition::policy(&json!({"metadata": {"name": "p"}, "spec": spec}));
         let view = || {
             let bindings = Bindings::new().json("object", object);
@@ -284,7 +325,7 @@ mod tests {
             })
         };
         let views = Views { rules: view(), messages: view(), annotations: view() };
-        violations(&policy, &views).into_iter().map(|v| (v.index, v.message, v.failed)).collect()
+        act(&policy, &views)
     }
 
     /// Most of a million units for a list of 320: what one expression may use, and less than a tenth of what all may.
@@ -299,7 +340,7 @@ mod tests {
             let found = found(&json!({"failurePolicy": policy, "validations": rules}), &list);
             let expected: Vec<_> =
                 expected.iter().map(|(index, text, bad)| (*index, (*text).to_owned(), *bad)).collect();
-            assert_eq!(found, expected);
+            assert_eq!(found, Some(expected));
         };
         check(vec![rule(true), rule(false)], "Fail", &[(1, "a", false)]);
         let dear: Vec<Value> = (0..20).map(|_| rule(true)).collect();
@@ -310,12 +351,40 @@ mod tests {
     }
 
     #[test]
+    fn annotations_that_cost_too_much_are_none() {
+        let list = json!(vec![1; 320]);
+        let made = |list_of: Vec<Value>, policy: &str| {
+            let spec = json!({"failurePolicy": policy, "auditAnnotations": list_of});
+            with_views(&spec, &list, |policy, views| {
+                let made = annotations(policy, &views.annotations).ok()?;
+                Some(made.into_iter().map(|(key, text)| (key.to_owned(), text)).collect::<Vec<_>>())
+            })
+        };
+        let one = |key: &str, value: &str| json!({"key": key, "valueExpression": value});
+        let all = vec![one("a", "' x '"), one("empty", "' '"), one("null", "null"), one("bad", "string(object[400])")];
+        let text = ("a".to_owned(), Ok("x".to_owned()));
+        assert_eq!(made(all.clone(), "Ignore"), Some(vec![text.clone()]));
+        let failed = made(all, "Fail").expect("cheap");
+        assert_eq!((failed[0].clone(), failed[1].0.as_str(), failed[1].1.is_err()), (text, "bad", true));
+        let dear = |key: &str| one(key, &format!("{DEAR} ? 'a' : 'b'"));
+        let many = std::iter::once(one("a", "'x'")).chain((0..20).map(|_| dear("b"))).collect();
+        assert_eq!(made(many, "Ignore"), None);
+    }
+
+    #[test]
+    fn rules_that_cost_too_much_find_nothing() {
+        let rules = vec![json!({"expression": DEAR}); 20];
+        let spec = json!({"failurePolicy": "Fail", "validations": rules});
+        assert_eq!(found(&spec, &json!(vec![1; 320])), None);
+    }
+
+    #[test]
     fn messages_have_no_authoriser_and_variables_tell_how_they_failed() {
         let spec = json!({"variables": [{"name": "n", "expression": "object.none"}, {"name": "o", "expression": "object"}],
             "validations": [{"expression": "false", "message": "own", "messageExpression": "authorizer.path('/').check('get').reason()"},
                 {"expression": "variables.n == 1"}]});
         let why = "expression 'variables.n == 1' resulted in error: composited variable \"n\" fails to evaluate: no such key: none";
         let expected = [(0, "own".to_owned(), false), (1, why.to_owned(), true)];
-        assert_eq!(found(&spec, &json!({})), expected);
+        assert_eq!(found(&spec, &json!({})), Some(expected.to_vec()));
     }
 }
