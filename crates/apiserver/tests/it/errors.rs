@@ -142,6 +142,17 @@ async fn bodies_that_cannot_be_decoded() {
 }
 
 #[tokio::test]
+async fn a_head_is_authorised_as_a_get_and_not_served() {
+    let cluster = Cluster::start().await;
+    let one = format!("{MAPS}/t1");
+    for path in [MAPS, one.as_str(), "/api/v1/namespaces/default/pods/p/log"] {
+        assert_eq!(cluster.rest("HEAD", path, &[], "").await.code, 405, "{path}");
+        let refused = cluster.rest("HEAD", path, &[("impersonate-user", "nobody")], "").await;
+        assert_eq!(refused.code, 403, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn updates() {
     let cluster = Cluster::start().await;
     cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
