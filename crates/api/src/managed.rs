@@ -52,17 +52,27 @@ pub struct Write<'a> {
     /// Fields (`status`, `metadata.labels`) that writes of this kind cannot set, with all that is below them: nobody owns them by
     /// such a write.
     pub reset: &'a [&'a str],
+    /// The only fields that writes of this kind can set, with all that is below them; `*` stands for any element. Empty: any.
+    pub settable: &'a [&'a str],
     /// When.
     pub now: Timestamp,
 }
 
+fn paths_of(dotted: &[&str]) -> Set {
+    let mut paths = Set::default();
+    for path in dotted {
+        paths.unite(&Set::path(path));
+    }
+    paths
+}
+
 impl Write<'_> {
-    fn reset_paths(&self) -> Set {
-        let mut paths = Set::default();
-        for path in self.reset {
-            paths.unite(&Set::path(path));
+    /// Takes out what such a write cannot set.
+    fn limit(&self, set: &mut Set) {
+        set.cut(&paths_of(self.reset));
+        if !self.settable.is_empty() {
+            set.confine(&paths_of(self.settable));
         }
-        paths
     }
 }
 
@@ -146,7 +156,7 @@ pub fn stamp_new(new: &mut Value, write: &Write<'_>) -> Option<Stamp> {
     }
     let ty = write.ty.resolve().ok()?;
     let mut fields = Vec::with_capacity(1 << 10);
-    added::write_fields(&forms::shown(new, write), ty, &write.reset_paths(), &mut fields)
+    added::write_fields(&forms::shown(new, write), ty, &paths_of(write.reset), &mut fields)
         .then(|| Stamp::new(write, &fields))
 }
 
@@ -156,7 +166,7 @@ fn restamp(old: Option<&Value>, new: &mut Value, mut entries: Vec<Value>, write:
     let empty = Value::Object(Object::new());
     let old = old.unwrap_or(&empty);
     let mut changes = compare::changes(&forms::shown(old, write), &forms::shown(new, write), ty);
-    changes.cut(&write.reset_paths());
+    changes.limit(write);
     changes.set.remove_system_fields();
     changes.removed.remove_system_fields();
     let mut elsewhere = forms::Elsewhere::new(old, new, write);

@@ -108,14 +108,10 @@ impl<'a> State<'a> {
         Self { live: bare, config, owners, write, ty }
     }
 
-    fn reset(&self) -> Set {
-        self.write.reset_paths()
-    }
-
     /// The new object, or the conflicts that forbid it.
     fn attempt(&self, force: bool) -> Result<Value, Conflicts> {
         let mut set = fields::of(self.config, self.ty);
-        set.cut(&self.reset());
+        self.write.limit(&mut set);
         let mut own = Owner::new(self.write, Operation::Apply, set);
         let (mut last, mut others) = (None, Vec::new());
         for owner in &self.owners {
@@ -130,7 +126,7 @@ impl<'a> State<'a> {
             self.prune(&mut new, &last.paths, others.iter().chain([&own]));
         }
         let mut changes = compare::changes(&self.live, &new, self.ty);
-        changes.cut(&self.reset());
+        changes.limit(self.write);
         let mut conflicts = Conflicts::default();
         let mut elsewhere = forms::Elsewhere::new(&self.live, &new, self.write);
         for other in &mut others {
@@ -215,7 +211,7 @@ impl<'a> State<'a> {
 fn before(live: &Value, write: &Write<'_>, ty: &Type) -> Option<Owner> {
     let changes = compare::changes(&Value::Object(Object::new()), live, ty);
     let mut paths = changes.set;
-    paths.cut(&write.reset_paths());
+    write.limit(&mut paths);
     paths.remove_system_fields();
     let mut owner = Owner::new(&Write { manager: BEFORE, ..*write }, Operation::Update, paths);
     owners::touch(&mut owner.entry, write.now);

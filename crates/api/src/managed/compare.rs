@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::LazyLock;
 
+use super::Write;
 use super::element;
 use super::rule::{Items, Rule, array, is_empty, object};
 use super::set::Set;
@@ -37,10 +38,10 @@ impl Changes {
         }
     }
 
-    /// Leaves out paths and all that is below them.
-    pub(super) fn cut(&mut self, paths: &Set) {
-        self.set.cut(paths);
-        self.removed.cut(paths);
+    /// Leaves out what the write cannot set.
+    pub(super) fn limit(&mut self, write: &Write<'_>) {
+        write.limit(&mut self.set);
+        write.limit(&mut self.removed);
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Elsewhere<'a> {
                 let ty = crate::table::TypeRef::from(kind).resolve().ok()?;
                 let mut changes =
                     compare::changes(&as_kind(self.old, kind, self.write), &as_kind(self.new, kind, self.write), ty);
-                changes.cut(&self.write.reset_paths());
+                changes.limit(self.write);
                 changes.set.remove_system_fields();
                 changes.removed.remove_system_fields();
                 self.found.push((version.to_owned(), changes));

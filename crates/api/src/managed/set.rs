@@ -18,6 +18,9 @@ pub(super) struct Set {
     pub(super) children: BTreeMap<String, Set>,
 }
 
+/// What a pattern has in place of any element.
+const ANY: &str = "f:*";
+
 impl Set {
     /// The one path that ends here.
     pub(super) fn leaf() -> Self {
@@ -118,6 +121,19 @@ impl Set {
                 }
             }
         }
+    }
+
+    /// Keeps what is on the way to the paths of `patterns`, and all that is below them. The field `*` of a pattern is any element.
+    pub(super) fn confine(&mut self, patterns: &Self) {
+        if patterns.member {
+            return;
+        }
+        let any = patterns.children.get(ANY);
+        self.children.retain(|element, below| {
+            let Some(pattern) = patterns.children.get(element).or(any) else { return false };
+            below.confine(pattern);
+            !below.is_empty()
+        });
     }
 
     /// The paths that are in both.
@@ -259,6 +275,29 @@ mod tests {
         check(&Set::cut, json!({"f:e": {}}));
         check(&Set::unite, json!({"f:a": {".": {}, "f:b": {}, "f:c": {"f:d": {}}}, "f:e": {".": {}, "f:g": {}}}));
         check(&|a, b| *a = a.common(b), json!({"f:a": {}}));
+    }
+
+    #[test]
+    fn sets_are_confined_to_patterns() {
+        let mut patterns = Set::path("spec.containers.*.resources");
+        patterns.unite(&Set::path("spec.guests"));
+        let mut fields = set(&json!({
+            "f:metadata": {"f:labels": {"f:a": {}}},
+            "f:spec": {
+                "f:containers": {
+                    "k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:resources": {"f:limits": {"f:cpu": {}}}},
+                    "k:{\"name\":\"d\"}": {"f:image": {}},
+                },
+                "f:guests": {".": {}, "k:{\"name\":\"g\"}": {".": {}, "f:name": {}}},
+                "f:nodeName": {},
+            },
+        }));
+        fields.confine(&patterns);
+        let left = json!({"f:spec": {
+            "f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:resources": {"f:limits": {"f:cpu": {}}}}},
+            "f:guests": {".": {}, "k:{\"name\":\"g\"}": {".": {}, "f:name": {}}},
+        }});
+        assert_eq!(Value::Object(fields.into_fields()), left);
     }
 
     #[test]

@@ -13,6 +13,7 @@ fn write(manager: &str, subresource: &str, second: i64, old: Option<&Value>, mut
         ty: "apps/v1.Deployment".into(),
         subresource,
         reset: &[],
+        settable: &[],
         now: at(second),
     };
     stamp(old, &mut new, &write);
@@ -244,6 +245,7 @@ fn what_a_write_cannot_set_is_nobodys() {
         ty: "apps/v1.Deployment".into(),
         subresource: "",
         reset: &["status", "metadata.labels"],
+        settable: &[],
         now: at(0),
     };
     stamp(None, &mut whole, &write);

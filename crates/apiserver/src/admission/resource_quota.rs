@@ -226,6 +226,7 @@ fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) ->
         ty: kind.into(),
         subresource: "status",
         reset: registry::strategy(kind).reset_fields(kind, "status"),
+        settable: &[],
         now: app.clock.now(),
     };
     managed::stamp(Some(old), object, &write);

@@ -191,6 +191,7 @@ impl Change<'_> {
         let strategy = registry::strategy(kind);
         let ctx = Ctx { kind, now: app.clock.now(), user: &self.caller.user.name };
         self.confine(&mut object, old);
+        let sent = self.read(&mut object);
         defaults::apply(kind, &mut object);
         let request = self.request(app, state);
         // Whoever writes owns what they wrote, not what webhooks and policies make of it.
@@ -224,11 +225,11 @@ impl Change<'_> {
         if !self.options.applies {
             let write = managed_write(app, self.caller, self.target, self.options);
             match meant {
-                None => managed::stamp(Some(old), &mut object, &write),
+                None => stamp(&mut object, old, &write, sent),
                 Some(mut meant) => {
                     self.prepare(&ctx, &mut meant, old);
                     canon::canonical(&mut meant, kind.hub())?;
-                    managed::stamp(Some(old), &mut meant, &write);
+                    stamp(&mut meant, old, &write, sent);
                     copy(&meant, &mut object, "metadata.managedFields");
                 }
             }
@@ -236,6 +237,17 @@ impl Change<'_> {
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
+    }
+
+    /// Reads what the client sent as the kind does. The annotation that the kind decides in the end, as it was sent.
+    fn read(&self, object: &mut Value) -> Option<Sent> {
+        let strategy = registry::strategy(self.target.kind);
+        if self.part != Part::System {
+            strategy.read(object);
+        }
+        let name = strategy.decided_annotation()?;
+        let annotations = value::map_at(object, "metadata.annotations");
+        Some(Sent { name, text: annotations.and_then(|all| all.get(name)).cloned() })
     }
 
     /// Leaves alone what this part of the object does not hold.
@@ -318,6 +330,34 @@ impl Change<'_> {
     }
 }
 
+/// An annotation as a client sent it.
+struct Sent {
+    name: &'static str,
+    text: Option<Value>,
+}
+
+impl Sent {
+    /// Puts it into the object; returns what was there.
+    fn swap(self, object: &mut Value) -> Self {
+        let Self { name, text } = self;
+        let there = match (text, value::object_mut(object, "metadata.annotations")) {
+            (Some(text), Some(annotations)) => annotations.insert(name.to_owned(), text),
+            (None, Some(annotations)) => annotations.remove(name),
+            (_, None) => None,
+        };
+        Self { name, text: there }
+    }
+}
+
+/// Stamps an object that its kind has prepared.
+fn stamp(object: &mut Value, old: &Value, write: &managed::Write<'_>, sent: Option<Sent>) {
+    let decided = sent.map(|sent| sent.swap(object));
+    managed::stamp(Some(old), object, write);
+    if let Some(decided) = decided {
+        decided.swap(object);
+    }
+}
+
 /// A write as managed fields record it.
 pub(crate) fn managed_write<'a>(
     app: &App,
@@ -325,12 +365,14 @@ pub(crate) fn managed_write<'a>(
     target: &'a Target,
     options: &'a WriteOptions,
 ) -> managed::Write<'a> {
+    let strategy = registry::strategy(target.kind);
     managed::Write {
         manager: options.manager(caller),
         api_version: &target.kind.api_version,
         ty: target.kind.into(),
         subresource: target.subresource,
-        reset: registry::strategy(target.kind).reset_fields(target.kind, target.subresource),
+        reset: strategy.reset_fields(target.kind, target.subresource),
+        settable: strategy.settable_fields(target.subresource),
         now: app.clock.now(),
     }
 }

@@ -78,6 +78,7 @@ async fn create_named(
     let kind = target.kind;
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let target = Target { name, ..target.clone() };
+    registry::strategy(kind).read(&mut object);
     defaults::apply(kind, &mut object);
     // An apply is told of it after admission only, as every patch.
     let repeated = if options.applies { None } else { metadata::dedup_owners(&mut object, false) };

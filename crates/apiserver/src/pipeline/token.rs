@@ -76,8 +76,14 @@ pub(crate) async fn create(
     value::set_default(&mut request, "spec.expirationSeconds", DEFAULT_SECONDS);
     let api_version = EXPECTED.api_version();
     let write = managed_write(app, caller, target, options);
-    let write =
-        managed::Write { api_version: &api_version, ty: EXPECTED.ty, subresource: "token", reset: &[], ..write };
+    let write = managed::Write {
+        api_version: &api_version,
+        ty: EXPECTED.ty,
+        subresource: "token",
+        reset: &[],
+        settable: &[],
+        ..write
+    };
     managed::stamp(None, &mut request, &write);
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);

@@ -116,6 +116,19 @@ pub trait Strategy: Send + Sync {
         }
     }
 
+    /// The only fields that a write to a subresource can set, with all that is below them; empty: any. `*` is any element.
+    fn settable_fields(&self, _subresource: &str) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What reading an object from its client makes of it, before anybody owns or admits it.
+    fn read(&self, _object: &mut Value) {}
+
+    /// The annotation whose value the kind decides in the end. Who writes it owns what they sent, not what the kind makes of it.
+    fn decided_annotation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The field errors of a new object.
     fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
         validation::create(kind, object)

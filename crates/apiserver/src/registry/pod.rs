@@ -49,6 +49,20 @@ impl Strategy for Pod {
         }
     }
 
+    fn settable_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "ephemeralcontainers" => &["spec.ephemeralContainers"],
+            "resize" => &[
+                "spec.containers.*.resources",
+                "spec.containers.*.resizePolicy",
+                "spec.initContainers.*.resources",
+                "spec.initContainers.*.resizePolicy",
+                "spec.resources",
+            ],
+            _ => &[],
+        }
+    }
+
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
         // An update cannot change what is warned about, and status writers would see it again and again.
         if old.is_some() { Vec::new() } else { warnings::pod(pod) }

@@ -38,6 +38,21 @@ fn set_template_generation(set: &mut Value, generation: i64) {
 }
 
 impl Strategy for DaemonSet {
+    /// Upstream has it as a number in the spec, which is 0 where the client says nothing, and an annotation to clients.
+    fn read(&self, set: &mut Value) {
+        if value::map_at(set, "metadata.annotations").is_none_or(|a| !a.contains_key(TEMPLATE_GENERATION)) {
+            set_template_generation(set, 0);
+        }
+    }
+
+    fn decided_annotation(&self) -> Option<&'static str> {
+        Some(TEMPLATE_GENERATION)
+    }
+
+    fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        set_template_generation(new, template_generation(old));
+    }
+
     fn prepare_create(&self, _ctx: &Ctx<'_>, set: &mut Value) {
         let generation = template_generation(set).max(1);
         set_template_generation(set, generation);

@@ -68,8 +68,10 @@ async fn resources_change_through_their_own_door() {
     let main = cluster.rest("PATCH", &format!("{PODS}/p"), &[STRATEGIC], &patch.to_string()).await;
     assert_eq!(main.code, 422, "{}", main.text);
     // An applier of resources owns them.
-    let applied = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-        "spec": container(json!({"requests": {"cpu": "150m"}}))});
+    let mut spec = container(json!({"requests": {"cpu": "150m"}}));
+    spec["containers"][0]["image"] = "nginx:1".into();
+    let metadata = json!({"name": "p", "labels": {"mine": "x"}});
+    let applied = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
     let path = format!("{PODS}/p/resize?fieldManager=vpa&force=true");
     let answer =
         cluster.rest("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], &applied.to_string()).await;
@@ -77,6 +79,10 @@ async fn resources_change_through_their_own_door() {
     let fields = answer.json()["metadata"]["managedFields"].clone();
     let own = fields.as_array().expect("a list").iter().find(|f| f["manager"] == "vpa").expect("an entry").clone();
     assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("resize")));
+    // Of nothing else: it cannot be set by this door.
+    let key = format!("k:{{\"name\":{}}}", spec["containers"][0]["name"]);
+    let container = json!({key: {".": {}, "f:resources": {"f:requests": {"f:cpu": {}}}}});
+    assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:containers": container}}));
 }
 
 #[tokio::test]

@@ -55,6 +55,42 @@ async fn managers_are_recorded() {
     assert_eq!(refused.code, 422);
 }
 
+/// Who owns an annotation of the object.
+fn owners_of(object: &Value, annotation: &str) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().expect("entries").iter();
+    let field = format!("f:{annotation}");
+    let own = entries.filter(|entry| entry["fieldsV1"]["f:metadata"]["f:annotations"].get(&field).is_some());
+    own.filter_map(|entry| entry["manager"].as_str()).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn daemon_sets_template_generation_is_its_senders() {
+    const GENERATION: &str = "deprecated.daemonset.template.generation";
+    let cluster = Cluster::start().await;
+    let sets = "/apis/apps/v1/namespaces/default/daemonsets";
+    let template = |image: &str| json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": image}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template("i:1")});
+    let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": spec});
+    let made = cluster.rest("POST", &format!("{sets}?fieldManager=first"), &[], &set.to_string()).await.json();
+    let generation = |set: &Value| set["metadata"]["annotations"][GENERATION].as_str().unwrap_or_default().to_owned();
+    assert_eq!((generation(&made).as_str(), owners_of(&made, GENERATION)), ("1", vec!["first".to_owned()]));
+    // Who changes the template does not become the owner of what the server counts.
+    let mut next = made.clone();
+    next["spec"]["template"] = template("i:2");
+    let one = |manager: &str| format!("{sets}/d?fieldManager={manager}");
+    let put = cluster.rest("PUT", &one("second"), &[], &next.to_string()).await.json();
+    assert_eq!((generation(&put).as_str(), owners_of(&put, GENERATION)), ("2", vec!["first".to_owned()]));
+    // Who leaves it out says 0, and owns that; the server counts on.
+    let mut bare = put.clone();
+    bare["metadata"]["annotations"] = json!({});
+    let put = cluster.rest("PUT", &one("third"), &[], &bare.to_string()).await.json();
+    assert_eq!((generation(&put).as_str(), owners_of(&put, GENERATION)), ("2", vec!["third".to_owned()]));
+    bare["metadata"]["resourceVersion"] = put["metadata"]["resourceVersion"].clone();
+    let status = format!("{sets}/d/status?fieldManager=fourth");
+    let put = cluster.rest("PUT", &status, &[], &bare.to_string()).await.json();
+    assert_eq!(generation(&put), "2", "{put}");
+}
+
 #[tokio::test]
 async fn status_writes_take_annotations_along() {
     let cluster = Cluster::start().await;

@@ -136,6 +136,7 @@ fn the_writer_of_every_field_of_every_kind_is_known() {
         ty: kind.into(),
         subresource: "",
         reset: &[],
+        settable: &[],
         now: jiff::Timestamp::UNIX_EPOCH,
     };
     for kind in kinds::all().iter().filter(|k| !k.create_only()) {

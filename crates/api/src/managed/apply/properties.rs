@@ -16,6 +16,7 @@ fn write(manager: &str) -> Write<'_> {
         ty: TYPE.into(),
         subresource: "",
         reset: &["status"],
+        settable: &[],
         now: Timestamp::from_second(1_767_323_045).expect("in range"),
     }
 }

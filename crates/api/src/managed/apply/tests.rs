@@ -34,6 +34,7 @@ impl By<'_> {
             ty: (&type_name(object)).into(),
             subresource: self.subresource,
             reset: self.reset,
+            settable: &[],
             now,
         })
     }
