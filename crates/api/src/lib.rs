@@ -20,6 +20,7 @@ pub mod field;
 pub mod flow;
 pub mod go;
 pub mod kinds;
+pub mod legacy_token;
 pub mod managed;
 pub mod meta;
 pub mod names;

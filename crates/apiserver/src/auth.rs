@@ -7,10 +7,11 @@ pub(crate) mod certificate;
 pub(crate) mod constrained;
 pub(crate) mod credential;
 pub(crate) mod impersonation;
-pub(crate) mod keys;
+pub(crate) mod legacy;
 pub(crate) mod request_header;
 pub(crate) mod service_account;
 pub(crate) mod token_file;
+pub(crate) mod tracking;
 pub(crate) mod websocket;
 
 /// The group of everybody who authenticated.

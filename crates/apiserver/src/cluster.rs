@@ -24,6 +24,11 @@ impl Live for Lookup {
             deletion_timestamp: meta.deletion_timestamp.as_deref().and_then(|t| t.parse().ok()),
         })
     }
+
+    fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let object = self.0.view(&core(resource)?.storage_prefix)?.get(namespace, name)?;
+        serde_json::from_slice(object.json()).ok()
+    }
 }
 
 impl Lookup {

@@ -1,6 +1,7 @@
 //! Counters of the API server in Prometheus' text format, with upstream's names where there is one.
 
 pub(crate) mod hooks;
+pub(crate) mod legacy_tokens;
 pub(crate) mod policies;
 
 use std::collections::BTreeMap;

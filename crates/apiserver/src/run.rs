@@ -8,6 +8,7 @@ use gantry_api::kinds::Unserved;
 use gantry_common::clock::SharedClock;
 use gantry_common::shutdown::Shutdown;
 use gantry_common::task::{Group, OnExit};
+use gantry_common::token_keys::{self, Keys};
 use gantry_store::cache::{self, Cache};
 use gantry_store::{EtcdConfig, EtcdStore, EtcdTls, Store, compact};
 use tokio::net::TcpListener;
@@ -20,8 +21,8 @@ use crate::allocate;
 use crate::app::{self, App};
 use crate::audit;
 use crate::auth::authenticator::{self, Authenticator};
-use crate::auth::keys::{self, Keys};
 use crate::auth::token_file::{self, TokenFile};
+use crate::auth::tracking;
 use crate::bootstrap;
 use crate::cluster::Lookup;
 use crate::config::Config;
@@ -100,7 +101,7 @@ pub enum Error {
     },
     /// A service-account key cannot be used.
     #[error("check --service-account-key-file and --service-account-signing-key-file")]
-    Keys(#[source] keys::Error),
+    Keys(#[source] token_keys::Error),
     /// The encryption configuration cannot be used.
     #[error("--encryption-provider-config {path} cannot be used")]
     Encryption {
@@ -417,8 +418,8 @@ async fn control(app: Arc<App>) {
     let identity = bootstrap::identity::run(app.clone());
     let aggregation = aggregate::run(app.clone());
     let authentication = aggregate::authentication::run(app.clone());
-    let definitions = custom::run(app.clone());
-    let checks = type_checks::run(app.clone());
+    let custom = async { tokio::join!(custom::run(app.clone()), type_checks::run(app.clone())) };
     let flows = flows::run(app.clone());
-    tokio::join!(roles, bootstrap, endpoints, identity, aggregation, authentication, definitions, checks, flows);
+    let legacy_tokens = tracking::run(app.clone());
+    tokio::join!(roles, bootstrap, endpoints, identity, aggregation, authentication, custom, flows, legacy_tokens);
 }

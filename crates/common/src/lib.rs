@@ -11,6 +11,7 @@ pub mod shutdown;
 pub mod task;
 pub mod telemetry;
 pub mod tls;
+pub mod token_keys;
 pub mod version;
 
 /// Prints an error and its sources as `what: why: why`.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_client::{Client, events::Recorder};
-use gantry_common::clock::SharedClock;
+use gantry_common::{clock::SharedClock, token_keys::Keys};
 use tokio_util::sync::CancellationToken;
 
 use crate::{catalog::Catalog, options::Options, readers::Readers};
@@ -17,6 +17,8 @@ pub struct Context {
     pub readers: Arc<Readers>,
     /// The metadata of all objects.
     pub catalog: Arc<Catalog>,
+    /// What signs the tokens that are kept in Secrets.
+    pub token_keys: Option<Arc<Keys>>,
     /// Wall time.
     pub clock: SharedClock,
     /// Ends the controllers.

@@ -20,6 +20,7 @@ use gantry_common::{
     clock::SharedClock,
     shutdown::Shutdown,
     task::{Group, OnExit},
+    token_keys::Keys,
 };
 use gantry_controller::{Leadership, leader};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown:
         let names: Vec<_> = controllers::ALL.iter().map(|c| c.name).collect();
         bail!("--controllers names {unknown:?}, which does not exist; known are {}", names.join(", "));
     }
+    let token_keys = token_keys(&options)?;
     let group = Group::new(shutdown.child());
     let options = Arc::new(options);
     let lead = |leadership: Leadership| {
@@ -48,6 +50,7 @@ pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown:
             readers: Arc::new(Readers::start(&client, &group)),
             catalog: Catalog::start(&client, &group),
             client: leadership.client,
+            token_keys: token_keys.clone(),
             clock: Arc::clone(&clock),
             stop: leadership.lost,
             options: Arc::clone(&options),
@@ -69,6 +72,12 @@ pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown:
     group.shutdown().trigger();
     group.join().await;
     result
+}
+
+fn token_keys(options: &Options) -> anyhow::Result<Option<Arc<Keys>>> {
+    let Some(file) = &options.service_account_private_key_file else { return Ok(None) };
+    let keys = Keys::load(Some(file), &[]).context("check --service-account-private-key-file")?;
+    Ok(Some(Arc::new(keys)))
 }
 
 fn election(options: &Options) -> leader::Config {

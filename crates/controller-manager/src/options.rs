@@ -12,6 +12,13 @@ pub struct Options {
     /// File with the CA of the API server's certificate, published to every namespace as ConfigMap kube-root-ca.crt.
     #[arg(long, value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,
+    /// File with the private key that signs tokens in Secrets; without it none is filled. The API server must know its public half.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_private_key_file: Option<PathBuf>,
+    /// How long a token in a Secret that was made for its account may be unused before it is marked invalid, and how long it
+    /// then stays so before it is deleted.
+    #[arg(long, default_value = "8760h", value_parser = duration, value_name = "DURATION")]
+    pub legacy_service_account_token_clean_up_period: Duration,
     /// Address range of pods; each node gets a part of it. Without it nodes get none.
     #[arg(long, value_name = "CIDR")]
     pub cluster_cidr: Option<IpNet>,
@@ -54,7 +61,7 @@ pub struct Options {
     /// Namespaces that are emptied at once.
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub concurrent_namespace_syncs: usize,
-    /// Service accounts and root CA config maps that are worked on at once.
+    /// Service accounts, their tokens and root CA config maps that are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_serviceaccount_token_syncs: usize,
     /// Objects that the garbage collector looks at at once.
@@ -97,6 +104,9 @@ impl Options {
         }
         if self.max_endpoints_per_slice == 0 || self.max_endpoints_per_slice > 1000 {
             return Err("--max-endpoints-per-slice must be between 1 and 1000".to_owned());
+        }
+        if self.legacy_service_account_token_clean_up_period.is_zero() {
+            return Err("--legacy-service-account-token-clean-up-period must be longer than nothing".to_owned());
         }
         let Some(cidr) = &self.cluster_cidr else { return Ok(()) };
         if self.node_cidr_mask_size < cidr.prefix_len() || self.node_cidr_mask_size > cidr.max_prefix_len() {
@@ -153,6 +163,8 @@ mod tests {
         check(&["--cluster-cidr=10.0.0.0/16", "--node-cidr-mask-size=8"], "--node-cidr-mask-size");
         check(&["--leader-elect-renew-deadline=15s"], "--leader-elect-renew-deadline");
         check(&["--leader-elect-retry-period=10s"], "--leader-elect-retry-period");
+        let period = "--legacy-service-account-token-clean-up-period";
+        check(&[&format!("{period}=0s")], period);
         check(&["--max-endpoints-per-slice=0"], "--max-endpoints-per-slice");
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use gantry_client::{Client, Informer, Object, Reader};
+use gantry_api::legacy_token;
+use gantry_client::{Client, Informer, Key, Object, Reader};
 use gantry_common::task::Group;
 use gantry_controller::owner;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -25,6 +26,8 @@ pub const PHASE: &str = "phase";
 pub const ENDED: &str = "ended";
 /// Index of slices by `namespace/service`.
 pub const SERVICE: &str = "service";
+/// Index of token Secrets by the key of the account that they name.
+pub const TOKEN_ACCOUNT: &str = "account";
 /// The ConfigMap with the API server's CA that each namespace has.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
 /// The namespace of the nodes' leases.
@@ -36,6 +39,13 @@ pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 #[must_use]
 pub fn orphans_of(namespace: &str) -> String {
     format!("orphan/{namespace}")
+}
+
+/// The account that a token Secret names.
+#[must_use]
+pub fn account_of(secret: &Secret) -> Option<Key> {
+    let name = secret.metadata.annotations.as_ref()?.get(legacy_token::ACCOUNT_NAME).filter(|name| !name.is_empty())?;
+    Some(Key::new(secret.metadata.namespace.clone().unwrap_or_default(), name))
 }
 
 fn owner_value(meta: &ObjectMeta) -> Vec<String> {
@@ -62,8 +72,10 @@ pub struct Readers {
     pub node_leases: Reader<Lease>,
     /// All namespaces.
     pub namespaces: Reader<Namespace>,
-    /// The service accounts called `default`.
-    pub default_accounts: Reader<ServiceAccount>,
+    /// All service accounts.
+    pub service_accounts: Reader<ServiceAccount>,
+    /// The Secrets that hold tokens of service accounts; index [`TOKEN_ACCOUNT`].
+    pub token_secrets: Reader<Secret>,
     /// The config maps called [`ROOT_CA`].
     pub root_cas: Reader<ConfigMap>,
 }
@@ -92,7 +104,11 @@ impl Readers {
             nodes: Informer::builder(client.api()).start(group),
             node_leases: Informer::builder(client.namespaced(NODE_LEASES)).start(group),
             namespaces: Informer::builder(client.api()).start(group),
-            default_accounts: Informer::builder(client.api()).fields("metadata.name=default").start(group),
+            service_accounts: Informer::builder(client.api()).start(group),
+            token_secrets: Informer::builder(client.api::<Secret>())
+                .fields(&format!("type={}", legacy_token::SECRET_TYPE))
+                .index(TOKEN_ACCOUNT, |secret| account_of(secret).iter().map(Key::to_string).collect())
+                .start(group),
             root_cas: Informer::builder(client.api()).fields(&format!("metadata.name={ROOT_CA}")).start(group),
         }
     }
@@ -108,7 +124,8 @@ impl Readers {
             self.nodes.synced(),
             self.node_leases.synced(),
             self.namespaces.synced(),
-            self.default_accounts.synced(),
+            self.service_accounts.synced(),
+            self.token_secrets.synced(),
             self.root_cas.synced(),
         );
     }

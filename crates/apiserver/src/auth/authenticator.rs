@@ -4,18 +4,22 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use gantry_api::Value;
+use gantry_api::legacy_token;
 use gantry_api::status::Status;
 use gantry_common::clock::SharedClock;
+use gantry_common::token_keys::Keys;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::User;
-use super::keys::Keys;
+use super::legacy::{self, Look, Uses};
 use super::request_header::RequestHeader;
 use super::service_account::{self, Claims, Expected, Live};
 use super::token_file::TokenFile;
 use super::websocket;
+use crate::request::Notes;
 
 /// Verified tokens kept at most; past it the cache starts anew.
 const CACHED_TOKENS: usize = 4096;
@@ -43,18 +47,43 @@ pub(crate) struct Known {
     pub(crate) anonymous: bool,
 }
 
+/// What a token whose signature is good says.
+enum Claimed {
+    /// Of a token that was asked for.
+    Bound(Claims),
+    /// Of one that is kept in a Secret.
+    Legacy(legacy_token::Claims),
+}
+
+impl Claimed {
+    /// `None` for what is no service-account token.
+    fn read(claims: Value) -> Option<Self> {
+        let is_bound = claims.get("kubernetes.io").is_some();
+        if !is_bound && claims.get("iss").and_then(Value::as_str) == Some(legacy_token::ISSUER) {
+            return serde_json::from_value(claims).ok().map(Self::Legacy);
+        }
+        serde_json::from_value(claims).ok().map(Self::Bound)
+    }
+}
+
 /// Knows every way to authenticate.
 pub(crate) struct Authenticator {
     known: Known,
     clock: SharedClock,
     live: Arc<dyn Live + Send + Sync>,
     /// Claims whose signature was checked, by the hash of the token: checking one costs a hundred times this look-up.
-    verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+    verified: Mutex<HashMap<[u8; 32], Arc<Claimed>>>,
+    legacy_uses: Uses,
 }
 
 impl Authenticator {
     pub(crate) fn new(known: Known, clock: SharedClock, live: Arc<dyn Live + Send + Sync>) -> Self {
-        Self { known, clock, live, verified: Mutex::default() }
+        Self { known, clock, live, verified: Mutex::default(), legacy_uses: Uses::default() }
+    }
+
+    /// The uses of tokens that are kept in Secrets.
+    pub(crate) fn legacy_uses(&self) -> &Uses {
+        &self.legacy_uses
     }
 
     /// The audiences of this API.
@@ -62,17 +91,17 @@ impl Authenticator {
         &self.known.audiences
     }
 
-    /// Who calls; anonymous where nothing was shown.
+    /// Who calls; anonymous where nothing was shown. What is to be said of the credential goes to `notes`.
     ///
     /// # Errors
     /// 401 when what was shown is not good: a wrong token must not silently become nobody.
-    pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, Status> {
+    pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap, notes: &Notes) -> Result<User, Status> {
         let valid = peer.filter(|peer| peer.expires >= self.clock.now().as_second());
         if let Some(user) = valid.and_then(|peer| self.behind(peer, headers)) {
             return Ok(user);
         }
         if let Some(token) = shown(headers)? {
-            return match self.token(&token, &self.known.audiences) {
+            return match self.token(&token, &self.known.audiences, notes) {
                 Ok((user, _)) => Ok(user),
                 Err(_) => Err(Status::unauthorized()),
             };
@@ -106,7 +135,10 @@ impl Authenticator {
         }
         match shown(headers).ok()? {
             Some(token) if self.known.tokens.user(&token).is_some() => None,
-            Some(token) => self.claims(&token).map(|claims| claims.exp),
+            Some(token) => match self.claims(&token)?.as_ref() {
+                Claimed::Bound(claims) => Some(claims.exp),
+                Claimed::Legacy(_) => None,
+            },
             None => peer.map(|peer| peer.expires),
         }
     }
@@ -115,7 +147,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// Why the token is not good, in upstream's words.
-    pub(crate) fn token(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String> {
+    pub(crate) fn token(
+        &self,
+        token: &str,
+        audiences: &[String],
+        notes: &Notes,
+    ) -> Result<(User, Vec<String>), String> {
         let unknown = || super::INVALID_TOKEN.to_owned();
         if let Some(user) = self.known.tokens.user(token) {
             let common: Vec<String> = audiences.iter().filter(|a| self.known.audiences.contains(a)).cloned().collect();
@@ -123,15 +160,21 @@ impl Authenticator {
         }
         let claims = self.claims(token).ok_or_else(unknown)?;
         let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
-        service_account::user(&claims, &expected, self.live.as_ref())
+        match claims.as_ref() {
+            Claimed::Bound(claims) => service_account::user(claims, &expected, self.live.as_ref()),
+            Claimed::Legacy(claims) => {
+                let (implied, live, uses) = (&self.known.audiences, self.live.as_ref(), &self.legacy_uses);
+                legacy::user(claims, &expected, &Look { token, implied, live, uses, notes })
+            }
+        }
     }
 
-    fn claims(&self, token: &str) -> Option<Arc<Claims>> {
+    fn claims(&self, token: &str) -> Option<Arc<Claimed>> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(claims) = self.verified.lock().get(&hash) {
             return Some(claims.clone());
         }
-        let claims = Arc::new(self.known.keys.verify::<Claims>(token)?);
+        let claims = Arc::new(Claimed::read(self.known.keys.verify::<Value>(token)?)?);
         let mut verified = self.verified.lock();
         if verified.len() >= CACHED_TOKENS {
             verified.clear();

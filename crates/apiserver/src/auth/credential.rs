@@ -10,6 +10,7 @@ use super::User;
 use crate::app::App;
 use crate::pipeline::review;
 use crate::rbac::rule::Attributes;
+use crate::request::Notes;
 use crate::server::connection::Origin;
 
 /// A caller's certificate, token and wish to act as someone else.
@@ -59,7 +60,7 @@ impl Credential {
     /// impersonate.
     pub(crate) fn show(&self, app: &App, about: Option<&Attributes>) -> Result<Shown, Status> {
         let peer = self.origin.as_ref().and_then(|o| o.peer.as_ref());
-        let real = app.authenticator.authenticate(peer, &self.headers)?;
+        let real = app.authenticator.authenticate(peer, &self.headers, &Notes::default())?;
         let acting = review::impersonate(app, real.clone(), &self.headers, about)?;
         Ok(Shown { real, acting })
     }

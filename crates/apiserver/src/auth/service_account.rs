@@ -1,5 +1,6 @@
 //! Service-account tokens: JWTs that are good as long as what they are bound to lives.
 
+use gantry_api::Value;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,9 @@ pub(crate) struct LiveObject {
 /// Looks up what tokens are bound to. `resource` is `serviceaccounts`, `pods`, `secrets` or `nodes`.
 pub(crate) trait Live {
     fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<LiveObject>;
+
+    /// The whole object.
+    fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value>;
 }
 
 /// What this server accepts.
@@ -181,6 +185,10 @@ mod tests {
     impl Live for Fixed {
         fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<LiveObject> {
             self.0.get(&format!("{resource}/{namespace}/{name}")).cloned()
+        }
+
+        fn object(&self, _: &str, _: &str, _: &str) -> Option<Value> {
+            None
         }
     }
 

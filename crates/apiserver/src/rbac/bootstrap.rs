@@ -27,6 +27,7 @@ const CONTROLLERS: &[&str] = &[
     "pod-garbage-collector",
     "service-account-controller",
     "root-ca-cert-publisher",
+    "legacy-service-account-token-cleaner",
 ];
 
 fn words(cell: &str) -> Vec<String> {

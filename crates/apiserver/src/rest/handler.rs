@@ -20,7 +20,7 @@ use crate::flows::Asked;
 use crate::metrics::Labels;
 use crate::pipeline::review;
 use crate::rbac::rule::Attributes;
-use crate::request::{Caller, Fence};
+use crate::request::{Caller, Fence, Notes};
 use crate::route::{self, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
@@ -149,14 +149,15 @@ pub(crate) fn caller(
     about: Option<&Attributes>,
 ) -> Result<Caller, Status> {
     let peer = origin.and_then(|o| o.peer.as_ref());
-    let user = app.authenticator.authenticate(peer, headers)?;
+    let notes = Arc::new(Notes::default());
+    let user = app.authenticator.authenticate(peer, headers, &notes)?;
     let user = review::impersonate(app, user, headers, about)?;
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let fence = match text("gantry-fence") {
         "" => None,
         fence => Some(Fence::parse(fence)?),
     };
-    Ok(Caller::new(user, text("user-agent"), fence))
+    Ok(Caller { notes, ..Caller::new(user, text("user-agent"), fence) })
 }
 
 /// The method as a label; clients may invent methods, labels they may not.

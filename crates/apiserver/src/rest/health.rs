@@ -179,7 +179,9 @@ pub(crate) fn metrics(app: &App) -> Response {
         ),
         ("gantry_cache_revision_reads_total", "Consistent-read questions to etcd.", counters.revision_reads() as f64),
     ];
-    let mut response = answer::text(200, app.metrics.render(&extra));
+    let mut text = app.metrics.render(&extra);
+    app.authenticator.legacy_uses().counts.render(&mut text);
+    let mut response = answer::text(200, text);
     let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, form);
     response

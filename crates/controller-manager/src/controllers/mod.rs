@@ -11,6 +11,8 @@ mod replicaset;
 mod root_ca;
 mod service_account;
 mod taint_eviction;
+mod token_cleaner;
+mod tokens;
 
 use futures::future::BoxFuture;
 
@@ -30,6 +32,8 @@ pub const ALL: &[Controller] = &[
     Controller { name: "replicaset-controller", run: |c| Box::pin(replicaset::run(c)) },
     Controller { name: "endpointslice-controller", run: |c| Box::pin(endpointslice::run(c)) },
     Controller { name: "serviceaccount-controller", run: |c| Box::pin(service_account::run(c)) },
+    Controller { name: "serviceaccount-token-controller", run: |c| Box::pin(tokens::run(c)) },
+    Controller { name: "legacy-serviceaccount-token-cleaner-controller", run: |c| Box::pin(token_cleaner::run(c)) },
     Controller { name: "root-ca-certificate-publisher-controller", run: |c| Box::pin(root_ca::run(c)) },
     Controller { name: "node-ipam-controller", run: |c| Box::pin(node_ipam::run(c)) },
     Controller { name: "namespace-controller", run: |c| Box::pin(namespace::run(c)) },

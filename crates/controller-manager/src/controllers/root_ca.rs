@@ -1,6 +1,10 @@
 //! Publishes the CA of the API server's certificate to each namespace, for pods that talk to it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use gantry_client::{Key, Patch};
@@ -26,6 +30,15 @@ pub(super) async fn run(context: Context) {
     runner.run(Arc::new(Controller { context, file })).await;
 }
 
+/// What `--root-ca-file` holds: read each time, so that a rotated bundle spreads without a restart.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) async fn bundle(file: &Path) -> Result<String, Error> {
+    let read = tokio::fs::read_to_string(file).await;
+    read.map_err(|error| Error::Refused(format!("cannot read --root-ca-file {}: {error}", file.display())))
+}
+
 struct Controller {
     context: Context,
     file: PathBuf,
@@ -43,10 +56,7 @@ impl Reconciler for Controller {
         if !readers.namespaces.get(key).is_some_and(|n| is_active(&n)) {
             return Ok(Outcome::Done);
         }
-        // Read each time, so that a rotated bundle spreads without a restart.
-        let bundle = tokio::fs::read_to_string(&self.file)
-            .await
-            .map_err(|error| Error::Refused(format!("cannot read --root-ca-file {}: {error}", self.file.display())))?;
+        let bundle = bundle(&self.file).await?;
         let api = self.context.client.namespaced::<ConfigMap>(&key.name);
         let result = match readers.root_cas.get(&Key::new(key.name.clone(), ROOT_CA)) {
             Some(map) if is_right(&map, &bundle) => return Ok(Outcome::Done),

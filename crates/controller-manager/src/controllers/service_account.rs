@@ -11,12 +11,17 @@ use std::sync::Arc;
 
 use crate::context::Context;
 
+/// The account of pods that name none.
+const DEFAULT: &str = "default";
+
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
     let workers = context.options.concurrent_serviceaccount_token_syncs;
     let runner = Runner::new("serviceaccount", workers, context.stop.clone())
         .watch_keys(&context.readers.namespaces)
-        .watch(&context.readers.default_accounts, namespace_of);
+        .watch(&context.readers.service_accounts, |change| {
+            if change.key.name == DEFAULT { namespace_of(change) } else { Vec::new() }
+        });
     runner.run(Arc::new(Controller { context })).await;
 }
 
@@ -39,12 +44,12 @@ impl Reconciler for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
         let readers = &self.context.readers;
         let wanted = readers.namespaces.get(key).is_some_and(|n| is_active(&n));
-        if !wanted || readers.default_accounts.get(&Key::new(key.name.clone(), "default")).is_some() {
+        if !wanted || readers.service_accounts.get(&Key::new(key.name.clone(), DEFAULT)).is_some() {
             return Ok(Outcome::Done);
         }
         let account = ServiceAccount {
             metadata: ObjectMeta {
-                name: Some("default".to_owned()),
+                name: Some(DEFAULT.to_owned()),
                 namespace: Some(key.name.clone()),
                 ..ObjectMeta::default()
             },
@@ -53,7 +58,7 @@ impl Reconciler for Controller {
         match self.context.client.api::<ServiceAccount>().create(&account).await {
             Ok(_) => Ok(Outcome::Done),
             Err(error) if error.is_already_exists() || error.is_namespace_terminating() => Ok(Outcome::Done),
-            Err(error) => Err(error).doing(|| format!("create service account {}/default", key.name)),
+            Err(error) => Err(error).doing(|| format!("create service account {}/{DEFAULT}", key.name)),
         }
     }
 }

@@ -8,3 +8,4 @@ mod nodes;
 mod rollouts;
 mod services;
 mod support;
+mod tokens;

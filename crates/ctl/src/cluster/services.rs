@@ -162,6 +162,7 @@ impl Builder<'_> {
         let mut spec = self.leader("controller-manager");
         spec.args.push(flag("cluster-cidr", self.config.pod_cidr));
         spec.args.push(flag("root-ca-file", self.pki.cert(CLUSTER_CA).display()));
+        spec.args.push(flag("service-account-private-key-file", self.pki.key("sa").display()));
         spec
     }
 

@@ -1,11 +1,16 @@
 //! The keys of service-account tokens: one signs, any of several verifies; the public halves are published as a JWK set.
+//!
+//! The API server signs tokens that it is asked for, the controller manager those that are kept in Secrets.
 
 use std::path::{Path, PathBuf};
 
-use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,15 +32,6 @@ pub enum Error {
         /// `sign` or `verify`.
         purpose: &'static str,
     },
-    /// The key's fingerprint could not be computed.
-    #[error("cannot publish the key {path}")]
-    Publish {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: jsonwebtoken::errors::Error,
-    },
 }
 
 struct Verifier {
@@ -45,8 +41,8 @@ struct Verifier {
     jwk: Jwk,
 }
 
-/// Signs and verifies tokens.
-pub(crate) struct Keys {
+/// Signs and verifies tokens. Never prints a key.
+pub struct Keys {
     signer: Option<(String, Algorithm, EncodingKey)>,
     verifiers: Vec<Verifier>,
 }
@@ -81,16 +77,59 @@ fn verifier(pem: &[u8], path: &Path) -> Result<Verifier, Error> {
     let unusable = || Error::Unusable { path: path.to_owned(), purpose: "verify" };
     let (algorithm, mut jwk) = public_jwk(pem).ok_or_else(unusable)?;
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| unusable())?;
-    let id =
-        jwk.thumbprint(ThumbprintHash::SHA256).map_err(|source| Error::Publish { path: path.to_owned(), source })?;
+    let id = key_id(&jwk).ok_or_else(unusable)?;
     jwk.common.key_id = Some(id.clone());
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
     Ok(Verifier { id, algorithm, key, jwk })
 }
 
+/// The tag of a DER element, and what it holds (X.690).
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len().to_be_bytes();
+    let short = &length[length.iter().take_while(|byte| **byte == 0).count().min(length.len() - 1)..];
+    let mut out = vec![tag];
+    if content.len() >= 0x80 {
+        // There are eight at most.
+        out.push(0x80 | u8::try_from(short.len()).unwrap_or_default());
+    }
+    out.extend_from_slice(short);
+    out.extend(content);
+    out
+}
+
+/// An unsigned number as a DER integer.
+fn der_number(bytes: &[u8]) -> Vec<u8> {
+    let padding: &[u8] = if bytes.first().is_some_and(|first| *first >= 0x80) { &[0] } else { &[] };
+    der(0x02, &[padding, bytes])
+}
+
+/// What tokens call the key: the hash of its SubjectPublicKeyInfo (RFC 5280), as upstream's, so that servers that share a key
+/// believe each other's tokens.
+fn key_id(jwk: &Jwk) -> Option<String> {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    // Object identifiers with their tags: rsaEncryption and NULL; ecPublicKey and prime256v1.
+    const RSA: &[u8] = &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0];
+    const P256: &[u8] = &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+    let (algorithm, key) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(key) => {
+            (RSA, der(SEQUENCE, &[&der_number(&bytes(&key.n)?), &der_number(&bytes(&key.e)?)]))
+        }
+        AlgorithmParameters::EllipticCurve(key) => (P256, [vec![4], bytes(&key.x)?, bytes(&key.y)?].concat()),
+        _ => return None,
+    };
+    let info = der(SEQUENCE, &[&der(SEQUENCE, &[algorithm]), &der(BIT_STRING, &[&[0], &key])]);
+    Some(URL_SAFE_NO_PAD.encode(Sha256::digest(info)))
+}
+
 impl Keys {
     /// Reads the files. The signing key verifies too.
-    pub(crate) fn load(signing: Option<&Path>, verifying: &[PathBuf]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When a file cannot be read, or holds no key that can do what it is for.
+    pub fn load(signing: Option<&Path>, verifying: &[PathBuf]) -> Result<Self, Error> {
         let mut keys = Self { signer: None, verifiers: Vec::new() };
         if let Some(path) = signing {
             let pem = read(path)?;
@@ -109,8 +148,9 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Signs claims; `None` where this server has no signing key.
-    pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<Result<String, jsonwebtoken::errors::Error>> {
+    /// Signs claims; `None` where there is no signing key.
+    #[must_use]
+    pub fn sign(&self, claims: &impl Serialize) -> Option<Result<String, jsonwebtoken::errors::Error>> {
         let (id, algorithm, key) = self.signer.as_ref()?;
         let mut header = Header::new(*algorithm);
         header.typ = None;
@@ -119,9 +159,11 @@ impl Keys {
     }
 
     /// The claims of a token whose signature is good. Times, issuer and audience are the caller's to check.
-    pub(crate) fn verify<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
+    #[must_use]
+    pub fn verify<T: DeserializeOwned>(&self, token: &str) -> Option<T> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        let fits = |v: &&Verifier| v.algorithm == header.alg && header.kid.as_ref().is_none_or(|kid| *kid == v.id);
+        // The id is a hint. Keys are few, and who signed with one of them may have called it otherwise.
+        let fits = |v: &&Verifier| v.algorithm == header.alg;
         self.verifiers.iter().filter(fits).find_map(|v| {
             let mut validation = Validation::new(v.algorithm);
             validation.validate_exp = false;
@@ -132,12 +174,14 @@ impl Keys {
     }
 
     /// What `/openid/v1/jwks` answers.
-    pub(crate) fn jwks(&self) -> serde_json::Value {
+    #[must_use]
+    pub fn jwks(&self) -> serde_json::Value {
         serde_json::json!({ "keys": self.verifiers.iter().map(|v| &v.jwk).collect::<Vec<_>>() })
     }
 
     /// The names of the signature algorithms in use, for the discovery document.
-    pub(crate) fn algorithms(&self) -> Vec<String> {
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<String> {
         let mut names: Vec<String> = self.verifiers.iter().map(|v| format!("{:?}", v.algorithm)).collect();
         names.sort();
         names.dedup();
@@ -167,4 +211,31 @@ mod tests {
         assert_eq!(others.algorithms(), ["ES256"]);
         assert!(keys.jwks()["keys"][0]["d"].is_null(), "the private half must not be published");
     }
+
+    #[test]
+    fn a_keys_id_is_the_hash_of_its_public_half() {
+        let folder = tempfile::tempdir().expect("folder");
+        let check = |pem: &str| {
+            let path = folder.path().join("key");
+            std::fs::write(&path, pem).expect("written");
+            let keys = Keys::load(None, std::slice::from_ref(&path)).expect("loads");
+            let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+            let der = base64::engine::general_purpose::STANDARD.decode(base64).expect("PEM");
+            assert_eq!(keys.verifiers[0].id, URL_SAFE_NO_PAD.encode(Sha256::digest(der)));
+        };
+        check(&rcgen::KeyPair::generate().expect("key").public_key_pem());
+        check(RSA_PEM);
+    }
+
+    /// Made for this test; nobody has the private half.
+    const RSA_PEM: &str = "\
+        -----BEGIN PUBLIC KEY-----\n\
+        MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAmasVD3jsK07/CHkhlUSa\n\
+        l4KbY8zGB8+CzRGBe/3Ges/TVwrBMapKwSbDM1c2SzhIKUrt4fXTtjHOhoVPzw66\n\
+        UiyJvbhlnihhgRT1i2Rs1Jq82YtiDKS8v71C0WpW89417upNlRRQO6r6uPHWAdTO\n\
+        hTHTaFF2QptNWPfDX/l1FnoTmUsdh8I81nD9PKBso8EQLy1ihlXrTJVHRBPiJzZ3\n\
+        BbcCw5e8sR1LH9oeCwBQhqoGoY917zdo3pBIAZ61HGZlcqdpEdoPuEL8kFdlIW50\n\
+        GsT8ka8b2GocIKoUwr2huK/mXAHXYdYb5c8SdQgckT8b/X5ZBRc6cJWQDSPG9a+g\n\
+        KQIDAQAB\n\
+        -----END PUBLIC KEY-----\n";
 }
