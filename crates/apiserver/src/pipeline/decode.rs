@@ -3,7 +3,7 @@
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
-use gantry_api::{Value, decode, field, managed, value};
+use gantry_api::{Object, Value, decode, field, managed, value};
 
 use crate::request::{FieldValidation, Format, Payload};
 
@@ -72,6 +72,15 @@ fn unrecognized(expected: Expected<'_>, body: &[u8], why: &Status) -> Status {
     ))
 }
 
+/// What upstream says of JSON that is no object: its first look is for kind and version.
+fn no_object(found: &Value) -> Status {
+    let go = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let found = value::go_json_type(found);
+    Status::bad_request(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {go}"
+    ))
+}
+
 /// Decodes a body, fills in kind and apiVersion (not those of custom kinds), and drops what the type does not have.
 ///
 /// # Errors
@@ -98,12 +107,13 @@ pub(crate) fn object_or(
     if !earlier.is_empty() && value::str_at(&object, "apiVersion") == Some(earlier) {
         value::set(&mut object, "apiVersion", expected.api_version());
     }
+    // Go reads null into anything, and leaves that as it was.
+    if object.is_null() {
+        object = Value::Object(Object::new());
+    }
     if !object.is_object() {
-        return Err(cannot_be_handled(
-            (expected.kind, expected.version),
-            expected.kind,
-            "json: cannot unmarshal into Go value of an object",
-        ));
+        let status = no_object(&object);
+        return Err(if custom { status } else { unrecognized(expected, &payload.bytes, &status) });
     }
     if custom {
         check_custom_kind(&object, expected, payload, validation)?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
-use gantry_api::{Value, convert, decode as api_decode, field, go, managed, patch, value};
+use gantry_api::{Object, Value, convert, decode as api_decode, field, go, managed, patch, value};
 
 use super::apply::Configuration;
 use super::change::{Change, Made, Part};
@@ -110,6 +110,13 @@ impl Asked {
             let why = status.message.trim_start_matches("couldn't get version/kind; json parse error: ");
             undecodable(kind, if why.starts_with("EOF while parsing") { "unexpected end of JSON input" } else { why })
         })?;
+        let body = match (body, kind) {
+            // Go reads null as a list or map without anything in it, but its merge patches do not take that.
+            (Value::Null, Rewrite::Json) => Value::Array(Vec::new()),
+            (Value::Null, Rewrite::Strategic) => Value::Object(Object::new()),
+            (Value::Null, Rewrite::Merge) => return Err(Status::bad_request("Invalid JSON Patch")),
+            (body, _) => body,
+        };
         let fits = |item: &Value| if kind == Rewrite::Json { item.is_array() } else { item.is_object() };
         if !fits(&body) {
             let go = if kind == Rewrite::Json { "[]handlers.jsonPatchOp" } else { "map[string]interface {}" };

@@ -142,6 +142,35 @@ async fn bodies_that_cannot_be_decoded() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_no_objects() {
+    let cluster = Cluster::start().await;
+    cluster.rest("POST", MAPS, &[], &configmap("t1", "1").to_string()).await;
+    let one = format!("{MAPS}/t1");
+    let check = async |method: &str, path: &str, content: &str, body: &str, code: u16, expected: &str| {
+        let content = format!("application/{content}");
+        let answer = cluster.rest(method, path, &[("content-type", &content)], body).await;
+        let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((answer.code, message.as_str()), (code, expected), "{method} {content} {body}");
+    };
+    // Null is an object of which nothing is known.
+    let nameless = "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required";
+    check("POST", MAPS, "json", "null", 422, nameless).await;
+    let undeterminable = "the name of the object (t1 based on URL) was undeterminable: name must be provided";
+    check("PUT", &one, "json", "null", 400, undeterminable).await;
+    let list = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
+        json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+        Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)";
+    check("POST", MAPS, "json", "[]", 400, list).await;
+    check("PUT", &one, "json", "[]", 400, list).await;
+    check("PATCH", &one, "strategic-merge-patch+json", "null", 200, "").await;
+    check("PATCH", &one, "json-patch+json", "null", 200, "").await;
+    check("PATCH", &one, "merge-patch+json", "null", 400, "Invalid JSON Patch").await;
+    let no_map = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+    check("PATCH", &one, "strategic-merge-patch+json", "[]", 400, no_map).await;
+    check("PATCH", &one, "merge-patch+json", "[]", 400, &format!("error decoding patch: {no_map}")).await;
+}
+
+#[tokio::test]
 async fn a_head_is_authorised_as_a_get_and_not_served() {
     let cluster = Cluster::start().await;
     let one = format!("{MAPS}/t1");
