@@ -116,6 +116,7 @@ fn with_detail(head: String, detail: &str) -> String {
 pub fn show(value: &Value) -> String {
     match value {
         Value::Null => "\"null\"".to_owned(),
+        Value::String(text) => crate::go::quoted(text),
         composed @ (Value::Array(_) | Value::Object(_)) => go_escaped(composed.to_string()),
         other => other.to_string(),
     }
@@ -171,13 +172,15 @@ impl Error {
     /// As [`Error::not_supported`], where upstream lists the values in an order of its own.
     #[must_use]
     pub fn not_listed(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        Self::not_listed_as(path, &show(&value.into()), supported)
+    }
+
+    /// As [`Error::not_listed`], where Go shows something else than a value of JSON.
+    #[must_use]
+    pub fn not_listed_as(path: &Path, shown: &str, supported: &[&str]) -> Self {
         let names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
-        Self::new(
-            ErrorKind::NotSupported,
-            path,
-            with_detail(format!("Unsupported value: {}", show(&value.into())), &detail),
-        )
+        Self::new(ErrorKind::NotSupported, path, with_detail(format!("Unsupported value: {shown}"), &detail))
     }
 
     /// `path: Forbidden: detail`

@@ -19,6 +19,38 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
+/// A string as Go prints it with `%q`: `"a\x00\n"`.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\x07' => quoted.push_str("\\a"),
+            '\x08' => quoted.push_str("\\b"),
+            '\x0b' => quoted.push_str("\\v"),
+            '\x0c' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            ' '..='~' => quoted.push(c),
+            '\0'..='\x7f' => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            _ if printable(c) => quoted.push(c),
+            '\u{80}'..='\u{ffff}' => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => quoted.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Rust and Go escape the same characters beyond ASCII, but for marks at the beginning of a string.
+fn printable(c: char) -> bool {
+    !format!("a{c}").escape_debug().any(|c| c == '\\')
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -34,6 +66,22 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(shown(&value), expected);
+        }
+    }
+
+    #[test]
+    fn strings_are_quoted_as_go_quotes_them() {
+        let cases = [
+            ("a b", r#""a b""#),
+            ("\"\\\t\n\r", r#""\"\\\t\n\r""#),
+            ("\0\x07\x08\x0b\x0c\x1b\x7f", r#""\x00\a\b\v\f\x1b\x7f""#),
+            ("ü日e\u{301}", "\"ü日e\u{301}\""),
+            ("\u{200b}\u{a0}\u{feff}", r#""\u200b\u00a0\ufeff""#),
+            ("\u{e0001}", r#""\U000e0001""#),
+            ("<&>'", r#""<&>'""#),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(quoted(text), expected);
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod encode;
 pub mod field;
 pub mod flow;
 pub mod go;
+pub mod internal;
 pub mod kinds;
 pub mod legacy_token;
 pub mod managed;

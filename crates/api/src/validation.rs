@@ -212,7 +212,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             content(&mut out, kind, new);
         }
         ("", "Secret") => {
-            out.immutable(At::Root("type"), new.get("type"), old.get("type"));
+            out.immutable(At::Root("type"), "string", new.get("type"), old.get("type"));
             config::immutable(&mut out, new, old, &["data"]);
             content(&mut out, kind, new);
         }
@@ -227,7 +227,9 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         }
         ("batch", "CronJob") => cron_job::update(&mut out, new, old),
         (ADMISSION, name) => admission::registration(&mut out, name, new, Some(old)),
-        (DEVICES, "ResourceClaim" | "ResourceClaimTemplate") => devices::unchanged_spec(&mut out, new, old),
+        (DEVICES, name @ ("ResourceClaim" | "ResourceClaimTemplate")) => {
+            devices::unchanged_spec(&mut out, name, new, old);
+        }
         _ => {
             content(&mut out, kind, new);
             unchanged(&mut out, kind, new, old);
@@ -239,7 +241,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
 /// What an update leaves alone, besides being right in itself.
 fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
     match (kind.group, kind.kind) {
-        ("apps", "ControllerRevision") => out.immutable(At::Root("data"), new.get("data"), old.get("data")),
+        ("apps", "ControllerRevision") => out.immutable(At::Root("data"), "raw", new.get("data"), old.get("data")),
         ("apps", "StatefulSet") => sets::stateful_set_update(out, new, old),
         ("apiextensions.k8s.io", _) => definition::update(out, new, old),
         ("apps", _) => workload::selector_unchanged(out, new, old),
@@ -249,7 +251,7 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
         ("", "PersistentVolumeClaim") => claims::claim_update(out, new, old),
         ("", "ResourceQuota") => quotas::resource_quota_update(out, new, old),
         (EVENTS, _) => small::new_event(out, new, Some(old)),
-        ("node.k8s.io", _) => out.immutable(At::Root("handler"), new.get("handler"), old.get("handler")),
+        ("node.k8s.io", _) => out.immutable(At::Root("handler"), "string", new.get("handler"), old.get("handler")),
         (DEVICES, "ResourceSlice") => devices::slice_update(out, new, old),
         (STORAGE, "StorageClass") => storage::storage_class_update(out, new, old),
         (STORAGE, "VolumeAttributesClass") => storage::attributes_class_update(out, new, old),
@@ -258,7 +260,7 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
         (STORAGE, "CSINode") => storage::csi_node_update(out, new, old),
         (STORAGE, "CSIStorageCapacity") => storage::storage_capacity_update(out, new, old),
         ("discovery.k8s.io", _) => {
-            out.immutable(At::Root("addressType"), new.get("addressType"), old.get("addressType"));
+            out.immutable(At::Root("addressType"), "string", new.get("addressType"), old.get("addressType"));
         }
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 use crate::Value;
 use crate::field::{Error, Errors, Path};
+use crate::internal;
 
 /// A path to a field, linked through the stack; printed only for an error.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +67,11 @@ impl Out {
         self.errors.push(Error::invalid_as(&at.path(), shown, detail));
     }
 
+    /// The value, of a type that is written as [`internal`] says, is malformed.
+    pub(crate) fn invalid_of<'v>(&mut self, at: At<'_>, ty: &str, value: impl Into<Option<&'v Value>>, detail: &str) {
+        self.invalid_as(at, &internal::shown(ty, value.into().unwrap_or(&Value::Null)), detail);
+    }
+
     /// One [`Out::invalid`] for each message.
     pub(crate) fn invalid_each(&mut self, at: At<'_>, value: &str, details: Vec<String>) {
         for detail in details {
@@ -81,6 +87,18 @@ impl Out {
     /// As [`Out::not_supported`], with `supported` in the order given.
     pub(crate) fn not_listed(&mut self, at: At<'_>, value: impl Into<Value>, supported: &[&str]) {
         self.errors.push(Error::not_listed(&at.path(), value, supported));
+    }
+
+    /// As [`Out::not_listed`], of a type that is written as [`internal`] says.
+    pub(crate) fn not_listed_of<'v>(
+        &mut self,
+        at: At<'_>,
+        ty: &str,
+        value: impl Into<Option<&'v Value>>,
+        supported: &[&str],
+    ) {
+        let shown = internal::shown(ty, value.into().unwrap_or(&Value::Null));
+        self.errors.push(Error::not_listed_as(&at.path(), &shown, supported));
     }
 
     /// The value is malformed, and not shown.
@@ -101,6 +119,11 @@ impl Out {
     /// The value stands twice, and Go shows it as `shown`.
     pub(crate) fn duplicate_as(&mut self, at: At<'_>, shown: &str) {
         self.errors.push(Error::duplicate_as(&at.path(), shown));
+    }
+
+    /// The value, of a type that is written as [`internal`] says, stands twice.
+    pub(crate) fn duplicate_of(&mut self, at: At<'_>, ty: &str, value: &Value) {
+        self.duplicate_as(at, &internal::shown(ty, value));
     }
 
     /// What the value names is not there.
@@ -134,10 +157,10 @@ impl Out {
         }
     }
 
-    /// A field that an update may not change; absent and null are the same.
-    pub(crate) fn immutable(&mut self, at: At<'_>, new: Option<&Value>, old: Option<&Value>) {
+    /// A field that an update may not change, of a type that is written as [`internal`] says; absent and null are the same.
+    pub(crate) fn immutable(&mut self, at: At<'_>, ty: &str, new: Option<&Value>, old: Option<&Value>) {
         if !same(new, old) {
-            self.invalid(at, new.cloned().unwrap_or(Value::Null), "field is immutable");
+            self.invalid_of(at, ty, new, "field is immutable");
         }
     }
 }

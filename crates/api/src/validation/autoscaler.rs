@@ -214,7 +214,12 @@ pub(super) fn budget(out: &mut Out, object: &Value) {
     let (at, spec) = (At::Root("spec"), some(object, "spec").unwrap_or(&UNSET));
     let (least, most) = (some(spec, "minAvailable"), some(spec, "maxUnavailable"));
     if least.is_some() && most.is_some() {
-        out.invalid(at, spec.clone(), "minAvailable and maxUnavailable cannot be both set");
+        out.invalid_of(
+            at,
+            "policy/v1.PodDisruptionBudgetSpec",
+            spec,
+            "minAvailable and maxUnavailable cannot be both set",
+        );
     }
     for (key, amount) in [("minAvailable", least), ("maxUnavailable", most)] {
         amount_or_share(out, at.child(key), amount);

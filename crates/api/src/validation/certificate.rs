@@ -2,8 +2,8 @@
 
 use super::at::{At, Out};
 use super::read::{Seen, list, number, repeats, some, text};
-use crate::Value;
 use crate::names;
+use crate::{Value, internal};
 
 const UNSET: Value = Value::Null;
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
@@ -134,6 +134,8 @@ pub(super) enum Through {
     Status,
 }
 
+const CONDITIONS: &str = "[]certificates/v1.CertificateSigningRequestCondition";
+
 /// What an update through a subresource may not do.
 pub(super) fn update(out: &mut Out, new: &Value, old: &Value, through: Through) {
     let status = |object| some(object, "status").unwrap_or(&UNSET);
@@ -151,7 +153,9 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value, through: Through) 
                 out.forbidden(at, &format!("updates may not add a condition of type {kind:?}"));
             }
             (Some(now), Some(before)) if decision && through == Through::Status && now != before => {
-                out.forbidden(at, &format!("updates may not modify a condition of type {kind:?}"));
+                let shown = |condition: &Value| Value::from(vec![condition.clone()]);
+                let changes = internal::changes(CONDITIONS, &shown(before), &shown(now));
+                out.forbidden(at, &format!("updates may not modify a condition of type {kind:?}\n{changes}"));
             }
             _ => {}
         }

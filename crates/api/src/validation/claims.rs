@@ -5,7 +5,7 @@ use super::read::{list, map, some, text};
 use super::{pod, selector};
 use crate::names;
 use crate::quantity::Quantity;
-use crate::{Object, Value};
+use crate::{Object, Value, internal};
 
 const UNSET: Value = Value::Null;
 /// The sources in upstream's order: of several, the first counts and the others are too many.
@@ -100,7 +100,7 @@ pub(super) fn volume_spec(out: &mut Out, at: At<'_>, spec: &Value, inline: bool)
     let policy = text(spec, "persistentVolumeReclaimPolicy");
     let policy_at = at.child("persistentVolumeReclaimPolicy");
     if !inline {
-        capacity(out, at.child("capacity"), map(spec, "capacity").filter(|c| !c.is_empty()));
+        capacity(out, at.child("capacity"), spec);
         let policies = ["Delete", "Recycle", "Retain"];
         if !policy.is_empty() && !policies.contains(&policy) {
             out.not_supported(policy_at, policy, &policies);
@@ -142,14 +142,15 @@ fn alone(out: &mut Out, at: At<'_>, spec: &Value) {
     }
 }
 
-fn capacity(out: &mut Out, at: At<'_>, amounts: Option<&Object>) {
-    let Some(amounts) = amounts else {
+fn capacity(out: &mut Out, at: At<'_>, spec: &Value) {
+    let found = spec.get("capacity");
+    let Some(amounts) = map(spec, "capacity").filter(|c| !c.is_empty()) else {
         out.required(at, "");
-        out.not_supported(at, Value::Object(Object::new()), &["storage"]);
+        out.not_listed_of(at, "map:quantity", found, &["storage"]);
         return;
     };
     if !amounts.contains_key("storage") || amounts.len() > 1 {
-        out.not_supported(at, Value::Object(amounts.clone()), &["storage"]);
+        out.not_listed_of(at, "map:quantity", found, &["storage"]);
     }
     for (name, amount) in amounts {
         positive(out, at.key(name), amount);
@@ -247,12 +248,16 @@ pub(super) fn volume_update(out: &mut Out, new: &Value, old: &Value) {
     }
     let at = At::Root("spec");
     if sources(spec) != sources(before) || now != then {
-        out.forbidden(at.child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation");
+        let changes = internal::changes("core/v1.PersistentVolumeSource", before, spec);
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{changes}");
+        out.forbidden(at.child("persistentvolumesource"), &detail);
     }
     // Upstream's paths of these two leave `spec` out.
-    out.immutable(At::Root("volumeMode"), spec.get("volumeMode"), before.get("volumeMode"));
-    if some(before, "nodeAffinity").is_some() {
-        out.immutable(At::Root("nodeAffinity"), spec.get("nodeAffinity"), before.get("nodeAffinity"));
+    out.immutable(At::Root("volumeMode"), "*string", spec.get("volumeMode"), before.get("volumeMode"));
+    let affinity = "nodeAffinity";
+    if some(before, affinity).is_some() && !same(spec.get(affinity), before.get(affinity)) {
+        let detail = "field is immutable, except for updating from beta label to GA";
+        out.invalid_of(At::Root(affinity), "*core/v1.VolumeNodeAffinity", spec.get(affinity), detail);
     }
     let class = "volumeAttributesClassName";
     if some(before, class).is_some() && some(spec, class).is_none() {
@@ -322,26 +327,28 @@ fn storage(spec: &Value) -> Option<Quantity> {
 /// What an update of a claim may not do.
 pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
     let (spec, before) = (spec_of(new), spec_of(old));
-    let mut then = before.clone();
+    let (mut now, mut then) = (spec.clone(), before.clone());
     let bound = some(new, "status").is_some_and(|s| text(s, "phase") == "Bound");
     if text(before, "volumeName").is_empty() {
         copy(&mut then, spec, "volumeName");
     }
     if some(before, "storageClassName").is_none() {
-        copy(&mut then, spec, "storageClassName");
+        copy(&mut now, before, "storageClassName");
     }
-    if bound && let Some(amount) = spec.get("resources").and_then(|r| r.get("requests")?.get("storage")) {
-        crate::value::set(&mut then, "resources.requests.storage", amount.clone());
+    let amount = "resources.requests.storage";
+    if bound && crate::value::get(spec, amount).is_some() {
+        copy(&mut now, before, amount);
     }
     if bound && some(spec, "volumeAttributesClassName").is_some() {
-        copy(&mut then, spec, "volumeAttributesClassName");
+        copy(&mut now, before, "volumeAttributesClassName");
     }
     let at = At::Root("spec");
     let same_fields = |a: &Value, b: &Value| a.as_object().into_iter().flatten().all(|(k, v)| same(Some(v), b.get(k)));
-    if !same_fields(spec, &then) || !same_fields(&then, spec) {
+    if !same_fields(&now, &then) || !same_fields(&then, &now) {
+        let changes = internal::changes("core/v1.PersistentVolumeClaimSpec", &then, &now);
         let detail =
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        out.forbidden(at, detail);
+        out.forbidden(at, &format!("{detail}\n{changes}"));
     }
     let size_at = at.child("resources.requests.storage");
     if let (Some(size), Some(size_before)) = (storage(spec), storage(before))
@@ -353,7 +360,7 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
             out.forbidden(size_at, "field can not be less than status.capacity");
         }
     }
-    out.immutable(At::Root("volumeMode"), spec.get("volumeMode"), before.get("volumeMode"));
+    out.immutable(At::Root("volumeMode"), "*string", spec.get("volumeMode"), before.get("volumeMode"));
     let class = |spec| some(spec, "volumeAttributesClassName").filter(|c| !empty(c));
     if class(before).is_some() && class(spec).is_none() {
         let to = if some(spec, "volumeAttributesClassName").is_some() { "an empty string" } else { "nil" };
@@ -363,7 +370,7 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
 }
 
 fn copy(to: &mut Value, from: &Value, key: &str) {
-    match some(from, key) {
+    match crate::value::get(from, key).filter(|value| !value.is_null()) {
         Some(value) => crate::value::set(to, key, value.clone()),
         None => drop(crate::value::remove(to, key)),
     }

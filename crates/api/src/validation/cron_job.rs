@@ -39,7 +39,12 @@ fn spec(out: &mut Out, object: &Value, zone_in_schedule: bool, before: Option<&V
     let (job_at, job_spec) = (template_at.child("spec"), some(template, "spec").unwrap_or(&UNSET));
     job::spec(out, job_at, job_spec);
     if let Some(selector) = some(job_spec, "selector") {
-        out.invalid(job_at.child("selector"), selector.clone(), "`selector` will be auto-generated");
+        out.invalid_of(
+            job_at.child("selector"),
+            "*meta/v1.LabelSelector",
+            selector,
+            "`selector` will be auto-generated",
+        );
     }
     if truth(job_spec, "manualSelector") {
         out.not_listed(job_at.child("manualSelector"), true, &["nil", "false"]);

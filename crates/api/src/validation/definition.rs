@@ -38,11 +38,16 @@ pub(super) fn create(out: &mut Out, definition: &Value) {
 pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     spec(out, new, &Terms::of(new, Some(old)));
     if is_established(old) {
-        out.immutable(At::Root("spec.scope"), get(new, "spec.scope"), get(old, "spec.scope"));
-        out.immutable(At::Root("spec.names.kind"), get(new, "spec.names.kind"), get(old, "spec.names.kind"));
+        out.immutable(At::Root("spec.scope"), "string", get(new, "spec.scope"), get(old, "spec.scope"));
+        out.immutable(At::Root("spec.names.kind"), "string", get(new, "spec.names.kind"), get(old, "spec.names.kind"));
     }
-    out.immutable(At::Root("spec.group"), get(new, "spec.group"), get(old, "spec.group"));
-    out.immutable(At::Root("spec.names.plural"), get(new, "spec.names.plural"), get(old, "spec.names.plural"));
+    out.immutable(At::Root("spec.group"), "string", get(new, "spec.group"), get(old, "spec.group"));
+    out.immutable(
+        At::Root("spec.names.plural"),
+        "string",
+        get(new, "spec.names.plural"),
+        get(old, "spec.names.plural"),
+    );
     accepted_names(out, new);
     stored_versions(out, new);
     let sort = |definition| approval_state(definition).map(|state| std::mem::discriminant(&state));

@@ -154,8 +154,10 @@ pub(super) fn claim_template(out: &mut Out, object: &Value) {
 }
 
 /// What is claimed does not change.
-pub(super) fn unchanged_spec(out: &mut Out, new: &Value, old: &Value) {
-    out.immutable(At::Root("spec"), new.get("spec"), old.get("spec"));
+pub(super) fn unchanged_spec(out: &mut Out, kind: &str, new: &Value, old: &Value) {
+    let ty =
+        if kind == "ResourceClaim" { "resource/v1.ResourceClaimSpec" } else { "resource/v1.ResourceClaimTemplateSpec" };
+    out.immutable(At::Root("spec"), ty, new.get("spec"), old.get("spec"));
 }
 
 fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {

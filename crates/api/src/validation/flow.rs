@@ -6,6 +6,7 @@ use crate::{Value, flow, names};
 
 const UNSET: Value = Value::Null;
 const VERBS: &[&str] = &["get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy"];
+const METHOD: &str = "*flowcontrol/v1.FlowDistinguisherMethod";
 /// The most queues of a level.
 const QUEUES: i64 = 10_000_000;
 /// The most bits that dealing a hand may take.
@@ -30,7 +31,7 @@ fn fixed(out: &mut Out, object: &Value, kind: &str) {
     };
     if wanted != found {
         let detail = format!("spec of '{name}'{free} must equal the fixed value");
-        out.invalid(At::Root("spec"), spec_of(object).clone(), &detail);
+        out.invalid_of(At::Root("spec"), &format!("flowcontrol/v1.{kind}Spec"), spec_of(object), &detail);
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) fn schema(out: &mut Out, object: &Value) {
     if let Some(method) = some(spec, "distinguisherMethod") {
         let kind = text(method, "type");
         if !["ByNamespace", "ByUser"].contains(&kind) {
-            out.not_supported(at.child("distinguisherMethod.type"), method.clone(), &["ByNamespace", "ByUser"]);
+            out.not_listed_of(at.child("distinguisherMethod.type"), METHOD, method, &["ByNamespace", "ByUser"]);
         }
     }
     let level_at = at.child("priorityLevelConfiguration.name");

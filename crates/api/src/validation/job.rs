@@ -53,7 +53,7 @@ pub(super) fn own_labels(out: &mut Out, job: &Value) {
         expected.insert(label.to_owned(), wanted.into());
     }
     if !selector::matches(found, Some(&expected)) {
-        out.invalid(At::Root("spec.selector"), found.clone(), "`selector` not auto-generated");
+        out.invalid_of(At::Root("spec.selector"), "*meta/v1.LabelSelector", found, "`selector` not auto-generated");
     }
 }
 
@@ -178,24 +178,30 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     let at = At::Root("spec");
     let (spec, before) = (spec_of(new), spec_of(old));
     completions(out, at.child("completions"), spec, before);
-    out.immutable(at.child("selector"), spec.get("selector"), before.get("selector"));
+    out.immutable(at.child("selector"), "*meta/v1.LabelSelector", spec.get("selector"), before.get("selector"));
     let mut template = before.get("template").cloned().unwrap_or_default();
     let started = some(old, "status").is_some_and(|s| some(s, "startTime").is_some());
     if truth(before, "suspend") && !started {
         take_scheduling(&mut template, spec.get("template").unwrap_or(&UNSET));
     }
     if !same(spec.get("template"), Some(&template)) {
-        out.invalid(at.child("template"), spec.get("template").cloned().unwrap_or_default(), "field is immutable");
+        out.invalid_of(at.child("template"), "*core/v1.PodTemplateSpec", spec.get("template"), "field is immutable");
     }
-    for key in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
-        out.immutable(at.child(key), spec.get(key), before.get(key));
+    for (key, ty) in [
+        ("completionMode", "*string"),
+        ("podFailurePolicy", "*batch/v1.PodFailurePolicy"),
+        ("backoffLimitPerIndex", "*int"),
+        ("managedBy", "*string"),
+        ("successPolicy", "*batch/v1.SuccessPolicy"),
+    ] {
+        out.immutable(at.child(key), ty, spec.get(key), before.get(key));
     }
 }
 
 /// The number of indexes may follow the number of pods.
 fn completions(out: &mut Out, at: At<'_>, spec: &Value, before: &Value) {
     if !is_indexed(spec) {
-        out.immutable(at, spec.get("completions"), before.get("completions"));
+        out.immutable(at, "*int", spec.get("completions"), before.get("completions"));
         return;
     }
     let count = number(spec, "completions");

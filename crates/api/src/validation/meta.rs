@@ -1,6 +1,6 @@
 //! Object metadata: names, labels, annotations, owners, finalizers; and what an update may not change.
 
-use super::at::{At, Out, same};
+use super::at::{At, Out};
 use crate::names;
 use crate::value::{get, list_at, map_at, str_at};
 use crate::{Object, Value};
@@ -136,14 +136,15 @@ fn owners(out: &mut Out, at: At<'_>, list: &[Value]) {
             out.invalid(at.child("uid"), "", "must not be empty");
         }
         if (api_version, kind) == ("v1", "Event") {
-            out.invalid(at, owner.clone(), "/v1, Kind=Event is disallowed from being an owner");
+            out.invalid_of(at, "meta/v1.OwnerReference", owner, "/v1, Kind=Event is disallowed from being an owner");
         }
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
             let this = format!("{kind}/{}", text("name"));
             if let Some(first) = &controller {
-                out.invalid(
+                out.invalid_of(
                     At::Root("metadata.ownerReferences"),
-                    Value::Array(list.to_vec()),
+                    "[]meta/v1.OwnerReference",
+                    &Value::Array(list.to_vec()),
                     &format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                     ),
@@ -191,7 +192,6 @@ fn standard_finalizer(out: &mut Out, at: At<'_>, name: &str) {
 /// What an update may not do to metadata.
 pub(crate) fn object_meta_update(out: &mut Out, new: &Value, old: &Value) {
     let root = At::Root("metadata");
-    let field = |v: &'_ Value, key: &str| get(v, "metadata").and_then(|m| m.get(key)).cloned();
     if str_at(old, "metadata.deletionTimestamp").is_some() {
         let known = list_at(old, "metadata.finalizers");
         let added: Vec<&str> = list_at(new, "metadata.finalizers")
@@ -208,10 +208,16 @@ pub(crate) fn object_meta_update(out: &mut Out, new: &Value, old: &Value) {
             out.forbidden(root.child("finalizers"), &detail);
         }
     }
-    for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        if !same(get(new, "metadata").and_then(|m| m.get(key)), get(old, "metadata").and_then(|m| m.get(key))) {
-            out.invalid(root.child(key), field(new, key).unwrap_or(Value::Null), "field is immutable");
-        }
+    let metadata = |v| get(v, "metadata").unwrap_or(&Value::Null);
+    for (key, ty) in [
+        ("name", "string"),
+        ("namespace", "string"),
+        ("uid", "string"),
+        ("creationTimestamp", "time"),
+        ("deletionTimestamp", "*time"),
+        ("deletionGracePeriodSeconds", "*int"),
+    ] {
+        out.immutable(root.child(key), ty, metadata(new).get(key), metadata(old).get(key));
     }
     common(out, new);
 }

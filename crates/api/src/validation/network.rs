@@ -116,7 +116,7 @@ pub(super) fn ip_address(out: &mut Out, object: &Value) {
 /// An address belongs to whom it was given.
 pub(super) fn ip_address_update(out: &mut Out, new: &Value, old: &Value) {
     let parent = |object| some(object, "spec").and_then(|s| s.get("parentRef"));
-    out.immutable(At::Root("spec.parentRef"), parent(new), parent(old));
+    out.immutable(At::Root("spec.parentRef"), "*networking/v1.ParentReference", parent(new), parent(old));
 }
 
 fn cidrs(object: &Value) -> Vec<&str> {
@@ -130,8 +130,7 @@ pub(super) fn service_cidr(out: &mut Out, object: &Value) {
         out.required(at, "at least one CIDR required");
     }
     if ranges.len() > 2 {
-        let spec = some(object, "spec").cloned().unwrap_or_default();
-        out.invalid(at, spec, "may only hold up to 2 values");
+        out.invalid_of(at, "networking/v1.ServiceCIDRSpec", some(object, "spec"), "may only hold up to 2 values");
         return;
     }
     for (index, range) in ranges.iter().enumerate() {

@@ -58,7 +58,7 @@ fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
         }
         out.one_of(at.child("effect"), text(taint, "effect"), selector::EFFECTS);
         if !seen.insert((key, text(taint, "effect"))) {
-            out.duplicate(at, taint.clone());
+            out.duplicate_of(at, "core/v1.Taint", taint);
             if let Some(error) = out.errors.last_mut() {
                 error.body.push_str(": taints must be unique by key and effect pair");
             }
@@ -82,7 +82,7 @@ fn node_changes(out: &mut Out, new: &Value, old: &Value) {
     let mut seen = HashSet::new();
     for (index, address) in list(some(new, "status").unwrap_or(&UNSET), "addresses").iter().enumerate() {
         if !seen.insert(address) {
-            out.duplicate(At::Root("status.addresses").index(index), address.clone());
+            out.duplicate_of(At::Root("status.addresses").index(index), "core/v1.NodeAddress", address);
         }
     }
     let (spec, before) = (some(new, "spec").unwrap_or(&UNSET), some(old, "spec").unwrap_or(&UNSET));

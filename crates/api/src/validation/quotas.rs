@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::at::{At, Out, same};
+use super::at::{At, Out};
 use super::pod;
 use super::read::{Seen, list, map, repeats, some, text};
 use crate::names;
@@ -254,7 +254,7 @@ fn scope_selector(out: &mut Out, at: At<'_>, selector: &Value, names: &[&str]) {
             out.invalid(at.child("scopeName"), scope, "unsupported scope");
         }
         for _ in names.iter().filter(|name| !covers(scope, name)) {
-            out.invalid(at, selector.clone(), "unsupported scope applied to resource");
+            out.invalid_of(at, "*core/v1.ScopeSelector", selector, "unsupported scope applied to resource");
         }
         let flag = POD_SCOPES.contains(&scope) && scope != "PriorityClass";
         if flag && operator != "Exists" {
@@ -288,13 +288,10 @@ pub(super) fn resource_quota_update(out: &mut Out, new: &Value, old: &Value) {
         scopes
     };
     if sorted(new) != sorted(old) {
-        let shown = spec(new).get("scopes").cloned().unwrap_or_default();
-        out.invalid(At::Root("scopes"), shown, "field is immutable");
+        out.invalid_of(At::Root("scopes"), "[]string", spec(new).get("scopes"), "field is immutable");
     }
     let selector = |object| spec(object).get("scopeSelector");
-    if !same(selector(new), selector(old)) {
-        out.invalid(At::Root("scopeSelector"), selector(new).cloned().unwrap_or_default(), "field is immutable");
-    }
+    out.immutable(At::Root("scopeSelector"), "*core/v1.ScopeSelector", selector(new), selector(old));
 }
 
 /// What a quota counts.

@@ -104,6 +104,6 @@ fn subject(out: &mut Out, at: At<'_>, subject: &Value, namespaced: bool) {
 /// What a binding grants stays; only to whom may change.
 pub(super) fn role_unchanged(out: &mut Out, new: &Value, old: &Value) {
     if !same(new.get("roleRef"), old.get("roleRef")) {
-        out.invalid(At::Root("roleRef"), new.get("roleRef").cloned().unwrap_or_default(), "cannot change roleRef");
+        out.invalid_of(At::Root("roleRef"), "rbac/v1.RoleRef", new.get("roleRef"), "cannot change roleRef");
     }
 }

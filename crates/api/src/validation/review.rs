@@ -17,6 +17,8 @@ pub(super) enum About {
     Oneself,
 }
 
+const URL: &str = "*authorization/v1.NonResourceAttributes";
+
 /// A subject access review of one of three kinds.
 pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     let spec = some(review, "spec").unwrap_or(&UNSET);
@@ -24,7 +26,7 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     let (resource, url) = (some(spec, "resourceAttributes"), some(spec, "nonResourceAttributes"));
     if let (Some(_), Some(url)) = (resource, url) {
         let detail = "cannot be specified in combination with resourceAttributes";
-        out.invalid(at.child("nonResourceAttributes"), url.clone(), detail);
+        out.invalid_of(at.child("nonResourceAttributes"), URL, url, detail);
     }
     if resource.is_none() && url.is_none() {
         let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -41,7 +43,7 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
         let mut told = metadata.clone();
         crate::value::remove(&mut told, "managedFields");
         let detail = if local { "must be empty except for namespace" } else { "must be empty" };
-        out.invalid(At::Root("metadata"), told, detail);
+        out.invalid_of(At::Root("metadata"), "meta/v1.ObjectMeta", &told, detail);
     }
     for key in ["fieldSelector", "labelSelector"] {
         if let Some(selector) = resource.and_then(|r| some(r, key)) {
@@ -50,7 +52,7 @@ pub(super) fn access(out: &mut Out, review: &Value, about: About) {
     }
     if about == About::UserInNamespace {
         if let Some(url) = url {
-            out.invalid(at.child("nonResourceAttributes"), url.clone(), "disallowed on this kind of request");
+            out.invalid_of(at.child("nonResourceAttributes"), URL, url, "disallowed on this kind of request");
         }
         let asked = resource.map_or("", |r| text(r, "namespace"));
         if resource.is_some() && asked != text(metadata, "namespace") {

@@ -135,10 +135,8 @@ fn taken_twice(out: &mut Out, at: At<'_>, spec: &Value) {
     let mut taken = HashSet::new();
     for (index, protocol, port, _) in &ports {
         if !taken.insert((protocol, port)) {
-            let mut shown = serde_json::Map::new();
-            shown.insert("port".to_owned(), (*port).into());
-            shown.insert("protocol".to_owned(), (*protocol).into());
-            out.duplicate(at.index(*index), Value::Object(shown));
+            let shown = serde_json::json!({"port": port, "protocol": protocol});
+            out.duplicate_of(at.index(*index), "core/v1.ServicePort", &shown);
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn daemon_set(out: &mut Out, object: &Value) {
         no_match(out, template_at, template);
     }
     if !found.is_null() && selector::is_empty(found) {
-        out.invalid(selector_at, found.clone(), "empty selector is invalid for daemonset");
+        out.invalid_of(selector_at, "*meta/v1.LabelSelector", found, "empty selector is invalid for daemonset");
     }
     pod::template(out, template_at, template);
     lasting(out, template_at, template, "DaemonSet");
@@ -50,7 +50,7 @@ fn daemon_set_strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
                 _ => {}
             }
         }
-        _ => out.not_listed(at, strategy.clone(), &["RollingUpdate", "OnDelete"]),
+        _ => out.not_listed_of(at, "apps/v1.DaemonSetUpdateStrategy", strategy, &["RollingUpdate", "OnDelete"]),
     }
 }
 
@@ -107,7 +107,12 @@ pub(super) fn stateful_set(out: &mut Out, object: &Value) {
         Some(found) => {
             selector::label_selector(out, selector_at, found);
             if selector::is_empty(found) {
-                out.invalid(selector_at, found.clone(), "empty selector is invalid for statefulset");
+                out.invalid_of(
+                    selector_at,
+                    "*meta/v1.LabelSelector",
+                    found,
+                    "empty selector is invalid for statefulset",
+                );
             }
         }
     }
@@ -137,13 +142,16 @@ fn with_claims(template: &Value, claims: &[Value]) -> Value {
     whole
 }
 
+const STRATEGY: &str = "apps/v1.StatefulSetUpdateStrategy";
+const ROLLING: &str = "apps/v1.RollingUpdateStatefulSetStrategy";
+
 fn stateful_set_strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
     let rolling = some(strategy, "rollingUpdate");
     let rolling_at = at.child("rollingUpdate");
     match (text(strategy, "type"), rolling) {
         ("", _) => out.required(at, ""),
         ("OnDelete", Some(rolling)) => {
-            out.invalid(rolling_at, rolling.clone(), "only allowed for updateStrategy 'RollingUpdate'");
+            out.invalid_of(rolling_at, ROLLING, rolling, "only allowed for updateStrategy 'RollingUpdate'");
         }
         ("RollingUpdate", Some(rolling)) => {
             out.non_negative(rolling_at.child("partition"), number(rolling, "partition"));
@@ -154,7 +162,7 @@ fn stateful_set_strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
             }
         }
         ("OnDelete" | "RollingUpdate", None) => {}
-        _ => out.invalid(at, strategy.clone(), "must be 'RollingUpdate' or 'OnDelete'"),
+        _ => out.invalid_of(at, STRATEGY, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
     }
 }
 

@@ -211,7 +211,7 @@ pub(super) fn priority_class_update(out: &mut Out, new: &Value, old: &Value) {
     if number(new, "value") != number(old, "value") {
         out.forbidden(At::Root("value"), "may not be changed in an update.");
     }
-    out.immutable(At::Root("preemptionPolicy"), new.get("preemptionPolicy"), old.get("preemptionPolicy"));
+    out.immutable(At::Root("preemptionPolicy"), "*string", new.get("preemptionPolicy"), old.get("preemptionPolicy"));
 }
 
 /// A runtime class.
@@ -231,7 +231,7 @@ pub(super) fn runtime_class(out: &mut Out, class: &Value) {
     let mut seen = HashSet::new();
     for (index, toleration) in tolerations.iter().enumerate() {
         if !seen.insert(["key", "operator", "value", "effect"].map(|key| text(toleration, key))) {
-            out.duplicate(at.index(index), toleration.clone());
+            out.duplicate_of(at.index(index), "core/v1.Toleration", toleration);
         }
     }
 }
@@ -243,23 +243,23 @@ pub(super) fn new_event(out: &mut Out, event: &Value, old: Option<&Value>) {
         series(out, event);
     }
     if old.is_some() {
-        for key in [
-            "involvedObject",
-            "reason",
-            "message",
-            "source",
-            "firstTimestamp",
-            "lastTimestamp",
-            "count",
-            "type",
-            "eventTime",
-            "action",
-            "related",
-            "reportingComponent",
-            "reportingInstance",
+        for (key, ty) in [
+            ("involvedObject", "core/v1.ObjectReference"),
+            ("reason", "string"),
+            ("message", "string"),
+            ("source", "core/v1.EventSource"),
+            ("firstTimestamp", "time"),
+            ("lastTimestamp", "time"),
+            ("count", "int"),
+            ("type", "string"),
+            ("eventTime", "time"),
+            ("action", "string"),
+            ("related", "*core/v1.ObjectReference"),
+            ("reportingComponent", "string"),
+            ("reportingInstance", "string"),
         ] {
             let shown = if key == "reportingComponent" { "reportingController" } else { key };
-            out.immutable(At::Root(shown), event.get(key), old.and_then(|o| o.get(key)));
+            out.immutable(At::Root(shown), ty, event.get(key), old.and_then(|o| o.get(key)));
         }
         return;
     }

@@ -114,7 +114,7 @@ pub(super) fn storage_class_update(out: &mut Out, new: &Value, old: &Value) {
             out.forbidden(At::Root(key), &format!("updates to {key} are forbidden."));
         }
     }
-    out.immutable(At::Root("volumeBindingMode"), new.get("volumeBindingMode"), old.get("volumeBindingMode"));
+    out.immutable(At::Root("volumeBindingMode"), "*string", new.get("volumeBindingMode"), old.get("volumeBindingMode"));
 }
 
 /// A volume attributes class.
@@ -194,7 +194,7 @@ fn attachment_status(out: &mut Out, status: &Value) {
 
 /// Where a volume is attached does not change.
 pub(super) fn attachment_update(out: &mut Out, new: &Value, old: &Value) {
-    out.immutable(At::Root("spec"), new.get("spec"), old.get("spec"));
+    out.immutable(At::Root("spec"), "storage/v1.VolumeAttachmentSpec", new.get("spec"), old.get("spec"));
 }
 
 /// A CSI driver.
@@ -251,8 +251,10 @@ fn token_requests(out: &mut Out, tokens_at: At<'_>, tokens: &[Value]) {
 pub(super) fn csi_driver_update(out: &mut Out, new: &Value, old: &Value) {
     let (spec, before) = (spec_of(new), spec_of(old));
     let at = At::Root("spec");
-    for (key, shown) in [("attachRequired", ATTACH), ("volumeLifecycleModes", "volumeLifecycleModes")] {
-        out.immutable(at.child(shown), spec.get(key), before.get(key));
+    for (key, shown, ty) in
+        [("attachRequired", ATTACH, "*bool"), ("volumeLifecycleModes", "volumeLifecycleModes", "[]string")]
+    {
+        out.immutable(at.child(shown), ty, spec.get(key), before.get(key));
     }
 }
 
@@ -300,7 +302,7 @@ pub(super) fn csi_node_update(out: &mut Out, new: &Value, old: &Value) {
     for before in list(spec_of(old), "drivers") {
         let now = list(spec_of(new), "drivers").iter().find(|d| text(d, "name") == text(before, "name"));
         if let Some(now) = now.filter(|now| plain(now) != plain(before)) {
-            out.invalid(at, now.clone(), "field is immutable");
+            out.invalid_of(at, "storage/v1.CSINodeDriver", now, "field is immutable");
         }
     }
 }
@@ -320,7 +322,7 @@ pub(super) fn storage_capacity(out: &mut Out, object: &Value) {
 
 /// Whom a capacity is about does not change.
 pub(super) fn storage_capacity_update(out: &mut Out, new: &Value, old: &Value) {
-    for key in ["nodeTopology", "storageClassName"] {
-        out.immutable(At::Root(key), new.get(key), old.get(key));
+    for (key, ty) in [("nodeTopology", "*meta/v1.LabelSelector"), ("storageClassName", "string")] {
+        out.immutable(At::Root(key), ty, new.get(key), old.get(key));
     }
 }

@@ -224,7 +224,7 @@ fn services() {
             "spec.ports[2].port: Invalid value: 0: must be between 1 and 65535, inclusive",
             "spec.ports[2].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
             "spec.ports[2].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
-            "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
+            "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,\"TargetPort\":0,\"NodePort\":0}",
         ],
     );
     check(
@@ -396,7 +396,7 @@ fn nodes_and_namespaces() {
         "Node",
         json!({"spec": {"taints": [taint, taint, {"key": "k", "effect": "Maybe"}]}}),
         &[
-            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"k\",\"value\":\"v\"}: taints must be \
+            "metadata.taints[1]: Duplicate value: {\"Key\":\"k\",\"Value\":\"v\",\"Effect\":\"NoSchedule\",\"TimeAdded\":null}: taints must be \
              unique by key and effect pair",
             "metadata.taints[2].effect: Unsupported value: \"Maybe\": supported values: \"NoExecute\", \"NoSchedule\", \
              \"PreferNoSchedule\"",
@@ -463,7 +463,7 @@ fn roles_and_bindings() {
         binding("s", json!([])),
         binding("r", json!([])),
         &[
-            "roleRef: Invalid value: {\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"s\"}: \
+            "roleRef: Invalid value: {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"ClusterRole\",\"Name\":\"s\"}: \
            cannot change roleRef",
         ],
     );

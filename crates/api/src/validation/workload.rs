@@ -42,7 +42,12 @@ fn common(out: &mut Out, at: At<'_>, spec: &Value) {
             selector::label_selector(out, selector_at, found);
             if selector::is_empty(found) {
                 // Upstream says "deployment" of replica sets too.
-                out.invalid(selector_at, found.clone(), "empty selector is invalid for deployment");
+                out.invalid_of(
+                    selector_at,
+                    "*meta/v1.LabelSelector",
+                    found,
+                    "empty selector is invalid for deployment",
+                );
             }
         }
     }
@@ -63,14 +68,8 @@ pub(super) fn labels_of(template: &Value) -> Option<&crate::Object> {
 /// The template's pods would not be the workload's own.
 pub(super) fn no_match(out: &mut Out, at: At<'_>, template: &Value) {
     let detail = "`selector` does not match template `labels`";
-    let labels = labels_of(template);
-    out.invalid(at.child("metadata.labels"), labels.map_or(Value::Null, |l| Value::Object(l.clone())), detail);
-    if labels.is_none()
-        && let Some(error) = out.errors.last_mut()
-    {
-        // A map that is not there is no value that is not there: Go prints it without quotes.
-        error.body = format!("Invalid value: null: {detail}");
-    }
+    let labels = some(template, "metadata").and_then(|m| m.get("labels"));
+    out.invalid_of(at.child("metadata.labels"), "map:string", labels, detail);
 }
 
 /// Pods of a workload that never ends do not end either.
@@ -109,7 +108,7 @@ fn strategy(out: &mut Out, at: At<'_>, strategy: &Value) {
                 out.invalid(at.child("maxUnavailable"), shown(), "must not be greater than 100%");
             }
         }
-        _ => out.not_supported(at, strategy.clone(), &["Recreate", "RollingUpdate"]),
+        _ => out.not_listed_of(at, "apps/v1.DeploymentStrategy", strategy, &["Recreate", "RollingUpdate"]),
     }
 }
 
@@ -157,7 +156,7 @@ pub(super) fn amount_or_share(out: &mut Out, at: At<'_>, value: Option<&Value>) 
 /// The selector says which pods are the workload's own: it stays.
 pub(super) fn selector_unchanged(out: &mut Out, new: &Value, old: &Value) {
     let of = |object| some(object, "spec").and_then(|s| s.get("selector"));
-    out.immutable(At::Root("spec.selector"), of(new), of(old));
+    out.immutable(At::Root("spec.selector"), "*meta/v1.LabelSelector", of(new), of(old));
 }
 
 /// Counts that are not negative, and none above what it is a part of.

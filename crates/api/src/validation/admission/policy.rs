@@ -127,7 +127,12 @@ pub(super) fn validating(out: &mut Out, object: &Value, old: Option<&Value>) {
     }
     if annotations.len() > ANNOTATIONS {
         let detail = format!("must not have more than {ANNOTATIONS} auditAnnotations");
-        out.invalid(annotations_at, annotations.to_vec(), &detail);
+        out.invalid_of(
+            annotations_at,
+            "[]admissionregistration/v1.AuditAnnotation",
+            spec.get("auditAnnotations"),
+            &detail,
+        );
     }
     let policy = some(object, "metadata").map_or("", |m| text(m, "name"));
     let mut seen = Seen::new();

@@ -51,7 +51,12 @@ fn places(out: &mut Out, at: At<'_>, spec: &Value) {
         let terms = list(found, "nodeSelectorTerms");
         if terms.len() != 1 {
             let at = at.child("nodeSelector.nodeSelectorTerms");
-            out.invalid(at, terms.to_vec(), "must have exactly one node selector term");
+            out.invalid_of(
+                at,
+                "[]core/v1.NodeSelectorTerm",
+                found.get("nodeSelectorTerms"),
+                "must have exactly one node selector term",
+            );
         }
     }
     for (key, shown) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
@@ -160,12 +165,12 @@ fn attribute(out: &mut Out, at: At<'_>, attribute: &Value) {
     if too_long("version") {
         out.too_long(at.child("version"), VALUE_BYTES);
     }
-    let shown = match attribute.as_object().map_or(0, |a| a.values().filter(|v| !v.is_null()).count()) {
-        0 => "".into(),
-        1 => return,
-        _ => attribute.clone(),
-    };
-    out.invalid(at, shown, "exactly one value must be specified");
+    let detail = "exactly one value must be specified";
+    match attribute.as_object().map_or(0, |a| a.values().filter(|v| !v.is_null()).count()) {
+        0 => out.invalid(at, "", detail),
+        1 => {}
+        _ => out.invalid_of(at, "resource/v1.DeviceAttribute", attribute, detail),
+    }
 }
 
 /// Whether it is three numbers, perhaps with identifiers after `-` and after `+`.
@@ -200,8 +205,8 @@ pub(in super::super) fn slice_update(out: &mut Out, new: &Value, old: &Value) {
     let (spec, before) = (spec_of(new), spec_of(old));
     let at = At::Root("spec");
     let pool = |spec| some(spec, "pool").and_then(|p| p.get("name"));
-    out.immutable(at.child("pool.name"), pool(spec), pool(before));
-    for key in ["driver", "nodeName"] {
-        out.immutable(at.child(key), spec.get(key), before.get(key));
+    out.immutable(at.child("pool.name"), "string", pool(spec), pool(before));
+    for (key, ty) in [("driver", "string"), ("nodeName", "*string")] {
+        out.immutable(at.child(key), ty, spec.get(key), before.get(key));
     }
 }

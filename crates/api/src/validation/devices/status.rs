@@ -52,7 +52,9 @@ pub(in super::super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
     match (now, before) {
         // What was allocated may be given back, not exchanged.
         (Some(_), Some(_)) if same(now, before) => {}
-        (Some(found), Some(_)) => out.invalid(at.child("allocation"), found.clone(), "field is immutable"),
+        (Some(found), Some(_)) => {
+            out.invalid_of(at.child("allocation"), "*resource/v1.AllocationResult", found, "field is immutable")
+        }
         (Some(found), None) => allocation(out, at.child("allocation"), found, new),
         (None, _) => {}
     }

@@ -23,7 +23,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, spec: &Value) {
         if is_indexed(spec) {
             success_policy(out, at, policy, spec);
         } else {
-            out.invalid(at, policy.clone(), "requires indexed completion mode");
+            out.invalid_of(at, "*batch/v1.SuccessPolicy", policy, "requires indexed completion mode");
         }
     }
     let replacement = text(spec, "podReplacementPolicy");

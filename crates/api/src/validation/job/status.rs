@@ -61,24 +61,23 @@ fn uncounted(out: &mut Out, at: At<'_>, status: &Value) {
 }
 
 fn conditions(out: &mut Out, at: At<'_>, status: &Value, before: &Value) {
-    let shown = || status.get("conditions").cloned().unwrap_or_default();
     let both = |a: &str, b: &str| condition(status, a) && condition(status, b);
     if both("Complete", "Failed") {
-        out.invalid(at, shown(), "cannot set Complete=True and Failed=true conditions");
+        out.invalid_unshown(at, "cannot set Complete=True and Failed=true conditions");
     }
     if both("Complete", "FailureTarget") {
-        out.invalid(at, shown(), "cannot set Complete=True and FailureTarget=true conditions");
+        out.invalid_unshown(at, "cannot set Complete=True and FailureTarget=true conditions");
     }
     if both("Failed", "SuccessCriteriaMet") {
-        out.invalid(at, shown(), "cannot set Failed=True and SuccessCriteriaMet=true conditions");
+        out.invalid_unshown(at, "cannot set Failed=True and SuccessCriteriaMet=true conditions");
     }
     if both("FailureTarget", "SuccessCriteriaMet") {
-        out.invalid(at, shown(), "cannot set FailureTarget=True and SuccessCriteriaMet=true conditions");
+        out.invalid_unshown(at, "cannot set FailureTarget=True and SuccessCriteriaMet=true conditions");
     }
     for kind in ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"] {
         if condition(before, kind) && !condition(status, kind) {
             let sort = if matches!(kind, "Complete" | "Failed") { "terminal " } else { "" };
-            out.invalid(at, shown(), &format!("cannot disable the {sort}{kind}=True condition"));
+            out.invalid_unshown(at, &format!("cannot disable the {sort}{kind}=True condition"));
         }
     }
 }
@@ -126,9 +125,8 @@ fn finished(out: &mut Out, at: At<'_>, status: &Value) {
         out.required(at.child("startTime"), "startTime is required for finished job");
     }
     if counts_uncounted(status) {
-        let shown = status.get("uncountedTerminatedPods").cloned().unwrap_or_default();
-        let detail = "uncountedTerminatedPods needs to be empty for finished job";
-        out.invalid(at.child("uncountedTerminatedPods"), shown, detail);
+        let (key, detail) = ("uncountedTerminatedPods", "uncountedTerminatedPods needs to be empty for finished job");
+        out.invalid_of(at.child(key), "*batch/v1.UncountedTerminatedPods", status.get(key), detail);
     }
 }
 

@@ -28,7 +28,13 @@ pub(in super::super) fn ingress(out: &mut Out, object: &Value) {
     let (at, spec) = (At::Root("spec"), spec_of(object));
     let (rules, default) = (list(spec, "rules"), some(spec, "defaultBackend"));
     if rules.is_empty() && default.is_none() {
-        out.invalid(at, Value::Array(Vec::new()), "either `defaultBackend` or `rules` must be specified");
+        let rules = spec.get("rules");
+        out.invalid_of(
+            at,
+            "[]networking/v1.IngressRule",
+            rules,
+            "either `defaultBackend` or `rules` must be specified",
+        );
     }
     if let Some(default) = default {
         backend(out, at.child("defaultBackend"), default);
@@ -205,5 +211,5 @@ pub(in super::super) fn class(out: &mut Out, object: &Value) {
 /// Who serves a class does not change under its ingresses.
 pub(in super::super) fn class_update(out: &mut Out, new: &Value, old: &Value) {
     let controller = |object| spec_of(object).get("controller");
-    out.immutable(At::Root("spec.controller"), controller(new), controller(old));
+    out.immutable(At::Root("spec.controller"), "string", controller(new), controller(old));
 }

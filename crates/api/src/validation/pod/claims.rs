@@ -20,12 +20,12 @@ pub(super) fn all(out: &mut Out, at: At<'_>, claims: &[Value]) {
         match sources.iter().filter(|key| some(claim, key).is_some()).count() {
             0 => {
                 let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                out.invalid(at, claim.clone(), detail);
+                out.invalid_of(at, "core/v1.PodResourceClaim", claim, detail);
             }
             1 => {}
             _ => {
                 let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                out.invalid(at, claim.clone(), detail);
+                out.invalid_of(at, "core/v1.PodResourceClaim", claim, detail);
             }
         }
         for key in sources {

@@ -1,11 +1,12 @@
 //! Ephemeral containers: a guest in a running pod, so much of what other containers may have is not theirs; once there, they
 //! stay as they are.
 
-use super::super::at::{At, Out, empty, same};
+use super::super::at::{At, Out, empty};
 use super::super::read::{Seen, list, map, some, text};
+use super::update::alike;
 use super::{Pod, containers, update};
 use crate::containers::Sort;
-use crate::{Object, Value};
+use crate::{Object, Value, internal};
 
 /// What an ephemeral container may say; everything else upstream forbids, so that new fields are forbidden until thought about.
 const ALLOWED: &[&str] = &[
@@ -78,20 +79,11 @@ pub(crate) fn changed(out: &mut Out, new: &Value, old: &Value) {
         match present.iter().rev().find(|c| text(c, "name") == name) {
             None => out.forbidden(at, &format!("existing ephemeral containers {name:?} may not be removed\n")),
             Some(now) => {
-                let fields = differences(now, before);
-                if !fields.is_empty() {
-                    let fields = fields.join("\n");
-                    out.forbidden(at, &format!("existing ephemeral containers {name:?} may not be changed\n{fields}"));
+                if !alike(now, before) {
+                    let changes = internal::changes("core/v1.EphemeralContainer", before, now);
+                    out.forbidden(at, &format!("existing ephemeral containers {name:?} may not be changed\n{changes}"));
                 }
             }
         }
     }
-}
-
-/// The names of the fields that differ.
-fn differences(now: &Value, before: &Value) -> Vec<String> {
-    let none = Object::new();
-    let (now, before) = (now.as_object().unwrap_or(&none), before.as_object().unwrap_or(&none));
-    let keys = now.keys().chain(before.keys().filter(|k| !now.contains_key(*k)));
-    keys.filter(|k| !same(now.get(*k), before.get(*k))).cloned().collect()
 }

@@ -2,8 +2,9 @@
 
 use super::super::at::{At, Out, same};
 use super::super::read::{list, map, some, text};
+use super::update::alike;
 use super::{pod_spec, update, whole_images};
-use crate::{Object, Value};
+use crate::{Object, Value, internal};
 
 const ONLY: &str = "only cpu and memory resources are mutable";
 /// What may change.
@@ -49,9 +50,9 @@ pub(crate) fn resized(out: &mut Out, new: &Value, old: &Value, classes: (&str, &
             container(out, at.child("resources"), now, before, key == "initContainers");
         }
     }
-    let changed = changes(spec, before);
-    if !changed.is_empty() {
-        out.forbidden(root, &format!("{ONLY}\n{}", changed.join("\n")));
+    let rest = rest_of(spec, before);
+    if !alike(&rest, before) {
+        out.forbidden(root, &format!("{ONLY}\n{}", internal::changes("core/v1.PodSpec", before, &rest)));
     }
 }
 
@@ -103,39 +104,35 @@ fn removed(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
     }
 }
 
-/// The paths that changed though they may not.
-fn changes(new: &Value, old: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut look = |prefix: String, new: &Value, old: &Value| {
-        for part in ["requests", "limits"] {
-            let of = |holder| some(holder, "resources").and_then(|r| map(r, part));
-            let (now, before) = (of(new), of(old));
-            let names = now.into_iter().chain(before).flat_map(|list| list.keys());
-            let mut names: Vec<&String> = names.filter(|name| !MUTABLE.contains(&name.as_str())).collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
-                if now.and_then(|l| l.get(name)) != before.and_then(|l| l.get(name)) {
-                    found.push(format!("{prefix}resources.{part}[{name}]"));
-                }
+/// The new spec, with cpu and memory as they were.
+fn rest_of(new: &Value, old: &Value) -> Value {
+    let mut rest = new.clone();
+    give_back(&mut rest, old);
+    for key in LISTS {
+        let containers = rest.get_mut(key).and_then(Value::as_array_mut);
+        for (container, before) in containers.into_iter().flatten().zip(list(old, key)) {
+            if key == "containers" || text(before, "restartPolicy") == "Always" {
+                give_back(container, before);
             }
         }
-        let claims = |holder| some(holder, "resources").and_then(|r| r.get("claims"));
-        if !same(claims(new), claims(old)) {
-            found.push(format!("{prefix}resources.claims"));
-        }
-        if !same(new.get("resizePolicy"), old.get("resizePolicy")) {
-            found.push(format!("{prefix}resizePolicy"));
-        }
-    };
-    look("spec.".to_owned(), new, old);
-    for (index, (now, before)) in list(new, "containers").iter().zip(list(old, "containers")).enumerate() {
-        look(format!("spec.containers[{index}]."), now, before);
     }
-    for (index, (now, before)) in list(new, "initContainers").iter().zip(list(old, "initContainers")).enumerate() {
-        if text(before, "restartPolicy") == "Always" {
-            look(format!("spec.initContainers[{index}]."), now, before);
+    rest
+}
+
+fn give_back(holder: &mut Value, before: &Value) {
+    let Some(resources) = holder.get_mut("resources").filter(|r| r.is_object()) else { return };
+    let before = some(before, "resources").unwrap_or(&Value::Null);
+    for part in ["requests", "limits"] {
+        let Some(was) = map(before, part) else {
+            crate::value::remove(resources, part);
+            continue;
+        };
+        let Some(now) = crate::value::object_mut(resources, part) else { continue };
+        for name in MUTABLE {
+            match was.get(name) {
+                Some(amount) => drop(now.insert(name.to_owned(), amount.clone())),
+                None => drop(now.remove(name)),
+            }
         }
     }
-    found
 }

@@ -115,12 +115,12 @@ pub(super) fn container(out: &mut Out, at: At<'_>, context: &Value, spec: &Value
     if escalation == Some(false) {
         if truth(context, "privileged") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            out.invalid(at, context.clone(), detail);
+            out.invalid_of(at, "*core/v1.SecurityContext", context, detail);
         }
         let added = some(context, "capabilities").map_or(&[][..], |c| list(c, "add"));
         if added.iter().any(|c| c == "CAP_SYS_ADMIN") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            out.invalid(at, context.clone(), detail);
+            out.invalid_of(at, "*core/v1.SecurityContext", context, detail);
         }
     }
     app_armor(out, at.child("appArmorProfile"), context);
@@ -149,7 +149,10 @@ fn seccomp(out: &mut Out, at: At<'_>, context: &Value) {
     match (kind, some(profile, "localhostProfile").and_then(Value::as_str)) {
         ("Localhost", None) => out.required(local_at, "must be set when seccomp type is Localhost"),
         ("Localhost", Some(path)) => mounts::descending(out, local_at, path),
-        (_, Some(_)) => out.invalid(local_at, profile.clone(), "can only be set when seccomp type is Localhost"),
+        (_, Some(_)) => {
+            let detail = "can only be set when seccomp type is Localhost";
+            out.invalid_of(local_at, "*core/v1.SeccompProfile", profile, detail);
+        }
         (_, None) => {}
     }
 }

@@ -40,7 +40,8 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
                 out.invalid(list_at.index(index), text(ip, "ip"), &detail);
             }
         }
-        families(out, list_at, list(status, key));
+        let ty = if key == "podIPs" { "core/v1.PodIP" } else { "core/v1.HostIP" };
+        families(out, list_at, ty, list(status, key));
         let first = list(status, key).first().map(|ip| text(ip, "ip"));
         let single = text(status, one);
         if first.is_some_and(|first| !single.is_empty() && single != first) {
@@ -72,13 +73,14 @@ fn claims(out: &mut Out, at: At<'_>, statuses: &[Value], spec: &Value) {
 }
 
 /// One address of each family.
-fn families(out: &mut Out, at: At<'_>, list: &[Value]) {
+fn families(out: &mut Out, at: At<'_>, ty: &str, list: &[Value]) {
     let v6 = |item: &&Value| text(item, "ip").contains(':');
     if list.len() > 2 || (list.len() == 2 && list.iter().filter(v6).count() != 1) {
-        out.invalid(at, list.to_vec(), "may specify no more than one IP for each IP family");
+        let detail = "may specify no more than one IP for each IP family";
+        out.invalid_of(at, &format!("[]{ty}"), &Value::from(list.to_vec()), detail);
     }
     for (index, item) in list.iter().enumerate().filter(|(index, item)| list[..*index].contains(item)) {
-        out.duplicate(at.index(index), item.clone());
+        out.duplicate_of(at.index(index), ty, item);
     }
 }
 

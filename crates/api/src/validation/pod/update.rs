@@ -1,26 +1,16 @@
 //! What an update of a pod may change: images, a few numbers, tolerations, gates.
 
-use super::super::at::{At, Out, same};
+use super::super::at::{At, Out};
 use super::super::formats;
 use super::super::read::{list, map, number, some, text};
 use super::{annotations, pod_spec, same_but, whole_images};
-use crate::{Object, Value};
+use crate::{Object, Value, internal};
 
 const FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
     tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 /// The annotation of a pod whose master copy is a file on a node.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
-/// Fields that are compared by rules of their own.
-const MUTABLE: [&str; 6] = [
-    "containers",
-    "initContainers",
-    "activeDeadlineSeconds",
-    "tolerations",
-    "terminationGracePeriodSeconds",
-    "schedulingGates",
-];
-
 /// An update of a pod.
 pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
     annotations::changed(out, new, old);
@@ -48,9 +38,9 @@ pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
         node_selector(out, at.child("nodeSelector"), new, old);
         node_affinity(out, at.child("affinity.nodeAffinity"), new, old);
     }
-    let changed = changes(new, old, gated);
-    if !changed.is_empty() {
-        out.forbidden(at, &format!("{FIELDS}\n{}", changed.join("\n")));
+    let rest = rest_of(new, old, gated);
+    if !alike(&rest, old) {
+        out.forbidden(at, &format!("{FIELDS}\n{}", internal::changes("core/v1.PodSpec", old, &rest)));
     }
 }
 
@@ -102,7 +92,7 @@ fn node_selector(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
     let kept = |(key, value): (&String, &Value)| now.and_then(|n| n.get(key)) == Some(value);
     if !map(old, "nodeSelector").into_iter().flatten().all(kept) {
         let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
-        out.invalid(at, new.get("nodeSelector").cloned().unwrap_or(Value::Null), detail);
+        out.invalid_of(at, "map:string", new.get("nodeSelector"), detail);
     }
 }
 
@@ -117,53 +107,82 @@ fn node_affinity(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
     let at = at.child("requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
     if before.len() != now.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        out.invalid(at, now.to_vec(), detail);
+        out.invalid_of(at, "[]core/v1.NodeSelectorTerm", &Value::from(now.to_vec()), detail);
         return;
     }
     for (index, (now, before)) in now.iter().zip(before).enumerate() {
-        for key in ["matchExpressions", "matchFields"] {
-            if !list(now, key).starts_with(list(before, key)) {
-                out.invalid(at.index(index), now.clone(), "only additions are allowed (no mutations or deletions)");
+        let kept = |key: &&str| list(now, key).starts_with(list(before, key));
+        if !["matchExpressions", "matchFields"].iter().all(kept) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            out.invalid_of(at.index(index), "core/v1.NodeSelectorTerm", now, detail);
+        }
+    }
+}
+
+/// The new spec, with what may change as it was.
+fn rest_of(new: &Value, old: &Value, gated: bool) -> Value {
+    let mut rest = new.clone();
+    for key in ["containers", "initContainers"] {
+        let containers = rest.get_mut(key).and_then(Value::as_array_mut);
+        for (container, before) in containers.into_iter().flatten().zip(list(old, key)) {
+            restore(container, before, "image");
+        }
+    }
+    for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        restore(&mut rest, old, key);
+    }
+    let grace = "terminationGracePeriodSeconds";
+    if number(old, grace).is_some_and(|s| s < 0) && number(new, grace) == Some(1) {
+        restore(&mut rest, old, grace);
+    }
+    if gated {
+        restore(&mut rest, old, "nodeSelector");
+        restore_node_affinity(&mut rest, old);
+    }
+    rest
+}
+
+fn restore_node_affinity(rest: &mut Value, old: &Value) {
+    let key = "nodeAffinity";
+    let before = some(old, "affinity");
+    let others = ["podAffinity", "podAntiAffinity"];
+    match some(rest, "affinity") {
+        None => {
+            if let Some(node) = before.and_then(|affinity| some(affinity, key)) {
+                crate::value::set(rest, "affinity.nodeAffinity", node.clone());
+            }
+        }
+        Some(now) if before.is_none() && others.iter().all(|key| some(now, key).is_none()) => {
+            crate::value::remove(rest, "affinity");
+        }
+        Some(_) => {
+            let none = Value::Null;
+            if let Some(now) = rest.get_mut("affinity") {
+                restore(now, before.unwrap_or(&none), key);
             }
         }
     }
 }
 
-/// The paths that changed though they may not.
-fn changes(new: &Value, old: &Value, gated: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    for key in ["containers", "initContainers"] {
-        for (index, (now, before)) in list(new, key).iter().zip(list(old, key)).enumerate() {
-            let (Some(now), Some(before)) = (now.as_object(), before.as_object()) else { continue };
-            collect(&mut found, &format!("spec.{key}[{index}]."), now, before, &["image"]);
-        }
+/// Gives `to` the field as `from` has it.
+pub(super) fn restore(to: &mut Value, from: &Value, key: &str) {
+    match some(from, key) {
+        Some(value) => crate::value::set(to, key, value.clone()),
+        None => drop(crate::value::remove(to, key)),
     }
-    if let (Some(now), Some(before)) = (new.as_object(), old.as_object()) {
-        let mut except = MUTABLE.to_vec();
-        if gated {
-            except.extend(["nodeSelector", "affinity"]);
-        }
-        collect(&mut found, "spec.", now, before, &except);
-    }
-    let grace = |spec| number(spec, "terminationGracePeriodSeconds");
-    if grace(new) != grace(old) && !(grace(new) == Some(1) && grace(old).is_some_and(|s| s < 0)) {
-        found.push("spec.terminationGracePeriodSeconds".to_owned());
-    }
-    let rest = |spec| some(spec, "affinity").and_then(Value::as_object);
-    if gated
-        && let (now, Some(before)) = (rest(new), rest(old))
-        && !now.is_some_and(|now| same_but(now, before, &["nodeAffinity"]))
-    {
-        found.push("spec.affinity".to_owned());
-    }
-    found
 }
 
-fn collect(found: &mut Vec<String>, prefix: &str, new: &Object, old: &Object, except: &[&str]) {
-    let keys = new.keys().chain(old.keys().filter(|k| !new.contains_key(*k)));
-    for key in keys.filter(|k| !except.contains(&k.as_str())) {
-        if !same(new.get(key), old.get(key)) {
-            found.push(format!("{prefix}{key}"));
+/// Whether two values say the same: at every depth what is empty is as good as absent.
+pub(super) fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.into_iter().all(|key| {
+                let of = |object: &Object| object.get(key).cloned().unwrap_or_default();
+                alike(&of(a), &of(b))
+            })
         }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        _ => a == b || (super::super::at::empty(a) && super::super::at::empty(b)),
     }
 }

@@ -47,7 +47,7 @@ fn nodes() {
         "Node",
         twice,
         json!({}),
-        &["status.addresses[1]: Duplicate value: {\"address\":\"a\",\"type\":\"Hostname\"}"],
+        &["status.addresses[1]: Duplicate value: {\"Type\":\"Hostname\",\"Address\":\"a\"}"],
     );
     check_update(
         "Node",
@@ -260,7 +260,7 @@ fn who_may_and_who_tells() {
         json!({"handler": "h", "overhead": {"podFixed": {"cpu": "-1"}}, "scheduling": {"tolerations": [toleration, toleration]}}),
         &[
             "overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
-            "scheduling.tolerations[1]: Duplicate value: {\"key\":\"k\",\"operator\":\"Exists\"}",
+            "scheduling.tolerations[1]: Duplicate value: {\"Key\":\"k\",\"Operator\":\"Exists\",\"Value\":\"\",\"Effect\":\"\",\"TolerationSeconds\":null}",
         ],
     );
 }

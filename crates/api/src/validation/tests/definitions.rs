@@ -266,7 +266,7 @@ fn versions_say_what_can_be_selected_and_shown() {
     check(
         json!({"deprecated": true, "deprecationWarning": "a\u{7}"}),
         &[
-            "spec.versions[0].deprecationWarning: Invalid value: \"a\\u0007\": must only contain printable UTF-8 characters; non-printable character found at index 1",
+            "spec.versions[0].deprecationWarning: Invalid value: \"a\\a\": must only contain printable UTF-8 characters; non-printable character found at index 1",
         ],
     );
 }

@@ -37,7 +37,7 @@ fn backends_and_classes() {
         "Ingress",
         json!({"metadata": annotated, "spec": {"ingressClassName": "b"}}),
         &[
-            "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified",
+            "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
             "annotations.kubernetes.io/ingress.class: Invalid value: \"a\": must match `ingressClassName` when both are specified",
         ],
     );
@@ -86,7 +86,7 @@ fn ranges() {
     check(
         "ServiceCIDR",
         ranges(json!(["a", "b", "c"])),
-        &["spec.cidrs: Invalid value: {\"cidrs\":[\"a\",\"b\",\"c\"]}: may only hold up to 2 values"],
+        &["spec.cidrs: Invalid value: {\"CIDRs\":[\"a\",\"b\",\"c\"]}: may only hold up to 2 values"],
     );
     // What was taken before is not looked at again.
     check_update("ServiceCIDR", ranges(json!(["10.0.0.1/16"])), ranges(json!(["10.0.0.1/16"])), &[]);

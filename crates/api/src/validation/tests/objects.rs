@@ -151,7 +151,9 @@ fn volume_updates() {
         "PersistentVolume",
         with(&base, "spec.hostPath.path", json!("/y")),
         base.clone(),
-        &["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"],
+        &[
+            "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n@@ -2,7 +2,7 @@\n  \"GCEPersistentDisk\": null,\n  \"AWSElasticBlockStore\": null,\n  \"HostPath\": {\n-  \"Path\": \"/x\",\n+  \"Path\": \"/y\",\n   \"Type\": \"\"\n  },\n  \"Glusterfs\": null,\n",
+        ],
     );
     check_update("PersistentVolume", with(&base, "spec.capacity.storage", json!("2Gi")), base.clone(), &[]);
     check_update(
@@ -159,6 +161,19 @@ fn volume_updates() {
         with(&base, "spec.volumeMode", json!("Block")),
         base.clone(),
         &["volumeMode: Invalid value: \"Block\": field is immutable"],
+    );
+    let placed = |node: &str| {
+        let terms = json!([{"matchExpressions": [{"key": "h", "operator": "In", "values": [node]}]}]);
+        with(&base, "spec.nodeAffinity", json!({"required": {"nodeSelectorTerms": terms}}))
+    };
+    check_update("PersistentVolume", placed("a"), base.clone(), &[]);
+    check_update(
+        "PersistentVolume",
+        placed("b"),
+        placed("a"),
+        &[
+            r#"nodeAffinity: Invalid value: {"Required":{"NodeSelectorTerms":[{"MatchExpressions":[{"Key":"h","Operator":"In","Values":["b"]}],"MatchFields":null}]}}: field is immutable, except for updating from beta label to GA"#,
+        ],
     );
     let driven = |secret: Value| {
         json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
@@ -170,7 +185,9 @@ fn volume_updates() {
         "PersistentVolume",
         secret("b"),
         secret("a"),
-        &["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"],
+        &[
+            "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n@@ -30,7 +30,7 @@\n   \"NodeStageSecretRef\": null,\n   \"NodePublishSecretRef\": null,\n   \"ControllerExpandSecretRef\": {\n-   \"Name\": \"a\",\n+   \"Name\": \"b\",\n    \"Namespace\": \"n\"\n   },\n   \"NodeExpandSecretRef\": null\n",
+        ],
     );
 }
 
@@ -204,8 +221,16 @@ fn claims() {
         two(json!({"name": "e", "kind": "PersistentVolumeClaim"})),
         &["spec: Invalid value: \"spec.dataSource\": must match dataSourceRef"],
     );
-    let immutable = "spec: Forbidden: spec is immutable after creation except resources.requests and \
-        volumeAttributesClassName for bound claims";
+    let immutable = |hunk: &str| {
+        format!(
+            "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName \
+             for bound claims\n{hunk}"
+        )
+    };
+    let size = "@@ -6,7 +6,7 @@\n  \"Resources\": {\n   \"Limits\": null,\n   \"Requests\": {\n-   \"storage\": \"1Gi\"\n\
+        +   \"storage\": \"2Gi\"\n   }\n  },\n  \"VolumeName\": \"\",\n";
+    let modes = "@@ -1,6 +1,6 @@\n {\n  \"AccessModes\": [\n-  \"ReadWriteOnce\"\n+  \"ReadOnlyMany\"\n  ],\n  \"Selector\": null,\n  \"Resources\": {\n";
+    let name = "@@ -9,7 +9,7 @@\n    \"storage\": \"1Gi\"\n   }\n  },\n- \"VolumeName\": \"v\",\n+ \"VolumeName\": \"w\",\n  \"StorageClassName\": null,\n  \"VolumeMode\": \"Filesystem\",\n  \"DataSource\": null,\n";
     let change = |path: &str, change: Value, status: Value, expected: &[&str]| {
         let old = with(&base, "status", status);
         check_update("PersistentVolumeClaim", with(&old, path, change), old, expected);
@@ -213,8 +238,8 @@ fn claims() {
     let bound = || json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
     change("spec.volumeName", json!("v"), json!({"phase": "Pending"}), &[]);
     change("spec.resources.requests.storage", json!("2Gi"), bound(), &[]);
-    change("spec.resources.requests.storage", json!("2Gi"), json!({"phase": "Pending"}), &[immutable]);
-    change("spec.accessModes", json!(["ReadOnlyMany"]), bound(), &[immutable]);
+    change("spec.resources.requests.storage", json!("2Gi"), json!({"phase": "Pending"}), &[&immutable(size)]);
+    change("spec.accessModes", json!(["ReadOnlyMany"]), bound(), &[&immutable(modes)]);
     change(
         "spec.resources.requests.storage",
         json!("500Mi"),
@@ -222,7 +247,7 @@ fn claims() {
         &["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"],
     );
     let bounded = with(&base, "spec.volumeName", json!("v"));
-    check_update("PersistentVolumeClaim", with(&bounded, "spec.volumeName", json!("w")), bounded, &[immutable]);
+    check_update("PersistentVolumeClaim", with(&bounded, "spec.volumeName", json!("w")), bounded, &[&immutable(name)]);
 }
 
 #[test]
@@ -271,7 +296,9 @@ fn storage() {
         "CSINode",
         json!({"spec": {"drivers": [{"name": "a.b", "nodeID": "2"}]}}),
         node,
-        &["spec.drivers: Invalid value: {\"name\":\"a.b\",\"nodeID\":\"2\"}: field is immutable"],
+        &[
+            "spec.drivers: Invalid value: {\"Name\":\"a.b\",\"NodeID\":\"2\",\"TopologyKeys\":null,\"Allocatable\":null}: field is immutable",
+        ],
     );
     check(
         "VolumeAttributesClass",
@@ -290,7 +317,7 @@ fn ingresses() {
     check(
         "Ingress",
         json!({"spec": {}}),
-        &["spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"],
+        &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
     );
     check(
         "Ingress",
@@ -459,7 +486,7 @@ fn autoscalers_and_budgets() {
         "PodDisruptionBudget",
         json!({"spec": {"minAvailable": 1, "maxUnavailable": 1}}),
         &[
-            "spec: Invalid value: {\"maxUnavailable\":1,\"minAvailable\":1}: minAvailable and maxUnavailable cannot be both set",
+            "spec: Invalid value: {\"MinAvailable\":1,\"Selector\":null,\"MaxUnavailable\":1,\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set",
         ],
     );
     check(

@@ -269,7 +269,7 @@ fn policies_and_names() {
         "Pod",
         with(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}})),
         &[
-            "spec.containers[0].securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"privileged\":true}: \
+            "spec.containers[0].securityContext: Invalid value: {\"Capabilities\":null,\"Privileged\":true,\"SELinuxOptions\":null,\"WindowsOptions\":null,\"RunAsUser\":null,\"RunAsGroup\":null,\"RunAsNonRoot\":null,\"ReadOnlyRootFilesystem\":null,\"AllowPrivilegeEscalation\":false,\"ProcMount\":null,\"SeccompProfile\":null,\"AppArmorProfile\":null}: \
            cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
         ],
     );
@@ -360,7 +360,10 @@ fn updates() {
         "Pod",
         with(json!({"command": ["x"]})),
         pod(json!({})),
-        &[&format!("{UPDATE}spec.containers[0].command")],
+        &[&format!(
+            "{UPDATE}@@ -5,7 +5,9 @@\n   {{\n    \"Name\": \"c\",\n    \"Image\": \"i\",\n-   \"Command\": null,\n+   \"Command\": [\n\
+             +    \"x\"\n+   ],\n    \"Args\": null,\n    \"WorkingDir\": \"\",\n    \"Ports\": null,\n"
+        )],
     );
     check_update(
         "Pod",
@@ -373,7 +376,13 @@ fn updates() {
         "Pod",
         changed,
         pod(json!({})),
-        &[&format!("{UPDATE}spec.hostname\nspec.terminationGracePeriodSeconds")],
+        &[&format!(
+            "{UPDATE}@@ -36,7 +36,7 @@\n  ],\n  \"EphemeralContainers\": null,\n  \"RestartPolicy\": \"Always\",\n\
+             - \"TerminationGracePeriodSeconds\": 30,\n+ \"TerminationGracePeriodSeconds\": 5,\n  \"ActiveDeadlineSeconds\": null,\n\
+             \u{20} \"DNSPolicy\": \"ClusterFirst\",\n  \"NodeSelector\": null,\n@@ -64,7 +64,7 @@\n   \"SELinuxChangePolicy\": null\n\
+             \u{20} }},\n  \"ImagePullSecrets\": null,\n- \"Hostname\": \"\",\n+ \"Hostname\": \"h\",\n  \"Subdomain\": \"\",\n\
+             \u{20} \"SetHostnameAsFQDN\": null,\n  \"Affinity\": null,\n"
+        )],
     );
     let tolerations = |list: Value| pod(json!({"tolerations": list}));
     let first = json!({"key": "a", "operator": "Exists"});
@@ -444,9 +453,9 @@ fn statuses() {
         &[
             "status.resourceClaimStatuses[0].name: Invalid value: \"r\": must match the name of an entry in \
              `spec.resourceClaims`",
-            "status.podIPs: Invalid value: [{\"ip\":\"1.1.1.1\"},{\"ip\":\"1.1.1.1\"}]: may specify no more than one IP \
+            "status.podIPs: Invalid value: [{\"IP\":\"1.1.1.1\"},{\"IP\":\"1.1.1.1\"}]: may specify no more than one IP \
              for each IP family",
-            "status.podIPs[1]: Duplicate value: {\"ip\":\"1.1.1.1\"}",
+            "status.podIPs[1]: Duplicate value: {\"IP\":\"1.1.1.1\"}",
         ],
     );
     check(

@@ -110,7 +110,7 @@ fn other_fields() {
         with_port(json!({"type": "NodePort", "ports": ports})),
         &[
             "spec.ports[1].nodePort: Duplicate value: 30000",
-            "spec.ports[1]: Duplicate value: {\"port\":1,\"protocol\":\"TCP\"}",
+            "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":1,\"TargetPort\":0,\"NodePort\":0}",
         ],
     );
 }

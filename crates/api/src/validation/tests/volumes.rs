@@ -194,7 +194,7 @@ fn devices_and_claims() {
         "Pod",
         claims,
         &[
-            "spec.resourceClaims[1]: Invalid value: {\"name\":\"b\"}: must specify one of: `resourceClaimName`, \
+            "spec.resourceClaims[1]: Invalid value: {\"Name\":\"b\",\"ResourceClaimName\":null,\"ResourceClaimTemplateName\":null}: must specify one of: `resourceClaimName`, \
              `resourceClaimTemplateName`",
             &format!("{at}.resources.claims[1]: Duplicate value: \"a\""),
             &format!(

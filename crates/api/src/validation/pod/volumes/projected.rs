@@ -79,7 +79,12 @@ fn token(out: &mut Out, at: At<'_>, volume: At<'_>, token: &Value) {
 
 fn trust_bundle(out: &mut Out, at: At<'_>, bundle: &Value) {
     match (some(bundle, "name"), some(bundle, "signerName")) {
-        (Some(_), Some(_)) => out.invalid(at, bundle.clone(), "only one of name and signerName may be used"),
+        (Some(_), Some(_)) => out.invalid_of(
+            at,
+            "*core/v1.ClusterTrustBundleProjection",
+            bundle,
+            "only one of name and signerName may be used",
+        ),
         (Some(name), None) => {
             let name = name.as_str().unwrap_or_default();
             if name.is_empty() {
@@ -92,7 +97,7 @@ fn trust_bundle(out: &mut Out, at: At<'_>, bundle: &Value) {
             }
             if let Some(labels) = some(bundle, "labelSelector") {
                 let detail = "labelSelector must be unset if name is specified";
-                out.invalid(at.child("labelSelector"), labels.clone(), detail);
+                out.invalid_of(at.child("labelSelector"), "*meta/v1.LabelSelector", labels, detail);
             }
         }
         (None, Some(signer)) => {
