@@ -19,6 +19,7 @@ mod job;
 mod meta;
 mod network;
 mod node;
+mod nodes_wanted;
 mod pod;
 mod quotas;
 mod rbac;
@@ -112,6 +113,7 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
         ("authorization.k8s.io", "SelfSubjectAccessReview") => review::access(&mut out, object, About::Oneself),
         _ => content(&mut out, kind, object),
     }
+    out.errors.extend(nodes_wanted::errors(kind, object, None));
     out.errors
 }
 
@@ -235,6 +237,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             unchanged(&mut out, kind, new, old);
         }
     }
+    out.errors.extend(nodes_wanted::errors(kind, new, Some(old)));
     out.errors
 }
 

@@ -81,6 +81,22 @@ pub(crate) fn node_selector(out: &mut Out, at: At<'_>, selector: &Value) {
     }
 }
 
+/// The values that terms of a node selector compare labels with, which must be such of labels.
+pub(crate) fn node_label_values(out: &mut Out, at: At<'_>, terms: &[Value]) {
+    for (index, term) in terms.iter().enumerate() {
+        let at = at.index(index);
+        let at = at.child("matchExpressions");
+        for (index, requirement) in list(term, "matchExpressions").iter().enumerate() {
+            let at = at.index(index);
+            let at = at.child("values");
+            for (index, value) in list(requirement, "values").iter().enumerate() {
+                let value = value.as_str().unwrap_or_default();
+                out.invalid_each(at.index(index), value, names::label_value(value));
+            }
+        }
+    }
+}
+
 /// One term of a node selector.
 pub(crate) fn node_selector_term(out: &mut Out, at: At<'_>, term: &Value) {
     let expressions = at.child("matchExpressions");

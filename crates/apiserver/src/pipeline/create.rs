@@ -142,6 +142,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
         certificate::identify(object, &caller.user);
     }
     let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
+    warnings.extend(strategy.outdated(object));
     strategy.prepare_create(&ctx, object);
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
         flows::judge_new(app, object).await?;

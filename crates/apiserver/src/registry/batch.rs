@@ -30,18 +30,9 @@ impl Strategy for Job {
 
     fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
         let mut out: Vec<String> = name_warning(job, old).into_iter().collect();
-        let (completions, parallelism) = (number(job, "spec.completions"), number(job, "spec.parallelism"));
-        if text(job, "spec.completionMode") == "Indexed"
-            && value::get(job, "spec.completions").is_some()
-            && value::get(job, "spec.parallelism").is_some()
-            && completions > 100_000
-            && parallelism > 10_000
-        {
-            out.push(
-                "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
-                 Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
-                    .to_owned(),
-            );
+        let spec = |o| value::get(o, "spec");
+        if old.is_none_or(|old| spec(old) != spec(job)) {
+            out.extend(many_indexes(spec(job).unwrap_or(&Value::Null)));
         }
         out.extend(changed_template_warnings(job, old));
         out
@@ -133,9 +124,24 @@ fn lasted(job: &Value, now: jiff::Timestamp) -> String {
     duration::human(end.as_second() - start.as_second())
 }
 
+/// What is warned of a job that has more indexes than can be told of.
+fn many_indexes(spec: &Value) -> Option<String> {
+    let is_above = |key: &str, most: i64| number(spec, key) > most;
+    let many = text(spec, "completionMode") == "Indexed" && is_above("completions", 100_000);
+    (many && is_above("parallelism", 10_000)).then(|| {
+        "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes \
+         might not be able to track completedIndexes when a big number of indexes fail"
+            .to_owned()
+    })
+}
+
 impl Strategy for CronJob {
     fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
         let mut out: Vec<String> = name_warning(job, old).into_iter().collect();
+        let spec = |o| value::get(o, "spec.jobTemplate.spec");
+        if old.is_none_or(|old| spec(old) != spec(job)) {
+            out.extend(many_indexes(spec(job).unwrap_or(&Value::Null)));
+        }
         let template = |o| value::get(o, "spec.jobTemplate.spec.template");
         if old.is_none_or(|old| template(old) != template(job)) {
             out.extend(template_warnings_at("spec.jobTemplate.spec.template", job));

@@ -84,6 +84,11 @@ pub trait Strategy: Send + Sync {
     /// what upstream computes. It is defaulted, has its system metadata, and status is reset if the kind has one.
     fn prepare_create(&self, _ctx: &Ctx<'_>, _object: &mut Value) {}
 
+    /// Texts for `Warning:` headers about what [`Strategy::prepare_create`] is about to bring up to date.
+    fn outdated(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether `status` is emptied on create for a kind with `/status`.
     fn resets_status(&self) -> bool {
         true

@@ -32,6 +32,24 @@ fn some_of(items: &[String], none: &str) -> String {
 }
 
 impl Strategy for Endpoints {
+    fn warnings(&self, endpoints: &Value, _old: Option<&Value>) -> Vec<String> {
+        let labels = value::map_at(endpoints, "metadata.labels");
+        let manager = labels.and_then(|labels| labels.get("endpoints.kubernetes.io/managed-by")?.as_str());
+        if manager == Some("endpoint-controller") {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        for (i, subset) in value::list_at(endpoints, "subsets").iter().enumerate() {
+            for list in ["addresses", "notReadyAddresses"] {
+                let addresses = value::list_at(subset, list).iter().enumerate();
+                out.extend(addresses.filter_map(|(j, address)| {
+                    written::ip(&format!("subsets[{i}].{list}[{j}].ip"), text(address, "ip"))
+                }));
+            }
+        }
+        out
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use gantry_api::{Value, value};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
-use super::{Column, Row, Strategy, metadata_field};
+use super::{Column, Row, Strategy, metadata_field, written};
 
 /// The strategy of nodes.
 pub(super) struct Node;
@@ -35,6 +35,9 @@ impl Strategy for Node {
         }
         if !text(node, "spec.externalID").is_empty() {
             found.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        for (index, range) in value::list_at(node, "spec.podCIDRs").iter().enumerate() {
+            found.extend(written::cidr(&format!("spec.podCIDRs[{index}]"), range.as_str().unwrap_or_default()));
         }
         found
     }

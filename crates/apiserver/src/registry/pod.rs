@@ -1,5 +1,6 @@
 //! Pods: what a new one starts with, graceful deletion, binding; their cells are in [`cells`].
 
+mod app_armor;
 mod cells;
 mod label_keys;
 pub(crate) mod qos;
@@ -15,7 +16,9 @@ use serde_json::json;
 
 use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
 
-pub(crate) use warnings::{fraction, old_label, template as template_warnings, template_at as template_warnings_at};
+pub(crate) use warnings::{
+    fraction, node_term, old_label, template as template_warnings, template_at as template_warnings_at,
+};
 
 /// The strategy of pods.
 pub(super) struct Pod;
@@ -32,6 +35,11 @@ impl Strategy for Pod {
         }
         value::set(pod, "status", status);
         label_keys::apply(pod);
+        app_armor::apply(pod);
+    }
+
+    fn outdated(&self, pod: &Value) -> Vec<String> {
+        app_armor::outdated(pod)
     }
 
     fn prepare_status_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {

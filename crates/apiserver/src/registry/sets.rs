@@ -9,6 +9,7 @@ use super::columns::{
     text,
 };
 use super::pod::template_warnings_at;
+use super::storage::claim_fraction;
 use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
@@ -107,6 +108,11 @@ impl Strategy for DaemonSet {
 impl Strategy for StatefulSet {
     fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
         let mut out = changed_template_warnings(set, old);
+        // Upstream's paths differ.
+        let below = if old.is_some() { ".Spec" } else { "" };
+        for (index, claim) in value::list_at(set, "spec.volumeClaimTemplates").iter().enumerate() {
+            out.extend(claim_fraction(&format!("spec.volumeClaimTemplates[{index}]{below}"), claim));
+        }
         if number(set, "spec.revisionHistoryLimit") < 0 {
             out.push(
                 "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"

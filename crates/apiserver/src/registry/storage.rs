@@ -6,7 +6,7 @@ use gantry_api::{Value, value};
 use serde_json::json;
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
-use super::pod::{fraction, old_label};
+use super::pod::{fraction, node_term, old_label};
 use super::{Column, Ctx, Row, Strategy};
 use crate::pipeline::metadata::time;
 
@@ -29,6 +29,8 @@ pub(super) struct CsiStorageCapacity;
 
 /// Where old objects name their class.
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// Where old volumes have their mount options.
+const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
 /// Marks the class of claims that name none.
 pub(crate) const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
@@ -58,12 +60,23 @@ fn access_modes(object: &Value, path: &str) -> String {
 
 /// The warning about the annotation that named a class before there was a field.
 fn class_annotation(object: &Value) -> Option<String> {
-    const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-    value::map_at(object, "metadata.annotations")?.get(ANNOTATION)?;
-    Some(format!(
-        "metadata.annotations[{ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
-    ))
+    old_annotation(object, BETA_CLASS, "deprecated since v1.8; use \"storageClassName\" attribute instead")
 }
+
+fn old_annotation(object: &Value, name: &str, why: &str) -> Option<String> {
+    value::map_at(object, "metadata.annotations")?.get(name)?;
+    Some(format!("metadata.annotations[{name}]: {why}"))
+}
+
+/// Sources of volumes that are deprecated, and how warnings name them.
+const OLD_SOURCES: [(&str, &str, &str); 6] = [
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+];
 
 impl Strategy for PersistentVolume {
     fn warnings(&self, volume: &Value, _old: Option<&Value>) -> Vec<String> {
@@ -72,7 +85,17 @@ impl Strategy for PersistentVolume {
              approach is to use dynamic provisioning."
                 .to_owned()
         });
-        class_annotation(volume).into_iter().chain(recycles).collect()
+        let options = "deprecated since v1.31; use \"mountOptions\" attribute instead";
+        let options = old_annotation(volume, MOUNT_OPTIONS, options);
+        let mut found: Vec<String> = class_annotation(volume).into_iter().chain(options).chain(recycles).collect();
+        let terms = "spec.nodeAffinity.required.nodeSelectorTerms";
+        for (index, term) in value::list_at(volume, terms).iter().enumerate() {
+            node_term(&mut found, &format!("{terms}[{index}]"), term, false);
+        }
+        let spec = value::get(volume, "spec").unwrap_or(&Value::Null);
+        let old = OLD_SOURCES.iter().filter(|(source, ..)| spec.get(source).is_some_and(|s| !s.is_null()));
+        found.extend(old.map(|(_, shown, why)| format!("spec.{shown}: {why}")));
+        found
     }
 
     fn prepare_create(&self, ctx: &Ctx<'_>, volume: &mut Value) {
@@ -127,10 +150,15 @@ impl Strategy for PersistentVolume {
     }
 }
 
+/// What is warned of the size that a claim wants, whose specification warnings find at `at`.
+pub(super) fn claim_fraction(at: &str, claim: &Value) -> Option<String> {
+    let requests = value::map_at(claim, "spec.resources.requests");
+    fraction(&format!("{at}.resources.requests[storage]"), requests.and_then(|requests| requests.get("storage")))
+}
+
 impl Strategy for PersistentVolumeClaim {
     fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
-        let storage = value::map_at(claim, "spec.resources.requests").and_then(|requests| requests.get("storage"));
-        let fraction = fraction("spec.resources.requests[storage]", storage);
+        let fraction = claim_fraction("spec", claim);
         class_annotation(claim).into_iter().chain(fraction).collect()
     }
 

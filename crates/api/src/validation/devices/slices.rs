@@ -86,7 +86,9 @@ fn by_node(out: &mut Out, at: At<'_>, holder: &Value, unnamed: &str) -> Vec<&'st
     }
     if let Some(found) = some(holder, "nodeSelector") {
         set.push("`nodeSelector`");
-        selector::node_selector(out, at.child("nodeSelector"), found);
+        let at = at.child("nodeSelector");
+        selector::node_selector(out, at, found);
+        selector::node_label_values(out, at.child("nodeSelectorTerms"), list(found, "nodeSelectorTerms"));
     }
     set
 }

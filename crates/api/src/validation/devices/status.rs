@@ -77,7 +77,9 @@ fn allocation(out: &mut Out, at: At<'_>, found: &Value, claim: &Value) {
         share(out, at, result);
     }
     if let Some(nodes) = some(found, "nodeSelector") {
-        selector::node_selector(out, whole_at.child("nodeSelector"), nodes);
+        let at = whole_at.child("nodeSelector");
+        selector::node_selector(out, at, nodes);
+        selector::node_label_values(out, at.child("nodeSelectorTerms"), list(nodes, "nodeSelectorTerms"));
     }
     let config_at = at.child("config");
     for (index, found) in at_most(out, config_at, list(allocated, "config"), 2 * ITEMS).iter().enumerate() {

@@ -482,3 +482,31 @@ fn templates_of_pods_are_checked_at_their_path() {
     );
     assert_eq!(texts(&errors), ["spec.template.spec.containers[0].env[0].name: Required value"]);
 }
+
+#[test]
+fn values_of_required_nodes_are_those_of_labels() {
+    let wants = |value: &str| {
+        let term = json!({"matchExpressions": [{"key": "k", "operator": "In", "values": [value]}]});
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}})
+    };
+    let at = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].\
+        matchExpressions[0].values[0]";
+    let errors = texts(&create(kind("Pod"), &object("Pod", pod(wants("a b")))));
+    let refused = |errors: &[String], at: &str| {
+        errors.len() == 1 && errors[0].starts_with(&format!("{at}: Invalid value: \"a b\": a valid label must be"))
+    };
+    assert!(refused(&errors, at), "{errors:?}");
+    check_update("Pod", pod(wants("a b")), pod(wants("a b")), &[]);
+    let set = |value: &str| {
+        let mut spec = wants(value);
+        spec["containers"] = json!([{"name": "c", "image": "i"}]);
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+        object("Deployment", json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}))
+    };
+    let errors = texts(&create(kind("Deployment"), &set("a b")));
+    assert!(refused(&errors, &format!("spec.template.{at}")), "{errors:?}");
+    // What is there already may stay.
+    assert_eq!(texts(&crate::validation::update(kind("Deployment"), &set("c d"), &set("a b"))), [""; 0]);
+    let errors = texts(&crate::validation::update(kind("Deployment"), &set("a b"), &set("a")));
+    assert!(refused(&errors, &format!("spec.template.{at}")), "{errors:?}");
+}

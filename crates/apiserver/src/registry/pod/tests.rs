@@ -339,3 +339,50 @@ fn warnings_about_annotations_of_templates() {
     let job = json!({"metadata": {"name": "t"}, "spec": {"jobTemplate": {"spec": {"template": template}}}});
     assert_eq!(strategy(kind("batch", "CronJob")).warnings(&job, None), at("spec.jobTemplate.spec.template"));
 }
+
+#[test]
+fn app_armor_annotations_become_fields() {
+    let key = "container.apparmor.security.beta.kubernetes.io/c";
+    let why = format!("metadata.annotations[{key}]: deprecated since v1.30; use the \"appArmorProfile\" field instead");
+    let localhost = json!({"type": "Localhost", "localhostProfile": "p"});
+    let default = json!({"type": "RuntimeDefault"});
+    let cases = [
+        ("localhost/p", json!({}), Some(localhost.clone()), true),
+        ("unconfined", json!({}), Some(json!({"type": "Unconfined"})), true),
+        // What gives no profile is only told of.
+        ("localhost/", json!({}), None, true),
+        ("localhost/ p", json!({}), None, true),
+        // The pod's own is that of its containers.
+        ("runtime/default", json!({"securityContext": {"appArmorProfile": default}}), None, false),
+        ("localhost/p", json!({"securityContext": {"appArmorProfile": default}}), Some(localhost), true),
+        ("runtime/default", json!({"os": {"name": "windows"}}), None, false),
+    ];
+    let pods = kind("", "Pod");
+    for (annotation, spec, profile, told) in cases {
+        let mut pod = json!({"metadata": {"name": "p", "annotations": {key: annotation}}, "spec": spec});
+        pod["spec"]["containers"] = json!([{"name": "c"}]);
+        let warnings = strategy(pods).outdated(&pod);
+        assert_eq!(warnings, if told { vec![why.clone()] } else { Vec::new() }, "{annotation} {spec}");
+        strategy(pods).prepare_create(&ctx(pods), &mut pod);
+        let found = gantry_api::value::get(&pod["spec"]["containers"][0], "securityContext.appArmorProfile");
+        assert_eq!(found, profile.as_ref(), "{annotation} {spec}");
+    }
+    let own = json!({"metadata": {"annotations": {key: "unconfined"}},
+        "spec": {"containers": [{"name": "c", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}]}});
+    assert_eq!(strategy(pods).outdated(&own), Vec::<String>::new());
+}
+
+#[test]
+fn warnings_about_values_of_preferred_nodes() {
+    let term = json!({"matchExpressions": [{"key": "k", "operator": "In", "values": ["a b"]}]});
+    let at = "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference";
+    told(
+        json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}}}),
+        &[&format!(
+            "{at}.matchExpressions[0].values[0]: a b is invalid, a valid label must be an empty string or consist of \
+             alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
+             'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+             '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+        )],
+    );
+}

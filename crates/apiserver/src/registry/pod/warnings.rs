@@ -9,7 +9,7 @@ use gantry_api::{Object, Value, names, value};
 
 use crate::registry::written;
 
-/// Node labels that were renamed: old, new.
+/// Node labels that should not be used any more, and why.
 const OLD_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
@@ -19,6 +19,9 @@ const OLD_LABELS: &[(&str, &str)] = &[
     ),
     ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
     ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    ("scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"),
+    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
 ];
 
 /// Why a label of nodes should not be used any more.
@@ -117,12 +120,12 @@ fn placement(out: &mut Vec<String>, at: &str, spec: &Value) {
     let node = format!("{at}.affinity.nodeAffinity");
     let required = "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
     for (index, term) in value::list_at(spec, &format!("affinity.nodeAffinity.{required}")).iter().enumerate() {
-        node_term(out, &format!("{node}.{required}[{index}]"), term);
+        node_term(out, &format!("{node}.{required}[{index}]"), term, false);
     }
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     for (index, term) in value::list_at(spec, &format!("affinity.nodeAffinity.{preferred}")).iter().enumerate() {
         let term = term.get("preference").unwrap_or(&Value::Null);
-        node_term(out, &format!("{node}.{preferred}[{index}].preference"), term);
+        node_term(out, &format!("{node}.{preferred}[{index}].preference"), term, true);
     }
     for (index, constraint) in value::list_at(spec, "topologySpreadConstraints").iter().enumerate() {
         let at = format!("{at}.topologySpreadConstraints[{index}]");
@@ -132,10 +135,17 @@ fn placement(out: &mut Vec<String>, at: &str, spec: &Value) {
     }
 }
 
-fn node_term(out: &mut Vec<String>, at: &str, term: &Value) {
+/// What is warned of a term that selects nodes; `values`: whether its values may be none of labels, as they only prefer nodes.
+pub(crate) fn node_term(out: &mut Vec<String>, at: &str, term: &Value, values: bool) {
     for (index, expression) in value::list_at(term, "matchExpressions").iter().enumerate() {
+        let at = format!("{at}.matchExpressions[{index}]");
         let key = value::str_at(expression, "key").unwrap_or_default();
-        out.extend(old_label(key).map(|why| format!("{at}.matchExpressions[{index}].key: {key} is {why}")));
+        out.extend(old_label(key).map(|why| format!("{at}.key: {key} is {why}")));
+        for (index, value) in value::list_at(expression, "values").iter().enumerate().filter(|_| values) {
+            let value = value.as_str().unwrap_or_default();
+            let wrong = names::label_value(value).into_iter();
+            out.extend(wrong.map(|why| format!("{at}.values[{index}]: {value} is invalid, {why}")));
+        }
     }
 }
 

@@ -90,6 +90,69 @@ fn policies_slices_and_sets() {
 }
 
 #[test]
+fn volumes_claims_nodes_and_endpoints() {
+    let terms =
+        json!([{"matchExpressions": [{"key": "node-role.kubernetes.io/master", "operator": "In", "values": ["a b"]}]}]);
+    told(
+        "",
+        "PersistentVolume",
+        json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/mount-options": "ro"}},
+            "spec": {"storageos": {}, "rbd": {}, "nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}}),
+        &[
+            "metadata.annotations[volume.beta.kubernetes.io/mount-options]: deprecated since v1.31; use \"mountOptions\" \
+             attribute instead",
+            "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].key: node-role.kubernetes.io/master is use \
+             \"node-role.kubernetes.io/control-plane\" instead",
+            "spec.storageOS: deprecated in v1.22, non-functional in v1.25+",
+            "spec.rbd: deprecated in v1.28, non-functional in v1.31+",
+        ],
+    );
+    let set = json!({"spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": "1500m"}}}}]}});
+    let fraction = |at: &str| {
+        format!(
+            "spec.volumeClaimTemplates[0]{at}.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer"
+        )
+    };
+    told("apps", "StatefulSet", set.clone(), &[&fraction("")]);
+    assert_eq!(strategy(kind("apps", "StatefulSet")).warnings(&set, Some(&set)), [fraction(".Spec")]);
+    told(
+        "",
+        "Node",
+        json!({"spec": {"podCIDRs": ["10.1.2.3/8", "10.0.0.0/24"]}}),
+        &["spec.podCIDRs[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \
+           \"10.1.2.3/32\"?)"],
+    );
+    let endpoints = |manager: &str| {
+        json!({"metadata": {"labels": {"endpoints.kubernetes.io/managed-by": manager}},
+            "subsets": [{"addresses": [{"ip": "10.0.0.1"}], "notReadyAddresses": [{"ip": "2001:DB8::1"}]}]})
+    };
+    let odd = "subsets[0].notReadyAddresses[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format \
+        (\"2001:db8::1\")";
+    told("", "Endpoints", endpoints("me"), &[odd]);
+    told("", "Endpoints", endpoints("endpoint-controller"), &[]);
+}
+
+#[test]
+fn jobs_of_many_indexes() {
+    let why = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes \
+        might not be able to track completedIndexes when a big number of indexes fail";
+    let spec =
+        |parallelism: i64| json!({"completionMode": "Indexed", "completions": 100_001, "parallelism": parallelism});
+    let job = |parallelism: i64| json!({"metadata": {"name": "j"}, "spec": spec(parallelism)});
+    told("batch", "Job", job(10_001), &[why]);
+    told("batch", "Job", job(10_000), &[]);
+    let kind = kind("batch", "Job");
+    assert_eq!(strategy(kind).warnings(&job(10_001), Some(&job(10_001))), [""; 0]);
+    assert_eq!(strategy(kind).warnings(&job(10_001), Some(&job(2))), [why]);
+    told(
+        "batch",
+        "CronJob",
+        json!({"metadata": {"name": "j"}, "spec": {"jobTemplate": {"spec": spec(10_001)}}}),
+        &[why],
+    );
+}
+
+#[test]
 fn slices_drop_what_only_old_versions_wrote() {
     let kind = kind("discovery.k8s.io", "EndpointSlice");
     let slice = |node: &str, more: Value| {
