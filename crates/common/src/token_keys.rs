@@ -189,9 +189,38 @@ impl Keys {
     }
 }
 
+/// Who a token says has made it, if it has the form of a signed one; its signature is not checked.
+#[must_use]
+pub fn stated_issuer(token: &str) -> Option<String> {
+    let parts: Vec<Vec<u8>> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok()).collect::<Option<_>>()?;
+    let [header, claims, _signature] = parts.as_slice() else { return None };
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(header).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(claims).ok()?;
+    claims.get("iss")?.as_str().map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_issuer_is_read_of_what_has_the_form_of_a_token() {
+        let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        let (header, claims) = (part(r#"{"alg":"RS256"}"#), part(r#"{"iss":"me"}"#));
+        let cases = [
+            (format!("{header}.{claims}.c2ln"), Some("me")),
+            (format!("{header}.{claims}."), Some("me")),
+            (format!("{header}.{claims}"), None),
+            (format!("{header}.{claims}.c2ln.x"), None),
+            (format!("{header}.{claims}.!"), None),
+            (format!("{}.{claims}.c2ln", part("[]")), None),
+            (format!("{header}.{}.c2ln", part(r#"{"iss":1}"#)), None),
+            ("nobodys".to_owned(), None),
+        ];
+        for (token, issuer) in cases {
+            assert_eq!(stated_issuer(&token).as_deref(), issuer, "{token}");
+        }
+    }
 
     #[test]
     fn what_one_key_signs_it_verifies_and_another_does_not() {

@@ -8,7 +8,7 @@ use gantry_api::Value;
 use gantry_api::legacy_token;
 use gantry_api::status::Status;
 use gantry_common::clock::SharedClock;
-use gantry_common::token_keys::Keys;
+use gantry_common::token_keys::{self, Keys};
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -23,6 +23,9 @@ use crate::request::Notes;
 
 /// Verified tokens kept at most; past it the cache starts anew.
 const CACHED_TOKENS: usize = 4096;
+
+/// What upstream's library for tokens says of a signature that no key of ours made.
+const BAD_SIGNATURE: &str = "go-jose/go-jose: error in cryptographic primitive";
 
 /// The client certificate of a connection, read once.
 #[derive(Debug, Clone)]
@@ -158,7 +161,7 @@ impl Authenticator {
             let common: Vec<String> = audiences.iter().filter(|a| self.known.audiences.contains(a)).cloned().collect();
             return if common.is_empty() { Err(unknown()) } else { Ok((user.clone(), common)) };
         }
-        let claims = self.claims(token).ok_or_else(unknown)?;
+        let claims = self.claims(token).ok_or_else(|| self.unverified(token))?;
         let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
         match claims.as_ref() {
             Claimed::Bound(claims) => service_account::user(claims, &expected, self.live.as_ref()),
@@ -167,6 +170,13 @@ impl Authenticator {
                 legacy::user(claims, &expected, &Look { token, implied, live, uses, notes })
             }
         }
+    }
+
+    /// Why no key verifies a token: it is none of ours, or it says that it is.
+    fn unverified(&self, token: &str) -> String {
+        let is_ours = |issuer: &String| issuer == legacy_token::ISSUER || self.known.issuers.contains(issuer);
+        let ours = token_keys::stated_issuer(token).is_some_and(|issuer| is_ours(&issuer));
+        if ours { BAD_SIGNATURE.to_owned() } else { super::INVALID_TOKEN.to_owned() }
     }
 
     fn claims(&self, token: &str) -> Option<Arc<Claimed>> {

@@ -104,8 +104,12 @@ async fn questions_have_no_rows_and_need_content() {
     let token = cluster.rest("POST", request, &[], "{}").await.json()["status"]["token"].clone();
     let elsewhere = "[invalid bearer token, token audiences [\"https://kubernetes.default.svc.cluster.local\"] is invalid for \
                      the target audiences [\"x\"]]";
+    let (signed, signature) = token.as_str().and_then(|token| token.rsplit_once('.')).expect("a signature");
+    let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    let nobodys_key = "[invalid bearer token, go-jose/go-jose: error in cryptographic primitive]";
     let cases = [
         (json!({"token": "nobodys"}), "invalid bearer token"),
+        (json!({"token": forged}), nobodys_key),
         (json!({"token": token, "audiences": ["x"]}), elsewhere),
     ];
     for (spec, error) in cases {
