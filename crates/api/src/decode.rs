@@ -17,7 +17,8 @@ pub use json::{in_order, json};
 pub use nearest::{nearest, suggest};
 pub(crate) use protobuf::type_name as protobuf_type;
 pub use protobuf::{MAGIC as PROTOBUF_MAGIC, protobuf, stored_protobuf};
-pub use scalars::{micro_time, time};
+pub use scalars::{bad_base64_at, micro_time, time};
+pub use syntax::error as syntax_error;
 pub use yaml::{lenient as yaml_lenient, yaml, yaml_documents};
 
 /// How deep objects and lists may nest.

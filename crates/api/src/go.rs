@@ -46,8 +46,12 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Rust and Go escape the same characters beyond ASCII, but for marks at the beginning of a string.
-fn printable(c: char) -> bool {
+/// Whether Go prints a character as it is (`unicode.IsPrint`). Rust and Go agree beyond ASCII, but for marks at the beginning of a string.
+#[must_use]
+pub fn printable(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
     !format!("a{c}").escape_debug().any(|c| c == '\\')
 }
 

@@ -198,7 +198,8 @@ impl Requirement {
         if !bad_key.is_empty() {
             errors.push(format!("key: Invalid value: {key:?}: {}", bad_key.join("; ")));
         }
-        let shown = format!("[{}]", values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(","));
+        // A slice that is not there.
+        let shown = if values.is_empty() { "null".to_owned() } else { Value::from(values.clone()).to_string() };
         match operator {
             Operator::In | Operator::NotIn if values.is_empty() => {
                 errors.push(format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::field::{Error, Path};
 use gantry_api::kinds::{KindInfo, Subresource};
 use gantry_api::status::Status;
 use parking_lot::Mutex;
@@ -192,26 +193,17 @@ pub(crate) enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// Reads the parameter of options of this kind; `""` is `default`.
+    /// Reads the parameter; `""` is `default`.
     ///
     /// # Errors
-    /// 422 as upstream.
-    pub(crate) fn parse(text: &str, default: Self, options_kind: &str) -> Result<Self, Status> {
+    /// For another word, as upstream.
+    pub(crate) fn parse(text: &str, default: Self) -> Result<Self, Error> {
         match text {
             "" => Ok(default),
             "Ignore" => Ok(Self::Ignore),
             "Warn" => Ok(Self::Warn),
             "Strict" => Ok(Self::Strict),
-            other => Err(Status::invalid(
-                "meta.k8s.io",
-                options_kind,
-                "",
-                &[gantry_api::field::Error::not_supported(
-                    &gantry_api::field::Path::new("fieldValidation"),
-                    other,
-                    &["", "Ignore", "Strict", "Warn"],
-                )],
-            )),
+            other => Err(Error::not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"])),
         }
     }
 }
@@ -252,18 +244,21 @@ impl WriteOptions {
     /// # Errors
     /// 422 for a manager's name that is too long or not printable.
     pub(crate) fn check(&self, options_kind: &str) -> Result<(), Status> {
-        use gantry_api::field::{Error, Path};
-        let path = Path::new("fieldManager");
-        let error = if self.field_manager.len() > FIELD_MANAGER_MAX {
-            Error::too_long(&path, FIELD_MANAGER_MAX)
-        } else if let Some((at, c)) = self.field_manager.char_indices().find(|(_, c)| c.is_control()) {
-            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
-            Error::invalid(&path, self.field_manager.as_str(), &why)
-        } else {
-            return Ok(());
-        };
-        Err(Status::invalid("meta.k8s.io", options_kind, "", &[error]))
+        let errors = manager_errors(&self.field_manager);
+        if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options_kind, "", &errors)) }
     }
+}
+
+/// What is wrong with the name of a field manager: its length, and each character that is not printable.
+pub(crate) fn manager_errors(manager: &str) -> Vec<Error> {
+    let path = Path::new("fieldManager");
+    let length = (manager.len() > FIELD_MANAGER_MAX).then(|| Error::too_long(&path, FIELD_MANAGER_MAX));
+    let odd = manager.char_indices().filter(|(_, c)| !gantry_api::go::printable(*c));
+    let odd = odd.map(|(at, c)| {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        Error::invalid(&path, manager, &why)
+    });
+    length.into_iter().chain(odd).collect()
 }
 
 #[cfg(test)]

@@ -70,12 +70,15 @@ pub(super) fn canonical_base64(text: &str) -> Result<Option<String>, String> {
     match BASE64.decode(plain) {
         Ok(_) if !broken => Ok(None),
         Ok(_) => Ok(Some(joined)),
-        Err(e) => {
-            let at = match e {
-                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-                _ => plain.len() / 4 * 4,
-            };
-            Err(format!("illegal base64 data at input byte {at}"))
-        }
+        Err(error) => Err(format!("illegal base64 data at input byte {}", bad_base64_at(&error, plain.len()))),
+    }
+}
+
+/// Where Go says that base64 text of so many bytes is broken.
+#[must_use]
+pub fn bad_base64_at(error: &base64::DecodeError, bytes: usize) -> usize {
+    match *error {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+        _ => bytes / 4 * 4,
     }
 }

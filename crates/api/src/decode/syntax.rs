@@ -28,7 +28,8 @@ struct Scanner<'a> {
 const ENDED: &str = "unexpected end of JSON input";
 
 /// Why `bytes` are not one JSON value; nothing where they are.
-pub(crate) fn error(bytes: &[u8]) -> Option<String> {
+#[must_use]
+pub fn error(bytes: &[u8]) -> Option<String> {
     Scanner { bytes, at: 0 }.document().err()
 }
 

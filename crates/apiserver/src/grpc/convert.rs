@@ -96,10 +96,12 @@ pub(crate) fn write_options(options: Option<&v1::WriteOptions>) -> Result<WriteO
     let Some(options) = options else {
         return Ok(WriteOptions { field_validation: FieldValidation::Strict, ..WriteOptions::default() });
     };
+    let validation = FieldValidation::parse(&options.field_validation, FieldValidation::Strict);
+    let refused = |error| Status::invalid("meta.k8s.io", "CreateOptions", "", &[error]);
     Ok(WriteOptions {
         dry_run: options.dry_run,
         field_manager: options.field_manager.clone(),
-        field_validation: FieldValidation::parse(&options.field_validation, FieldValidation::Strict, "CreateOptions")?,
+        field_validation: validation.map_err(refused)?,
         applies: false,
     })
 }
@@ -125,7 +127,8 @@ pub(crate) fn patch_type(kind: i32, force: bool) -> Result<PatchType, Status> {
         v1::PatchType::Apply => PatchType::Apply { force },
         v1::PatchType::Unspecified => return Err(Status::bad_request("the patch has no type")),
     };
-    kind.with_force(force.then_some(true))
+    let (kind, errors) = kind.checked(force.then_some(true), "of the write's own options");
+    if errors.is_empty() { Ok(kind) } else { Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors)) }
 }
 
 /// The answer to a write.

@@ -1,5 +1,6 @@
 //! DeleteOptions: from a body or the query.
 
+use gantry_api::field::{Error, Path};
 use gantry_api::status::Status;
 use gantry_api::{Value, decode as api_decode, value};
 
@@ -18,11 +19,6 @@ impl Propagation {
     pub(crate) fn orphan(orphan: bool) -> Self {
         if orphan { Self::Orphan } else { Self::Background }
     }
-}
-
-/// 422: the older and the newer way to say it.
-pub(crate) fn contradictory(policy: &str) -> Status {
-    invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")
 }
 
 /// What asks for a deletion.
@@ -50,11 +46,6 @@ pub(crate) struct DeleteOptions {
     pub(crate) by: By,
 }
 
-fn invalid(path: &str, what: impl Into<Value>, detail: &str) -> Status {
-    let error = gantry_api::field::Error::invalid(&gantry_api::field::Path::new(path), what, detail);
-    Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error])
-}
-
 impl DeleteOptions {
     /// Reads the object.
     ///
@@ -69,29 +60,37 @@ impl DeleteOptions {
         };
         let orphan = value::get(options, "orphanDependents").and_then(Value::as_bool);
         let policy = value::str_at(options, "propagationPolicy");
-        if orphan.is_some() && policy.is_some() {
-            return Err(contradictory(policy.unwrap_or_default()));
+        let mut errors = Vec::new();
+        if let (Some(_), Some(policy)) = (orphan, policy) {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(Error::invalid(&Path::new("propagationPolicy"), policy, detail));
         }
         found.cascades = orphan == Some(false);
-        found.propagation = match policy {
-            Some(policy) => Some(propagation(policy)?),
+        found.propagation = match policy.map(propagation) {
+            Some(Ok(policy)) => Some(policy),
+            Some(Err(error)) => {
+                errors.push(error);
+                None
+            }
             None => orphan.map(Propagation::orphan),
         };
         let wanted = value::list_at(options, "dryRun").iter().map(|v| v.as_str().unwrap_or_default().to_owned());
-        found.dry_run = dry_run(&wanted.collect::<Vec<_>>(), "DeleteOptions")?;
-        found.checked()
+        match dry_run(&wanted.collect::<Vec<_>>()) {
+            Ok(dry_run) => found.dry_run = dry_run,
+            Err(error) => errors.push(error),
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+        }
+        Ok(found.checked())
     }
 
-    /// Checks numbers.
-    ///
-    /// # Errors
-    /// 422.
-    pub(crate) fn checked(mut self) -> Result<Self, Status> {
+    fn checked(mut self) -> Self {
         // Upstream takes a negative period for the shortest that is not a kill.
         if self.grace_period_seconds.is_some_and(|g| g < 0) {
             self.grace_period_seconds = Some(1);
         }
-        Ok(self)
+        self
     }
 }
 
@@ -113,33 +112,25 @@ pub(crate) fn decode(payload: &Payload) -> Result<Value, Status> {
     }
 }
 
-/// Whether nothing is to be stored; `kind` is that of the options.
+/// Whether nothing is to be stored.
 ///
 /// # Errors
-/// 422 for anything but `All`.
-pub(crate) fn dry_run(wanted: &[String], kind: &str) -> Result<bool, Status> {
+/// For anything but `All`.
+pub(crate) fn dry_run(wanted: &[String]) -> Result<bool, Error> {
     if wanted.iter().all(|w| w == "All") {
         return Ok(!wanted.is_empty());
     }
-    let path = gantry_api::field::Path::new("dryRun");
-    let error = gantry_api::field::Error::not_supported(&path, wanted.to_vec(), &["All"]);
-    Err(Status::invalid("meta.k8s.io", kind, "", &[error]))
+    Err(Error::not_supported(&Path::new("dryRun"), wanted.to_vec(), &["All"]))
 }
 
-/// Reads a propagation policy.
-///
-/// # Errors
-/// 422.
-pub(crate) fn propagation(text: &str) -> Result<Propagation, Status> {
+fn propagation(text: &str) -> Result<Propagation, Error> {
     match text {
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
         other => {
-            let path = gantry_api::field::Path::new("propagationPolicy");
             let known = ["Foreground", "Background", "Orphan", "nil"];
-            let error = gantry_api::field::Error::not_supported(&path, other, &known);
-            Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
+            Err(Error::not_listed(&Path::new("propagationPolicy"), other, &known))
         }
     }
 }

@@ -39,32 +39,33 @@ impl PatchType {
         if kind.custom.is_some() { ACCEPTED_BY_CUSTOM } else { ACCEPTED }
     }
 
-    /// Reads a `Content-Type` and the parameter `force`.
+    /// Reads a `Content-Type`.
     ///
     /// # Errors
-    /// 415, and 422 for `force` with anything but an apply.
-    pub(crate) fn parse(content_type: &str, force: Option<bool>) -> Result<Self, Status> {
+    /// 415.
+    pub(crate) fn parse(content_type: &str) -> Result<Self, Status> {
         match content_type.split(';').next().unwrap_or_default().trim() {
-            "application/json-patch+json" => Self::Json.with_force(force),
-            "application/merge-patch+json" => Self::Merge.with_force(force),
-            "application/strategic-merge-patch+json" => Self::Strategic.with_force(force),
-            "application/apply-patch+yaml" => Self::Apply { force: false }.with_force(force),
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply { force: false }),
             _ => Err(Status::unsupported_media_type(ACCEPTED)),
         }
     }
 
-    /// Adds what the client says about taking over fields of others.
-    ///
-    /// # Errors
-    /// 422 where nothing can be taken over.
-    pub(crate) fn with_force(self, force: Option<bool>) -> Result<Self, Status> {
+    /// With the parameter `force`, and what is wrong with that, or with having no manager.
+    pub(crate) fn checked(self, force: Option<bool>, manager: &str) -> (Self, Vec<field::Error>) {
         match (self, force) {
-            (Self::Apply { .. }, force) => Ok(Self::Apply { force: force.unwrap_or(false) }),
-            (_, None) => Ok(self),
+            (Self::Apply { .. }, force) => {
+                let unnamed =
+                    || field::Error::required(&field::Path::new("fieldManager"), "is required for apply patch");
+                let errors = manager.is_empty().then(unnamed);
+                (Self::Apply { force: force.unwrap_or(false) }, errors.into_iter().collect())
+            }
+            (_, None) => (self, Vec::new()),
             (_, Some(_)) => {
-                let error =
-                    field::Error::forbidden(&field::Path::new("force"), "may not be specified for non-apply patch");
-                Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]))
+                let why = "may not be specified for non-apply patch";
+                (self, vec![field::Error::forbidden(&field::Path::new("force"), why)])
             }
         }
     }

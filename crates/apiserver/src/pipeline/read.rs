@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gantry_api::field;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
+use gantry_api::value::go_json_type;
+use gantry_api::{Value, decode as api_decode, field};
 use gantry_store::cache::{Error, Object, Scope};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::current::namespace_of;
 use super::selection::Selection;
@@ -55,7 +56,7 @@ pub(crate) struct Listed {
 }
 
 /// What a continue token holds.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct Token {
     v: String,
     /// -1: go on in the present state.
@@ -69,15 +70,61 @@ impl Token {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is plain text"))
     }
 
+    /// The token of decoded JSON; what is not there is empty.
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let found = |key: &str| value.get(key).filter(|found| !found.is_null());
+        let wrong = |found: &Value, place: &str, go: &str| {
+            format!("json: cannot unmarshal {} into Go {place} of type {go}", go_json_type(found))
+        };
+        if !value.is_object() && !value.is_null() {
+            return Err(wrong(value, "value", "storage.continueToken"));
+        }
+        let text = |key: &str| {
+            let Some(value) = found(key) else { return Ok(String::new()) };
+            let text = value.as_str().map(str::to_owned);
+            text.ok_or_else(|| wrong(value, &format!("struct field continueToken.{key}"), "string"))
+        };
+        let rv = match found("rv") {
+            None => 0,
+            Some(value) => value.as_i64().ok_or_else(|| wrong(value, "struct field continueToken.rv", "int64"))?,
+        };
+        Ok(Self { v: text("v")?, rv, start: text("start")? })
+    }
+
     /// The revision and the key to start after.
     fn decode(text: &str) -> Result<(i64, String), Status> {
-        let parse = || {
-            let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
-            let token: Self = serde_json::from_slice(&bytes).ok()?;
-            let after = token.start.strip_suffix('\0')?.to_owned();
-            (token.v == "meta.k8s.io/v1" && token.rv != 0 && !after.contains("..")).then_some((token.rv, after))
-        };
-        parse().ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))
+        Self::read(text)
+            .map_err(|why| Status::bad_request(format!("invalid continue token: continue key is not valid{why}")))
+    }
+
+    fn read(text: &str) -> Result<(i64, String), String> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|why| {
+            // Padding is no part of this alphabet.
+            let padding = text.find('=').unwrap_or(usize::MAX);
+            let at = api_decode::bad_base64_at(&why, text.len()).min(padding);
+            format!(": illegal base64 data at input byte {at}")
+        })?;
+        let unread = |why: String| format!(": {why}");
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|why| unread(api_decode::syntax_error(&bytes).unwrap_or_else(|| why.to_string())))?;
+        let token = Self::from_value(&value).map_err(unread)?;
+        if token.v != "meta.k8s.io/v1" {
+            return Err(format!(": server does not recognize this encoded version {}", token.v));
+        }
+        if token.rv == 0 {
+            return Err(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned());
+        }
+        if token.start.is_empty() {
+            return Err(": encoded start key empty (version meta.k8s.io/v1)".to_owned());
+        }
+        // Nothing may lead out of the kind.
+        let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+        match token.start.strip_suffix('\0') {
+            Some(after) if after.strip_prefix('/').unwrap_or(after).split('/').all(plain) => {
+                Ok((token.rv, after.to_owned()))
+            }
+            _ => Err(format!(": {}", token.start)),
+        }
     }
 }
 
@@ -145,7 +192,7 @@ pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> R
 /// # Errors
 /// 400 for parameters that make no sense, 410 for a state that is gone, 504 for one that is not there yet.
 pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
-    check_parameters(query)?;
+    check_parameters(query, false)?;
     if !query.continue_token.is_empty() {
         return continued(app, kind, query).await;
     }
@@ -175,23 +222,26 @@ pub(crate) fn readable(app: &App, kind: &KindInfo, selection: &Selection) -> Res
     }
 }
 
-fn check_parameters(query: &ListQuery) -> Result<(), Status> {
+/// What does not go together; `sends`: whether `sendInitialEvents` is among it, which is for watches.
+///
+/// # Errors
+/// 422 in upstream's words.
+pub(crate) fn check_parameters(query: &ListQuery, sends: bool) -> Result<(), Status> {
     let (version, wanted) = (&query.resource_version, query.resource_version_match.as_str());
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let path = field::Path::new("resourceVersionMatch");
+    let (stated, path) = (!wanted.is_empty(), field::Path::new("resourceVersionMatch"));
     let mut errors = Vec::new();
-    let mut forbid = |when: bool, why: &str| errors.extend(when.then(|| field::Error::forbidden(&path, why)));
-    forbid(version.is_empty(), "resourceVersionMatch is forbidden unless resourceVersion is provided");
-    forbid(!query.continue_token.is_empty(), "resourceVersionMatch is forbidden when continue is provided");
-    forbid(
-        wanted == "Exact" && version == "0",
-        "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-    );
-    if !["Exact", "NotOlderThan"].contains(&wanted) {
-        errors.push(field::Error::not_supported(&path, wanted, &["Exact", "NotOlderThan", ""]));
-    }
+    let mut refuse = |when: bool, error: field::Error| errors.extend(when.then_some(error));
+    let forbidden = |why: &str| field::Error::forbidden(&path, why);
+    let no_version = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+    refuse(stated && version.is_empty(), forbidden(no_version));
+    let goes_on = "resourceVersionMatch is forbidden when continue is provided";
+    refuse(stated && !query.continue_token.is_empty(), forbidden(goes_on));
+    let known = field::Error::not_listed(&path, wanted, &["Exact", "NotOlderThan", ""]);
+    refuse(stated && !["Exact", "NotOlderThan"].contains(&wanted), known);
+    let exactly_any = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+    refuse(wanted == "Exact" && version == "0", forbidden(exactly_any));
+    let for_watches = "sendInitialEvents is forbidden for list";
+    refuse(sends, field::Error::forbidden(&field::Path::new("sendInitialEvents"), for_watches));
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
@@ -324,8 +374,28 @@ mod tests {
     fn tokens_come_back() {
         assert_eq!(Token::decode(&Token::encode(42, "default/web")), Ok((42, "default/web".to_owned())));
         assert_eq!(Token::decode(&Token::encode(-1, "web")), Ok((-1, "web".to_owned())));
-        for bad in ["", "x", "e30", &URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a\u0000"}"#)] {
-            assert_eq!(Token::decode(bad).expect_err(bad).code, 400);
+        let json = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        let bad = [
+            (String::new(), ": unexpected end of JSON input"),
+            ("x".to_owned(), ": illegal base64 data at input byte 0"),
+            ("e30=".to_owned(), ": illegal base64 data at input byte 3"),
+            (json("x"), ": invalid character 'x' looking for beginning of value"),
+            (json("[]"), ": json: cannot unmarshal array into Go value of type storage.continueToken"),
+            (
+                json(r#"{"rv":"1"}"#),
+                ": json: cannot unmarshal string into Go struct field continueToken.rv of type int64",
+            ),
+            (json("{}"), ": server does not recognize this encoded version "),
+            (json(r#"{"v":"v2"}"#), ": server does not recognize this encoded version v2"),
+            (json(r#"{"v":"meta.k8s.io/v1"}"#), ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)"),
+            (json(r#"{"v":"meta.k8s.io/v1","rv":1}"#), ": encoded start key empty (version meta.k8s.io/v1)"),
+            (json(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a\u0000"}"#), ": ../a\0"),
+            (json(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"a//b\u0000"}"#), ": a//b\0"),
+        ];
+        for (token, why) in bad {
+            let status = Token::decode(&token).expect_err(why);
+            let message = format!("invalid continue token: continue key is not valid{why}");
+            assert_eq!((status.code, status.message), (400, message), "{token}");
         }
     }
 

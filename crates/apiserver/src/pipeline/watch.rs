@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_api::field;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_store::cache::{Change, Event, Object, Subscription, WatchError};
@@ -168,24 +169,17 @@ fn failed(error: WatchError) -> Status {
 }
 
 fn check(query: &WatchQuery) -> Result<(), Status> {
-    let refuse = |field: &str, why: &str| {
-        let error = gantry_api::field::Error::forbidden(&gantry_api::field::Path::new(field), why);
-        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-    };
-    match (query.send_initial_events, query.resource_version_match.as_str()) {
-        (None, "") => Ok(()),
-        (None, _) => refuse(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
-        (Some(_), "NotOlderThan") => Ok(()),
-        (Some(_), "") => {
-            refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-        (Some(_), _) => {
-            refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-    }
+    let path = field::Path::new("resourceVersionMatch");
+    let (sends, wanted) = (query.send_initial_events.is_some(), query.resource_version_match.as_str());
+    let mut errors = Vec::new();
+    let mut refuse = |when: bool, error: field::Error| errors.extend(when.then_some(error));
+    let (stated, known) = (!wanted.is_empty(), wanted == "NotOlderThan");
+    let needed = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+    refuse(sends && !known, field::Error::forbidden(&path, needed));
+    let alone = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+    refuse(stated && !sends, field::Error::forbidden(&path, alone));
+    refuse(stated && !known, field::Error::not_listed(&path, wanted, &["NotOlderThan"]));
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
 /// Starts a watch.

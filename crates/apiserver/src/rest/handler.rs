@@ -34,6 +34,8 @@ const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a request may take that is no stream, unless its client says less (upstream's `--request-timeout`).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same of one that changes something (upstream's bound).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -245,7 +247,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let mut flow = HeaderMap::new();
     let route = route::parse(&path);
     let about = parts.headers.contains_key("impersonate-user").then(|| attributes(&route, &parts.method, &query));
-    let known = deadline(&route, &query, started)
+    let known = deadline(&route, &parts.method, &query, started)
         .and_then(|deadline| Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref())?)));
     let result = match known {
         Ok((deadline, caller)) => {
@@ -288,15 +290,29 @@ fn drop_body(response: &mut Response) {
     *response.body_mut() = crate::server::Body::empty();
 }
 
+/// When a request must be answered.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// Whether it changes something.
+    writes: bool,
+}
+
 /// When the request must be answered; `None` for streams and for what passes through.
 ///
 /// # Errors
 /// 400 for a `timeout` that is no duration.
-fn deadline(route: &Route, query: &Query, started: Instant) -> Result<Option<Instant>, Status> {
+fn deadline(route: &Route, method: &Method, query: &Query, started: Instant) -> Result<Option<Deadline>, Status> {
+    let mut most = REQUEST_TIMEOUT;
+    let mut writes = false;
     if let Route::Resource(path) = route {
         let watches = path.watch || (path.name.is_empty() && query.flag("watch"));
         if watches || matches!(path.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy") {
             return Ok(None);
+        }
+        writes = !matches!(*method, Method::GET | Method::HEAD);
+        if writes {
+            most = WRITE_TIMEOUT;
         }
     }
     let wanted = match query.get("timeout") {
@@ -305,19 +321,22 @@ fn deadline(route: &Route, query: &Query, started: Instant) -> Result<Option<Ins
             .map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))?,
     };
     // Nothing, or more than there is: what there is.
-    let wanted = u64::try_from(wanted).ok().filter(|n| *n > 0).map_or(REQUEST_TIMEOUT, Duration::from_nanos);
-    Ok(Some(started + wanted.min(REQUEST_TIMEOUT)))
+    let wanted = u64::try_from(wanted).ok().filter(|n| *n > 0).map_or(most, Duration::from_nanos);
+    Ok(Some(Deadline { at: started + wanted.min(most), writes }))
 }
 
-/// The answer, or 504 once its time is over.
+/// The answer, or 504 once its time is over, in the words of whoever of upstream's layers has waited.
 async fn within(
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     answer: impl Future<Output = Result<Response, Status>>,
 ) -> Result<Response, Status> {
-    let Some(deadline) = deadline else { return answer.await };
-    tokio::time::timeout_at(deadline, answer)
-        .await
-        .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout", 0)))
+    let Some(Deadline { at, writes }) = deadline else { return answer.await };
+    let why = if writes {
+        "request did not complete within requested timeout - context deadline exceeded"
+    } else {
+        "request did not complete within the allotted timeout"
+    };
+    tokio::time::timeout_at(at, answer).await.unwrap_or_else(|_| Err(Status::timeout(why, 0)))
 }
 
 async fn answered(
@@ -401,13 +420,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_in_time_is_a_504() {
-        let check = async |uri: &str, expected: Option<u64>| {
+        let of = |method: Method, uri: &str, expected: Option<u64>| {
             let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
             let started = Instant::now();
-            let deadline = deadline(&route::parse(path), &Query::parse(query), started).expect("valid");
-            assert_eq!(deadline.map(|at| (at - started).as_secs()), expected, "{uri}");
+            let deadline = deadline(&route::parse(path), &method, &Query::parse(query), started).expect("valid");
+            assert_eq!(deadline.map(|deadline| (deadline.at - started).as_secs()), expected, "{uri}");
             deadline
         };
+        let check = async |uri: &str, expected| of(Method::GET, uri, expected);
         check("/version?timeout=3m", Some(60)).await;
         check("/version?timeout=0s", Some(60)).await;
         check("/version?timeout=-5s", Some(60)).await;
@@ -419,6 +439,12 @@ mod tests {
         let status = within(late, std::future::pending()).await.expect_err("too late");
         assert_eq!((status.code, status.reason.as_str()), (504, "Timeout"));
         assert_eq!(status.message, "Timeout: request did not complete within the allotted timeout");
+        of(Method::DELETE, "/api/v1/namespaces/a/pods/p?timeout=60s", Some(34));
+        of(Method::POST, "/api/v1/namespaces/a/pods/p/exec", None);
+        let late = of(Method::POST, "/api/v1/namespaces/a/pods?timeout=5s", Some(5));
+        let status = within(late, std::future::pending()).await.expect_err("too late");
+        let why = "Timeout: request did not complete within requested timeout - context deadline exceeded";
+        assert_eq!((status.code, status.message.as_str()), (504, why));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! Query parameters.
 
 use std::collections::HashMap;
+use std::num::IntErrorKind;
 
+use gantry_api::go::quoted;
 use gantry_api::status::Status;
 use percent_encoding::percent_decode_str;
 
@@ -55,10 +57,13 @@ impl Query {
     pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Status> {
         match self.get(name) {
             "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+            text => text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                Status::bad_request(format!("strconv.ParseInt: parsing {}: {why}", quoted(text)))
+            }),
         }
     }
 }
@@ -73,7 +78,11 @@ mod tests {
             Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&watch&pretty=false&limit=x&dryRun=All&dryRun=None");
         assert_eq!(query.get("labelSelector"), "a=b,c in (d)");
         assert!(query.flag("watch") && !query.flag("pretty") && !query.flag("absent"));
-        assert!(query.number("limit").is_err());
+        let message = |text: &str| Query::parse(&format!("limit={text}")).number("limit").map_err(|s| s.message);
+        assert_eq!(message("x"), Err("strconv.ParseInt: parsing \"x\": invalid syntax".to_owned()));
+        let large = "9223372036854775808";
+        assert_eq!(message(large), Err(format!("strconv.ParseInt: parsing \"{large}\": value out of range")));
+        assert_eq!(message("-5"), Ok(Some(-5)));
         assert_eq!(query.number("timeoutSeconds"), Ok(None));
         assert_eq!(query.all("dryRun").len(), 2);
     }

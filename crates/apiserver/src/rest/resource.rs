@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gantry_api::field;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, header};
@@ -17,10 +18,10 @@ use crate::calls::{self, Call, Found};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
 use crate::pipeline::patch::PatchType;
-use crate::pipeline::read::{ListQuery, Listed};
+use crate::pipeline::read::{self, ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::{Outcome, Written};
-use crate::request::{FieldValidation, Payload, Target, WriteOptions};
+use crate::request::{FieldValidation, Payload, Target, WriteOptions, manager_errors};
 use crate::route::ResourcePath;
 use crate::server::Response;
 use crate::view::{Include, ListMeta, Shape, View};
@@ -159,21 +160,18 @@ async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Resp
 /// # Errors
 /// 400 for selectors and numbers that cannot be read, 422 for `sendInitialEvents`.
 pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, Status> {
-    if query.has("sendInitialEvents") {
-        let path = gantry_api::field::Path::new("sendInitialEvents");
-        let error = gantry_api::field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
-        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]));
-    }
     // It bounds watches, but has to be a number in lists too.
     query.number("timeoutSeconds")?;
     let (labels, fields) = (query.get("labelSelector"), query.get("fieldSelector"));
-    Ok(ListQuery {
+    let found = ListQuery {
         selection: Selection::parse(target.kind, &target.namespace, labels, fields)?,
         limit: usize::try_from(query.number("limit")?.unwrap_or(0)).unwrap_or(0),
         continue_token: query.get("continue").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
         resource_version_match: query.get("resourceVersionMatch").to_owned(),
-    })
+    };
+    read::check_parameters(&found, query.has("sendInitialEvents"))?;
+    Ok(found)
 }
 
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
@@ -224,17 +222,25 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
     answer::chunked("application/json", std::iter::once(first).chain(chunks), request.style.gzip)
 }
 
-/// The options of a write, from the query; `kind` is what upstream calls them.
+/// The options of a write, from the query; `kind` is what upstream calls them, `errors` what is wrong already.
 ///
 /// # Errors
 /// 422 for values that are not known.
-fn write_options(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
-    Ok(WriteOptions {
-        dry_run: options::dry_run(query.all("dryRun"), kind)?,
-        field_manager: query.get("fieldManager").to_owned(),
-        field_validation: FieldValidation::parse(query.get("fieldValidation"), FieldValidation::Warn, kind)?,
-        applies: false,
-    })
+fn write_options(query: &Query, kind: &str, mut errors: Vec<field::Error>) -> Result<WriteOptions, Status> {
+    let (manager, fields) = (query.get("fieldManager"), query.get("fieldValidation"));
+    errors.extend(manager_errors(manager));
+    let dry_run = options::dry_run(query.all("dryRun")).unwrap_or_else(|error| {
+        errors.push(error);
+        false
+    });
+    let field_validation = FieldValidation::parse(fields, FieldValidation::Warn).unwrap_or_else(|error| {
+        errors.push(error);
+        FieldValidation::Warn
+    });
+    if !errors.is_empty() {
+        return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
+    }
+    Ok(WriteOptions { dry_run, field_manager: manager.to_owned(), field_validation, applies: false })
 }
 
 /// Whether the caller may do this: asked before a body is read, or anything is said about it.
@@ -263,7 +269,7 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
 
 async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "create", target)?;
-    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions")?);
+    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions", Vec::new())?);
     if shape.view != View::Full && target.kind.create_only() {
         // A question has no rows, and its metadata says nothing.
         return Err(negotiate::refused());
@@ -275,7 +281,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
 
 async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "update", target)?;
-    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions")?);
+    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions", Vec::new())?);
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.update(target, &payload, &options).await?, request.style))
@@ -283,10 +289,9 @@ async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "patch", target)?;
-    let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "PatchOptions")?);
-    let force = request.query.has("force").then(|| request.query.flag("force"));
+    let shape = shape(app, request, target)?;
     let accepted = PatchType::accepted(target.kind);
-    let kind = match PatchType::parse(request.header(header::CONTENT_TYPE), force) {
+    let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
         Ok(PatchType::Strategic) if target.kind.custom.is_some() => Err(Status::unsupported_media_type(accepted)),
         other => other,
     };
@@ -299,6 +304,9 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &T
         }
         Err(status) => return Err(status),
     };
+    let force = request.query.has("force").then(|| request.query.flag("force"));
+    let (kind, errors) = kind.checked(force, request.query.get("fieldManager"));
+    let options = write_options(&request.query, "PatchOptions", errors)?;
     let body = read_body(body).await?;
     let call = Call { app, caller: &request.caller };
     Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))
@@ -310,20 +318,17 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
         let payload = Payload { bytes: body.clone(), format: negotiate::format(Some(content_type))? };
         return DeleteOptions::from_value(&options::decode(&payload)?);
     }
-    let propagation = match (query.get("propagationPolicy"), query.has("orphanDependents")) {
-        ("", false) => None,
-        (policy, false) => Some(options::propagation(policy)?),
-        ("", true) => Some(options::Propagation::orphan(query.flag("orphanDependents"))),
-        (policy, true) => return Err(options::contradictory(policy)),
-    };
-    let found = DeleteOptions {
-        grace_period_seconds: query.number("gracePeriodSeconds")?,
-        propagation,
-        cascades: query.has("orphanDependents") && !query.flag("orphanDependents"),
-        dry_run: options::dry_run(query.all("dryRun"), "DeleteOptions")?,
-        ..DeleteOptions::default()
-    };
-    found.checked()
+    let mut said = serde_json::json!({"dryRun": query.all("dryRun")});
+    if let Some(seconds) = query.number("gracePeriodSeconds")? {
+        said["gracePeriodSeconds"] = seconds.into();
+    }
+    if query.has("orphanDependents") {
+        said["orphanDependents"] = query.flag("orphanDependents").into();
+    }
+    if !query.get("propagationPolicy").is_empty() {
+        said["propagationPolicy"] = query.get("propagationPolicy").into();
+    }
+    DeleteOptions::from_value(&said)
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
