@@ -401,7 +401,7 @@ async fn questions_that_make_no_sense_are_refused() {
         "metadata: Invalid value: {\"labels\":{\"a\":\"b\"}}: must be empty",
     )
     .await;
-    let why = "metadata: Invalid value: {\"labels\":{\"a\":\"b\"},\"namespace\":\"default\"}: must be empty except for namespace";
+    let why = "metadata: Invalid value: {\"namespace\":\"default\",\"labels\":{\"a\":\"b\"}}: must be empty except for namespace";
     check("namespaces/default/localsubjectaccessreviews", labelled, 422, why).await;
     let mut selective = attributes.clone();
     selective["fieldSelector"] = json!({});
@@ -447,6 +447,42 @@ async fn custom_kinds_take_any_finalizer_and_have_no_router() {
     }
     let protobuf = ("accept", "application/vnd.kubernetes.protobuf");
     assert_eq!(cluster.rest("GET", noxus, &[protobuf], "").await.code, 406);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_options_is_told_at_once() {
+    let cluster = Cluster::start().await;
+    let body = configmap("m", "1").to_string();
+    let many = "fieldManager=%07%0A&dryRun=Some&fieldValidation=Much";
+    let told = |head: &str, name: &str| {
+        format!(
+            "{name}Options.meta.k8s.io \"\" is invalid: [{head}fieldManager: Invalid value: \"\\a\\n\": invalid character \
+             U+0007 (at position 0), fieldManager: Invalid value: \"\\a\\n\": invalid character U+000A (at position 1), \
+             dryRun: Unsupported value: [\"Some\"]: supported values: \"All\", fieldValidation: Unsupported value: \
+             \"Much\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"]"
+        )
+    };
+    refused(&cluster, "POST", &format!("{MAPS}?{many}"), &body, (422, "Invalid", &told("", "Create"))).await;
+    let forced = told("force: Forbidden: may not be specified for non-apply patch, ", "Patch");
+    let merge = ("content-type", "application/merge-patch+json");
+    let answer = cluster.rest("PATCH", &format!("{MAPS}/m?{many}&force=true"), &[merge], "{}").await;
+    assert_eq!((answer.code, answer.json()["message"].as_str()), (422, Some(forced.as_str())));
+    let sideways = "DeleteOptions.meta.k8s.io \"\" is invalid: [propagationPolicy: Invalid value: \"Sideways\": \
+        orphanDependents and deletionPropagation cannot be both set, propagationPolicy: Unsupported value: \"Sideways\": \
+        supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\", dryRun: Unsupported value: [\"Some\"]: \
+        supported values: \"All\"]";
+    let path = format!("{MAPS}/m?propagationPolicy=Sideways&orphanDependents=true&dryRun=Some");
+    refused(&cluster, "DELETE", &path, "", (422, "Invalid", sideways)).await;
+    let listed = "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden \
+        unless resourceVersion is provided, resourceVersionMatch: Unsupported value: \"Never\": supported values: \
+        \"Exact\", \"NotOlderThan\", \"\", sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list]";
+    let path = format!("{MAPS}?resourceVersionMatch=Never&sendInitialEvents=true");
+    refused(&cluster, "GET", &path, "", (422, "Invalid", listed)).await;
+    let watched = "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden \
+        for watch unless sendInitialEvents is provided, resourceVersionMatch: Unsupported value: \"Exact\": supported \
+        values: \"NotOlderThan\"]";
+    refused(&cluster, "GET", &format!("{MAPS}?watch=1&resourceVersionMatch=Exact"), "", (422, "Invalid", watched))
+        .await;
 }
 
 #[tokio::test]
