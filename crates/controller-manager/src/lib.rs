@@ -1,4 +1,5 @@
-//! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes, garbage.
+//! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes,
+//! garbage, volumes in use.
 //!
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.
@@ -9,8 +10,10 @@ pub mod context;
 pub mod controllers;
 pub mod options;
 pub mod pods;
+pub mod protection;
 pub mod readers;
 pub mod selector;
+pub mod volumes;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, Volume};
 
 /// The phase, or "".
 #[must_use]
@@ -33,6 +33,27 @@ pub fn is_active(pod: &Pod) -> bool {
 #[must_use]
 pub fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or("")
+}
+
+/// The volumes.
+#[must_use]
+pub fn volumes(pod: &Pod) -> &[Volume] {
+    pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default()
+}
+
+/// The name of the claim that is made for an ephemeral volume of the pod.
+#[must_use]
+pub fn ephemeral_claim(pod: &Pod, volume: &Volume) -> String {
+    format!("{}-{}", pod.metadata.name.as_deref().unwrap_or(""), volume.name)
+}
+
+/// The names of the claims that the volumes stand for.
+pub fn claims(pod: &Pod) -> impl Iterator<Item = String> {
+    volumes(pod).iter().filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(source), _) => Some(source.claim_name.clone()),
+        (None, Some(_)) => Some(ephemeral_claim(pod, volume)),
+        (None, None) => None,
+    })
 }
 
 /// The condition of this type.

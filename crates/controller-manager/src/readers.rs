@@ -10,11 +10,16 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount},
+        core::v1::{
+            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+        },
         discovery::v1::EndpointSlice,
+        storage::v1::VolumeAttributesClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+use crate::volumes::{classes_of_claim, classes_of_volume};
 
 /// Index of owned objects by the controller's uid, and of those without one by [`orphans_of`] their namespace.
 pub const OWNER: &str = "owner";
@@ -24,6 +29,10 @@ pub const NODE: &str = "node";
 pub const PHASE: &str = "phase";
 /// The value of [`PHASE`].
 pub const ENDED: &str = "ended";
+/// Index of pods by `namespace/claim` of their volumes' claims.
+pub const CLAIM: &str = "claim";
+/// Index of volumes and claims by the class of volume attributes that they name.
+pub const ATTRIBUTES_CLASS: &str = "attributes-class";
 /// Index of slices by `namespace/service`.
 pub const SERVICE: &str = "service";
 /// Index of token Secrets by the key of the account that they name.
@@ -60,7 +69,7 @@ pub struct Readers {
     pub deployments: Reader<Deployment>,
     /// All replica sets; index [`OWNER`].
     pub replica_sets: Reader<ReplicaSet>,
-    /// All pods; indexes [`OWNER`], [`NODE`] and [`PHASE`].
+    /// All pods; indexes [`OWNER`], [`NODE`], [`PHASE`] and [`CLAIM`].
     pub pods: Reader<Pod>,
     /// All services.
     pub services: Reader<Service>,
@@ -70,6 +79,12 @@ pub struct Readers {
     pub nodes: Reader<Node>,
     /// The nodes' leases.
     pub node_leases: Reader<Lease>,
+    /// All persistent volumes; index [`ATTRIBUTES_CLASS`].
+    pub volumes: Reader<PersistentVolume>,
+    /// All claims of persistent volumes; index [`ATTRIBUTES_CLASS`].
+    pub claims: Reader<PersistentVolumeClaim>,
+    /// All classes of volume attributes.
+    pub attributes_classes: Reader<VolumeAttributesClass>,
     /// All namespaces.
     pub namespaces: Reader<Namespace>,
     /// All service accounts.
@@ -87,6 +102,10 @@ impl Readers {
         let pods = Informer::builder(client.api::<Pod>())
             .index(OWNER, |p| owner_value(&p.metadata))
             .index(NODE, |p| vec![crate::pods::node(p).to_owned()])
+            .index(CLAIM, |p| {
+                let namespace = p.metadata.namespace.as_deref().unwrap_or("");
+                crate::pods::claims(p).map(|claim| format!("{namespace}/{claim}")).collect()
+            })
             .index(PHASE, |p| if crate::pods::is_terminal(p) { vec![ENDED.to_owned()] } else { Vec::new() });
         let service_of = |slice: &EndpointSlice| {
             let service = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_LABEL));
@@ -103,6 +122,9 @@ impl Readers {
             endpoint_slices: Informer::builder(client.api()).index(SERVICE, service_of).start(group),
             nodes: Informer::builder(client.api()).start(group),
             node_leases: Informer::builder(client.namespaced(NODE_LEASES)).start(group),
+            volumes: Informer::builder(client.api()).index(ATTRIBUTES_CLASS, classes_of_volume).start(group),
+            claims: Informer::builder(client.api()).index(ATTRIBUTES_CLASS, classes_of_claim).start(group),
+            attributes_classes: Informer::builder(client.api()).start(group),
             namespaces: Informer::builder(client.api()).start(group),
             service_accounts: Informer::builder(client.api()).start(group),
             token_secrets: Informer::builder(client.api::<Secret>())
@@ -123,6 +145,9 @@ impl Readers {
             self.endpoint_slices.synced(),
             self.nodes.synced(),
             self.node_leases.synced(),
+            self.volumes.synced(),
+            self.claims.synced(),
+            self.attributes_classes.synced(),
             self.namespaces.synced(),
             self.service_accounts.synced(),
             self.token_secrets.synced(),

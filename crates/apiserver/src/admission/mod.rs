@@ -262,8 +262,7 @@ fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
     ]
 }
 
-/// Plugins that are off unless they are asked for, as upstream; but for `StorageObjectInUseProtection`: what it adds, only a
-/// controller can take away that not every cluster runs, and claims would never go.
+/// Plugins that are off unless they are asked for, as upstream.
 const OFF: &[&str] = &[
     "AlwaysDeny",
     "AlwaysPullImages",
@@ -276,7 +275,6 @@ const OFF: &[&str] = &[
     "OwnerReferencesPermissionEnforcement",
     "PodNodeSelector",
     "PodTolerationRestriction",
-    "StorageObjectInUseProtection",
 ];
 
 /// The chain.

@@ -28,6 +28,9 @@ const CONTROLLERS: &[&str] = &[
     "service-account-controller",
     "root-ca-cert-publisher",
     "legacy-service-account-token-cleaner",
+    "pvc-protection-controller",
+    "pv-protection-controller",
+    "volumeattributesclass-protection-controller",
 ];
 
 fn words(cell: &str) -> Vec<String> {

@@ -147,10 +147,7 @@ async fn updates_are_charged_too() {
 
 #[tokio::test]
 async fn claims_get_the_default_class_and_grow_where_it_lets_them() {
-    let cluster = Cluster::with(Builder::default().configure(|config| {
-        config.enable_admission_plugins = vec!["StorageObjectInUseProtection".to_owned()];
-    }))
-    .await;
+    let cluster = Cluster::with(Builder::default()).await;
     let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": "a.b/c"});
     create(&cluster, "/apis/storage.k8s.io/v1/storageclasses", &class).await;

@@ -22,8 +22,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// A server as most tests want it. No controller runs here that would let go of what is protected while it is used.
     pub(crate) async fn start() -> Self {
-        Self::with(Builder::default()).await
+        let unprotected = |config: &mut gantry_apiserver::Config| {
+            config.disable_admission_plugins = vec!["StorageObjectInUseProtection".to_owned()];
+        };
+        Self::with(Builder::default().configure(unprotected)).await
     }
 
     pub(crate) async fn with(builder: Builder) -> Self {

@@ -7,12 +7,15 @@ mod namespace;
 mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
+mod pv_protection;
+mod pvc_protection;
 mod replicaset;
 mod root_ca;
 mod service_account;
 mod taint_eviction;
 mod token_cleaner;
 mod tokens;
+mod vac_protection;
 
 use futures::future::BoxFuture;
 
@@ -41,4 +44,7 @@ pub const ALL: &[Controller] = &[
     Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
     Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
+    Controller { name: "persistentvolumeclaim-protection-controller", run: |c| Box::pin(pvc_protection::run(c)) },
+    Controller { name: "persistentvolume-protection-controller", run: |c| Box::pin(pv_protection::run(c)) },
+    Controller { name: "volumeattributesclass-protection-controller", run: |c| Box::pin(vac_protection::run(c)) },
 ];

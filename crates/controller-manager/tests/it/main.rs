@@ -5,6 +5,7 @@ mod garbage;
 mod leadership;
 mod namespaces;
 mod nodes;
+mod protection;
 mod rollouts;
 mod services;
 mod support;

@@ -21,8 +21,8 @@ async fn a_namespace_gets_its_account_and_ca_and_is_emptied_when_it_goes() {
     let published = maps.get(&ca).and_then(|m| m.data.clone()).expect("data");
     assert_eq!(published["ca.crt"], world.server.ca_pem());
     // Taken away, it comes back.
-    world.delete::<ServiceAccount>(&account, "Background").await;
     let before = accounts.get(&account).map(|a| a.metadata.uid.clone());
+    world.delete::<ServiceAccount>(&account, "Background").await;
     until(&accounts, "account again", |_| {
         accounts.get(&account).is_some_and(|a| Some(a.metadata.uid.clone()) != before)
     })

@@ -14,7 +14,7 @@ use gantry_controller_manager::options::Options;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec},
-        core::v1::{Container, Namespace, Node, Pod, PodSpec, PodTemplateSpec},
+        core::v1::{Container, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ServiceAccount},
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
@@ -139,6 +139,12 @@ impl World {
         self.client.api().create(&Node { metadata: meta, ..Node::default() }).await.expect("the node is made")
     }
 
+    /// Waits for what pods of `default` need.
+    pub(crate) async fn ready_for_pods(&self) {
+        let accounts = self.reader::<ServiceAccount>();
+        until(&accounts, "the account", |_| accounts.get(&key("default")).is_some()).await;
+    }
+
     pub(crate) async fn namespace(&self, name: &str) {
         let meta = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata: meta, ..Namespace::default() };
@@ -226,4 +232,10 @@ pub(crate) fn deployment(name: &str, replicas: i32, image: &str) -> Deployment {
 
 pub(crate) fn key(name: &str) -> Key {
     Key::new("default", name)
+}
+
+/// Makes an object of type `K` from JSON.
+pub(crate) async fn make<K: Object>(world: &World, object: serde_json::Value) -> K {
+    let object: K = serde_json::from_value(object).expect("well formed");
+    world.client.api().create(&object).await.expect("made")
 }
