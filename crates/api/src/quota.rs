@@ -68,7 +68,8 @@ fn counted(kind: &KindInfo) -> String {
 /// Whether objects of `kind` can use up `resource`.
 #[must_use]
 pub fn concerns(kind: &KindInfo, resource: &str) -> bool {
-    if !kind.namespaced || kind.create_only() || kind.is_converted() {
+    // Events come and go by themselves: no quota holds them up.
+    if !kind.namespaced || kind.create_only() || kind.is_converted() || kind.is("", "Event") {
         return false;
     }
     if resource == counted(kind) {
@@ -211,6 +212,47 @@ pub fn matches(spec: &Value, kind: &KindInfo, object: &Value) -> bool {
     let hard = map_at(spec, "hard");
     let about = hard.into_iter().flatten().any(|(name, _)| concerns(kind, name));
     about && Scope::all(spec).all(|scope| scope.holds(kind, object))
+}
+
+/// What one quota counts, and how.
+#[derive(Debug, Clone)]
+pub struct Tally<'a> {
+    spec: &'a Value,
+    /// The limits.
+    pub hard: Usage,
+}
+
+impl<'a> Tally<'a> {
+    /// The tally of a quota with this spec.
+    #[must_use]
+    pub fn new(spec: &'a Value) -> Self {
+        Self { spec, hard: amounts(map_at(spec, "hard")) }
+    }
+
+    /// What it limits that objects of `kind` can use up.
+    pub fn limited_of<'k>(&'k self, kind: &'k KindInfo) -> impl Iterator<Item = &'k String> {
+        self.hard.keys().filter(move |name| concerns(kind, name))
+    }
+
+    /// What the object uses of that; nothing where the quota is not about it. `now` is in seconds of Unix time.
+    #[must_use]
+    pub fn of(&self, kind: &KindInfo, object: &Value, now: i64) -> Usage {
+        if !matches(self.spec, kind, object) {
+            return Usage::new();
+        }
+        let mut used = usage(kind, object, now);
+        used.retain(|name, _| self.hard.contains_key(name));
+        used
+    }
+}
+
+/// Whether objects of `kind` count one each, whatever they say.
+#[must_use]
+pub fn counts_alike(kind: &KindInfo) -> bool {
+    !matches!(
+        (kind.group, kind.resource),
+        ("", "pods" | "persistentvolumeclaims" | "services") | ("resource.k8s.io", "resourceclaims")
+    )
 }
 
 /// Whether a name is what a scope's selector asks for.

@@ -78,6 +78,8 @@ impl Meta {
 struct Inner {
     objects: BTreeMap<Id, Arc<Meta>>,
     namespaces: BTreeMap<String, BTreeSet<Id>>,
+    /// The revision that the objects of a kind are known at.
+    revisions: BTreeMap<&'static str, u64>,
     subscribers: Vec<Queue<Id>>,
 }
 
@@ -149,6 +151,21 @@ impl Catalog {
         ids.into_iter().flatten().filter_map(|id| inner.objects.get(id).cloned()).collect()
     }
 
+    /// How many objects of the kind, by its name in the type table, a namespace holds.
+    #[must_use]
+    pub fn count(&self, type_name: &'static str, namespace: &str) -> usize {
+        let inner = self.inner.lock();
+        let Some(ids) = inner.namespaces.get(namespace) else { return 0 };
+        let first = Id { type_name, key: Key::default() };
+        ids.range(first..).take_while(|id| id.type_name == type_name).count()
+    }
+
+    /// The revision up to which the objects of the kind are known; `None` for a kind that is not looked after, or not yet.
+    #[must_use]
+    pub fn revision(&self, type_name: &str) -> Option<u64> {
+        self.inner.lock().revisions.get(type_name).copied()
+    }
+
     /// The identities of what changes from now on, all present objects first; several changes of one object are one.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>) -> Subscription {
@@ -162,6 +179,19 @@ impl Catalog {
     fn set(&self, id: Id, meta: Option<Meta>) {
         let mut inner = self.inner.lock();
         inner.set(id, meta);
+    }
+
+    /// The objects of the kind are known up to this revision.
+    fn advance(&self, kind: &'static KindInfo, revision: u64) {
+        let mut inner = self.inner.lock();
+        let known = inner.revisions.entry(&kind.type_name).or_default();
+        *known = revision.max(*known);
+    }
+
+    /// The kind is looked after no more.
+    fn forget(&self, kind: &'static KindInfo) {
+        self.replace(kind, Vec::new());
+        self.inner.lock().revisions.remove(kind.type_name.as_str());
     }
 
     /// Makes the objects of one kind equal to `present`.
@@ -254,6 +284,12 @@ mod tests {
         catalog.set(b.id(), Some(b.clone()));
         assert_eq!(queue.len(), 2);
         assert_eq!(catalog.in_namespace("ns").len(), 2);
+        assert_eq!([catalog.count(&a.kind.type_name, "ns"), catalog.count(&a.kind.type_name, "other")], [2, 0]);
+        let maps = kinds::by_kind("", "v1", "ConfigMap").expect("served");
+        assert_eq!(catalog.count(&maps.type_name, "ns"), 0);
+        catalog.advance(a.kind, 7);
+        catalog.advance(a.kind, 5);
+        assert_eq!([catalog.revision(&a.kind.type_name), catalog.revision(&maps.type_name)], [Some(7), None]);
         catalog.replace(a.kind, vec![b.clone()]);
         assert_eq!(catalog.get(&a.id()), None);
         assert_eq!(*catalog.in_namespace("ns")[0], b);

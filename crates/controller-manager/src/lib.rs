@@ -1,5 +1,5 @@
 //! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes,
-//! garbage, volumes in use.
+//! garbage, volumes in use, quotas.
 //!
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.

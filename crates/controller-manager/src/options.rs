@@ -67,6 +67,12 @@ pub struct Options {
     /// Objects that the garbage collector looks at at once.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub concurrent_gc_syncs: usize,
+    /// Resource quotas that are counted at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub concurrent_resource_quota_syncs: usize,
+    /// How often each resource quota is counted even if nothing changed.
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub resource_quota_sync_period: Duration,
     /// How long a node may be silent before it counts as unreachable.
     #[arg(long, default_value = "50s", value_parser = duration, value_name = "DURATION")]
     pub node_monitor_grace_period: Duration,

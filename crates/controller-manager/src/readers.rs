@@ -11,9 +11,11 @@ use k8s_openapi::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
+            ServiceAccount,
         },
         discovery::v1::EndpointSlice,
+        resource::v1::ResourceClaim,
         storage::v1::VolumeAttributesClass,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -85,6 +87,10 @@ pub struct Readers {
     pub claims: Reader<PersistentVolumeClaim>,
     /// All classes of volume attributes.
     pub attributes_classes: Reader<VolumeAttributesClass>,
+    /// All claims of devices.
+    pub resource_claims: Reader<ResourceClaim>,
+    /// All resource quotas.
+    pub quotas: Reader<ResourceQuota>,
     /// All namespaces.
     pub namespaces: Reader<Namespace>,
     /// All service accounts.
@@ -125,6 +131,8 @@ impl Readers {
             volumes: Informer::builder(client.api()).index(ATTRIBUTES_CLASS, classes_of_volume).start(group),
             claims: Informer::builder(client.api()).index(ATTRIBUTES_CLASS, classes_of_claim).start(group),
             attributes_classes: Informer::builder(client.api()).start(group),
+            resource_claims: Informer::builder(client.api()).start(group),
+            quotas: Informer::builder(client.api()).start(group),
             namespaces: Informer::builder(client.api()).start(group),
             service_accounts: Informer::builder(client.api()).start(group),
             token_secrets: Informer::builder(client.api::<Secret>())
@@ -148,6 +156,8 @@ impl Readers {
             self.volumes.synced(),
             self.claims.synced(),
             self.attributes_classes.synced(),
+            self.resource_claims.synced(),
+            self.quotas.synced(),
             self.namespaces.synced(),
             self.service_accounts.synced(),
             self.token_secrets.synced(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Scope, amounts, charge, concerns, constraints, difference, matches, shown, usage};
+use super::{Scope, Tally, amounts, charge, concerns, constraints, counts_alike, difference, matches, shown, usage};
 use crate::{Value, kinds};
 
 fn kind(group: &str, name: &str) -> &'static kinds::KindInfo {
@@ -137,4 +137,22 @@ fn what_is_too_much_is_named() {
         shown(&difference(&of(json!({"a": "3", "b": "1"})), &of(json!({"a": "1", "b": "1", "c": "2"})))),
         "a=2,c=-2"
     );
+}
+
+#[test]
+fn a_tally_knows_what_its_quota_limits() {
+    let spec = json!({"hard": {"pods": "2", "requests.cpu": "1", "count/secrets": "3", "count/events": "1"},
+        "scopes": ["NotTerminating"]});
+    let tally = Tally::new(&spec);
+    let limited = |group, name| tally.limited_of(kind(group, name)).map(String::as_str).collect::<Vec<_>>().join(",");
+    assert_eq!(limited("", "Pod"), "pods,requests.cpu");
+    assert_eq!(limited("", "Secret"), "count/secrets");
+    assert_eq!(limited("", "Event"), "", "events are not counted");
+    let pod = json!({"spec": {"containers": [container("a", json!({"cpu": "250m", "memory": "1Gi"}), json!({}))]}});
+    assert_eq!(shown(&tally.of(kind("", "Pod"), &pod, 1000)), "pods=1,requests.cpu=250m");
+    let mut ending = pod.clone();
+    ending["spec"]["activeDeadlineSeconds"] = 5.into();
+    assert_eq!(shown(&tally.of(kind("", "Pod"), &ending, 1000)), "", "it is in no scope of the quota");
+    assert_eq!(shown(&tally.of(kind("", "Secret"), &Value::Null, 1000)), "", "secrets are in no scope at all");
+    assert!(counts_alike(kind("", "Secret")) && !counts_alike(kind("", "Pod")));
 }

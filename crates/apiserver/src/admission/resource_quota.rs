@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use gantry_api::kinds::{self, KindInfo};
-use gantry_api::quota::{self, Scope, Usage};
+use gantry_api::quota::{self, Scope, Tally, Usage};
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, managed, value};
 use gantry_store::{Txn, TxnOutcome};
@@ -238,16 +238,12 @@ fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) ->
 async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Result<Usage, Status> {
     app.cache.wait_for(quota.revision).await.map_err(read::cache_failed)?;
     let now = app.clock.now().as_second();
-    let hard = quota::amounts(value::map_at(spec, "hard"));
-    let mut used: Usage = hard.keys().map(|name| (name.clone(), gantry_api::quantity::Quantity::ZERO)).collect();
-    for kind in app.kinds.kinds().distinct().filter(|k| hard.keys().any(|name| quota::concerns(k, name))) {
+    let tally = Tally::new(spec);
+    let mut used: Usage = tally.hard.keys().map(|name| (name.clone(), gantry_api::quantity::Quantity::ZERO)).collect();
+    for kind in app.kinds.kinds().distinct().filter(|kind| tally.limited_of(kind).next().is_some()) {
         for stored in app.view(kind).snapshot().list(Some(&target.namespace), None) {
-            let object = Current::from_object(stored)?.value;
-            if quota::matches(spec, kind, &object) {
-                quota::add(&mut used, &quota::usage(kind, &object, now));
-            }
+            quota::add(&mut used, &tally.of(kind, &Current::from_object(stored)?.value, now));
         }
     }
-    used.retain(|name, _| hard.contains_key(name));
     Ok(used)
 }

@@ -31,6 +31,7 @@ const CONTROLLERS: &[&str] = &[
     "pvc-protection-controller",
     "pv-protection-controller",
     "volumeattributesclass-protection-controller",
+    "resourcequota-controller",
 ];
 
 fn words(cell: &str) -> Vec<String> {

@@ -111,7 +111,7 @@ impl Definitions {
         let gone: Vec<String> = self.watched.iter().filter(|(n, w)| !is_wanted(n, w)).map(|(n, _)| n.clone()).collect();
         for name in gone {
             if let Some(watched) = self.watched.remove(&name) {
-                self.catalog.replace(watched.kind, Vec::new());
+                self.catalog.forget(watched.kind);
             }
         }
         for (name, kind) in wanted {

@@ -134,6 +134,7 @@ impl Watch {
             match event.kind {
                 EventKind::Bookmark { initial_events_end: true } => {
                     self.catalog.replace(self.kind, present);
+                    self.catalog.advance(self.kind, event.revision);
                     self.position = Position::At(event.revision);
                     if !self.synced {
                         self.synced = true;
@@ -161,6 +162,7 @@ impl Watch {
             EventKind::Deleted => self.catalog.set(decode(self.kind, &event.object)?.id(), None),
             EventKind::Bookmark { .. } => {}
         }
+        self.catalog.advance(self.kind, event.revision);
         self.position = Position::At(event.revision);
         Ok(())
     }

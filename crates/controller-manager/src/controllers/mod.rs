@@ -10,6 +10,7 @@ mod pod_gc;
 mod pv_protection;
 mod pvc_protection;
 mod replicaset;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod taint_eviction;
@@ -44,6 +45,7 @@ pub const ALL: &[Controller] = &[
     Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
     Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
+    Controller { name: "resourcequota-controller", run: |c| Box::pin(resource_quota::run(c)) },
     Controller { name: "persistentvolumeclaim-protection-controller", run: |c| Box::pin(pvc_protection::run(c)) },
     Controller { name: "persistentvolume-protection-controller", run: |c| Box::pin(pv_protection::run(c)) },
     Controller { name: "volumeattributesclass-protection-controller", run: |c| Box::pin(vac_protection::run(c)) },

@@ -20,11 +20,11 @@ fn definition() -> Value {
     })
 }
 
-fn things(world: &World, namespace: &str) -> DynApi {
+pub(crate) fn things(world: &World, namespace: &str) -> DynApi {
     world.client.dynamic(ResourceId::new("example.com", "v1", "things"), namespace)
 }
 
-async fn define(world: &World) {
+pub(crate) async fn define(world: &World) {
     let definitions =
         world.client.dynamic(ResourceId::new("apiextensions.k8s.io", "v1", "customresourcedefinitions"), "");
     definitions.create("", "", &definition(), &WriteParams::default()).await.expect("the definition is taken");

@@ -6,6 +6,7 @@ mod leadership;
 mod namespaces;
 mod nodes;
 mod protection;
+mod quotas;
 mod rollouts;
 mod services;
 mod support;
