@@ -1,5 +1,5 @@
 //! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes,
-//! garbage, volumes in use, quotas.
+//! garbage, volumes in use, quotas, disruption budgets.
 //!
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.
@@ -10,6 +10,7 @@ pub mod context;
 pub mod controllers;
 pub mod options;
 pub mod pods;
+pub mod portion;
 pub mod protection;
 pub mod readers;
 pub mod selector;

@@ -8,7 +8,7 @@ use gantry_common::{daemon, version};
 use gantry_controller_manager::{COMPONENT, options::Options, run};
 
 /// Runs Gantry's controllers: deployments, replica sets, endpoint slices, namespaces, nodes, garbage collection,
-/// volumes in use, quotas.
+/// volumes in use, quotas, disruption budgets.
 #[derive(Debug, Parser)]
 #[command(name = "gantry-controller-manager", version)]
 struct Flags {

@@ -8,13 +8,14 @@ use gantry_common::task::Group;
 use gantry_controller::owner;
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
+        apps::v1::{Deployment, ReplicaSet, StatefulSet},
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
-            ServiceAccount,
+            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+            ResourceQuota, Secret, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
         resource::v1::ResourceClaim,
         storage::v1::VolumeAttributesClass,
     },
@@ -71,6 +72,12 @@ pub struct Readers {
     pub deployments: Reader<Deployment>,
     /// All replica sets; index [`OWNER`].
     pub replica_sets: Reader<ReplicaSet>,
+    /// All stateful sets.
+    pub stateful_sets: Reader<StatefulSet>,
+    /// All replication controllers.
+    pub replication_controllers: Reader<ReplicationController>,
+    /// All disruption budgets.
+    pub budgets: Reader<PodDisruptionBudget>,
     /// All pods; indexes [`OWNER`], [`NODE`], [`PHASE`] and [`CLAIM`].
     pub pods: Reader<Pod>,
     /// All services.
@@ -123,6 +130,9 @@ impl Readers {
             replica_sets: Informer::builder(client.api::<ReplicaSet>())
                 .index(OWNER, |s| owner_value(&s.metadata))
                 .start(group),
+            stateful_sets: Informer::builder(client.api()).start(group),
+            replication_controllers: Informer::builder(client.api()).start(group),
+            budgets: Informer::builder(client.api()).start(group),
             pods: pods.start(group),
             services: Informer::builder(client.api()).start(group),
             endpoint_slices: Informer::builder(client.api()).index(SERVICE, service_of).start(group),
@@ -148,6 +158,9 @@ impl Readers {
         tokio::join!(
             self.deployments.synced(),
             self.replica_sets.synced(),
+            self.stateful_sets.synced(),
+            self.replication_controllers.synced(),
+            self.budgets.synced(),
             self.pods.synced(),
             self.services.synced(),
             self.endpoint_slices.synced(),

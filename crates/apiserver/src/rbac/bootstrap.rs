@@ -32,6 +32,7 @@ const CONTROLLERS: &[&str] = &[
     "pv-protection-controller",
     "volumeattributesclass-protection-controller",
     "resourcequota-controller",
+    "disruption-controller",
 ];
 
 fn words(cell: &str) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The controllers, in the order in which they start. A new one is a file and a line.
 
 mod deployment;
+mod disruption;
 mod endpointslice;
 mod garbage_collector;
 mod namespace;
@@ -45,6 +46,7 @@ pub const ALL: &[Controller] = &[
     Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
     Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
+    Controller { name: "disruption-controller", run: |c| Box::pin(disruption::run(c)) },
     Controller { name: "resourcequota-controller", run: |c| Box::pin(resource_quota::run(c)) },
     Controller { name: "persistentvolumeclaim-protection-controller", run: |c| Box::pin(pvc_protection::run(c)) },
     Controller { name: "persistentvolume-protection-controller", run: |c| Box::pin(pv_protection::run(c)) },

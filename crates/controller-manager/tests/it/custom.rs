@@ -32,7 +32,7 @@ pub(crate) async fn define(world: &World) {
     wait("the kind is served", served).await;
 }
 
-async fn wait<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
+pub(crate) async fn wait<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
     let ask = async {
         while !done().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,6 +1,7 @@
 //! The controllers against a whole API server in process, with a kubelet and scheduler that only pretend.
 
 mod custom;
+mod disruption;
 mod garbage;
 mod leadership;
 mod namespaces;

@@ -5,10 +5,9 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use gantry_client::Object;
-use k8s_openapi::{
-    api::apps::v1::{Deployment, ReplicaSet},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+
+use crate::portion::scaled;
 
 /// What a deployment allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +44,6 @@ impl Bounds {
     pub(super) fn fewest_available(self) -> i32 {
         self.replicas - self.max_unavailable
     }
-}
-
-/// A number, or a percentage of `total`, rounded up or down.
-fn scaled(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
-    let text = match value {
-        None => return 0,
-        Some(IntOrString::Int(n)) => return (*n).max(0),
-        Some(IntOrString::String(text)) => text,
-    };
-    let Some(percent) = text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok()) else { return 0 };
-    let product = percent.max(0) * i64::from(total);
-    let rounded = if up { (product + 99) / 100 } else { product / 100 };
-    i32::try_from(rounded).unwrap_or(i32::MAX)
 }
 
 pub(super) fn replicas(deployment: &Deployment) -> i32 {
