@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use etcd_client::proto::{PbResponseOp, PbTxnOpResponse};
-use etcd_client::{CompactionOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient, WatchOptions};
+use etcd_client::{
+    CompactionOptions, ConnectOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient, WatchOptions,
+};
 use gantry_common::backoff::Backoff;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -105,10 +107,15 @@ impl EtcdStore {
                 etcd_client::Channel::Tonic(Channel::balance_list(endpoints.into_iter()))
             }
         };
+        // A member that has lost its leader would go on with a watch, and say nothing on it until it has one again. Told that
+        // one is needed it ends the watch, which starts again wherever there is one.
+        let led = ConnectOptions::new().with_require_leader(true);
+        let watches = etcd_client::Client::from_channel(channel.clone(), Some(led)).await;
+        let watches = watches.map_err(|error| failure(error, doing))?;
         let client = etcd_client::Client::from_channel(channel, None).await.map_err(|error| failure(error, doing))?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
-            watch: client.watch_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
+            watch: watches.watch_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
             lease: client.lease_client(),
             maintenance: client.maintenance_client(),
             timeout: config.timeout,
@@ -332,5 +339,55 @@ impl Store for EtcdStore {
             leader: answer.leader(),
             revision: revision(answer.header()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Request, Response};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// An etcd that has lost its leader. It keeps the heads of what it is asked.
+    async fn leaderless() -> (String, Arc<Mutex<Vec<Request<()>>>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        gantry_common::task::spawn("server", async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let mut headers = HeaderMap::new();
+                headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+                headers.insert("grpc-status", HeaderValue::from_static("14"));
+                headers.insert("grpc-message", HeaderValue::from_static("etcdserver: no leader"));
+                let mut answer = Response::new(());
+                *answer.headers_mut() = headers;
+                log.lock().push(request.map(drop));
+                respond.send_response(answer, true).unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn a_watch_needs_a_leader() {
+        let (url, asked) = leaderless().await;
+        let config = EtcdConfig { timeout: Duration::from_millis(200), ..EtcdConfig::new(vec![url]) };
+        let store = EtcdStore::connect(&config).await.unwrap();
+        let ended = store.watch("", 1, Previous::Omit).await.map(drop).unwrap_err();
+        assert!(ended.is_transient(), "it is tried again, elsewhere: {ended}");
+        assert!(store.revision().await.is_err());
+        let asked = asked.lock();
+        let leads = |path: &str| {
+            let heads = asked.iter().filter(|head| head.uri().path() == path);
+            heads.map(|head| head.headers().contains_key("hasleader")).collect::<Vec<_>>()
+        };
+        let (watches, reads) = (leads("/etcdserverpb.Watch/Watch"), leads("/etcdserverpb.KV/Range"));
+        assert!(!watches.is_empty() && watches.iter().all(|leads| *leads), "{watches:?}");
+        assert!(!reads.is_empty() && reads.iter().all(|leads| !*leads), "{reads:?}");
     }
 }
