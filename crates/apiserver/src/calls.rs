@@ -32,6 +32,10 @@ pub(crate) enum Found {
     Plain(Bytes),
 }
 
+/// The right to one call and its place among those in flight, as long as it is held.
+#[must_use]
+pub(crate) struct Entered(#[expect(dead_code, reason = "held for its end")] Slot);
+
 /// A call of one caller.
 pub(crate) struct Call<'a> {
     pub(crate) app: &'a Arc<App>,
@@ -101,13 +105,21 @@ impl Call<'_> {
         served(target, verb)
     }
 
-    async fn enter(&self, verb: &str, target: &Target) -> Result<Slot, Status> {
+    /// Whether the caller may do this, and a place to do it in: taken before a body is read, since bodies in flight are what
+    /// takes most memory.
+    ///
+    /// # Errors
+    /// 401, 403, 405, and 429 when all places are taken.
+    pub(crate) async fn enter(&self, verb: &str, target: &Target) -> Result<Entered, Status> {
         self.authorize(verb, target)?;
         served(target, verb)?;
-        self.slot(verb != "get").await
+        self.slot(verb != "get").await.map(Entered)
     }
 
     async fn slot(&self, write: bool) -> Result<Slot, Status> {
+        if self.caller.seated {
+            return Ok(None);
+        }
         let master = self.caller.user.in_group(MASTERS);
         self.app.limits.enter(write, master).await.inspect_err(|_| self.app.metrics.refused.add(1))
     }
@@ -172,11 +184,11 @@ impl Call<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn create(
         &self,
+        _entered: &Entered,
         target: &Target,
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("create", target).await?;
         let result = self.created(target, payload, options).await;
         audit::annotated(self.app, self.caller, "create", target, result.as_ref().map(drop));
         result
@@ -204,11 +216,11 @@ impl Call<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn update(
         &self,
+        _entered: &Entered,
         target: &Target,
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("update", target).await?;
         let result = match target.subresource {
             "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize" => {
                 update::update(self.app, self.caller, target, payload, options).await
@@ -226,12 +238,12 @@ impl Call<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn patch(
         &self,
+        _entered: &Entered,
         target: &Target,
         kind: PatchType,
         body: &Bytes,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        let _slot = self.enter("patch", target).await?;
         if kind == PatchType::Strategic && target.kind.custom.is_some() {
             return Err(Status::unsupported_media_type(PatchType::accepted(target.kind)));
         }
@@ -260,8 +272,12 @@ impl Call<'_> {
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Written, Status> {
-        let _slot = self.enter("delete", target).await?;
+    pub(crate) async fn delete(
+        &self,
+        _entered: &Entered,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Result<Written, Status> {
         let result = delete::delete(self.app, self.caller, target, options).await;
         audit::annotated(self.app, self.caller, "delete", target, result.as_ref().map(drop));
         result
@@ -273,11 +289,11 @@ impl Call<'_> {
     /// A Status in upstream's words.
     pub(crate) async fn delete_collection(
         &self,
+        _entered: &Entered,
         target: &Target,
         query: &ListQuery,
         options: &DeleteOptions,
     ) -> Result<Listed, Status> {
-        let _slot = self.enter("deletecollection", target).await?;
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }

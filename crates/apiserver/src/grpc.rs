@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod cluster;
 pub(crate) mod convert;
 pub(crate) mod deadline;
+pub(crate) mod entry;
 mod failure;
 mod health;
 pub(crate) mod nodes;
@@ -28,6 +29,9 @@ const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + 64 * 1024;
 /// Bytes of one message of a client's session: a long command, or a frame.
 const SESSION_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of one message that asks for little: names, and nothing of what is stored.
+const SMALL_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
 /// All services.
 pub(crate) fn routes(app: &Arc<App>) -> Routes {
     let objects = ObjectsServer::new(objects::Objects(app.clone()))
@@ -36,12 +40,13 @@ pub(crate) fn routes(app: &Arc<App>) -> Routes {
     let nodes = NodesServer::new(nodes::Nodes(app.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let sessions =
         SessionsServer::new(sessions::Sessions(app.clone())).max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX);
+    let cluster = ClusterServer::new(cluster::Cluster(app.clone())).max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX);
     Routes::new(objects)
         .add_service(nodes)
         .add_service(sessions)
-        .add_service(ClusterServer::new(cluster::Cluster(app.clone())))
-        .add_service(health::service(app))
-        .add_service(reflection::current(app))
-        .add_service(reflection::older(app))
+        .add_service(cluster)
+        .add_service(health::service(app).max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+        .add_service(reflection::current())
+        .add_service(reflection::older())
         .prepare()
 }

@@ -102,12 +102,14 @@ pub(crate) struct Caller {
     pub(crate) notes: Arc<Notes>,
     /// The API server itself, which no webhook may keep from starting.
     pub(crate) internal: bool,
+    /// The request has its place among those in flight already.
+    pub(crate) seated: bool,
 }
 
 impl Caller {
     /// A caller from outside.
     pub(crate) fn new(user: User, agent: &str, fence: Option<Fence>) -> Self {
-        Self { user, agent: agent.to_owned(), fence, notes: Arc::default(), internal: false }
+        Self { user, agent: agent.to_owned(), fence, notes: Arc::default(), internal: false, seated: false }
     }
 
     /// The API server itself.

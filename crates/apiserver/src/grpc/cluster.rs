@@ -24,7 +24,7 @@ impl Service for Cluster {
     }
 
     async fn resources(&self, request: Request<ResourcesRequest>) -> Result<Response<ResourcesReply>, tonic::Status> {
-        convert::caller(&self.0, &request)?;
+        convert::caller(&request)?;
         Ok(Response::new(ResourcesReply { groups: Bytes::from(everything(&self.0.kinds.kinds()).to_string()) }))
     }
 }

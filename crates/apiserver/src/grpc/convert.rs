@@ -1,7 +1,5 @@
 //! Between gRPC messages and what the pipeline takes and gives.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
@@ -15,8 +13,6 @@ use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::PatchType;
 use crate::pipeline::{Outcome, Written};
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
-use crate::rest::handler;
-use crate::server::connection::Origin;
 use crate::view::{Include, Shape, View};
 
 /// The gRPC code of a Status; the Status itself travels in the details.
@@ -37,15 +33,9 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
     failure::failed(code, status)
 }
 
-/// Who calls.
-pub(crate) fn caller<T>(app: &App, request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
-    let origin = request.extensions().get::<Arc<Origin>>();
-    let headers = request.metadata().as_ref();
-    let caller = handler::caller(app, origin, headers, None).map_err(failed)?;
-    if caller.user.is_anonymous() {
-        return Err(failed(Status::unauthorized()));
-    }
-    Ok(caller)
+/// Who calls, as was found out before the message was read.
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| failed(Status::unauthorized()))
 }
 
 /// The target that a request names.

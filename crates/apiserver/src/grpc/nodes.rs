@@ -33,8 +33,8 @@ const HELLO_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 type Stream_<T> = Pin<Box<dyn futures::Stream<Item = Result<T, tonic::Status>> + Send>>;
 
 /// The node that calls; only kubelets may.
-fn node<T>(app: &App, request: &Request<T>) -> Result<String, tonic::Status> {
-    let caller = convert::caller(app, request)?;
+fn node<T>(request: &Request<T>) -> Result<String, tonic::Status> {
+    let caller = convert::caller(request)?;
     caller.user.node().map(str::to_owned).ok_or_else(|| {
         let why = format!("user {:?} is no kubelet: only nodes open control streams and sessions", caller.user.name);
         convert::failed(Status::forbidden("", "nodes", "", &why))
@@ -64,7 +64,7 @@ impl Service for Nodes {
         &self,
         request: Request<Streaming<ControlReport>>,
     ) -> Result<Response<Self::ControlStream>, tonic::Status> {
-        let node = node(&self.0, &request)?;
+        let node = node(&request)?;
         let (generation, commands) = self.0.sessions.register(&node);
         info!(node, "control stream opened");
         let registered = Registered { app: self.0.clone(), node: node.clone(), generation };
@@ -90,7 +90,7 @@ impl Service for Nodes {
         &self,
         request: Request<Streaming<SessionFrame>>,
     ) -> Result<Response<Self::SessionStream>, tonic::Status> {
-        let node = node(&self.0, &request)?;
+        let node = node(&request)?;
         let mut frames = request.into_inner();
         let hello = tokio::time::timeout(HELLO_TIMEOUT, frames.next()).await;
         let hello = hello.ok().flatten().transpose()?.and_then(|f| f.frame);

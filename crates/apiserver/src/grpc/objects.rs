@@ -16,6 +16,7 @@ use super::{batch, convert};
 use crate::app::App;
 use crate::calls::{Call, Found};
 use crate::metrics::Labels;
+use crate::pipeline::Written;
 use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
@@ -71,25 +72,7 @@ impl Write {
         let (verb, target) = self.target(app)?;
         // A batch is many requests of one caller.
         let caller = &caller.anew();
-        let call = Call { app, caller };
-        let result = match self {
-            Self::Create(r) => {
-                let options = convert::write_options(r.options.as_ref())?;
-                call.create(&target, &Payload::json(r.object), &options).await
-            }
-            Self::Update(r) => {
-                let options = convert::write_options(r.options.as_ref())?;
-                call.update(&target, &Payload::json(r.object), &options).await
-            }
-            Self::Patch(r) => {
-                let options = convert::write_options(r.options.as_ref())?;
-                call.patch(&target, convert::patch_type(r.r#type, r.force)?, &r.patch, &options).await
-            }
-            Self::Delete(r) => {
-                let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
-                call.delete(&target, &options).await
-            }
-        };
+        let result = self.made(&Call { app, caller }, verb, &target).await;
         observe(app, verb, &target, result.as_ref().map(drop), started);
         result.map(|mut written| {
             written.warnings.extend(caller.notes.warnings());
@@ -98,9 +81,33 @@ impl Write {
     }
 }
 
+impl Write {
+    async fn made(self, call: &Call<'_>, verb: &str, target: &Target) -> Result<Written, Status> {
+        let entered = call.enter(verb, target).await?;
+        match self {
+            Self::Create(r) => {
+                let options = convert::write_options(r.options.as_ref())?;
+                call.create(&entered, target, &Payload::json(r.object), &options).await
+            }
+            Self::Update(r) => {
+                let options = convert::write_options(r.options.as_ref())?;
+                call.update(&entered, target, &Payload::json(r.object), &options).await
+            }
+            Self::Patch(r) => {
+                let options = convert::write_options(r.options.as_ref())?;
+                call.patch(&entered, target, convert::patch_type(r.r#type, r.force)?, &r.patch, &options).await
+            }
+            Self::Delete(r) => {
+                let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
+                call.delete(&entered, target, &options).await
+            }
+        }
+    }
+}
+
 impl Objects {
     async fn write<T>(&self, request: Request<T>, make: impl FnOnce(T) -> Write) -> Answer<v1::ObjectReply> {
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         let write = make(request.into_inner());
         write.run(&self.0, &caller).await.map(Response::new).map_err(convert::failed)
     }
@@ -255,7 +262,7 @@ impl Service for Objects {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::ObjectReply> {
         let started = Instant::now();
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         let r = request.into_inner();
         let target = convert::named(&self.0, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)
             .map_err(convert::failed)?;
@@ -267,7 +274,7 @@ impl Service for Objects {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<Self::ListStream> {
         let started = Instant::now();
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         let r = request.into_inner();
         let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let listed = self.listed(&caller, &r, &target).await;
@@ -279,7 +286,7 @@ impl Service for Objects {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
         let started = Instant::now();
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         let r = request.into_inner();
         let start = async {
             let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "")?;
@@ -319,14 +326,15 @@ impl Service for Objects {
         request: Request<v1::DeleteCollectionRequest>,
     ) -> Answer<Self::DeleteCollectionStream> {
         let started = Instant::now();
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         let r = request.into_inner();
         let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let run = async {
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
             let call = Call { app: &self.0, caller: &caller };
-            call.delete_collection(&target, &ListQuery::all(selection), &options).await
+            let entered = call.enter("deletecollection", &target).await?;
+            call.delete_collection(&entered, &target, &ListQuery::all(selection), &options).await
         };
         let listed = run.await;
         observe(&self.0, "deletecollection", &target, listed.as_ref().map(drop), started);
@@ -335,7 +343,7 @@ impl Service for Objects {
     }
 
     async fn batch(&self, request: Request<Streaming<v1::BatchRequest>>) -> Answer<Self::BatchStream> {
-        let caller = convert::caller(&self.0, &request)?;
+        let caller = convert::caller(&request)?;
         Ok(Response::new(Box::pin(batch::run(self.0.clone(), caller, request.into_inner()))))
     }
 }

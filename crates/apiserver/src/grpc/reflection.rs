@@ -1,15 +1,11 @@
-//! Server reflection: what the services and messages are, for grpcurl and the like. It takes a caller, as all reading does.
+//! Server reflection: what the services and messages are, for grpcurl and the like. It takes a caller, as all reading does
+//! ([`super::entry`]).
 
-use std::sync::Arc;
-
-use tonic::Request;
-use tonic::service::interceptor::InterceptedService;
 use tonic_reflection::server::Builder;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
 
-use super::convert;
-use crate::app::App;
+use super::SMALL_MESSAGE_BYTES_MAX;
 
 fn builder<'b>() -> Builder<'b> {
     Builder::configure()
@@ -17,29 +13,14 @@ fn builder<'b>() -> Builder<'b> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Lets only known callers through.
-#[derive(Clone)]
-pub(crate) struct Known(Arc<App>);
-
-impl tonic::service::Interceptor for Known {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, tonic::Status> {
-        convert::caller(&self.0, &request)?;
-        Ok(request)
-    }
-}
-
 /// `grpc.reflection.v1`.
-pub(crate) fn current(
-    app: &Arc<App>,
-) -> InterceptedService<ServerReflectionServer<impl ServerReflection + use<>>, Known> {
+pub(crate) fn current() -> ServerReflectionServer<impl ServerReflection + use<>> {
     let service = builder().build_v1().expect("the descriptors were made by protoc");
-    InterceptedService::new(service, Known(app.clone()))
+    service.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX)
 }
 
 /// `grpc.reflection.v1alpha`, which older tools ask for.
-pub(crate) fn older(
-    app: &Arc<App>,
-) -> InterceptedService<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection + use<>>, Known> {
+pub(crate) fn older() -> v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection + use<>> {
     let service = builder().build_v1alpha().expect("the descriptors were made by protoc");
-    InterceptedService::new(service, Known(app.clone()))
+    service.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX)
 }

@@ -30,8 +30,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves logs and sessions.
 pub(crate) struct Sessions(pub(crate) Arc<App>);
 
-fn ask<T>(app: &App, request: &Request<T>, method: &str) -> Result<Ask, tonic::Status> {
-    let caller = convert::caller(app, request)?;
+fn ask<T>(request: &Request<T>, method: &str) -> Result<Ask, tonic::Status> {
+    let caller = convert::caller(request)?;
     let origin = request.extensions().get::<Arc<Origin>>();
     Ok(Ask::of_call(caller, origin, request.metadata().as_ref(), &format!("/gantry.v1.Sessions/{method}")))
 }
@@ -45,7 +45,7 @@ impl Service for Sessions {
         &self,
         request: Request<Streaming<SessionFrame>>,
     ) -> Result<Response<Self::OpenStream>, tonic::Status> {
-        let ask = ask(&self.0, &request, "Open")?;
+        let ask = ask(&request, "Open")?;
         let mut frames = request.into_inner();
         let kind = wanted(&mut frames).await?;
         let one_way = matches!(kind, Kind::Log(_) | Kind::Stats(_));
@@ -67,7 +67,7 @@ impl Service for Sessions {
     }
 
     async fn log(&self, request: Request<LogRequest>) -> Result<Response<Self::LogStream>, tonic::Status> {
-        let ask = ask(&self.0, &request, "Log")?;
+        let ask = ask(&request, "Log")?;
         let received = log::open(&self.0, ask, request.into_inner(), chunk).await.map_err(convert::failed)?;
         Ok(Response::new(Box::pin(ReceiverStream::new(received))))
     }

@@ -274,17 +274,19 @@ async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
         // A question has no rows, and its metadata says nothing.
         return Err(negotiate::refused());
     }
-    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
-    Ok(written(target, shape, call.create(target, &payload, &options).await?, request.style))
+    let entered = call.enter("create", target).await?;
+    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
+    Ok(written(target, shape, call.create(&entered, target, &payload, &options).await?, request.style))
 }
 
 async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     permit(app, request, "update", target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions", Vec::new())?);
-    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     let call = Call { app, caller: &request.caller };
-    Ok(written(target, shape, call.update(target, &payload, &options).await?, request.style))
+    let entered = call.enter("update", target).await?;
+    let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
+    Ok(written(target, shape, call.update(&entered, target, &payload, &options).await?, request.style))
 }
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
@@ -307,9 +309,10 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &T
     let force = request.query.has("force").then(|| request.query.flag("force"));
     let (kind, errors) = kind.checked(force, request.query.get("fieldManager"));
     let options = write_options(&request.query, "PatchOptions", errors)?;
-    let body = read_body(body).await?;
     let call = Call { app, caller: &request.caller };
-    Ok(written(target, shape, call.patch(target, kind, &body, &options).await?, request.style))
+    let entered = call.enter("patch", target).await?;
+    let body = read_body(body).await?;
+    Ok(written(target, shape, call.patch(&entered, target, kind, &body, &options).await?, request.style))
 }
 
 /// DeleteOptions of the body, or where there is none, of the query: as upstream, which reads one of the two.
@@ -332,17 +335,19 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    permit(app, request, if target.name.is_empty() { "deletecollection" } else { "delete" }, target)?;
+    let verb = if target.name.is_empty() { "deletecollection" } else { "delete" };
+    permit(app, request, verb, target)?;
     let shape = shape(app, request, target)?;
     let content_type = request.header(header::CONTENT_TYPE).to_owned();
+    let call = Call { app, caller: &request.caller };
+    let entered = call.enter(verb, target).await?;
     let body = read_body(body).await?;
     let options = delete_options(&request.query, &body, &content_type)?;
-    let call = Call { app, caller: &request.caller };
     if !target.name.is_empty() {
-        return Ok(written(target, shape, call.delete(target, &options).await?, request.style));
+        return Ok(written(target, shape, call.delete(&entered, target, &options).await?, request.style));
     }
     let query = list_query(&request.query, target)?;
-    let listed = call.delete_collection(target, &query, &options).await?;
+    let listed = call.delete_collection(&entered, target, &query, &options).await?;
     let whole = Shape { view: View::Full, ..shape };
     let meta = ListMeta { revision: listed.revision, ..ListMeta::default() };
     let mut out = whole.list_head(target.kind, &meta);

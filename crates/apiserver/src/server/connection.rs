@@ -13,15 +13,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
 use tonic::service::Routes;
-use tower_service::Service;
 use tracing::debug;
 
 use super::door::{Door, Doored};
 use super::heads::Timed;
-use super::{Body, Response, tls};
+use super::{Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;
-use crate::grpc::{convert, deadline};
+use crate::grpc::{convert, entry};
 use crate::rest;
 
 /// How long an HTTP/1.1 connection may wait for the end of its next head; [`super::heads`] gives a head that has begun less.
@@ -89,17 +88,14 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
 async fn answer(
     app: Arc<App>,
     origin: Arc<Origin>,
-    mut grpc: Routes,
+    grpc: Routes,
     mut request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     // A server that has just started would take everybody for nobody: a moment's patience instead of a refusal.
     let known = is_probe(request.uri().path()) || app.authorizer.known(START_PATIENCE).await;
     request.extensions_mut().insert(origin);
     match (is_grpc(&request), known) {
-        (true, true) => {
-            let headers = request.headers().clone();
-            deadline::within(&headers, || grpc.call(request.map(Body::new))).await
-        }
+        (true, true) => entry::answer(&app, grpc, request).await,
         (true, false) => Ok(convert::failed(starting()).into_http()),
         (false, true) => Ok(rest::handler::handle(app, request).await),
         (false, false) => Ok(rest::answer::status(&starting(), rest::answer::Style::default())),

@@ -14,6 +14,7 @@ mod deletes;
 mod encryption;
 mod ends;
 mod ephemeral;
+mod entry;
 mod errors;
 mod examples;
 mod exec;

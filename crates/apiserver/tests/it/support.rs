@@ -104,8 +104,15 @@ impl Cluster {
     where
         B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
     {
-        let identity = self.identity("admin", &["system:masters"]);
-        let stream = shake_hands(&self.server, Some(&identity), b"h2").await;
+        self.http2_as(Some(&self.identity("admin", &["system:masters"]))).await
+    }
+
+    /// The same, with somebody's certificate or none.
+    pub(crate) async fn http2_as<B>(&self, identity: Option<&tls::Identity>) -> http2::SendRequest<B>
+    where
+        B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+    {
+        let stream = shake_hands(&self.server, identity, b"h2").await;
         let io = TokioIo::new(stream);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.expect("speaks HTTP/2");
         drop(gantry_common::task::spawn("client", connection));

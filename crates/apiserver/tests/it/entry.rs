@@ -1,0 +1,89 @@
+//! What a request passes before anything of its body is read.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use gantry_apiserver::testing::Builder;
+use gantry_common::tls::Identity;
+use http::{HeaderMap, Response};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Cluster, connect};
+
+/// Longer than any answer takes, and shorter than a server waits for a body.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens a call, sends bytes on it, and no end; `None` when there is no answer meanwhile.
+async fn call(
+    cluster: &Cluster,
+    identity: Option<&Identity>,
+    method: &str,
+    bytes: Vec<u8>,
+) -> Option<Response<Incoming>> {
+    let part = stream::once(async move { Ok::<_, Infallible>(Frame::data(Bytes::from(bytes))) });
+    let body = StreamBody::new(Box::pin(part.chain(stream::pending())));
+    let request = http::Request::post(format!("https://localhost{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .expect("a request");
+    let mut sender = cluster.http2_as(identity).await;
+    tokio::time::timeout(PATIENCE, sender.send_request(request)).await.ok().map(|answer| answer.expect("answers"))
+}
+
+fn code(headers: Option<&HeaderMap>) -> Option<String> {
+    Some(headers?.get("grpc-status")?.to_str().expect("text").to_owned())
+}
+
+/// The code of a call whose message is announced with 3 MiB and does not come.
+async fn grpc_code(cluster: &Cluster, identity: Option<&Identity>, method: &str) -> Option<String> {
+    let mut head = vec![0];
+    head.extend_from_slice(&(3_u32 << 20).to_be_bytes());
+    head.extend_from_slice(&[b'x'; 1000]);
+    code(call(cluster, identity, method, head).await.as_ref().map(Response::headers))
+}
+
+#[tokio::test]
+async fn attack_messages_of_nobody_are_not_read() {
+    let cluster = Cluster::start().await;
+    for method in ["Objects/Create", "Objects/Get", "Nodes/Control", "Cluster/Resources"] {
+        let code = grpc_code(&cluster, None, &format!("/gantry.v1.{method}")).await;
+        assert_eq!(code.as_deref(), Some("16"), "{method}");
+    }
+    for open in ["/grpc.health.v1.Health/Check", "/gantry.v1.Cluster/Version"] {
+        let code = grpc_code(&cluster, None, open).await;
+        assert_eq!(code.as_deref(), Some("11"), "{open}: a question without credentials is short");
+    }
+}
+
+#[tokio::test]
+async fn a_place_among_the_requests_in_flight_is_taken_before_a_body_is_read() {
+    let none = |config: &mut gantry_apiserver::Config| config.max_mutating_requests_inflight = 0;
+    let cluster = Cluster::with(Builder::default().configure(none)).await;
+    let binding = serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "u"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "u"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(cluster.rest("POST", bindings, &[], &binding.to_string()).await.code, 201, "masters need no place");
+    let identity = cluster.identity("u", &[]);
+    let code = grpc_code(&cluster, Some(&identity), "/gantry.v1.Objects/Create").await;
+    assert_eq!(code.as_deref(), Some("8"));
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for (method, path) in [("POST", maps.to_owned()), ("PUT", format!("{maps}/m")), ("DELETE", format!("{maps}/m"))] {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n{{"
+        );
+        let mut stream = connect(&cluster.server, Some(&identity)).await;
+        stream.write_all(head.as_bytes()).await.expect("taken");
+        let mut line = [0; 12];
+        let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut line)).await;
+        assert!(answer.is_ok(), "{method}: no answer until the body is there");
+        assert_eq!(line, *b"HTTP/1.1 429", "{method}");
+    }
+}
