@@ -26,6 +26,7 @@ use crate::flows::Flows;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::health::Asked;
 use crate::rest::watch::crowd::Crowds;
 use crate::served::Registry;
 use crate::server::limits::Limits;
@@ -66,6 +67,8 @@ pub(crate) struct App {
     pub(crate) flows: Flows,
     pub(crate) turns: Turns,
     pub(crate) webhooks: Webhooks,
+    /// What health checks know of the store.
+    pub(crate) health: Asked,
     pub(crate) shutdown: Shutdown,
     /// Whether the bootstrap objects are there.
     pub(crate) started: watch::Sender<bool>,

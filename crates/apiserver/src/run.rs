@@ -36,6 +36,7 @@ use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
 use crate::rbac;
 use crate::rbac::authorizer::Authorizer;
+use crate::rest::health::Asked;
 use crate::served::Registry;
 use crate::server::limits::Limits;
 use crate::server::{listener, tls, trust};
@@ -370,6 +371,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         flows: Flows::default(),
         turns: Turns::default(),
         webhooks: Webhooks::default(),
+        health: Asked::default(),
         shutdown: shutdown.clone(),
         started: watch::Sender::new(false),
         registered: watch::Sender::new(false),

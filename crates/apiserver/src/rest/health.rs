@@ -1,5 +1,6 @@
 //! Health, version, metrics and the OpenID documents.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use gantry_api::Value;
 use gantry_common::version::{GIT_VERSION, KUBERNETES_MINOR};
 use http::{HeaderValue, header};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::answer::{self, Style};
 use super::query::Query;
@@ -15,6 +17,46 @@ use crate::server::Response;
 
 /// How long the store may take to answer a health check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an answer of the store is good for: whoever asks needs no credentials, and must not keep etcd busy.
+const GOOD_FOR: Duration = Duration::from_millis(500);
+/// How often a failing check is told in the log.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// What the store answered when it was asked last; who comes while it is being asked gets that answer.
+#[derive(Default)]
+pub(crate) struct Asked {
+    store: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
+    told: parking_lot::Mutex<BTreeMap<&'static str, Instant>>,
+}
+
+impl Asked {
+    async fn store(&self, app: &App) -> Result<(), String> {
+        let mut last = self.store.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < GOOD_FOR
+        {
+            return answer.clone();
+        }
+        let answer = match tokio::time::timeout(STORE_TIMEOUT, app.store.revision()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(gantry_common::error_chain(&error)),
+            Err(_) => Err(format!("no answer within {STORE_TIMEOUT:?}")),
+        };
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    /// Whether the failure of a check has not been told of late.
+    fn is_news(&self, check: &'static str) -> bool {
+        let mut told = self.told.lock();
+        let is_old = told.get(check).is_none_or(|at| at.elapsed() >= TOLD_EVERY);
+        if is_old {
+            told.insert(check, Instant::now());
+        }
+        is_old
+    }
+}
 
 /// One check: its name, and why it fails.
 type Check = (&'static str, Result<(), String>);
@@ -52,11 +94,7 @@ const INTRODUCED: &[&str] = &["poststarthook/start-cluster-authentication-info-c
 
 async fn checks(app: &App, probe: &str) -> Vec<Check> {
     let done = |is: bool| if is { Ok(()) } else { Err("not finished".to_owned()) };
-    let store = match tokio::time::timeout(STORE_TIMEOUT, app.store.revision()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(gantry_common::error_chain(&error)),
-        Err(_) => Err(format!("no answer within {STORE_TIMEOUT:?}")),
-    };
+    let store = app.health.store(app).await;
     let mut checks: Vec<Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store.clone())];
     let filled = app.cache.is_ready();
     if probe == "readyz" {
@@ -100,8 +138,9 @@ pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Respons
             Some((_, Err(why))) => answer::text(500, format!("internal server error: {why}\n")),
         };
     }
-    let (text, failed) = report(probe, &checks, query.all("exclude"));
+    let (text, failed) = report(&checks, query.all("exclude"));
     if failed {
+        tell(app, probe, &checks);
         answer::text(500, format!("{text}{probe} check failed\n"))
     } else if query.has("verbose") {
         answer::text(200, format!("{text}{probe} check passed\n"))
@@ -110,16 +149,26 @@ pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Respons
     }
 }
 
+/// Writes to the log what fails, as often as that helps whoever reads it, and not as often as somebody asks.
+fn tell(app: &App, probe: &str, checks: &[Check]) {
+    for (name, result) in checks {
+        if let Err(why) = result
+            && app.health.is_news(name)
+        {
+            tracing::warn!(probe, check = name, why, "health check failed");
+        }
+    }
+}
+
 /// What is said of the checks, and whether one fails that is not excluded.
-fn report(probe: &str, checks: &[Check], excluded: &[String]) -> (String, bool) {
+fn report(checks: &[Check], excluded: &[String]) -> (String, bool) {
     let (mut text, mut failed) = (String::new(), false);
     for (name, result) in checks {
         text.push_str(&match result {
             _ if excluded.iter().any(|e| e == name) => format!("[+]{name} excluded: ok\n"),
             Ok(()) => format!("[+]{name} ok\n"),
             // The reason may name addresses; it is in the log for administrators.
-            Err(why) => {
-                tracing::warn!(probe, check = name, why, "health check failed");
+            Err(_) => {
                 failed = true;
                 format!("[-]{name} failed: reason withheld\n")
             }
@@ -218,7 +267,7 @@ mod tests {
         let checks = [("ping", Ok(())), ("etcd", Err("gone".to_owned()))];
         let check = |excluded: &[&str], expected: &str, fails: bool| {
             let excluded: Vec<String> = excluded.iter().map(|e| (*e).to_owned()).collect();
-            assert_eq!(report("readyz", &checks, &excluded), (expected.to_owned(), fails));
+            assert_eq!(report(&checks, &excluded), (expected.to_owned(), fails));
         };
         check(&[], "[+]ping ok\n[-]etcd failed: reason withheld\n", true);
         check(&["etcd"], "[+]ping ok\n[+]etcd excluded: ok\n", false);

@@ -1,8 +1,11 @@
 //! What only REST has: discovery, OpenAPI, health, version, headers, other encodings.
 
+use bytes::Bytes;
+use gantry_apiserver::testing::Builder;
 use gantry_common::tls;
 use serde_json::{Value, json};
 
+use crate::slow::Slow;
 use crate::support::{Cluster, configmap};
 
 const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -239,4 +242,20 @@ async fn an_expired_or_foreign_certificate_is_no_identity() {
     }
     let health: Value = cluster.rest("GET", "/version", &[], "").await.json();
     assert_eq!(health["major"], "1");
+}
+
+#[tokio::test]
+async fn attack_health_checks_of_everybody_ask_the_store_once_for_all() {
+    let store = Slow::new("/none");
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    let sender = cluster.http2_as::<http_body_util::Empty<Bytes>>(None).await;
+    let before = store.revisions();
+    let asked = (0..100).map(|_| {
+        let request = http::Request::get("https://localhost/livez").body(http_body_util::Empty::new());
+        sender.clone().send_request(request.expect("a request"))
+    });
+    let answers = futures::future::join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status() == 200)));
+    let reads = store.revisions() - before;
+    assert!(reads < 20, "{reads} reads for 100 questions");
 }

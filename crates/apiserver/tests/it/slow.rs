@@ -1,6 +1,8 @@
-//! A store whose answers about some keys arrive late: readers of one state meet, as they do over a network.
+//! A store whose answers about some keys arrive late: readers of one state meet, as they do over a network. It counts what is
+//! asked for most.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,11 +18,22 @@ pub(crate) struct Slow {
     inner: MemoryStore,
     /// Reads of keys with this prefix are late.
     prefix: &'static str,
+    revisions: AtomicUsize,
 }
 
 impl Slow {
     pub(crate) fn about(prefix: &'static str) -> Arc<dyn Store> {
-        Arc::new(Self { inner: MemoryStore::new(), prefix })
+        Self::new(prefix)
+    }
+
+    /// As [`Slow::about`], with its counts.
+    pub(crate) fn new(prefix: &'static str) -> Arc<Self> {
+        Arc::new(Self { inner: MemoryStore::new(), prefix, revisions: AtomicUsize::new(0) })
+    }
+
+    /// How often the revision was asked for.
+    pub(crate) fn revisions(&self) -> usize {
+        self.revisions.load(Ordering::Relaxed)
     }
 }
 
@@ -53,6 +66,7 @@ impl Store for Slow {
     }
 
     async fn revision(&self) -> Result<u64> {
+        self.revisions.fetch_add(1, Ordering::Relaxed);
         self.inner.revision().await
     }
 
