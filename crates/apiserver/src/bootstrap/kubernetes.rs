@@ -12,7 +12,7 @@ use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
 use gantry_store::cache::Scope;
-use gantry_store::{LeaseId, Range, Txn};
+use gantry_store::{Error, LeaseId, Range, Txn};
 use serde_json::json;
 use tracing::warn;
 
@@ -29,6 +29,8 @@ const LEASE: Duration = Duration::from_secs(15);
 const SETTLE: Duration = Duration::from_millis(100);
 /// How often the lease is renewed and the endpoints are looked at (upstream's interval).
 const EVERY: Duration = Duration::from_secs(10);
+/// When it is tried again after a failure.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Makes the Service where it is missing.
 ///
@@ -76,12 +78,13 @@ pub(crate) async fn run(app: Arc<App>) {
     loop {
         // Started before the turn, so that no change slips in between.
         let changed = changes(&app);
-        if let Err(status) = turn(&app, address, &mut lease).await {
+        let turned = turn(&app, address, &mut lease).await;
+        if let Err(status) = &turned {
             warn!("keeping default/kubernetes failed: {}", status.message);
             lease = None;
         }
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(if turned.is_ok() { EVERY } else { AGAIN }) => {}
             () = changed => {}
         }
     }
@@ -126,11 +129,12 @@ pub(crate) async fn leave(app: &App) {
 
 async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result<(), Status> {
     let id = match *lease {
-        Some(id) => {
-            app.store.lease_keep_alive(id).await.map_err(store_failed)?;
-            id
-        }
-        None => app.store.lease_grant(LEASE).await.map_err(store_failed)?,
+        Some(id) => match app.store.lease_keep_alive(id).await {
+            // It has ended, and the key with it: others take this server for gone until the key is back.
+            Err(Error::LeaseNotFound { .. }) => grant(app).await?,
+            renewed => renewed.map(|_| id).map_err(store_failed)?,
+        },
+        None => grant(app).await?,
     };
     // A predecessor under the same address takes the key away when it stops late.
     if *lease != Some(id) || !masters(app).await?.contains(&address) {
@@ -145,6 +149,10 @@ async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result
     }
     ensure_service(app).await?;
     endpoints(app).await
+}
+
+async fn grant(app: &App) -> Result<LeaseId, Status> {
+    app.store.lease_grant(LEASE).await.map_err(store_failed)
 }
 
 /// The addresses of the servers that live.

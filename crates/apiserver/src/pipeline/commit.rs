@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, value};
-use gantry_store::{KeyValue, Txn, TxnOutcome};
+use gantry_store::{Error, KeyValue, Txn, TxnOutcome};
 
 use super::current::{Current, write_failed};
 use crate::app::App;
 use crate::custom::convert;
+use crate::event_leases::expires;
 use crate::request::{Fence, Target, fence_key};
 
 /// Leases with this annotation fence their holder.
@@ -95,17 +96,29 @@ pub(crate) struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn txn(self) -> Txn {
+    fn txn(&self) -> Txn {
         let key = self.target.key();
         let mut txn = Txn::new().if_unchanged(key.clone(), self.from);
         if let Some(fence) = self.fence {
             txn = txn.if_unchanged(fence.key(), fence.revision);
         }
-        txn = match self.bytes {
-            Some(bytes) => txn.put_with_lease(key, bytes, self.lease),
+        txn = match &self.bytes {
+            Some(bytes) => txn.put_with_lease(key, bytes.clone(), self.lease),
             None => txn.delete(key),
         };
-        self.effects.apply(txn)
+        self.effects.clone().apply(txn)
+    }
+
+    /// Makes the transaction. A lease may have gone before its time, with an etcd that was restored or somebody who revoked
+    /// it; the refused write has changed nothing, so an event gets another.
+    async fn made(&mut self, app: &App) -> Result<TxnOutcome, Status> {
+        match app.store.txn(self.txn()).await {
+            Err(Error::LeaseNotFound { .. }) if expires(self.target.kind) => {
+                self.lease = app.event_leases.instead_of(app, self.lease).await?;
+                app.store.txn(self.txn()).await.map_err(write_failed)
+            }
+            other => other.map_err(write_failed),
+        }
     }
 
     /// Commits.
@@ -118,7 +131,7 @@ impl Write<'_> {
             self.bytes = Some(convert::to_storage(app, self.target.kind, bytes).await?);
         }
         let (target, fence, from) = (self.target, self.fence, self.from);
-        match app.store.txn(self.txn()).await.map_err(write_failed)? {
+        match self.made(app).await? {
             TxnOutcome::Committed { revision } => Ok(Commit::Done(revision)),
             TxnOutcome::Conflict { current, .. } => {
                 app.metrics.conflicts.add(1);

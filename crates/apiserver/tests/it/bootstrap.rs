@@ -72,6 +72,31 @@ async fn the_kubernetes_service_is_repaired() {
     cluster.server.store().txn(taken).await.expect("taken away");
     cluster.rest("DELETE", slice, &[], "").await;
     while endpoint().await != "10.9.9.9" {}
+    // The key goes with its lease, and is back before the next turn that comes by the clock.
+    let held = cluster.server.store().get("/registry/masterleases/10.9.9.9").await.expect("read").expect("held");
+    cluster.server.store().lease_revoke(held.lease).await.expect("taken away");
+    cluster.rest("DELETE", slice, &[], "").await;
+    let back = async { while endpoint().await != "10.9.9.9" {} };
+    tokio::time::timeout(std::time::Duration::from_secs(8), back).await.expect("put back at once");
+}
+
+#[tokio::test]
+async fn events_go_on_when_their_lease_has_gone() {
+    let cluster = Cluster::start().await;
+    let events = "/api/v1/namespaces/default/events";
+    let event = |name: &str| {
+        let about = json!({"kind": "Pod", "namespace": "default", "name": "p"});
+        json!({"metadata": {"name": name}, "involvedObject": about, "reason": "R", "message": "m", "type": "Normal"})
+            .to_string()
+    };
+    assert_eq!(cluster.rest("POST", events, &[], &event("a")).await.code, 201);
+    let store = cluster.server.store();
+    let held = store.get("/registry/events/default/a").await.expect("read").expect("stored");
+    store.lease_revoke(held.lease).await.expect("taken away");
+    let made = cluster.rest("POST", events, &[], &event("b")).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let next = store.get("/registry/events/default/b").await.expect("read").expect("stored");
+    assert!(next.lease != 0 && next.lease != held.lease);
 }
 
 #[tokio::test]
