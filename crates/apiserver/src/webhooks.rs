@@ -79,8 +79,9 @@ impl Webhooks {
         let path = place.path(timeout);
         while let Some(mut kept) = self.pool.take(&place.key) {
             match kept.send(place, &path, body.clone()).await {
-                // The other end has hung up while nobody asked: that says nothing about a new connection.
-                Err(error) if error.is_hangup() => {}
+                // The other end has hung up while nobody asked: that says nothing about a new connection. Once anything has been
+                // written the webhook may have acted, and a POST is not sent twice, as Go's client does not.
+                Err(Error::Unsent(_)) => {}
                 answer => return self.done(place, kept, answer),
             }
         }

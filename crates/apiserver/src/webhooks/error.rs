@@ -20,6 +20,9 @@ pub(super) enum Error {
     /// The other end stopped speaking HTTP.
     #[error("{}", broken(.0))]
     Http(hyper::Error),
+    /// The connection had ended before anything of the request was written.
+    #[error("{}", broken(.0))]
+    Unsent(hyper::Error),
     /// The answer is too long.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
@@ -64,15 +67,10 @@ fn refused(code: u16, text: &str) -> String {
 }
 
 impl Error {
-    /// Whether a connection that was kept had ended before it was asked anything.
-    pub(super) fn is_hangup(&self) -> bool {
-        matches!(self, Self::Http(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message())
-    }
-
     /// Whether upstream's client would try again: a connection that was cut off, an answer that says "not now".
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Http(error) => {
+            Self::Http(error) | Self::Unsent(error) => {
                 let source = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
                 source.is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
             }

@@ -86,8 +86,11 @@ impl Connection {
         {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        self.0.ready().await.map_err(Error::Http)?;
-        let answer = self.0.send_request(request).await.map_err(Error::Http)?;
+        self.0.ready().await.map_err(Error::Unsent)?;
+        let answer = self.0.try_send_request(request).await.map_err(|mut failed| match failed.take_message() {
+            Some(_) => Error::Unsent(failed.into_error()),
+            None => Error::Http(failed.into_error()),
+        })?;
         let (parts, body) = answer.into_parts();
         let bytes = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
             Ok(collected) => collected.to_bytes(),

@@ -1,6 +1,5 @@
 //! A webhook server in the test's own process, and configurations that name it.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +57,7 @@ pub(crate) struct Hook {
     connections: Arc<AtomicUsize>,
 }
 
-/// Code and body of an answer.
+/// Code and body of an answer; with code 0 the connection ends instead.
 pub(crate) type Raw = (u16, String);
 
 /// The answer to a review whose `response` this is.
@@ -156,7 +155,7 @@ async fn answered(
     peer: String,
     respond: impl Fn(&Value) -> Raw,
     all: Arc<Mutex<Vec<Asked>>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     let review: Value = serde_json::from_slice(&body).expect("JSON");
@@ -164,6 +163,9 @@ async fn answered(
     let (agent, authorization) = (header("user-agent"), header("authorization"));
     let (code, body) = respond(&review);
     all.lock().push(Asked { uri: parts.uri.to_string(), agent, authorization, peer, review });
+    if code == 0 {
+        return Err(std::io::ErrorKind::ConnectionAborted.into());
+    }
     let response = Response::builder().status(code).header("content-type", "application/json");
     Ok(response.body(Full::new(Bytes::from(body))).expect("a response"))
 }

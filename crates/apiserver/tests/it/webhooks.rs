@@ -388,3 +388,19 @@ async fn conditions_decide_whether_a_webhook_is_asked() {
     let expected = "configmaps \"c\" is forbidden: expression 'object.data.nothing == 'x'' resulted in error: no such key: nothing";
     assert_eq!((code, text.as_str()), (403, expected));
 }
+
+#[tokio::test]
+async fn a_question_that_was_sent_is_not_sent_twice() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| match review["request"]["object"]["data"]["a"].as_str() {
+        Some("hang up") => (0, String::new()),
+        _ => answer(review, json!({"allowed": true})),
+    })
+    .await;
+    register(&cluster, VALIDATING, "v", &[hook.config(&cluster, "judge", json!({}))]).await;
+    assert_eq!(post(&cluster, MAPS, &configmap("a", "x")).await.code, 201);
+    let (code, why) = message(&post(&cluster, MAPS, &configmap("b", "hang up")).await);
+    assert_eq!((code, hook.asked().len()), (500, 2), "{why}: a webhook may have acted before it hung up");
+    assert_eq!(post(&cluster, MAPS, &configmap("c", "x")).await.code, 201, "the next one gets a new connection");
+    assert_eq!(hook.connections(), 2);
+}
