@@ -10,9 +10,11 @@ use gantry_proto::v1::batch_request::Operation;
 use gantry_proto::v1::{BatchReply, BatchRequest};
 use tonic::Streaming;
 
+use super::convert;
 use super::objects::Write;
 use crate::app::App;
 use crate::request::Caller;
+use crate::sessions::right::Right;
 
 /// Items of one stream in flight; the client's next one waits, by flow control, until one of these is answered.
 const IN_FLIGHT: usize = 128;
@@ -20,17 +22,27 @@ const IN_FLIGHT: usize = 128;
 /// Runs the stream.
 pub(super) fn run(
     app: Arc<App>,
-    caller: Caller,
+    (caller, right): (Caller, Right),
     requests: Streaming<BatchRequest>,
 ) -> impl Stream<Item = Result<BatchReply, tonic::Status>> + Send {
     let caller = Arc::new(caller);
-    // A server that stops answers what it has read and reads no more.
+    let (lost, why) = tokio::sync::oneshot::channel();
     let stopping = app.shutdown.token().clone().cancelled_owned();
-    let work = requests.take_until(stopping).map(move |request| {
+    // A server that stops answers what it has read and reads no more; so does one whose caller is not let in any longer, and
+    // tells him.
+    let stopping = async move {
+        tokio::select! {
+            biased;
+            () = stopping => {}
+            status = right.ends() => drop(lost.send(status)),
+        }
+    };
+    let work = requests.take_until(Box::pin(stopping)).map(move |request| {
         let (app, caller) = (app.clone(), caller.clone());
         async move { Ok(one(&app, &caller, request?).await) }
     });
-    work.buffer_unordered(IN_FLIGHT)
+    let last = futures::stream::once(why).filter_map(async |why| why.ok().map(|status| Err(convert::failed(status))));
+    work.buffer_unordered(IN_FLIGHT).chain(last)
 }
 
 async fn one(app: &Arc<App>, caller: &Caller, request: BatchRequest) -> BatchReply {

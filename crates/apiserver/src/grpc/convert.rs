@@ -1,5 +1,7 @@
 //! Between gRPC messages and what the pipeline takes and gives.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
@@ -8,11 +10,14 @@ use tonic::Code;
 
 use super::failure;
 use crate::app::App;
+use crate::auth::credential::Credential;
 use crate::calls;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::PatchType;
 use crate::pipeline::{Outcome, Written};
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
+use crate::server::connection::Origin;
+use crate::sessions::right::Right;
 use crate::view::{Include, Shape, View};
 
 /// The gRPC code of a Status; the Status itself travels in the details.
@@ -36,6 +41,15 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
 /// Who calls, as was found out before the message was read.
 pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(|| failed(Status::unauthorized()))
+}
+
+/// What the caller showed, for a stream that may outlast it.
+///
+/// # Errors
+/// 401 where it is no longer good.
+pub(crate) fn right<T>(app: &Arc<App>, request: &tonic::Request<T>) -> Result<Right, tonic::Status> {
+    let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
+    Right::new(app, credential, Vec::new()).map_err(failed)
 }
 
 /// The target that a request names.

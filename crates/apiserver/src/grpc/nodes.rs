@@ -65,23 +65,33 @@ impl Service for Nodes {
         request: Request<Streaming<ControlReport>>,
     ) -> Result<Response<Self::ControlStream>, tonic::Status> {
         let node = node(&request)?;
+        let right = convert::right(&self.0, &request)?;
         let (generation, commands) = self.0.sessions.register(&node);
         info!(node, "control stream opened");
         let registered = Registered { app: self.0.clone(), node: node.clone(), generation };
         let (app, reports) = (self.0.clone(), request.into_inner());
         let (done, ended) = mpsc::channel::<()>(1);
+        // Who is not sent commands any more is not listened to either.
+        let open = CancellationToken::new();
+        let listened = open.clone();
         drop(task::spawn("node-control", async move {
-            follow_reports(&app, &node, reports).await;
+            tokio::select! {
+                () = follow_reports(&app, &node, reports) => {}
+                () = listened.cancelled() => {}
+            }
             drop(done);
         }));
-        let state = (commands, ended, registered, self.0.shutdown.clone());
-        let stream = futures::stream::unfold(state, |(mut commands, mut ended, registered, shutdown)| async move {
+        let state = Some((commands, ended, (registered, right, open.drop_guard()), self.0.shutdown.clone()));
+        let stream = futures::stream::unfold(state, |state| async move {
+            let (mut commands, mut ended, held, shutdown) = state?;
             let command = tokio::select! {
+                biased;
+                () = shutdown.requested() => return None,
+                status = held.1.ends() => return Some((Err(convert::failed(status)), None)),
                 command = commands.recv() => command?,
                 _ = ended.recv() => return None,
-                () = shutdown.requested() => return None,
             };
-            Some((Ok(command), (commands, ended, registered, shutdown)))
+            Some((Ok(command), Some((commands, ended, held, shutdown))))
         });
         Ok(Response::new(Box::pin(stream)))
     }

@@ -343,7 +343,7 @@ impl Service for Objects {
     }
 
     async fn batch(&self, request: Request<Streaming<v1::BatchRequest>>) -> Answer<Self::BatchStream> {
-        let caller = convert::caller(&request)?;
-        Ok(Response::new(Box::pin(batch::run(self.0.clone(), caller, request.into_inner()))))
+        let whose = (convert::caller(&request)?, convert::right(&self.0, &request)?);
+        Ok(Response::new(Box::pin(batch::run(self.0.clone(), whose, request.into_inner()))))
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use gantry_apiserver::testing::Builder;
+use gantry_common::clock::Manual;
 use gantry_common::tls::Identity;
 use http::{HeaderMap, Response};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -85,5 +86,29 @@ async fn a_place_among_the_requests_in_flight_is_taken_before_a_body_is_read() {
         let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut line)).await;
         assert!(answer.is_ok(), "{method}: no answer until the body is there");
         assert_eq!(line, *b"HTTP/1.1 429", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_expires_ends_streams_of_calls() {
+    let clock = Manual::new(jiff::Timestamp::now());
+    let builder = Builder::default()
+        .clock(clock.clone())
+        .configure(|config| config.session_check_period = Duration::from_millis(100));
+    let cluster = Cluster::with(builder).await;
+    let (admin, node) =
+        (cluster.identity("admin", &["system:masters"]), cluster.identity("system:node:n", &["system:nodes"]));
+    // One item that asks for nothing, and a report that says nothing.
+    let item = vec![0, 0, 0, 0, 2, 8, 7];
+    let batch = call(&cluster, Some(&admin), "/gantry.v1.Objects/Batch", item).await.expect("opens");
+    let control = call(&cluster, Some(&node), "/gantry.v1.Nodes/Control", vec![0; 5]).await.expect("opens");
+    let mut batch = batch.into_body();
+    assert!(batch.frame().await.expect("open").expect("good").is_data(), "the item is answered");
+    // Test certificates end in the year 4096.
+    clock.set("5000-01-01T00:00:00Z".parse().expect("a time"));
+    for (name, body) in [("batch", batch), ("control", control.into_body())] {
+        let rest = tokio::time::timeout(PATIENCE, body.collect()).await;
+        let rest = rest.unwrap_or_else(|_| panic!("{name} goes on")).expect("a clean end");
+        assert_eq!(code(rest.trailers()).as_deref(), Some("16"), "{name}");
     }
 }
