@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use gantry_api::kinds::Unserved;
 use ipnet::{IpNet, Ipv4Net};
 
+mod connections;
 mod front;
 mod gates;
 mod named;
@@ -16,6 +17,7 @@ mod refused;
 mod serving;
 mod versions;
 
+pub use connections::Connections;
 pub use front::RequestHeader;
 pub use named::NamedCert;
 pub use refused::refused;
@@ -216,6 +218,9 @@ pub struct Config {
     /// Without it audit events go to the server's own log, under the target `audit`.
     #[arg(long = "audit-log-path")]
     pub audit_log_path: Option<PathBuf>,
+    /// How many connections there may be, and how long.
+    #[arg(skip)]
+    pub connections: Connections,
     /// How often the credential of an open session is checked again, at the least.
     #[arg(long = "session-check-period", default_value = "30s", value_parser = seconds_or_unit, hide = true)]
     pub session_check_period: Duration,

@@ -51,6 +51,8 @@ mod webhooks;
 pub mod testing;
 
 pub use auth::User;
-pub use config::{AuthorizationMode, Config, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused};
+pub use config::{
+    AuthorizationMode, Config, Connections, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused,
+};
 pub use rest::zpages::flags;
 pub use run::{Deps, Error, Running, run, start};

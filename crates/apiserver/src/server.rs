@@ -6,6 +6,7 @@ pub(crate) mod heads;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod sni;
+pub(crate) mod standing;
 pub(crate) mod tls;
 pub(crate) mod trust;
 

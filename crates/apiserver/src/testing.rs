@@ -154,6 +154,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         max_mutating_requests_inflight: 200,
         max_sessions_per_user: 512,
         max_sessions: 4096,
+        connections: crate::Connections::default(),
         audit_log_path: None,
         session_check_period: std::time::Duration::from_secs(30),
         min_request_timeout_seconds: 1800,

@@ -17,6 +17,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::convert;
 use crate::app::App;
 use crate::rest::health;
+use crate::server::connection::Origin;
+use crate::server::standing::Allowed;
 
 /// All services are served or none is; `""` stands for the server.
 const SERVICES: &[&str] = &[
@@ -82,6 +84,8 @@ struct Watching {
     known: bool,
     last: Option<ServingStatus>,
     _place: OwnedSemaphorePermit,
+    /// Its connection stays although nobody has said who he is.
+    _allowed: Option<Allowed>,
 }
 
 impl Watching {
@@ -122,8 +126,9 @@ impl Service for Health {
             let why = format!("{WATCHES_MAX} watches of the server's health are open already, please try again later");
             convert::failed(Status::too_many_requests(&why, 1))
         })?;
+        let allowed = request.extensions().get::<Arc<Origin>>().map(|origin| origin.standing.allow());
         let known = SERVICES.contains(&request.into_inner().service.as_str());
-        let watching = Watching { health: self.clone(), known, last: None, _place: place };
+        let watching = Watching { health: self.clone(), known, last: None, _place: place, _allowed: allowed };
         Ok(Response::new(Box::pin(futures::stream::unfold(watching, Watching::next))))
     }
 }

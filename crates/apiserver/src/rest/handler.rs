@@ -153,6 +153,9 @@ pub(crate) fn caller(
     let peer = origin.and_then(|o| o.peer.as_ref());
     let notes = Arc::new(Notes::default());
     let user = app.authenticator.authenticate(peer, headers, &notes)?;
+    if let Some(origin) = origin.filter(|_| !user.is_anonymous()) {
+        origin.standing.is_somebodys();
+    }
     let user = review::impersonate(app, user, headers, about)?;
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let fence = match text("gantry-fence") {

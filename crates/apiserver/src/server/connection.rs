@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use gantry_api::status::Status;
 use gantry_common::settled::Settled;
+use gantry_common::task;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tonic::service::Routes;
 use tracing::debug;
 
 use super::door::{Door, Doored};
 use super::heads::Timed;
+use super::standing::Standing;
 use super::{Response, tls};
 use crate::app::App;
 use crate::auth::authenticator::Peer;
@@ -46,6 +48,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     pub(crate) peer: Option<Peer>,
+    pub(crate) standing: Arc<Standing>,
 }
 
 pub(super) fn builder() -> auto::Builder<TokioExecutor> {
@@ -70,18 +73,44 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let (stream, door) = Doored::new(stream);
     let (stream, heads) = Timed::new(stream, !is_http2);
+    let (standing, shutdown, bounds) = (origin.standing.clone(), app.shutdown.clone(), app.config.connections.clone());
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         heads.came(request.version());
+        let asked = (request.version() == http::Version::HTTP_2).then(|| origin.standing.asked());
         if request.version() == http::Version::HTTP_11 {
             request.extensions_mut().insert::<Arc<dyn Door>>(door.clone());
         }
         let (heads, answer) = (heads.clone(), answer(app.clone(), origin.clone(), grpc.clone(), request));
-        async move { answer.await.map(|response| heads.answered(response)) }
+        async move {
+            let response = answer.await?;
+            Ok::<_, Infallible>(match asked {
+                Some(asked) => asked.answered(response),
+                None => heads.answered(response),
+            })
+        }
     });
     let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let watched = std::pin::pin!(watcher.watch(connection));
-    if let Err(error) = Settled::new(watched).await {
-        debug!(%address, %error, "connection ended");
+    // Whoever stops the server waits for this.
+    let _open = watcher;
+    let own = GracefulShutdown::new();
+    let watched = own.watch(connection);
+    // A task of its own: what ends the connection must not be looked at whenever something comes on it.
+    let mut served = task::spawn("connection", async move {
+        if let Err(error) = Settled::new(std::pin::pin!(watched)).await {
+            debug!(%address, %error, "connection ended");
+        }
+    });
+    tokio::select! {
+        _ = &mut served => return,
+        () = shutdown.requested() => {}
+        () = standing.over(&bounds) => debug!(%address, known = standing.is_known(), "connection is told to end"),
+    }
+    let ended = own.shutdown();
+    if standing.is_known() {
+        return ended.await;
+    }
+    if tokio::time::timeout(bounds.last, ended).await.is_err() {
+        served.abort();
     }
 }
 

@@ -12,11 +12,10 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tracing::{debug, info, warn};
 
+use super::standing::{Shares, Standing};
 use super::{connection, tls};
 use crate::app::App;
 
-/// Connections open at once, per server.
-const CONNECTIONS_MAX: usize = 16_384;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after a failed accept (out of file descriptors, mostly).
@@ -28,6 +27,7 @@ struct Port {
     grpc: Routes,
     tls: Arc<tls::Acceptor>,
     slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
 }
 
 /// A socket could not be opened.
@@ -79,7 +79,8 @@ pub(crate) async fn serve(
     tls: Arc<tls::Acceptor>,
     shutdown: Shutdown,
 ) {
-    let port = Arc::new(Port { app: app.clone(), grpc, tls, slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)) });
+    let slots = Arc::new(Semaphore::new(app.config.connections.max));
+    let port = Arc::new(Port { app: app.clone(), grpc, tls, slots, shares: Arc::default() });
     let graceful = Arc::new(GracefulShutdown::new());
     let mut loops = Vec::new();
     for socket in sockets {
@@ -121,11 +122,17 @@ async fn accept_loop(port: Arc<Port>, socket: TcpListener, graceful: Arc<Gracefu
                 continue;
             }
         };
+        let Some(share) = port.shares.take(peer.ip(), port.app.config.connections.max_per_address) else {
+            debug!(%peer, "a connection is refused: its address has its share already");
+            continue;
+        };
         let (port, watcher) = (port.clone(), graceful.watcher());
         drop(task::spawn("connection", async move {
-            let _slot = slot;
+            let _held = (slot, share);
             if let Some((stream, shown)) = handshake(&port.app, &port.tls, stream, peer).await {
-                let origin = connection::Origin { address: peer, peer: shown };
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let standing = Arc::new(Standing::new(is_http2));
+                let origin = connection::Origin { address: peer, peer: shown, standing };
                 connection::serve(port.app.clone(), port.grpc.clone(), stream, origin, watcher).await;
             }
         }));

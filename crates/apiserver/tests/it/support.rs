@@ -158,8 +158,18 @@ async fn shake_hands(
     protocol: &'static [u8],
 ) -> TlsStream<TcpStream> {
     let address = server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[protocol]).expect("valid");
     let stream = TcpStream::connect(&address).await.expect("connects");
+    shake_hands_on(stream, server, identity, protocol).await
+}
+
+/// TLS on a connection that is there.
+pub(crate) async fn shake_hands_on(
+    stream: TcpStream,
+    server: &TestServer,
+    identity: Option<&tls::Identity>,
+    protocol: &'static [u8],
+) -> TlsStream<TcpStream> {
+    let config = tls::client_config(server.ca_pem().as_bytes(), identity, &[protocol]).expect("valid");
     let name = "localhost".try_into().expect("a name");
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("shakes hands")
 }
