@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use gantry_api::custom::{Conversion, Definition};
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
@@ -21,6 +21,10 @@ use crate::webhooks::Users;
 
 /// How long a webhook has.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of objects in one question.
+const REVIEW_BYTES: usize = 1 << 20;
+/// Questions about one list at a time.
+const REVIEWS_AT_ONCE: usize = 4;
 /// The versions of `ConversionReview` that are spoken.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -56,16 +60,20 @@ async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Re
         return Ok(());
     };
     let what = format!("{}, Kind={}", str_at(others[0], "apiVersion").unwrap_or_default(), kind.kind);
-    let sent: Vec<Value> = others.iter().map(|object| (**object).clone()).collect();
-    let failed = |why: &str| Status::internal(format!("conversion webhook for {what} failed: {why}"));
-    let converted = ask(app, kind, webhook, &sent).await.map_err(|why| failed(&why))?;
-    if converted.len() != sent.len() {
-        let (found, wanted) = (converted.len(), sent.len());
-        return Err(Status::internal(format!(
-            "conversion webhook for {what} returned {found} objects, expected {wanted}"
-        )));
-    }
-    for (index, (object, converted)) in others.iter_mut().zip(converted).enumerate() {
+    let what = what.as_str();
+    let asked = reviews(&others).into_iter().map(|sent| async move {
+        let failed = |why: &str| Status::internal(format!("conversion webhook for {what} failed: {why}"));
+        let converted = ask(app, kind, webhook, &sent).await.map_err(|why| failed(&why))?;
+        if converted.len() != sent.len() {
+            let (found, wanted) = (converted.len(), sent.len());
+            return Err(Status::internal(format!(
+                "conversion webhook for {what} returned {found} objects, expected {wanted}"
+            )));
+        }
+        Ok(converted)
+    });
+    let converted: Vec<Vec<Value>> = futures::stream::iter(asked).buffered(REVIEWS_AT_ONCE).try_collect().await?;
+    for (index, (object, converted)) in others.iter_mut().zip(converted.into_iter().flatten()).enumerate() {
         let wrong = |why: String| {
             Status::internal(format!(
                 "conversion webhook for {what} returned invalid converted object at index {index}: {why}"
@@ -75,6 +83,50 @@ async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Re
         form::settle(kind, object);
     }
     Ok(())
+}
+
+/// The objects of each question to the webhook. What it may answer is bounded, a list is not: so no question has many more
+/// bytes than [`REVIEW_BYTES`], but each has one object at least.
+fn reviews(objects: &[&mut Value]) -> Vec<Vec<Value>> {
+    let mut reviews: Vec<Vec<Value>> = Vec::new();
+    let mut room = 0_usize;
+    for object in objects {
+        let bytes = Counted::bytes_of(object);
+        match reviews.last_mut().filter(|_| bytes <= room) {
+            Some(review) => review.push((**object).clone()),
+            None => {
+                reviews.push(vec![(**object).clone()]);
+                room = REVIEW_BYTES;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    reviews
+}
+
+/// Bytes that are counted and not kept.
+#[derive(Default)]
+struct Counted(usize);
+
+impl Counted {
+    /// How long a value is as JSON.
+    fn bytes_of(value: &Value) -> usize {
+        let mut counted = Self::default();
+        // Counting does not fail.
+        drop(serde_json::to_writer(&mut counted, value));
+        counted.0
+    }
+}
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One question to the webhook; the converted objects.
@@ -196,4 +248,23 @@ pub(crate) async fn to_storage(app: &App, kind: &KindInfo, bytes: bytes::Bytes) 
     let mut object: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
     convert(app, storage, &mut [&mut object]).await?;
     Ok(bytes::Bytes::from(canon::encode(&object)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_asked_about_in_pieces() {
+        let check = |sizes: &[usize], expected: &[usize]| {
+            let mut objects: Vec<Value> = sizes.iter().map(|bytes| "x".repeat(bytes - 2).into()).collect();
+            let objects: Vec<&mut Value> = objects.iter_mut().collect();
+            assert_eq!(reviews(&objects).iter().map(Vec::len).collect::<Vec<_>>(), expected, "{sizes:?}");
+        };
+        check(&[], &[]);
+        check(&[10, 10, 10], &[3]);
+        check(&[REVIEW_BYTES / 2; 5], &[2, 2, 1]);
+        check(&[10, REVIEW_BYTES * 2, 10, 10], &[1, 1, 2]);
+        check(&[REVIEW_BYTES, 10], &[1, 1]);
+    }
 }

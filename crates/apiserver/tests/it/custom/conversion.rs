@@ -194,3 +194,30 @@ async fn objects_are_selected_by_what_they_are_in_the_requested_version() {
     let now = get(&cluster, &format!("{V2}/a")).await.json();
     assert_eq!(first["object"]["metadata"]["resourceVersion"], now["metadata"]["resourceVersion"]);
 }
+
+#[tokio::test]
+async fn a_list_of_many_megabytes_is_converted_in_pieces() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    define(&cluster, &definition_with(&hook, &cluster)).await;
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let host = name.repeat(512 << 10);
+        let made = post(&cluster, CRONTABS, &crontab(name, json!({"host": host, "port": "1"}))).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let list = get(&cluster, V2).await;
+    assert_eq!(list.code, 200, "{}", list.text);
+    let list = list.json();
+    let items = list["items"].as_array().expect("items");
+    let seen: Vec<String> = items
+        .iter()
+        .map(|item| {
+            let place = item["spec"]["where"].as_str().expect("text");
+            format!("{} {} {}", item["metadata"]["name"].as_str().expect("a name"), &place[..1], place.len())
+        })
+        .collect();
+    let expected: Vec<String> = "abcdefgh".chars().map(|name| format!("{name} {name} {}", (512 << 10) + 2)).collect();
+    assert_eq!(seen, expected);
+    let most = hook.asked().iter().map(|asked| asked.review.to_string().len()).max();
+    assert!(hook.asked().len() > 3 && most < Some(3 << 20), "{} questions, {most:?}", hook.asked().len());
+}
