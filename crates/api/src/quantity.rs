@@ -208,7 +208,7 @@ fn scaled(number: &str, scale: Scale) -> Result<i128, Error> {
         let factor = u32::try_from(exponent).ok().and_then(|e| 10i128.checked_pow(e));
         return Ok(factor.map_or(i128::MAX, |f| digits.saturating_mul(f)));
     }
-    let divisor = u32::try_from(-exponent).ok().and_then(|e| 10i128.checked_pow(e));
+    let divisor = u32::try_from(exponent.unsigned_abs()).ok().and_then(|e| 10i128.checked_pow(e));
     let Some(divisor) = divisor else { return Ok(1) };
     Ok(digits / divisor + i128::from(digits % divisor != 0 || lost))
 }
@@ -311,6 +311,8 @@ mod tests {
         check("1E3", "1e3");
         check("12e2", "1200");
         check("1e-3", "1e-3");
+        check("1e-9223372036854775808", "1e-9");
+        check("0.00000000001e-9223372036854775808", "1e-9");
         check("0.1n", "1n");
         check("+1", "1");
         check("0Gi", "0");
