@@ -1,7 +1,8 @@
 //! Kinds that are defined at run time: what a `CustomResourceDefinition` says, as kinds, types and schemas.
 //!
 //! Kinds are passed around as `&'static KindInfo`, so those of definitions live for ever. They are interned by content: only
-//! definitions that differ cost memory, and two servers of one process share them (docs/adr/0006).
+//! definitions that differ cost memory, and two servers of one process share them (docs/adr/0006). What changes by itself, as the
+//! certificates of a conversion webhook do, is no part of them.
 
 mod columns;
 mod defaults;
@@ -19,7 +20,7 @@ use crate::kinds::{Column, KindInfo};
 use crate::table::Type;
 
 pub use defaults::{apply as default_object, prune_nulls};
-pub use definition::of as definition;
+pub use definition::{of as definition, webhook};
 pub use field_path::field_path;
 pub use json_path::JsonPath;
 pub use schema::Schema;
@@ -73,12 +74,12 @@ pub struct Scale {
 }
 
 /// How objects get from one version to another.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conversion {
     /// Only `apiVersion` differs.
     None,
-    /// A webhook does it: `spec.conversion.webhook`.
-    Webhook(Value),
+    /// A webhook does it. Where it is stands in [`webhook`], which may change as often as its certificates do.
+    Webhook,
 }
 
 /// One definition with the kinds of all its versions, served or not.
@@ -92,7 +93,7 @@ pub struct Definition {
     pub storage_prefix: String,
     /// How versions are converted.
     pub conversion: Conversion,
-    /// What decides how stored objects are read: schemas and conversion, as canonical JSON.
+    /// What decides how stored objects are read: schemas and the kind of conversion, as canonical JSON.
     pub form: Vec<u8>,
     versions: OnceLock<Vec<Version>>,
 }

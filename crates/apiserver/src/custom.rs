@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_api::custom::Definition;
+use gantry_api::custom::{self, Definition};
 use gantry_api::field::Errors;
 use gantry_api::kinds::{self, KindInfo, Kinds};
 use gantry_api::status::Status;
@@ -151,6 +151,11 @@ impl Served {
     async fn update(&mut self, app: &App, known: &Known) -> Result<(), String> {
         let wanted = known.entries().filter_map(|entry| entry.served);
         let wanted: BTreeMap<String, &'static Definition> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
+        let webhooks = known.entries().filter_map(|entry| {
+            let webhook = custom::webhook(&entry.definition)?;
+            Some((entry.served?.storage_prefix.clone(), Arc::new(webhook.clone())))
+        });
+        app.forms.replace_webhooks(webhooks.collect());
         if wanted == self.0 {
             return Ok(());
         }

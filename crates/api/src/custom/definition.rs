@@ -27,7 +27,8 @@ fn texts(value: &Value, path: &str) -> Vec<&'static str> {
 /// The definitions known so far, by what they say.
 type Interned = HashMap<Box<[u8]>, &'static Definition>;
 
-/// What a definition says, with the names that it was given (`status.acceptedNames`). The same content is the same definition.
+/// What a definition says, with the names that it was given (`status.acceptedNames`). The same content is the same definition,
+/// wherever its [`webhook`] is.
 ///
 /// `None` for one that lacks what every valid one has.
 #[must_use]
@@ -37,7 +38,7 @@ pub fn of(object: &Value) -> Option<&'static Definition> {
     let names = get(object, "status.acceptedNames").filter(|n| str_at(n, "plural").is_some_and(|p| !p.is_empty()))?;
     let content = json!({
         "names": names, "group": spec.get("group")?, "scope": spec.get("scope")?, "versions": spec.get("versions")?,
-        "conversion": spec.get("conversion"), "preserve": spec.get("preserveUnknownFields"),
+        "conversion": get(spec, "conversion.strategy"), "preserve": spec.get("preserveUnknownFields"),
         "terminating": get(object, "metadata.deletionTimestamp").is_some(),
     });
     let key = canon::encode(&content).into_boxed_slice();
@@ -51,14 +52,21 @@ pub fn of(object: &Value) -> Option<&'static Definition> {
     Some(made)
 }
 
+/// The webhook that converts what the definition defines, if one does: its `spec.conversion.webhook`.
+#[must_use]
+pub fn webhook(object: &Value) -> Option<&Value> {
+    let conversion = get(object, "spec.conversion").filter(|c| str_at(c, "strategy") == Some("Webhook"))?;
+    conversion.get("webhook")
+}
+
 fn make(content: &Value) -> Option<&'static Definition> {
     let (group, plural) = (str_at(content, "group")?, str_at(content, "names.plural")?);
     let definition: &'static Definition = Box::leak(Box::new(Definition {
         name: format!("{plural}.{group}"),
         group: group.to_owned(),
         storage_prefix: format!("/registry/{group}/{plural}/"),
-        conversion: match str_at(content, "conversion.strategy") {
-            Some("Webhook") => Conversion::Webhook(get(content, "conversion.webhook").cloned().unwrap_or_default()),
+        conversion: match str_at(content, "conversion") {
+            Some("Webhook") => Conversion::Webhook,
             _ => Conversion::None,
         },
         form: form(content),
@@ -188,4 +196,30 @@ fn subresources(custom: &Custom, group: &'static str, version: &'static str, kin
 fn deprecation(version: &Value, api_version: &str, kind: &str) -> Option<&'static str> {
     let said = str_at(version, "deprecationWarning").map(str::to_owned);
     bool_at(version, "deprecated").then(|| leak(&said.unwrap_or_else(|| format!("{api_version} {kind} is deprecated"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_moves_or_shows_another_certificate_makes_no_other_definition() {
+        let definition = |strategy: &str, bundle: &str| {
+            json!({
+                "spec": {
+                    "group": "moving.example.com", "scope": "Namespaced",
+                    "versions": [{"name": "v1", "served": true, "storage": true}],
+                    "conversion": {"strategy": strategy, "webhook": {"clientConfig": {"caBundle": bundle}}},
+                },
+                "status": {"acceptedNames": {"plural": "things", "kind": "Thing"}},
+            })
+        };
+        let (one, two) = (definition("Webhook", "YQ=="), definition("Webhook", "Yg=="));
+        let made = of(&one).expect("valid");
+        assert_eq!(made.conversion, Conversion::Webhook);
+        assert!(of(&two).is_some_and(|same| same == made));
+        assert!(of(&definition("None", "")).is_some_and(|other| other != made));
+        assert_eq!(webhook(&two).and_then(|webhook| str_at(webhook, "clientConfig.caBundle")), Some("Yg=="));
+        assert_eq!(webhook(&definition("None", "YQ==")), None);
+    }
 }

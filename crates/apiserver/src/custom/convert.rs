@@ -30,8 +30,7 @@ const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 
 /// Whether objects of the kind cannot be seen as it without asking a webhook.
 pub(crate) fn asks(kind: &KindInfo) -> bool {
-    let asks =
-        |definition: &Definition| definition.has_versions() && matches!(definition.conversion, Conversion::Webhook(_));
+    let asks = |definition: &Definition| definition.has_versions() && definition.conversion == Conversion::Webhook;
     kind.custom.is_some_and(|custom| asks(custom.definition))
 }
 
@@ -55,10 +54,12 @@ async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Re
     if others.is_empty() {
         return Ok(());
     }
-    let Conversion::Webhook(webhook) = &custom.definition.conversion else {
+    if custom.definition.conversion == Conversion::None {
         others.into_iter().for_each(|object| form::relabel(kind, object));
         return Ok(());
-    };
+    }
+    let webhook = app.forms.webhook(custom.definition).unwrap_or_default();
+    let webhook = &*webhook;
     let what = format!("{}, Kind={}", str_at(others[0], "apiVersion").unwrap_or_default(), kind.kind);
     let what = what.as_str();
     let asked = reviews(&others).into_iter().map(|sent| async move {

@@ -1,5 +1,8 @@
 //! The forms of custom objects: stored in one version, asked for in another.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use arc_swap::ArcSwap;
 use gantry_api::custom::Definition;
 use gantry_api::kinds::{KindInfo, Kinds};
@@ -9,16 +12,32 @@ use gantry_store::encoded::Encoded;
 /// The definitions by which stored objects are read. They are replaced before the views that they make are filled, and the kinds
 /// are served after that.
 #[derive(Default)]
-pub(crate) struct Forms(ArcSwap<Kinds>);
+pub(crate) struct Forms {
+    kinds: ArcSwap<Kinds>,
+    webhooks: ArcSwap<Webhooks>,
+}
+
+/// The webhooks that convert custom objects (`spec.conversion.webhook`), by the storage prefixes of these.
+pub(crate) type Webhooks = BTreeMap<String, Arc<Value>>;
 
 impl Forms {
     pub(crate) fn replace(&self, definitions: Vec<&'static Definition>) {
-        self.0.store(std::sync::Arc::new(Kinds::with(definitions)));
+        self.kinds.store(Arc::new(Kinds::with(definitions)));
     }
 
     /// The definition of the object under an etcd key.
     pub(crate) fn of(&self, key: &str) -> Option<&'static Definition> {
-        self.0.load().definition_of(key)
+        self.kinds.load().definition_of(key)
+    }
+
+    /// Replaces the webhooks, which come and go without a change of the kinds.
+    pub(crate) fn replace_webhooks(&self, webhooks: Webhooks) {
+        self.webhooks.store(Arc::new(webhooks));
+    }
+
+    /// The webhook that converts the objects of a definition.
+    pub(crate) fn webhook(&self, definition: &Definition) -> Option<Arc<Value>> {
+        self.webhooks.load().get(&definition.storage_prefix).cloned()
     }
 }
 

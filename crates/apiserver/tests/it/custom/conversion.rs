@@ -221,3 +221,19 @@ async fn a_list_of_many_megabytes_is_converted_in_pieces() {
     let most = hook.asked().iter().map(|asked| asked.review.to_string().len()).max();
     assert!(hook.asked().len() > 3 && most < Some(3 << 20), "{} questions, {most:?}", hook.asked().len());
 }
+
+#[tokio::test]
+async fn a_webhook_that_moves_is_asked_where_it_is() {
+    let cluster = cluster().await;
+    let here = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    let there = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    define(&cluster, &definition_with(&here, &cluster)).await;
+    post(&cluster, CRONTABS, &crontab("a", json!({"host": "h", "port": "1"}))).await;
+    assert_eq!(get(&cluster, &format!("{V2}/a")).await.code, 200);
+    let moved = json!({"spec": {"conversion": definition_with(&there, &cluster)["spec"]["conversion"]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/crontabs.stable.example.com";
+    assert_eq!(patch(&cluster, path, &moved).await.code, 200);
+    while there.asked().is_empty() {
+        assert_eq!(get(&cluster, &format!("{V2}/a")).await.json()["spec"]["where"], "h:1");
+    }
+}
