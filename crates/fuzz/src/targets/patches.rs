@@ -37,6 +37,7 @@ fn apply(kind: &'static gantry_api::kinds::KindInfo, live: &Value, config: &Valu
         ty: kind.into(),
         subresource: "",
         reset: &[],
+        settable: &[],
         now: Default::default(),
     };
     let Ok(mut first) = managed::apply(Some(live), config, &write, true) else { return };
