@@ -92,9 +92,9 @@ pub struct Readers {
     pub volumes: Reader<PersistentVolume>,
     /// All claims of persistent volumes; index [`ATTRIBUTES_CLASS`].
     pub claims: Reader<PersistentVolumeClaim>,
-    /// All classes of volume attributes.
+    /// All classes of volume attributes; not waited for.
     pub attributes_classes: Reader<VolumeAttributesClass>,
-    /// All claims of devices.
+    /// All claims of devices; not waited for.
     pub resource_claims: Reader<ResourceClaim>,
     /// All resource quotas.
     pub quotas: Reader<ResourceQuota>,
@@ -153,7 +153,8 @@ impl Readers {
         }
     }
 
-    /// Resolves once every copy is whole: no controller may take an object that is not there yet for one that is gone.
+    /// Resolves once every copy is whole: no controller may take an object that is not there yet for one that is gone. The
+    /// server may be told not to serve some kinds at all: those are not waited for, and their readers look before they count.
     pub async fn synced(&self) {
         tokio::join!(
             self.deployments.synced(),
@@ -168,8 +169,6 @@ impl Readers {
             self.node_leases.synced(),
             self.volumes.synced(),
             self.claims.synced(),
-            self.attributes_classes.synced(),
-            self.resource_claims.synced(),
             self.quotas.synced(),
             self.namespaces.synced(),
             self.service_accounts.synced(),

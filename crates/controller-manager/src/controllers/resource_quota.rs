@@ -206,11 +206,11 @@ impl Controller {
             }
             // The revision is read first: the objects may be newer than that, never older.
             let counted = match (kind.group, kind.resource) {
-                ("", "pods") => Some(memo.count(&tally, kind, &self.readers.pods, namespace, now)),
-                ("", "services") => Some(memo.count(&tally, kind, &self.readers.services, namespace, now)),
-                ("", "persistentvolumeclaims") => Some(memo.count(&tally, kind, &self.readers.claims, namespace, now)),
+                ("", "pods") => memo.count(&tally, kind, &self.readers.pods, namespace, now),
+                ("", "services") => memo.count(&tally, kind, &self.readers.services, namespace, now),
+                ("", "persistentvolumeclaims") => memo.count(&tally, kind, &self.readers.claims, namespace, now),
                 ("resource.k8s.io", "resourceclaims") => {
-                    Some(memo.count(&tally, kind, &self.readers.resource_claims, namespace, now))
+                    memo.count(&tally, kind, &self.readers.resource_claims, namespace, now)
                 }
                 _ => self.catalog.revision(&kind.type_name).map(|revision| {
                     let number = i64::try_from(self.catalog.count(&kind.type_name, namespace)).unwrap_or(i64::MAX);

@@ -33,7 +33,7 @@ impl Memo {
         }
     }
 
-    /// What the objects of a namespace use, and the revision up to which they are known.
+    /// What the objects of a namespace use, and the revision up to which they are known; nothing while they are not.
     pub(super) fn count<K: Object>(
         &mut self,
         tally: &Tally<'_>,
@@ -41,9 +41,9 @@ impl Memo {
         reader: &Reader<K>,
         namespace: &str,
         now: i64,
-    ) -> (Usage, u64) {
-        let revision = reader.revision();
-        (self.sum(tally, kind, &reader.in_namespace(namespace), now), revision)
+    ) -> Option<(Usage, u64)> {
+        let revision = Some(reader.revision()).filter(|_| reader.is_synced())?;
+        Some((self.sum(tally, kind, &reader.in_namespace(namespace), now), revision))
     }
 
     /// What the objects use, all of the kind that there are.
