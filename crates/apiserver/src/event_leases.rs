@@ -71,7 +71,7 @@ impl EventLeases {
         }
         // Who waited for a lease that was refused was refused it, too: each would wait for one of its own in turn.
         if let Some((at, status)) = &state.failed
-            && *at >= came
+            && *at > came
         {
             return Err(status.clone());
         }
