@@ -1,6 +1,6 @@
 //! `Store` on etcd (3.4 or newer) through etcd-client.
 //!
-//! All calls share one HTTP/2 connection per endpoint and pipeline on it. Calls have a deadline; within it a read is
+//! All calls share one HTTP/2 connection per endpoint and pipeline on it; watches have another. Calls have a deadline; within it a read is
 //! tried again, and a write too where it certainly has not been sent.
 
 use std::time::Duration;
@@ -35,6 +35,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// How often the other end is asked whether it is there, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const PREPARING: &str = "preparing the etcd client";
 const RETRY_MIN: Duration = Duration::from_millis(2);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
@@ -93,26 +94,13 @@ impl EtcdStore {
     /// # Errors
     /// `Invalid`: a URL or the TLS material cannot be used.
     pub async fn connect(config: &EtcdConfig) -> Result<Self> {
-        let doing = "preparing the etcd client";
-        let invalid = |detail: String| Error::Invalid { doing, detail };
-        let channel = match config.endpoints.as_slice() {
-            [] => return Err(invalid("no endpoint given".to_owned())),
-            [one] => {
-                let channel = channel::Channel::new(one, client_tls(one, config).map_err(&invalid)?);
-                etcd_client::Channel::Custom(BoxCloneSyncService::new(channel.map_err(&invalid)?))
-            }
-            several => {
-                let endpoints: Vec<Endpoint> =
-                    several.iter().map(|url| endpoint(url, config).map_err(&invalid)).collect::<Result<_>>()?;
-                etcd_client::Channel::Tonic(Channel::balance_list(endpoints.into_iter()))
-            }
-        };
+        let failed = |error| failure(error, PREPARING);
+        let client = etcd_client::Client::from_channel(way(config)?, None).await.map_err(failed)?;
         // A member that has lost its leader would go on with a watch, and say nothing on it until it has one again. Told that
-        // one is needed it ends the watch, which starts again wherever there is one.
+        // one is needed it ends the watch, which starts again wherever there is one. Watches have a way of their own: on a shared
+        // one each answer to a write comes with the write's event, and wakes two tasks, hence two threads, where it could wake one.
         let led = ConnectOptions::new().with_require_leader(true);
-        let watches = etcd_client::Client::from_channel(channel.clone(), Some(led)).await;
-        let watches = watches.map_err(|error| failure(error, doing))?;
-        let client = etcd_client::Client::from_channel(channel, None).await.map_err(|error| failure(error, doing))?;
+        let watches = etcd_client::Client::from_channel(way(config)?, Some(led)).await.map_err(failed)?;
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
             watch: watches.watch_client().max_decoding_message_size(DECODE_LIMIT_BYTES),
@@ -178,6 +166,23 @@ impl EtcdStore {
             count: u64::try_from(answer.count()).unwrap_or_default(),
             kvs: answer.take_kvs().into_iter().map(|kv| key_value(kv.0)).collect(),
         })
+    }
+}
+
+/// A way to etcd: one connection to each member that is used, made when it is needed.
+fn way(config: &EtcdConfig) -> Result<etcd_client::Channel> {
+    let invalid = |detail: String| Error::Invalid { doing: PREPARING, detail };
+    match config.endpoints.as_slice() {
+        [] => Err(invalid("no endpoint given".to_owned())),
+        [one] => {
+            let channel = channel::Channel::new(one, client_tls(one, config).map_err(&invalid)?);
+            Ok(etcd_client::Channel::Custom(BoxCloneSyncService::new(channel.map_err(&invalid)?)))
+        }
+        several => {
+            let endpoints: Vec<Endpoint> =
+                several.iter().map(|url| endpoint(url, config).map_err(&invalid)).collect::<Result<_>>()?;
+            Ok(etcd_client::Channel::Tonic(Channel::balance_list(endpoints.into_iter())))
+        }
     }
 }
 
