@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::status::Status;
+use http::{HeaderName, HeaderValue};
+
 pub(crate) mod authenticator;
 pub(crate) mod certificate;
 pub(crate) mod constrained;
@@ -38,6 +41,17 @@ pub(crate) const INVALID_TOKEN: &str = "invalid bearer token";
 fn not_for(token: &[String], wanted: &[String]) -> String {
     let shown = |names: &[String]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ");
     format!("token audiences [{}] is invalid for the target audiences [{}]", shown(token), shown(wanted))
+}
+
+/// The text of a header that says who somebody is. Upstream takes bytes as they come; here text is UTF-8, and what is none
+/// is refused: a header that is left out could make its sender somebody else.
+///
+/// # Errors
+/// 400 for bytes that are no UTF-8.
+fn header_text<'v>(name: &HeaderName, value: &'v HeaderValue) -> Result<&'v str, Status> {
+    std::str::from_utf8(value.as_bytes()).map_err(|_| {
+        Status::bad_request(format!("the value of the header {name:?} is not valid UTF-8; send it as UTF-8"))
+    })
 }
 
 /// An authenticated caller.

@@ -99,8 +99,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when what was shown is not good: a wrong token must not silently become nobody.
     pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap, notes: &Notes) -> Result<User, Status> {
-        let valid = peer.filter(|peer| peer.expires >= self.clock.now().as_second());
-        if let Some(user) = valid.and_then(|peer| self.behind(peer, headers)) {
+        if let Some(user) = self.by_certificate(peer, headers)? {
             return Ok(user);
         }
         if let Some(token) = shown(headers)? {
@@ -109,19 +108,28 @@ impl Authenticator {
                 Err(_) => Err(Status::unauthorized()),
             };
         }
-        match (peer, valid) {
-            (Some(_), None) => Err(Status::unauthorized()),
-            (Some(Peer { user: Some(user), .. }), _) => Ok(user.clone()),
-            // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
-            (Some(Peer { proxy: Some(_), .. }), _) => Err(Status::unauthorized()),
-            _ if self.known.anonymous => Ok(User::anonymous()),
-            _ => Err(Status::unauthorized()),
+        // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
+        let shown = peer.is_some_and(|peer| self.is_over(peer) || peer.proxy.is_some());
+        if shown || !self.known.anonymous {
+            return Err(Status::unauthorized());
         }
+        Ok(User::anonymous())
     }
 
-    /// The user for whom a proxy in front speaks.
-    fn behind(&self, peer: &Peer, headers: &HeaderMap) -> Option<User> {
-        self.known.front.as_ref()?.user(peer.proxy.as_deref()?, headers)
+    fn is_over(&self, peer: &Peer) -> bool {
+        peer.expires < self.clock.now().as_second()
+    }
+
+    /// The user for whom a proxy in front speaks, else the user whom the certificate names. As upstream, whoever is known by
+    /// one of them is known, whatever token is shown beside it.
+    fn by_certificate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<User>, Status> {
+        let Some(peer) = peer.filter(|peer| !self.is_over(peer)) else { return Ok(None) };
+        if let (Some(front), Some(proxy)) = (&self.known.front, &peer.proxy)
+            && let Some(user) = front.user(proxy, headers)?
+        {
+            return Ok(Some(user));
+        }
+        Ok(peer.user.clone())
     }
 
     /// Removes the words of a proxy in front, once they are read.
@@ -133,7 +141,7 @@ impl Authenticator {
 
     /// When what was shown expires, in seconds since 1970, if it does.
     pub(crate) fn expires(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Option<i64> {
-        if let Some(peer) = peer.filter(|peer| self.behind(peer, headers).is_some()) {
+        if let (Some(peer), Ok(Some(_))) = (peer, self.by_certificate(peer, headers)) {
             return Some(peer.expires);
         }
         match shown(headers).ok()? {
@@ -196,15 +204,22 @@ impl Authenticator {
 
 /// The token of a request: a bearer token, or what a browser puts among the subprotocols of a WebSocket.
 fn shown(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Status> {
-    match bearer(headers) {
+    match bearer(headers)? {
         Some(token) => Ok(Some(Cow::Borrowed(token))),
         None => Ok(websocket::token(headers)?.map(Cow::Owned)),
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+/// The bearer token.
+///
+/// # Errors
+/// 401 for one that is no text: it was shown, and nobody has it.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Status> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut words = value.as_bytes().trim_ascii().split(|byte| *byte == b' ');
+    let is_bearer = words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
+    match words.next().filter(|token| is_bearer && !token.is_empty()) {
+        Some(token) => std::str::from_utf8(token).map(Some).map_err(|_| Status::unauthorized()),
+        None => Ok(None),
+    }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use gantry_api::status::Status;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::{SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, User};
+use super::{SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, User, header_text};
 
 const EXTRA: &str = "impersonate-extra-";
 
@@ -29,23 +29,25 @@ pub(crate) struct Impersonation {
     pub(crate) needed: Vec<Needed>,
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect()
+fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Vec<&'a str>, Status> {
+    let name = HeaderName::from_static(name);
+    headers.get_all(&name).iter().map(|value| header_text(&name, value)).collect()
 }
 
 /// Reads the headers; `None` where nobody is impersonated.
 ///
 /// # Errors
-/// 400 when groups, a uid or extras come without a user.
+/// 400 when groups, a uid or extras come without a user, and for headers that are not UTF-8: nobody acts as themselves
+/// because what they asked for could not be read.
 pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, Status> {
-    let name = values(headers, "impersonate-user").first().copied().unwrap_or_default();
-    let groups = values(headers, "impersonate-group");
-    let uid = values(headers, "impersonate-uid").first().copied().unwrap_or_default();
+    let name = values(headers, "impersonate-user")?.first().copied().unwrap_or_default();
+    let groups = values(headers, "impersonate-group")?;
+    let uid = values(headers, "impersonate-uid")?.first().copied().unwrap_or_default();
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (header, value) in headers {
-        if let (Some(key), Ok(value)) = (header.as_str().strip_prefix(EXTRA), value.to_str()) {
+        if let Some(key) = header.as_str().strip_prefix(EXTRA) {
             let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
-            extra.entry(key).or_default().push(value.to_owned());
+            extra.entry(key).or_default().push(header_text(header, value)?.to_owned());
         }
     }
     if name.is_empty() {
@@ -142,6 +144,23 @@ mod tests {
             requested(&headers(&[("impersonate-user", "system:serviceaccount:a:web")])).expect("valid").expect("asked");
         assert_eq!(asked.user.groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
         assert_eq!((asked.needed[0].resource, asked.needed[0].namespace.as_str()), ("serviceaccounts", "a"));
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_taken_and_what_is_no_text_refused() {
+        let one = |name: &'static str, value: &[u8]| {
+            let mut map = headers(&[]);
+            map.append("impersonate-user", "alice".parse().expect("valid"));
+            map.insert(name, http::HeaderValue::from_bytes(value).expect("valid"));
+            requested(&map)
+        };
+        let asked = one("impersonate-user", "müller".as_bytes()).expect("valid").expect("asked");
+        assert_eq!((asked.user.name.as_str(), asked.needed[0].name.as_str()), ("müller", "müller"));
+        let asked = one("impersonate-extra-ort", "köln".as_bytes()).expect("valid").expect("asked");
+        assert_eq!(asked.user.extra["ort"], ["köln"]);
+        for name in ["impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-ort"] {
+            assert_eq!(one(name, b"m\xfcller").map_err(|status| status.code), Err(400), "{name}");
+        }
     }
 
     #[test]

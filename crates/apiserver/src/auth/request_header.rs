@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::status::Status;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::User;
+use super::{User, header_text};
 
 /// Which certificates are believed, and in which headers the user stands.
 #[derive(Debug, Clone, Default)]
@@ -30,41 +31,51 @@ fn after_prefix<'n>(name: &'n HeaderName, prefix: &str) -> Option<&'n str> {
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
+/// All that is said in headers of these names, in the order of the names.
+fn texts<'h>(headers: &'h HeaderMap, names: &[String]) -> Result<Vec<&'h str>, Status> {
+    let mut found = Vec::new();
+    for name in names.iter().filter_map(|name| name.parse::<HeaderName>().ok()) {
+        for value in headers.get_all(&name) {
+            found.push(header_text(&name, value)?);
+        }
+    }
+    found.retain(|text| !text.is_empty());
+    Ok(found)
+}
+
 impl RequestHeader {
     /// The user whom a proxy with the common name `proxy` speaks for; `None` when it may not or names nobody.
-    pub(crate) fn user(&self, proxy: &str, headers: &HeaderMap) -> Option<User> {
+    ///
+    /// # Errors
+    /// 400 for a header that is not UTF-8: whoever loses a group or an extra is somebody else.
+    pub(crate) fn user(&self, proxy: &str, headers: &HeaderMap) -> Result<Option<User>, Status> {
         if !self.allowed_names.is_empty() && !self.allowed_names.iter().any(|name| name == proxy) {
-            return None;
+            return Ok(None);
         }
-        let first = |names: &[String]| {
-            let mut values = names.iter().filter_map(|name| headers.get(name)?.to_str().ok());
-            values.find(|value| !value.is_empty()).map(str::to_owned)
-        };
-        let mut user = User { name: first(&self.username_headers)?, ..User::default() };
-        user.uid = first(&self.uid_headers).unwrap_or_default();
-        for value in self.group_headers.iter().flat_map(|name| headers.get_all(name)) {
-            if let Some(group) = value.to_str().ok().filter(|group| !group.is_empty()) {
-                user.add_group(group);
-            }
+        let Some(name) = texts(headers, &self.username_headers)?.first().copied() else { return Ok(None) };
+        let mut user = User { name: name.to_owned(), ..User::default() };
+        if let Some(uid) = texts(headers, &self.uid_headers)?.first() {
+            (*uid).clone_into(&mut user.uid);
         }
-        user.extra = self.extra(headers);
+        for group in texts(headers, &self.group_headers)? {
+            user.add_group(group);
+        }
+        user.extra = self.extra(headers)?;
         if !user.is_anonymous() && !user.in_group(super::UNAUTHENTICATED) {
             user.add_group(super::AUTHENTICATED);
         }
-        Some(user)
+        Ok(Some(user))
     }
 
-    fn extra(&self, headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    fn extra(&self, headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Status> {
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in headers {
             for rest in self.extra_prefixes.iter().filter_map(|prefix| after_prefix(name, prefix)) {
                 let key = percent_decode_str(rest).decode_utf8_lossy().into_owned();
-                if let Ok(value) = value.to_str() {
-                    extra.entry(key).or_default().push(value.to_owned());
-                }
+                extra.entry(key).or_default().push(header_text(name, value)?.to_owned());
             }
         }
-        extra
+        Ok(extra)
     }
 
     /// Removes the headers, so that nothing behind this server takes them for its own words.
@@ -118,22 +129,36 @@ mod tests {
 
     #[test]
     fn a_proxy_names_the_user() {
-        let user = usual().user("front-proxy-client", &sent()).expect("a user");
+        let user = usual().user("front-proxy-client", &sent()).expect("text").expect("a user");
         assert_eq!((user.name.as_str(), user.uid.as_str()), ("alice", "7"));
         assert_eq!(user.groups, ["dev", "ops", "system:authenticated"]);
         assert_eq!(user.extra["acme.com/scope"], ["a", "b"]);
         let second = usual().user("front-proxy-client", &headers(&[("x-remote-user", ""), ("x-other-user", "bob")]));
-        assert_eq!(second.map(|user| user.name).as_deref(), Some("bob"));
+        assert_eq!(second.expect("text").map(|user| user.name).as_deref(), Some("bob"));
     }
 
     #[test]
     fn others_are_not_believed() {
-        assert_eq!(usual().user("somebody", &sent()), None);
-        assert_eq!(usual().user("front-proxy-client", &headers(&[("x-remote-group", "system:masters")])), None);
+        assert_eq!(usual().user("somebody", &sent()), Ok(None));
+        assert_eq!(usual().user("front-proxy-client", &headers(&[("x-remote-group", "system:masters")])), Ok(None));
         let any = RequestHeader { allowed_names: Vec::new(), ..usual() };
-        assert!(any.user("somebody", &sent()).is_some());
+        assert!(any.user("somebody", &sent()).is_ok_and(|user| user.is_some()));
         let nobody = usual().user("front-proxy-client", &headers(&[("x-remote-user", "system:anonymous")]));
-        assert_eq!(nobody.map(|user| user.groups), Some(Vec::new()));
+        assert_eq!(nobody.expect("text").map(|user| user.groups), Some(Vec::new()));
+    }
+
+    #[test]
+    fn nothing_that_is_said_of_a_user_is_left_out() {
+        let with = |name: &'static str, value: &[u8]| {
+            let mut sent = sent();
+            sent.append(name, http::HeaderValue::from_bytes(value).expect("valid"));
+            usual().user("front-proxy-client", &sent)
+        };
+        let user = with("x-remote-group", "küche".as_bytes()).expect("text").expect("a user");
+        assert!(user.in_group("küche"));
+        for name in ["x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-ort"] {
+            assert_eq!(with(name, b"\xff").map_err(|status| status.code), Err(400), "{name}");
+        }
     }
 
     #[test]

@@ -261,3 +261,36 @@ async fn impersonation_can_be_constrained() {
     )
     .await;
 }
+
+const WHO: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+#[tokio::test]
+async fn impersonation_is_never_dropped_because_of_its_letters() {
+    let cluster = Cluster::start().await;
+    let me = cluster.rest("POST", WHO, &[("impersonate-user", "müller")], "{}").await;
+    assert_eq!(me.json()["status"]["userInfo"]["username"], "müller", "{}", me.text);
+    let mut sender = cluster.connection().await;
+    for (name, value) in [("impersonate-user", &b"m\xfcller"[..]), ("impersonate-group", b"\xff")] {
+        let request = http::Request::builder().method("POST").uri(WHO).header("host", "localhost");
+        let request = request.header("impersonate-user", "alice").header(name, value);
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"{}"));
+        sender.ready().await.expect("the server keeps the connection");
+        let answer = sender.send_request(request.body(body).expect("a request")).await.expect("answers");
+        // The first of two users counts, and both are text or refused.
+        assert_eq!(answer.status().as_u16(), 400, "{name}");
+        drop(crate::support::answer(answer).await);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_comes_before_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.csv");
+    std::fs::write(&path, "s3cret,carol,9\n").expect("written");
+    let cluster = Cluster::with(Builder::default().configure(move |config| config.token_auth_file = Some(path))).await;
+    for token in ["Bearer junk", "Bearer s3cret", "Bearer a.b.c"] {
+        let me = cluster.rest("POST", WHO, &[("authorization", token)], "{}").await;
+        assert_eq!((me.code, &me.json()["status"]["userInfo"]["username"]), (201, &json!("admin")), "{token}");
+    }
+    assert_eq!(cluster.bare("POST", WHO, &[("authorization", "Bearer junk")], "{}").await.code, 401);
+}
