@@ -195,7 +195,8 @@ pub(crate) fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     if let Some(aggregation) = wanted.get("aggregationRule") {
         next["aggregationRule"] = aggregation.clone();
     } else {
-        for rule in uncovered(&Rule::of_role(stored), &Rule::of_role(wanted)) {
+        // A stored role with more than can be compared is as its owners want it.
+        for rule in uncovered(&Rule::of_role(stored), &Rule::of_role(wanted)).unwrap_or_default() {
             push(&mut next, "rules", json!(rule));
         }
     }

@@ -31,41 +31,40 @@ impl Check<'_> {
         })
     }
 
-    /// Looks at a new state of `object`.
+    /// Looks at a new state of `object`. Everything but what garbage collection needs counts, labels as much as rules: by
+    /// its labels a role is taken up by others.
     ///
     /// # Errors
     /// 403 in upstream's words when the write would grant what the user does not hold.
     pub(crate) fn write(&self, kind: &KindInfo, object: &Value, old: Option<&Value>) -> Result<(), Status> {
-        if kind.group != GROUP || self.user.in_group(MASTERS) {
+        if kind.group != GROUP || self.user.in_group(MASTERS) || old.is_some_and(|old| same_but_ownership(old, object))
+        {
             return Ok(());
         }
         let namespace = value::str_at(object, "metadata.namespace").unwrap_or_default();
         let name = value::str_at(object, "metadata.name").unwrap_or_default();
         match kind.kind {
             "Role" | "ClusterRole" => self.role(kind, object, old, (namespace, name)),
-            "RoleBinding" | "ClusterRoleBinding" => self.binding(kind, object, old, (namespace, name)),
+            "RoleBinding" | "ClusterRoleBinding" => self.binding(kind, object, (namespace, name)),
             _ => Ok(()),
         }
     }
 
     fn role(&self, kind: &KindInfo, object: &Value, old: Option<&Value>, at: (&str, &str)) -> Result<(), Status> {
-        let same = |field: &str| old.is_some_and(|old| old.get(field) == object.get(field));
-        if (same("rules") && same("aggregationRule")) || self.may("escalate", kind.resource, at.0, at.1) {
+        if self.may("escalate", kind.resource, at.0, at.1) {
             return Ok(());
         }
-        let mut rules = Rule::of_role(object);
-        // Whoever aggregates takes up whatever others label: that needs everything.
-        if object.get("aggregationRule").is_some_and(Value::is_object) && !same("aggregationRule") {
-            rules.push(everything());
+        self.covers(kind, at, &Rule::of_role(object))?;
+        // Whoever aggregates takes up whatever others label, and whoever ends that keeps what was taken up: that needs
+        // everything.
+        let full = || self.covers(kind, at, &everything()).is_ok();
+        if (aggregates(object) || old.is_some_and(aggregates)) && !full() {
+            return Err(Status::forbidden(kind.group, kind.resource, at.1, AGGREGATES));
         }
-        self.covers(kind, at, &rules)
+        Ok(())
     }
 
-    fn binding(&self, kind: &KindInfo, object: &Value, old: Option<&Value>, at: (&str, &str)) -> Result<(), Status> {
-        let same = |field: &str| old.is_some_and(|old| old.get(field) == object.get(field));
-        if same("roleRef") && same("subjects") {
-            return Ok(());
-        }
+    fn binding(&self, kind: &KindInfo, object: &Value, at: (&str, &str)) -> Result<(), Status> {
         let role_kind = value::str_at(object, "roleRef.kind").unwrap_or_default();
         let role_name = value::str_at(object, "roleRef.name").unwrap_or_default();
         let resource = if role_kind == "Role" { "roles" } else { "clusterroles" };
@@ -79,7 +78,8 @@ impl Check<'_> {
     }
 
     fn covers(&self, kind: &KindInfo, (namespace, name): (&str, &str), rules: &[Rule]) -> Result<(), Status> {
-        let missing = uncovered(&self.index.rules_of(self.user, namespace), rules);
+        let missing = uncovered(&self.index.rules_of(self.user, namespace), rules)
+            .map_err(|too_many| Status::forbidden(kind.group, kind.resource, name, &too_many.to_string()))?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -97,9 +97,31 @@ impl Check<'_> {
     }
 }
 
-fn everything() -> Rule {
+/// What upstream says to those who may not touch aggregated roles.
+const AGGREGATES: &str = "must have cluster-admin privileges to use the aggregationRule";
+
+fn aggregates(role: &Value) -> bool {
+    !value::list_at(role, "aggregationRule.clusterRoleSelectors").is_empty()
+}
+
+/// Whether two states differ in nothing but what the garbage collector and the server itself write.
+fn same_but_ownership(old: &Value, new: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        for field in ["finalizers", "generation", "managedFields", "ownerReferences", "resourceVersion"] {
+            value::remove(&mut rest, &format!("metadata.{field}"));
+        }
+        rest
+    };
+    rest(old) == rest(new)
+}
+
+fn everything() -> [Rule; 2] {
     let all = || vec!["*".to_owned()];
-    Rule { verbs: all(), api_groups: all(), resources: all(), resource_names: Vec::new(), non_resource_urls: all() }
+    [
+        Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() },
+        Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() },
+    ]
 }
 
 #[cfg(test)]
@@ -111,6 +133,10 @@ mod tests {
     use crate::rbac::index::Objects;
 
     fn check(resource: &str, object: &Value, verbs: &[&str], message: Option<&str>) {
+        check_change(resource, object, None, verbs, message);
+    }
+
+    fn check_change(resource: &str, object: &Value, old: Option<&Value>, verbs: &[&str], message: Option<&str>) {
         let index = Index::new(&Objects {
             cluster_roles: vec![
                 json!({"metadata": {"name": "r"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
@@ -124,7 +150,7 @@ mod tests {
         let user = User::new("alice", &[]);
         let allowed = |request: &Attributes| verbs.contains(&request.verb.as_str());
         let kind = kinds::by_resource(GROUP, "v1", resource).expect("served");
-        let result = Check { index: &index, user: &user, allowed: &allowed }.write(kind, object, None);
+        let result = Check { index: &index, user: &user, allowed: &allowed }.write(kind, object, old);
         assert_eq!(result.err().map(|s| s.message), message.map(str::to_owned));
     }
 
@@ -152,6 +178,29 @@ mod tests {
                 "clusterroles.rbac.authorization.k8s.io \"new\" is forbidden: user \"alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}",
             ),
         );
+    }
+
+    #[test]
+    fn what_others_take_up_needs_as_much_as_what_is_granted() {
+        let role = |labels: Value, verb: &str| json!({"metadata": {"name": "x", "labels": labels}, "rules": [{"verbs": [verb], "apiGroups": [""], "resources": ["pods"]}]});
+        let change = |new: &Value, old: &Value, message: Option<&str>| {
+            check_change("clusterroles", new, Some(old), &[], message);
+        };
+        let refused = "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: user \"alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}";
+        change(&role(json!({"to-view": "true"}), "delete"), &role(json!({}), "delete"), Some(refused));
+        change(&role(json!({"to-view": "true"}), "get"), &role(json!({}), "get"), None);
+        let mut owned = role(json!({}), "delete");
+        owned["metadata"]["ownerReferences"] = json!([{"name": "o"}]);
+        owned["metadata"]["finalizers"] = json!(["a/b"]);
+        change(&owned, &role(json!({}), "delete"), None);
+        let mut gathers = role(json!({}), "get");
+        gathers["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
+        let full = "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: must have cluster-admin privileges to use the aggregationRule";
+        check("clusterroles", &gathers, &[], Some(full));
+        change(&role(json!({}), "get"), &gathers, Some(full));
+        change(&gathers, &role(json!({}), "get"), Some(full));
+        let binding = |labels: Value| json!({"metadata": {"name": "b", "labels": labels}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": []});
+        check_change("clusterrolebindings", &binding(json!({"a": "b"})), Some(&binding(json!({}))), &[], None);
     }
 
     #[test]

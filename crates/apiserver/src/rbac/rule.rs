@@ -1,5 +1,7 @@
 //! One rule of a role and what it covers.
 
+use std::collections::{HashMap, HashSet};
+
 use gantry_api::{Value, value};
 use serde::Serialize;
 
@@ -133,6 +135,29 @@ impl Rule {
             && all(&self.non_resource_urls, &other.non_resource_urls, &urls)
     }
 
+    /// The number of simple rules that it says in one.
+    fn simple_count(&self) -> usize {
+        let named = self.resource_names.len().max(1);
+        let resources = [self.api_groups.len(), self.resources.len(), named];
+        let each = resources.into_iter().fold(1_usize, usize::saturating_mul);
+        each.saturating_add(self.non_resource_urls.len()).saturating_mul(self.verbs.len())
+    }
+
+    /// The rule with each word once.
+    fn deduplicated(&self) -> Self {
+        let once = |list: &[String]| {
+            let mut known = HashSet::new();
+            list.iter().filter(|word| known.insert(word.as_str())).cloned().collect()
+        };
+        Self {
+            verbs: once(&self.verbs),
+            api_groups: once(&self.api_groups),
+            resources: once(&self.resources),
+            resource_names: once(&self.resource_names),
+            non_resource_urls: once(&self.non_resource_urls),
+        }
+    }
+
     /// The rule as simple rules: one verb, group, resource and name each.
     fn simple(&self) -> Vec<Self> {
         let mut out = Vec::new();
@@ -164,26 +189,49 @@ impl Rule {
     }
 }
 
+/// Simple rules that are looked at for one role. A rule of a few kilobytes can say more than any memory holds.
+const SIMPLE_MAX: usize = 50_000;
+/// Pairs of simple rules and held rules that are compared for one role.
+const COMPARED_MAX: usize = 10_000_000;
+
+/// A role says too much to be looked at one permission at a time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the rules combine their verbs, groups, resources and names to {said} single permissions, more than can be compared with what the user holds; use \"*\", or split the role"
+)]
+pub(crate) struct TooMany {
+    said: usize,
+}
+
 /// The simple parts of `wanted` that none of `held` covers; empty when everything is held.
-pub(crate) fn uncovered(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
-    let parts = wanted.iter().flat_map(Rule::simple);
-    parts.filter(|part| !held.iter().any(|rule| rule.covers_simple(part))).collect()
+///
+/// # Errors
+/// [`TooMany`] where rules that no single held rule covers say too much.
+pub(crate) fn uncovered(held: &[Rule], wanted: &[Rule]) -> Result<Vec<Rule>, TooMany> {
+    // What one held rule covers as a whole need not be taken apart.
+    let open: Vec<Rule> =
+        wanted.iter().filter(|rule| !held.iter().any(|h| h.covers_simple(rule))).map(Rule::deduplicated).collect();
+    let said = open.iter().map(Rule::simple_count).fold(0, usize::saturating_add);
+    if said > SIMPLE_MAX || said.saturating_mul(held.len()) > COMPARED_MAX {
+        return Err(TooMany { said });
+    }
+    let parts = open.iter().flat_map(Rule::simple);
+    Ok(parts.filter(|part| !held.iter().any(|rule| rule.covers_simple(part))).collect())
 }
 
 /// Rules that say the same of one resource but for verbs, made into one, as upstream's escalation message has them.
 pub(crate) fn merged(rules: Vec<Rule>) -> Vec<Rule> {
     let mut out: Vec<Rule> = Vec::with_capacity(rules.len());
-    let is_simple = |rule: &Rule| {
-        let single = rule.api_groups.len() == 1 && rule.resources.len() == 1 && rule.resource_names.len() <= 1;
-        single && !rule.verbs.is_empty() && rule.non_resource_urls.is_empty()
-    };
+    let mut places = HashMap::new();
     for rule in rules {
-        let same = |other: &&mut Rule| {
-            is_simple(other)
-                && (&other.api_groups, &other.resources, &other.resource_names)
-                    == (&rule.api_groups, &rule.resources, &rule.resource_names)
-        };
-        match out.iter_mut().find(same).filter(|_| is_simple(&rule)) {
+        let single = rule.api_groups.len() == 1 && rule.resources.len() == 1 && rule.resource_names.len() <= 1;
+        if !single || rule.verbs.is_empty() || !rule.non_resource_urls.is_empty() {
+            out.push(rule);
+            continue;
+        }
+        let said = (rule.api_groups.clone(), rule.resources.clone(), rule.resource_names.clone());
+        let place = *places.entry(said).or_insert(out.len());
+        match out.get_mut(place) {
             Some(known) => known.verbs.extend(rule.verbs),
             None => out.push(rule),
         }
@@ -281,7 +329,7 @@ mod tests {
     fn what_is_not_held_is_found() {
         let held = [rule(&["get", "list"], &[""], &["pods", "services"], &[]), rule(&["*"], &["apps"], &["*"], &[])];
         let check = |wanted: Rule, missing: &[&str]| {
-            let found: Vec<String> = uncovered(&held, &[wanted]).iter().map(compact).collect();
+            let found: Vec<String> = uncovered(&held, &[wanted]).expect("few").iter().map(compact).collect();
             assert_eq!(found, missing);
         };
         check(rule(&["get"], &[""], &["pods"], &["only"]), &[]);
@@ -291,5 +339,23 @@ mod tests {
             &["{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"watch\"]}"],
         );
         check(rule(&["*"], &["*"], &["*"], &[]), &["{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}"]);
+        check(
+            rule(&["watch", "watch"], &[""], &["pods", "pods"], &[]),
+            &["{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"watch\"]}"],
+        );
+    }
+
+    #[test]
+    fn what_says_too_much_is_not_taken_apart() {
+        let many: Vec<String> = (0..1_000).map(|n| format!("w{n}")).collect();
+        let vast = Rule {
+            verbs: many.clone(),
+            api_groups: many.clone(),
+            resources: many.clone(),
+            resource_names: many,
+            ..Rule::default()
+        };
+        assert_eq!(uncovered(&[], std::slice::from_ref(&vast)), Err(TooMany { said: 1_000_000_000_000 }));
+        assert_eq!(uncovered(&[rule(&["*"], &["*"], &["*"], &[])], &[vast]), Ok(Vec::new()));
     }
 }

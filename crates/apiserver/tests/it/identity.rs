@@ -3,7 +3,7 @@
 use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, configmap, pod};
+use crate::support::{Cluster, configmap, pod, request_as};
 
 async fn message(
     cluster: &Cluster,
@@ -293,4 +293,35 @@ async fn a_certificate_comes_before_a_token() {
         assert_eq!((me.code, &me.json()["status"]["userInfo"]["username"]), (201, &json!("admin")), "{token}");
     }
     assert_eq!(cluster.bare("POST", WHO, &[("authorization", "Bearer junk")], "{}").await.code, 401);
+}
+
+#[tokio::test]
+async fn attack_nobody_labels_a_role_into_one_that_they_hold() {
+    let cluster = Cluster::start().await;
+    allow(
+        &cluster,
+        "eve",
+        json!([
+            {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles", "clusterrolebindings"], "verbs": ["get", "patch"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        ]),
+    )
+    .await;
+    while message(&cluster, "eve", &[], "GET", "/api/v1/pods", &Value::Null).await.0 != 200 {}
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let eve = cluster.identity("eve", &[]);
+    let patch = async |path: &str, body: Value| {
+        let merge = [("content-type", "application/merge-patch+json")];
+        request_as(&cluster, &eve, "PATCH", &format!("{group}/{path}"), &merge, &body.to_string()).await
+    };
+    let label = |key: &str| json!({"metadata": {"labels": {key: "true"}}});
+    let taken = patch("clusterroles/cluster-admin", label("rbac.authorization.k8s.io/aggregate-to-view")).await;
+    assert_eq!(taken.code, 403, "{}", taken.text);
+    assert!(taken.text.contains("is attempting to grant RBAC permissions not currently held"), "{}", taken.text);
+    let kept = patch("clusterroles/view", json!({"aggregationRule": null})).await;
+    assert_eq!(kept.code, 403, "{}", kept.text);
+    let own = patch("clusterroles/eve", label("a")).await;
+    assert_eq!(own.code, 200, "what is held may be labelled: {}", own.text);
+    let bound = patch("clusterrolebindings/cluster-admin", label("a")).await;
+    assert_eq!(bound.code, 403, "{}", bound.text);
 }
