@@ -15,6 +15,7 @@ use tracing::error;
 
 use crate::app::App;
 use crate::auth::User;
+use crate::rbac::authorizer;
 use crate::request::{Caller, Target};
 
 /// Where events go.
@@ -119,7 +120,8 @@ pub(crate) fn annotated(app: &App, caller: &Caller, verb: &'static str, target: 
         user_agent: caller.agent.clone(),
         object_ref: ObjectRef {
             resource: Cow::Borrowed(kind.resource),
-            namespace: target.namespace.clone(),
+            namespace: authorizer::namespace_of((kind.group, kind.resource), &target.namespace, &target.name)
+                .to_owned(),
             name: target.name.clone(),
             uid: String::new(),
             api_version: Cow::Borrowed(kind.version),

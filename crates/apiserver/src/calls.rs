@@ -98,8 +98,8 @@ impl Call<'_> {
 
     /// As [`Call::authorize`], for a selection. Whoever may read one object by name may list it by name.
     fn authorize_selection(&self, verb: &str, target: &Target, selection: &Selection) -> Result<(), Status> {
-        let name = selection.name().unwrap_or_default();
-        let mut request = authorizer::on(target.kind, verb, &target.namespace, name, "");
+        let mut request = authorizer::on(target.kind, verb, &target.namespace, "", "");
+        selection.name().unwrap_or_default().clone_into(&mut request.name);
         selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
         self.app.authorizer.require(&self.caller.user, &request)?;
         served(target, verb)

@@ -140,8 +140,15 @@ pub(crate) fn refused(user: &User, request: &Attributes, why: &str) -> Status {
     status
 }
 
+/// The namespace of a request about an object: one about a Namespace is in that namespace, as upstream's are, so that a role
+/// bound in it is enough.
+pub(crate) fn namespace_of<'a>((group, resource): (&str, &str), namespace: &'a str, name: &'a str) -> &'a str {
+    if (group, resource) == ("", "namespaces") { name } else { namespace }
+}
+
 /// The request attributes of `verb` on an object of `kind`.
 pub(crate) fn on(kind: &KindInfo, verb: &str, namespace: &str, name: &str, subresource: &str) -> Attributes {
+    let namespace = namespace_of((kind.group, kind.resource), namespace, name);
     Attributes {
         verb: verb.to_owned(),
         group: kind.group.to_owned(),

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::flows::Asked;
 use crate::metrics::Labels;
 use crate::pipeline::review;
+use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
 use crate::request::{Caller, Fence, Notes};
 use crate::route::{self, Route};
@@ -206,7 +207,8 @@ fn asked<'a>(route: &'a Route, method: &Method, query: &Query) -> Asked<'a> {
                 _ => verb("get", "list", all),
             };
             let (group, resource, subresource) = (&path.group, &path.resource, &path.subresource);
-            Asked { verb, group, resource, subresource, namespace: &path.namespace, path: None }
+            let namespace = authorizer::namespace_of((group, resource), &path.namespace, &path.name);
+            Asked { verb, group, resource, subresource, namespace, path: None }
         }
         Route::Malformed => Asked::default(),
     }

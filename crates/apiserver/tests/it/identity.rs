@@ -295,6 +295,49 @@ async fn a_certificate_comes_before_a_token() {
     assert_eq!(cluster.bare("POST", WHO, &[("authorization", "Bearer junk")], "{}").await.code, 401);
 }
 
+/// Binds a ClusterRole to a user in a namespace, and waits until that counts.
+async fn bind_in(cluster: &Cluster, namespace: &str, role: &str, user: &str) {
+    let binding = json!({
+        "metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+    });
+    let path = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings");
+    assert_eq!(cluster.rest("POST", &path, &[], &binding.to_string()).await.code, 201);
+    let pods = format!("/api/v1/namespaces/{namespace}/pods");
+    while message(cluster, user, &[], "GET", &pods, &Value::Null).await.0 != 200 {}
+}
+
+#[tokio::test]
+async fn a_namespace_is_in_itself() {
+    let cluster = Cluster::start().await;
+    for name in ["foo", "bar"] {
+        let made = json!({"metadata": {"name": name}}).to_string();
+        assert_eq!(cluster.rest("POST", "/api/v1/namespaces", &[], &made).await.code, 201);
+    }
+    bind_in(&cluster, "foo", "view", "alice").await;
+    let get = async |path: &str| message(&cluster, "alice", &[], "GET", path, &Value::Null).await;
+    let alice = cluster.client("alice", &[]);
+    let namespaces = alice.api::<k8s_openapi::api::core::v1::Namespace>();
+    assert_eq!(get("/api/v1/namespaces/foo").await.0, 200);
+    assert!(namespaces.get("foo").await.is_ok());
+    let refused = "namespaces \"bar\" is forbidden: User \"alice\" cannot get resource \"namespaces\" in API group \"\" in the namespace \"bar\"";
+    assert_eq!(get("/api/v1/namespaces/bar").await, (403, refused.to_owned()));
+    assert!(namespaces.get("bar").await.is_err_and(|error| error.to_string().contains("in the namespace")));
+    let (code, text) = message(&cluster, "alice", &[], "PUT", "/api/v1/namespaces/foo/finalize", &json!({})).await;
+    assert_eq!(code, 403);
+    assert!(text.contains("\"namespaces/finalize\" in API group \"\" in the namespace \"foo\""), "{text}");
+    let (code, text) = get("/api/v1/namespaces").await;
+    assert_eq!(code, 403);
+    assert!(text.ends_with("cannot list resource \"namespaces\" in API group \"\" at the cluster scope"), "{text}");
+    // A review is about what it says, no more.
+    for (namespace, expected) in [("foo", true), ("", false)] {
+        let asked = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "namespaces", "name": "foo", "namespace": namespace}}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let review = cluster.rest("POST", path, &[("impersonate-user", "alice")], &asked.to_string()).await.json();
+        assert_eq!(review["status"]["allowed"], expected, "{review}");
+    }
+}
+
 #[tokio::test]
 async fn attack_nobody_labels_a_role_into_one_that_they_hold() {
     let cluster = Cluster::start().await;
