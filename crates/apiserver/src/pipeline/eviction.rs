@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::change::{Change, Made, Part};
+use super::change::{Change, Made, Part, uid_differs};
 use super::current::{self, Current};
 use super::decode::{self, Expected};
 use super::options::{By, DeleteOptions};
@@ -54,8 +54,9 @@ pub(crate) async fn evict(
     asked.admit_other(&mut decoded.object).await?;
     let target = Target { subresource: "", ..target.clone() };
     let eviction = Eviction { app, caller, target: &target, options, deletion: &deletion };
+    let mut paid = None;
     for _ in 0..TRIES {
-        match eviction.attempt().await {
+        match eviction.attempt(&mut paid).await {
             // The pod has changed since it was judged; a version that the client asked for is another matter.
             Err(status) if status.is("Conflict") && deletion.resource_version.is_none() && deletion.uid.is_none() => {}
             result => return result.map(|()| done(decoded.warnings)),
@@ -89,34 +90,50 @@ enum Verdict {
 }
 
 impl Eviction<'_> {
-    async fn attempt(&self) -> Result<(), Status> {
+    /// Judges the pod and lets it go. `paid` remembers the uid of the pod for which a disruption was taken: the budget pays
+    /// for a pod once, however often others change it meanwhile.
+    async fn attempt(&self, paid: &mut Option<String>) -> Result<(), Status> {
         let pod = current::reload(self.app, self.target).await?.ok_or_else(|| self.target.not_found())?;
-        let mut version = None;
-        if is_no_disruption(&pod.value) {
-            version = Some(pod.revision);
-        } else {
-            let budgets = self.budgets(&pod.value).await?;
-            match budgets.as_slice() {
-                [] => {}
-                [budget] => match verdict(&pod.value, &budget.value) {
-                    Verdict::Free => version = Some(pod.revision),
-                    Verdict::Counted => self.take(budget).await?,
-                },
-                _ => {
-                    let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does \
-                               not support.";
-                    return Err(Status::failure(500, "", why));
-                }
-            }
-        }
-        if !self.deletion.dry_run {
-            version = self.announce(version).await?;
-        }
+        let uid = value::str_at(&pod.value, "metadata.uid").unwrap_or_default();
+        let judged = if paid.as_deref() == Some(uid) { None } else { self.judge(&pod, paid).await? };
         let mut deletion = self.deletion.clone();
         if deletion.resource_version.is_none() {
-            deletion.resource_version = version.map(|v| v.to_string());
+            deletion.resource_version = judged.map(|version| version.to_string());
+        }
+        if !self.deletion.dry_run {
+            let written = self.announce(&deletion).await?;
+            // What was announced is the state that was judged, with a condition more. Where no state is required, none is:
+            // the kubelet may go on reporting.
+            if deletion.resource_version.is_some() {
+                deletion.resource_version = written.map(|version| version.to_string());
+            }
         }
         delete::delete(self.app, self.caller, self.target, &deletion).await.map(drop)
+    }
+
+    /// Pays for the pod's end where that disrupts anything. Returns the revision that the pod must still have, where that is
+    /// why it may go without.
+    async fn judge(&self, pod: &Current, paid: &mut Option<String>) -> Result<Option<u64>, Status> {
+        if is_no_disruption(&pod.value) {
+            return Ok(must_stay(&pod.value).then_some(pod.revision));
+        }
+        let budgets = self.budgets(&pod.value).await?;
+        match budgets.as_slice() {
+            [] => Ok(None),
+            [budget] => match verdict(&pod.value, &budget.value) {
+                Verdict::Free => Ok(Some(pod.revision)),
+                Verdict::Counted => {
+                    self.take(budget).await?;
+                    *paid = value::str_at(&pod.value, "metadata.uid").map(str::to_owned);
+                    Ok(None)
+                }
+            },
+            _ => {
+                let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not \
+                           support.";
+                Err(Status::failure(500, "", why))
+            }
+        }
     }
 
     /// The budgets whose selector matches the pod.
@@ -159,11 +176,15 @@ impl Eviction<'_> {
         change.run(self.app).await.map(drop)
     }
 
-    /// Says in the pod's status why it goes; returns the version that was written.
-    async fn announce(&self, from: Option<u64>) -> Result<Option<u64>, Status> {
+    /// Says in the pod's status why it goes, if it is what the deletion requires; returns the version that was written.
+    async fn announce(&self, deletion: &DeleteOptions) -> Result<Option<u64>, Status> {
         let now = metadata::time(self.app.clock.now());
         let make = |state: &Current| {
-            if from.is_some_and(|from| from != state.revision) {
+            let uid = value::str_at(&state.value, "metadata.uid").unwrap_or_default();
+            if let Some(wanted) = deletion.uid.as_deref().filter(|wanted| *wanted != uid) {
+                return Err(uid_differs(self.target, wanted, uid));
+            }
+            if deletion.resource_version.as_ref().is_some_and(|wanted| *wanted != state.revision.to_string()) {
                 return Err(self.target.stale());
             }
             let mut object = state.value.clone();
@@ -201,6 +222,11 @@ fn selects(selector: &Value, labels: &Object) -> bool {
 /// Whether a pod's end disrupts nothing: it has not begun, or it has ended, or it ends already.
 fn is_no_disruption(pod: &Value) -> bool {
     matches!(value::str_at(pod, "status.phase"), Some("Succeeded" | "Failed" | "Pending")) || metadata::is_deleting(pod)
+}
+
+/// Whether a pod whose end disrupts nothing could still come to count: one that has begun to end does not.
+fn must_stay(pod: &Value) -> bool {
+    value::str_at(pod, "status.phase") == Some("Pending") && !metadata::is_deleting(pod)
 }
 
 fn verdict(pod: &Value, budget: &Value) -> Verdict {

@@ -1,6 +1,6 @@
 //! Writes that meet another writer between their look at the store and their write, or whose answer gets lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,12 +17,60 @@ use crate::support::Cluster;
 const KEY: &str = "/registry/configmaps/default/a";
 const ONE: &str = "/api/v1/namespaces/default/configmaps/a?fieldManager=m";
 
-/// A store in which another write of [`KEY`] comes first, once, or the answer to one gets lost.
-#[derive(Default)]
-struct Racing {
+/// What another writer makes of what is there.
+type Rewrite = Box<dyn Fn(&KeyValue) -> Option<Bytes> + Send>;
+
+/// Writes of somebody else before one write are at most these: whoever never gives up must come through.
+const INTERFERED_MAX: usize = 3;
+
+/// A store in which another write of a key comes first, once or a few times, or the answer to a write of it gets lost.
+pub(crate) struct Racing {
     inner: MemoryStore,
+    key: &'static str,
     first: Mutex<Option<Txn>>,
+    rewrite: Mutex<Option<Rewrite>>,
+    interfered: AtomicUsize,
     loses: AtomicBool,
+}
+
+impl Racing {
+    pub(crate) fn about(key: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(),
+            key,
+            first: Mutex::default(),
+            rewrite: Mutex::default(),
+            interfered: AtomicUsize::default(),
+            loses: AtomicBool::default(),
+        })
+    }
+
+    /// Rewrites the key before writes of it.
+    pub(crate) fn always(&self, rewrite: impl Fn(&KeyValue) -> Option<Bytes> + Send + 'static) {
+        *self.rewrite.lock().expect("no test panics with the lock") = Some(Box::new(rewrite));
+    }
+
+    /// How often somebody else wrote.
+    pub(crate) fn interfered(&self) -> usize {
+        self.interfered.load(Ordering::Relaxed)
+    }
+
+    async fn interfere(&self) -> Result<()> {
+        let first = self.first.lock().expect("no test panics with the lock").take();
+        if let Some(first) = first {
+            self.inner.txn(first).await?;
+        }
+        if self.interfered() >= INTERFERED_MAX {
+            return Ok(());
+        }
+        let Some(kv) = self.inner.get(self.key).await? else { return Ok(()) };
+        let rewritten = self.rewrite.lock().expect("no test panics with the lock").as_ref().and_then(|make| make(&kv));
+        if let Some(bytes) = rewritten {
+            self.interfered.fetch_add(1, Ordering::Relaxed);
+            self.inner.txn(Txn::new().put(self.key, bytes)).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait::async_trait]
@@ -36,11 +84,8 @@ impl Store for Racing {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
-        if txn.ops.iter().any(|op| op.key() == KEY) {
-            let first = self.first.lock().expect("no test panics with the lock").take();
-            if let Some(first) = first {
-                self.inner.txn(first).await?;
-            }
+        if txn.ops.iter().any(|op| op.key() == self.key) {
+            self.interfere().await?;
             if self.loses.swap(false, Ordering::SeqCst) {
                 self.inner.txn(txn).await?;
                 return Err(Error::Timeout { doing: "committing a transaction", after: Duration::from_secs(1) });
@@ -84,7 +129,7 @@ fn body(key: &str) -> String {
 
 #[tokio::test]
 async fn an_apply_goes_on_from_what_others_made_of_the_object() {
-    let store = Arc::new(Racing::default());
+    let store = Racing::about(KEY);
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
     let before = |txn: Txn| *store.first.lock().expect("no test panics with the lock") = Some(txn);
     let apply = async |key: &str| {
@@ -108,7 +153,7 @@ async fn an_apply_goes_on_from_what_others_made_of_the_object() {
 
 #[tokio::test]
 async fn a_write_of_unknown_outcome_is_made_once_and_asks_nobody_to_repeat_it() {
-    let store = Arc::new(Racing::default());
+    let store = Racing::about(KEY);
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
     let finalizers = async || cluster.rest("GET", ONE, &[], "").await.json()["metadata"]["finalizers"].clone();
     let lost = async |method: &str, headers: &[(&str, &str)], body: &str| {

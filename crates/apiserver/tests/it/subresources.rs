@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
+use crate::races::Racing;
 use crate::slow::Slow;
 use crate::support::{Cluster, pod};
 
@@ -82,6 +83,44 @@ async fn racing_evictions_take_no_more_than_the_budget_allows() {
     let mut codes: Vec<u16> = answers.iter().map(|a| a.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, [201, 201, 201, 429, 429, 429, 429, 429]);
+}
+
+/// The pod as the kubelet reports it next: the budget has paid, and the pod is not what was judged.
+#[tokio::test]
+async fn evictions_are_paid_for_once_whoever_writes_the_pod_meanwhile() {
+    let key = "/registry/pods/default/a";
+    let store = Racing::about(key);
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    cluster.default_account().await;
+    running(&cluster, "a").await;
+    budget(&cluster, 2).await;
+    // The writes of an eviction: the budget's, the pod's condition, the pod's end. The kubelet writes before the last.
+    store.always(|kv| {
+        let mut pod: Value = serde_json::from_slice(&kv.value).expect("JSON");
+        pod["status"]["message"] = format!("after {}", kv.mod_revision).into();
+        kv.value.windows(16).any(|part| part == b"DisruptionTarget").then(|| pod.to_string().into())
+    });
+    let evicted = evict(&cluster, "a", "policy/v1").await;
+    assert_eq!(evicted.code, 201, "{}", evicted.text);
+    let status = cluster.rest("GET", &format!("{BUDGETS}/b"), &[], "").await.json()["status"].clone();
+    assert_eq!(status["disruptionsAllowed"], 1, "{status}");
+    assert!(store.interfered() > 0, "the kubelet has written");
+    assert_eq!(cluster.rest("GET", &format!("{PODS}/a"), &[], "").await.code, 404);
+}
+
+#[tokio::test]
+async fn an_eviction_of_one_version_of_a_pod_finds_that_version() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    running(&cluster, "a").await;
+    let ask = async |version: &str| {
+        let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"},
+            "deleteOptions": {"preconditions": {"resourceVersion": version}}});
+        cluster.rest("POST", &format!("{PODS}/a/eviction"), &[], &body.to_string()).await.code
+    };
+    let pod = cluster.rest("GET", &format!("{PODS}/a"), &[], "").await.json();
+    assert_eq!(ask("1").await, 409);
+    assert_eq!(ask(pod["metadata"]["resourceVersion"].as_str().expect("a version")).await, 201);
 }
 
 #[tokio::test]
