@@ -14,6 +14,8 @@ use crate::app::App;
 use crate::auth::service_account::{Binding, Bound, Claims};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
+mod audience;
+
 /// Shortest life of a token.
 const SHORTEST_SECONDS: i64 = 600;
 /// The life where none is asked for.
@@ -175,7 +177,16 @@ async fn bind(app: &App, caller: &Caller, account: &Target, request: &Value, to:
         return Err(Status::conflict("", resource, &object.name, &why));
     }
     match resource {
-        "pods" => bind_pod(app, caller, account, &found.value, to).await,
+        "pods" => {
+            bind_pod(app, caller, account, &found.value, to).await?;
+            if caller.user.node().is_none() {
+                return Ok(());
+            }
+            if at("uid").is_empty() {
+                return Err(not_of_node(account, "node requested token with a pod binding without a uid"));
+            }
+            audience::check(app, caller, account, request, &found.value).await
+        }
         "secrets" => {
             to.secret = Some(bound(&found.value));
             node_needs_pod(caller, account)
@@ -198,7 +209,7 @@ async fn bind_pod(app: &App, caller: &Caller, account: &Target, pod: &Value, to:
     }
     let node = value::str_at(pod, "spec.nodeName").unwrap_or_default();
     if caller.user.node().is_some_and(|own| own != node) {
-        return Err(not_of_node(account, "the pod is bound to another node"));
+        return Err(not_of_node(account, "node requested token bound to a pod scheduled on a different node"));
     }
     to.pod = Some(bound(pod));
     if !node.is_empty() {

@@ -369,3 +369,51 @@ async fn cve_2020_8554_only_controllers_say_where_a_load_balancer_is() {
     let patch = json!({"spec": {"externalIPs": ["192.0.2.1"]}}).to_string();
     refused(&cluster.rest("PATCH", &format!("{services}/s"), &[merge], &patch).await, 403, refusal);
 }
+
+#[tokio::test]
+async fn attack_a_node_gets_tokens_only_for_whom_its_pods_name() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let node = node(&cluster).await;
+    let driver = json!({"metadata": {"name": "d.example.com"}, "spec": {"tokenRequests": [{"audience": "driver"}]}});
+    let made = cluster.rest("POST", "/apis/storage.k8s.io/v1/csidrivers", &[], &driver.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let mut body = pod("p");
+    body["spec"]["nodeName"] = "n".into();
+    body["spec"]["volumes"] = json!([
+        {"name": "vault", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "vault"}}]}},
+        {"name": "driver", "csi": {"driver": "d.example.com"}},
+    ]);
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = cluster.rest("POST", pods, &[], &body.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let uid = made.json()["metadata"]["uid"].clone();
+    // The node authoriser knows the pod once the cache does.
+    assert_eq!(cluster.rest("GET", pods, &[], "").await.code, 200);
+    let ask = async |audiences: Value, uid: &Value| {
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid});
+        let body = json!({"spec": {"audiences": audiences, "boundObjectRef": bound}}).to_string();
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        request_as(&cluster, &node, "POST", path, &[], &body).await
+    };
+    for audiences in [json!([]), json!(["vault"]), json!(["driver"])] {
+        let given = ask(audiences.clone(), &uid).await;
+        assert_eq!(given.code, 201, "{audiences}: {}", given.text);
+    }
+    let foreign = "serviceaccounts \"default\" is forbidden: audience \"other\" not found in pod spec volume, system:node:n is not authorized to request tokens for this audience";
+    refused(&ask(json!(["other"]), &uid).await, 403, foreign);
+    refused(&ask(json!(["vault", "driver"]), &uid).await, 403, "node may only request 0 or 1 audiences");
+    refused(&ask(json!(["vault"]), &Value::Null).await, 403, "node requested token with a pod binding without a uid");
+    let rule = json!({"apiGroups": [""], "resources": ["other"], "resourceNames": ["default"],
+        "verbs": ["request-serviceaccounts-token-audience"]});
+    let role = json!({"metadata": {"name": "others"}, "rules": [rule]});
+    let binding = json!({"metadata": {"name": "others"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "others"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "system:node:n"}]});
+    for (resource, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        let path = format!("/apis/rbac.authorization.k8s.io/v1/{resource}");
+        assert_eq!(cluster.rest("POST", &path, &[], &object.to_string()).await.code, 201);
+    }
+    // The index of roles follows by a watch.
+    while ask(json!(["other"]), &uid).await.code != 201 {}
+}
