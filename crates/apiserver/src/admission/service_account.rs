@@ -24,8 +24,7 @@ impl Plugin for ServiceAccount {
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        let mirror = value::map_at(object, "metadata.annotations").is_some_and(|a| a.contains_key(MIRROR));
-        if !request.creates("Pod") || mirror {
+        if !request.creates("Pod") || is_mirror(object) {
             return Ok(());
         }
         value::set_default(object, "spec.serviceAccountName", "default");
@@ -56,6 +55,9 @@ impl Plugin for ServiceAccount {
         if !request.creates("Pod") && !guests {
             return Ok(());
         }
+        if is_mirror(object) && !guests {
+            return mirrors(object).map_err(|why| request.forbidden(why));
+        }
         let kind = kinds::by_resource("", "v1", "serviceaccounts").ok_or_else(Status::no_such_resource)?;
         let name = value::str_at(object, "spec.serviceAccountName").unwrap_or_default();
         if name.is_empty() {
@@ -70,6 +72,58 @@ impl Plugin for ServiceAccount {
         mountable(object, &found.value, guests).map_err(|why| request.forbidden(&why))
     }
 }
+
+/// Whether the pod says that it shows what a node runs by itself.
+fn is_mirror(pod: &Value) -> bool {
+    value::map_at(pod, "metadata.annotations").is_some_and(|a| a.contains_key(MIRROR))
+}
+
+/// What a node runs by itself was given nothing of the cluster's: a pod that says it is such may name nothing of it, or it
+/// would get around its account.
+fn mirrors(pod: &Value) -> Result<(), &'static str> {
+    let named = |v: &Value, path: &str| value::get(v, path).is_some_and(|found| !found.is_null());
+    let account = value::str_at(pod, "spec.serviceAccountName").is_some_and(|name| !name.is_empty());
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    let envs = |key: &str, from: &str| {
+        containers::all(spec).any(|(_, container)| {
+            value::list_at(container, "env").iter().any(|env| named(env, &format!("valueFrom.{key}")))
+                || value::list_at(container, "envFrom").iter().any(|source| named(source, from))
+        })
+    };
+    let volumes = value::list_at(spec, "volumes");
+    let projected = |source: &str| {
+        volumes.iter().flat_map(|v| value::list_at(v, "projected.sources")).any(|sources| named(sources, source))
+    };
+    let in_volumes = |paths: &[&str]| volumes.iter().any(|volume| paths.iter().any(|path| named(volume, path)));
+    let pulls = !value::list_at(spec, "imagePullSecrets").is_empty();
+    match () {
+        () if account => Err("a mirror pod may not reference service accounts"),
+        () if pulls || envs("secretKeyRef", "secretRef") || projected("secret") || in_volumes(SECRET_VOLUMES) => {
+            Err("a mirror pod may not reference secrets")
+        }
+        () if envs("configMapKeyRef", "configMapRef") || projected("configMap") || in_volumes(&["configMap"]) => {
+            Err("a mirror pod may not reference configmaps")
+        }
+        () if projected("serviceAccountToken") => {
+            Err("a mirror pod may not use service account token volume projections")
+        }
+        () => Ok(()),
+    }
+}
+
+/// Where volumes name secrets.
+const SECRET_VOLUMES: &[&str] = &[
+    "azureFile.secretName",
+    "cephfs.secretRef",
+    "cinder.secretRef",
+    "csi.nodePublishSecretRef",
+    "flexVolume.secretRef",
+    "iscsi.secretRef",
+    "rbd.secretRef",
+    "scaleIO.secretRef",
+    "secret",
+    "storageos.secretRef",
+];
 
 /// Limits a pod to the secrets that its account names, where the account asks for it.
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
@@ -253,6 +307,29 @@ mod tests {
         assert_eq!(mountable(&from, &json!({"metadata": {"name": "a"}}), true), Ok(()));
         let volume = json!({"spec": {"volumes": [{"name": "v", "secret": {"secretName": "no"}}]}});
         assert!(mountable(&volume, &account, false).is_err_and(|why| why.starts_with("volume with")));
+    }
+
+    #[test]
+    fn mirror_pods_name_nothing_of_the_cluster() {
+        let check = |spec: Value, expected: Option<&str>| {
+            let pod = json!({"metadata": {"annotations": {MIRROR: "x"}}, "spec": spec});
+            assert!(is_mirror(&pod));
+            assert_eq!(mirrors(&pod).err(), expected, "{pod}");
+        };
+        let secrets = Some("a mirror pod may not reference secrets");
+        check(json!({"containers": [{"name": "c"}], "volumes": [{"hostPath": {"path": "/x"}}]}), None);
+        check(json!({"serviceAccountName": "a"}), Some("a mirror pod may not reference service accounts"));
+        check(json!({"imagePullSecrets": [{"name": "s"}]}), secrets);
+        check(json!({"volumes": [{"secret": {"secretName": "s"}}]}), secrets);
+        check(json!({"volumes": [{"projected": {"sources": [{"secret": {"name": "s"}}]}}]}), secrets);
+        check(json!({"initContainers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]}), secrets);
+        let configmaps = Some("a mirror pod may not reference configmaps");
+        check(json!({"containers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": "m"}}}]}]}), configmaps);
+        check(json!({"volumes": [{"configMap": {"name": "m"}}]}), configmaps);
+        check(
+            json!({"volumes": [{"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}),
+            Some("a mirror pod may not use service account token volume projections"),
+        );
     }
 
     #[test]

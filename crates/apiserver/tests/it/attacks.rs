@@ -417,3 +417,23 @@ async fn attack_a_node_gets_tokens_only_for_whom_its_pods_name() {
     // The index of roles follows by a watch.
     while ask(json!(["other"]), &uid).await.code != 201 {}
 }
+
+#[tokio::test]
+async fn attack_an_annotation_does_not_get_a_pod_around_its_account() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    for (extra, why) in [
+        (json!({"serviceAccountName": "default"}), "a mirror pod may not reference service accounts"),
+        (json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}), "a mirror pod may not reference secrets"),
+        (json!({"imagePullSecrets": [{"name": "s"}]}), "a mirror pod may not reference secrets"),
+        (json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}]}), "a mirror pod may not reference configmaps"),
+    ] {
+        let mut body = pod("mirror");
+        body["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+        body["spec"]["nodeName"] = "n".into();
+        for (key, value) in extra.as_object().into_iter().flatten() {
+            body["spec"][key] = value.clone();
+        }
+        refused(&cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await, 403, why);
+    }
+}
