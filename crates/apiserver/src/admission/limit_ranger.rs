@@ -6,11 +6,26 @@ use gantry_api::quota::{self, Usage};
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 
+use super::first_look::FirstLook;
 use super::{Operation, Plugin, Request};
 
 const NOTE: &str = "kubernetes.io/limit-ranger";
 
-pub(super) struct LimitRanger;
+#[derive(Default)]
+pub(super) struct LimitRanger {
+    first: FirstLook,
+}
+
+impl LimitRanger {
+    /// The limit ranges of the request's namespace.
+    async fn ranges(&self, request: &Request<'_>) -> Result<Vec<Value>, Status> {
+        let found = request.in_namespace("", "limitranges")?;
+        if found.is_empty() && self.first.settle(request).await? {
+            return request.in_namespace("", "limitranges");
+        }
+        Ok(found)
+    }
+}
 
 #[async_trait]
 impl Plugin for LimitRanger {
@@ -20,7 +35,7 @@ impl Plugin for LimitRanger {
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         if request.creates("Pod") || request.resizes() {
-            for range in request.in_namespace("", "limitranges")? {
+            for range in self.ranges(request).await? {
                 complete(object, &range);
             }
         }
@@ -34,7 +49,7 @@ impl Plugin for LimitRanger {
         if !request.creates("Pod") && !request.resizes() && !claim {
             return Ok(());
         }
-        for range in request.in_namespace("", "limitranges")? {
+        for range in self.ranges(request).await? {
             let found = if claim { claim_errors(object, &range) } else { pod_errors(object, &range) };
             if !found.is_empty() {
                 return Err(request.forbidden(&joined(found)));

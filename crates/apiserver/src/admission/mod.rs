@@ -19,6 +19,7 @@ mod certificates;
 mod classes;
 mod escalation;
 mod event_limits;
+mod first_look;
 mod guards;
 mod image_policy;
 mod limit_ranger;
@@ -223,7 +224,7 @@ fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
         Box::new(always::NamespaceAutoProvision),
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(placement::LimitPodHardAntiAffinityTopology),
-        Box::new(limit_ranger::LimitRanger),
+        Box::new(limit_ranger::LimitRanger::default()),
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(node_taints::TaintNodesByCondition),

@@ -43,10 +43,17 @@ fn judged(request: &Request<'_>, object: &Value) -> Option<Judged> {
 }
 
 impl PodSecurity {
-    fn policy(&self, request: &Request<'_>) -> Policy {
-        let kind = kinds::by_resource("", "v1", "namespaces");
-        let found = kind.and_then(|kind| request.app.view(kind).get("", &request.target.namespace));
-        pod_security::policy_of(|key| found.as_ref()?.meta().label(key), self.0.defaults).0
+    /// What the namespace asks for. One that this replica does not know yet is looked up, where anything is judged: it may ask
+    /// for more than the default.
+    async fn policy(&self, request: &Request<'_>, object: &Value) -> Result<Policy, Status> {
+        let kind = kinds::by_resource("", "v1", "namespaces").ok_or_else(Status::no_such_resource)?;
+        if let Some(found) = request.app.view(kind).get("", &request.target.namespace) {
+            return Ok(pod_security::policy_of(|key| found.meta().label(key), self.0.defaults).0);
+        }
+        if judged(request, object).is_none() {
+            return Ok(self.0.defaults);
+        }
+        Ok(pod_security::policy(&request.load_namespace().await?, self.0.defaults).0)
     }
 
     /// Whether the request is none of this plugin's business.
@@ -85,7 +92,7 @@ impl Plugin for PodSecurity {
         if self.exempts(request) {
             return Ok(());
         }
-        let enforce = self.policy(request).enforce;
+        let enforce = self.policy(request, object).await?.enforce;
         if enforce.level == Level::Privileged {
             return Ok(());
         }
@@ -108,7 +115,8 @@ impl Plugin for PodSecurity {
         if self.exempts(request) {
             return Vec::new();
         }
-        let policy = self.policy(request);
+        // Whoever could not be looked up was refused before.
+        let Ok(policy) = self.policy(request, object).await else { return Vec::new() };
         if policy.warn.level == Level::Privileged && policy.audit.level == Level::Privileged {
             return Vec::new();
         }

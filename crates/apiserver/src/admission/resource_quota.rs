@@ -16,6 +16,7 @@ use gantry_store::{Txn, TxnOutcome};
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
+use super::first_look::FirstLook;
 use super::settings::LimitedResource;
 use super::{Operation, Plugin, Request};
 use crate::app::App;
@@ -37,6 +38,7 @@ pub(super) struct ResourceQuota {
     limited: Vec<LimitedResource>,
     /// Key, revision and time of quotas that were counted and found full.
     counted: Mutex<BTreeMap<String, (u64, Instant)>>,
+    first: FirstLook,
 }
 
 /// What the request changes.
@@ -77,7 +79,11 @@ impl Plugin for ResourceQuota {
 
     async fn effects(&self, request: &Request<'_>, object: &Value) -> Result<Effects, Status> {
         let mut effects = Effects::default();
-        if self.limited.is_empty() && !has_quotas(request)? {
+        if !request.target.kind.hub().namespaced {
+            return Ok(effects);
+        }
+        let known = has_quotas(request)? || (self.first.settle(request).await? && has_quotas(request)?);
+        if self.limited.is_empty() && !known {
             return Ok(effects);
         }
         let Some(delta) = delta(request, object) else { return Ok(effects) };
@@ -117,7 +123,7 @@ impl Plugin for ResourceQuota {
 
 impl ResourceQuota {
     pub(super) fn new(limited: Vec<LimitedResource>) -> Self {
-        Self { limited, counted: Mutex::default() }
+        Self { limited, counted: Mutex::default(), first: FirstLook::default() }
     }
 
     /// The names of what the request uses more of, may only use under a quota, and that none of `quotas` speaks of.

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_apiserver::testing::Builder;
+use gantry_store::Store as _;
 use serde_json::{Value, json};
 
 use crate::slow::Slow;
@@ -303,4 +304,51 @@ async fn devices_of_others_need_a_marked_namespace() {
     cluster.rest("PATCH", "/api/v1/namespaces/default", &[MERGE], &label).await;
     cluster.rest("GET", "/api/v1/namespaces/default", &[], "").await;
     assert_eq!(post(&cluster, claims, &claim).await.code, 201);
+}
+
+#[tokio::test]
+async fn a_namespace_that_this_replica_has_not_heard_of_is_looked_up() {
+    let store = gantry_store::MemoryStore::new();
+    let off = ["LimitRanger", "ResourceQuota", "ServiceAccount"].map(str::to_owned).to_vec();
+    let builder = Builder::default().store(std::sync::Arc::new(store.clone()));
+    let cluster = Cluster::with(builder.configure(move |config| config.disable_admission_plugins = off)).await;
+    store.faults().silence_watches(true);
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let made = post(&cluster, "/api/v1/namespaces", &json!({"metadata": {"name": "strict", "labels": labels}})).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let refused = post(&cluster, "/api/v1/namespaces/strict/pods", &pod("p")).await;
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    assert!(refused.text.contains("violates PodSecurity"), "{}", refused.text);
+    store.faults().silence_watches(false);
+}
+
+/// Another replica makes a namespace and a quota in it, and this one has heard of neither.
+#[tokio::test]
+async fn what_stands_in_a_young_namespace_is_waited_for() {
+    let store = gantry_store::MemoryStore::new();
+    let cluster = Cluster::with(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
+    store.faults().silence_watches(true);
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let meta = |name: &str| json!({"name": name, "uid": name, "creationTimestamp": now});
+    let mut full = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta("q"), "spec": {"hard": {"configmaps": "0"}}});
+    full["metadata"]["namespace"] = "young".into();
+    for (key, object) in [
+        ("/registry/namespaces/young", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta("young")})),
+        ("/registry/resourcequotas/young/q", full),
+    ] {
+        store.txn(gantry_store::Txn::create(key, object.to_string().into())).await.expect("written");
+    }
+    let maps = "/api/v1/namespaces/young/configmaps";
+    let body = configmap("a", "1");
+    let hear = async {
+        // A server that does not wait answers in this time.
+        for _ in 0..20_000 {
+            tokio::task::yield_now().await;
+        }
+        store.faults().silence_watches(false);
+        store.faults().drop_watches();
+    };
+    let (refused, ()) = tokio::join!(post(&cluster, maps, &body), hear);
+    assert_eq!(refused.code, 403, "{}", refused.text);
+    assert!(refused.text.contains("exceeded quota: q"), "{}", refused.text);
 }
