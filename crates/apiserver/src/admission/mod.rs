@@ -1,11 +1,15 @@
 //! Admission: what the cluster adds to, and refuses of, otherwise valid objects. An ordered chain, one file each.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gantry_api::managed::Stamp;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds};
 use parking_lot::Mutex;
 
+pub(crate) use self::reservations::Reserved;
+pub(crate) use self::resource_quota::recounts;
 use self::rounds::Rounds;
 pub(crate) use self::settings::Settings;
 use crate::app::App;
@@ -36,6 +40,7 @@ mod pod_security;
 mod policy;
 mod priority;
 mod registered;
+mod reservations;
 mod resource_quota;
 mod review;
 mod rounds;
@@ -94,6 +99,8 @@ pub(crate) struct Request<'a> {
     pub(crate) stamp: Option<&'a Stamp>,
     /// What has been asked of webhooks and policies so far.
     pub(crate) rounds: Mutex<Rounds>,
+    /// What it has reserved of quotas; tries of one request share it.
+    pub(crate) reserved: Arc<Reserved>,
 }
 
 impl<'a> Request<'a> {
@@ -111,6 +118,7 @@ impl<'a> Request<'a> {
             nameless: false,
             stamp: None,
             rounds: Mutex::default(),
+            reserved: Arc::default(),
         }
     }
 
@@ -214,6 +222,9 @@ pub(crate) trait Plugin: Send + Sync {
     async fn effects(&self, _request: &Request<'_>, _object: &Value) -> Result<Effects, Status> {
         Ok(Effects::default())
     }
+
+    /// Gives back what was reserved for a request that has failed.
+    async fn abandon(&self, _app: &App, _reserved: &Reserved) {}
 }
 
 /// All plugins in their order, which is upstream's: what must see the work of others comes later.
@@ -368,5 +379,12 @@ impl Chain {
             all.merge(plugin.effects(request, object).await?);
         }
         Ok(all)
+    }
+
+    /// Says that a request has failed after its effects were asked for.
+    pub(crate) async fn abandon(&self, app: &App, reserved: &Reserved) {
+        for plugin in &self.0 {
+            plugin.abandon(app, reserved).await;
+        }
     }
 }

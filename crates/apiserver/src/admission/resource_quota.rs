@@ -2,12 +2,13 @@
 //!
 //! A reservation compares the quota's revision, so that of racing writers none is counted twice and none gets past the limit.
 //! A transaction never writes two objects of one kind: where several quotas are about an object, all but the last are
-//! written before it; what a failed write leaves reserved is found when the quota would refuse, as is what was deleted
-//! since a controller last counted.
+//! written before it, once, and given back when the write fails (see [`super::reservations`]). What a server that dies in
+//! between leaves reserved is found when the quota would refuse, as is what was deleted since a controller last counted.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::quota::{self, Scope, Tally, Usage};
 use gantry_api::status::Status;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::first_look::FirstLook;
+use super::reservations::{Reservation, Reserved, epoch_key, progress_key};
 use super::settings::LimitedResource;
 use super::{Operation, Plugin, Request};
 use crate::app::App;
@@ -107,17 +109,31 @@ impl Plugin for ResourceQuota {
             let target = Target::new(quotas, &request.target.namespace, name);
             // A quota and the quota that counts it are of one kind.
             if at + 1 == names.len() && !kind.is("", "ResourceQuota") {
-                if let Some((_, next)) = self.charge(request, object, &target, &delta).await? {
-                    effects.conditions.push((target.key(), next.revision));
-                    effects.puts.push((target.key(), commit::canonical(&next.value)));
+                if let Some(charged) = self.charge(request, object, &target, &delta).await? {
+                    effects.conditions.push((target.key(), charged.next.revision));
+                    effects.puts.push((target.key(), commit::canonical(&charged.next.value)));
+                    if let Some(progress) = charged.counted {
+                        effects.conditions.push((progress_key(&target), progress));
+                        effects.merge(recounts(&target));
+                    }
                 }
             } else if request.dry_run {
                 self.charge(request, object, &target, &delta).await?;
-            } else {
-                self.reserve(request, object, &target, &delta).await?;
+            } else if let Some(epoch) = self.hold(request, object, &target, &delta).await? {
+                effects.conditions.push((epoch_key(&target), epoch));
+                effects.puts.push((progress_key(&target), Bytes::new()));
             }
         }
         Ok(effects)
+    }
+
+    async fn abandon(&self, app: &App, reserved: &Reserved) {
+        for reservation in reserved.take() {
+            // What cannot be given back is found by the next count.
+            if let Err(status) = release(app, &reservation).await {
+                tracing::warn!(quota = reservation.quota.key(), %status, "a reservation could not be given back");
+            }
+        }
     }
 }
 
@@ -148,6 +164,26 @@ impl ResourceQuota {
         bare.map(|scope| scope.to_string()).collect()
     }
 
+    /// Makes sure that the request has reserved what it uses, in the quota's present epoch, which it returns; nothing where
+    /// the quota does not change.
+    async fn hold(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        target: &Target,
+        delta: &Delta,
+    ) -> Result<Option<u64>, Status> {
+        if let Some(known) = request.reserved.of(target) {
+            if known.usage == delta.usage && revision(request.app, &epoch_key(target)).await? == known.epoch {
+                return Ok(Some(known.epoch));
+            }
+            // Counted meanwhile, or this try uses something else than the last.
+            request.reserved.forget(target);
+            release(request.app, &known).await?;
+        }
+        self.reserve(request, object, target, delta).await
+    }
+
     /// Reserves in a transaction of its own.
     async fn reserve(
         &self,
@@ -155,26 +191,31 @@ impl ResourceQuota {
         object: &Value,
         target: &Target,
         delta: &Delta,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<u64>, Status> {
         for _ in 0..TRIES {
-            let Some((_, next)) = self.charge(request, object, target, delta).await? else { return Ok(()) };
-            let key = target.key();
-            let txn = Txn::new().if_unchanged(key.clone(), next.revision).put(key, commit::canonical(&next.value));
-            if let TxnOutcome::Committed { .. } = request.app.store.txn(txn).await.map_err(store_failed)? {
-                return Ok(());
+            let epoch = revision(request.app, &epoch_key(target)).await?;
+            let Some(charged) = self.charge(request, object, target, delta).await? else { return Ok(None) };
+            let mut txn = with_quota(target, epoch, &charged.next);
+            if let Some(progress) = charged.counted {
+                txn = txn.if_unchanged(progress_key(target), progress).put(epoch_key(target), Bytes::new());
+            }
+            if let TxnOutcome::Committed { revision } = request.app.store.txn(txn).await.map_err(store_failed)? {
+                let epoch = if charged.counted.is_some() { revision } else { epoch };
+                request.reserved.note(Reservation { quota: target.clone(), epoch, usage: delta.usage.clone() });
+                return Ok(Some(epoch));
             }
         }
         Err(target.stale())
     }
 
-    /// The quota as it is, and as it is to be after the request; nothing where it is gone or does not change.
+    /// The quota as it is to be after the request; nothing where it is gone or does not change.
     async fn charge(
         &self,
         request: &Request<'_>,
         object: &Value,
         target: &Target,
         delta: &Delta,
-    ) -> Result<Option<(Current, Current)>, Status> {
+    ) -> Result<Option<Charged>, Status> {
         let app = request.app;
         let Some(present) = current::reload(app, target).await? else { return Ok(None) };
         let spec = value::get(&present.value, "spec").cloned().unwrap_or_default();
@@ -185,16 +226,17 @@ impl ResourceQuota {
         }
         let stated = quota::amounts(value::map_at(&present.value, "status.hard"));
         let mut used = quota::amounts(value::map_at(&present.value, "status.used"));
-        let mut fresh = stated != hard || !hard.keys().all(|name| used.contains_key(name));
-        if fresh {
-            used = count(app, &present, &spec, target).await?;
+        let mut counted = None;
+        if stated != hard || !hard.keys().all(|name| used.contains_key(name)) {
+            let (all, progress) = count(app, &present, &spec, target).await?;
+            (used, counted) = (all, Some(progress));
         }
         let mut result = quota::charge(&target.name, &hard, &used, &delta.usage);
-        if result.is_err() && !fresh && self.may_count(target, present.revision) {
+        if result.is_err() && counted.is_none() && self.may_count(target, present.revision) {
             // What is stored may be too much: objects were deleted, writes failed.
-            used = count(app, &present, &spec, target).await?;
+            let (used, progress) = count(app, &present, &spec, target).await?;
             result = quota::charge(&target.name, &hard, &used, &delta.usage);
-            fresh = true;
+            counted = Some(progress);
             if result.is_err() {
                 self.remember(target, present.revision);
             }
@@ -204,8 +246,8 @@ impl ResourceQuota {
         value::set(&mut next.value, "status.hard", quota::object(&hard));
         value::set(&mut next.value, "status.used", quota::object(&next_used));
         stamp(app, &mut next.value, &present.value, target.kind)?;
-        let changes = fresh || !canon::unchanged(&present.value, &next.value);
-        Ok(changes.then_some((present, next)))
+        let changes = counted.is_some() || !canon::unchanged(&present.value, &next.value);
+        Ok(changes.then_some(Charged { next, counted }))
     }
 
     /// Whether a full quota is counted now: not for a while after it was and was full indeed. Nobody makes the server
@@ -224,6 +266,56 @@ impl ResourceQuota {
     }
 }
 
+/// A quota after a request.
+struct Charged {
+    /// With the revision from which it was made.
+    next: Current,
+    /// Where all that uses it was counted for that: the progress up to which it was.
+    counted: Option<u64>,
+}
+
+/// What goes with a write that says anew what is used: whatever was reserved before must be reserved again.
+pub(crate) fn recounts(quota: &Target) -> Effects {
+    Effects { puts: vec![(epoch_key(quota), Bytes::new())], ..Effects::default() }
+}
+
+/// The revision of a key; 0: there is none.
+async fn revision(app: &App, key: &str) -> Result<u64, Status> {
+    let found = app.store.get(key).await.map_err(store_failed)?;
+    Ok(found.map_or(0, |kv| kv.mod_revision))
+}
+
+/// A write of the quota in an epoch.
+fn with_quota(quota: &Target, epoch: u64, next: &Current) -> Txn {
+    let key = quota.key();
+    let unchanged = Txn::new().if_unchanged(key.clone(), next.revision).if_unchanged(epoch_key(quota), epoch);
+    unchanged.put(key, commit::canonical(&next.value))
+}
+
+/// Gives back what was reserved, if it has not been counted away.
+async fn release(app: &App, reservation: &Reservation) -> Result<(), Status> {
+    let quota = &reservation.quota;
+    let nothing = Usage::new();
+    for _ in 0..TRIES {
+        if revision(app, &epoch_key(quota)).await? != reservation.epoch {
+            return Ok(());
+        }
+        let Some(present) = current::reload(app, quota).await? else { return Ok(()) };
+        let mut used = quota::amounts(value::map_at(&present.value, "status.used"));
+        let mut back = quota::difference(&nothing, &reservation.usage);
+        back.retain(|name, _| used.contains_key(name));
+        quota::add(&mut used, &back);
+        let mut next = present.clone();
+        value::set(&mut next.value, "status.used", quota::object(&used));
+        stamp(app, &mut next.value, &present.value, quota.kind)?;
+        let txn = with_quota(quota, reservation.epoch, &next);
+        if let TxnOutcome::Committed { .. } = app.store.txn(txn).await.map_err(store_failed)? {
+            return Ok(());
+        }
+    }
+    Err(quota.stale())
+}
+
 fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) -> Result<(), Status> {
     canon::canonical(object, kind)?;
     let write = managed::Write {
@@ -239,10 +331,11 @@ fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) ->
     Ok(())
 }
 
-/// Counts what the objects of the namespace use, as of the quota's revision or later: whoever reserves after that changes
-/// the revision.
-async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Result<Usage, Status> {
-    app.cache.wait_for(quota.revision).await.map_err(read::cache_failed)?;
+/// Counts what the objects of the namespace use, as of the quota's revision and progress or later: whoever reserves after
+/// that changes the revision, and whoever stores what was reserved before changes the progress, which is returned.
+async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Result<(Usage, u64), Status> {
+    let progress = revision(app, &progress_key(target)).await?;
+    app.cache.wait_for(quota.revision.max(progress)).await.map_err(read::cache_failed)?;
     let now = app.clock.now().as_second();
     let tally = Tally::new(spec);
     let mut used: Usage = tally.hard.keys().map(|name| (name.clone(), gantry_api::quantity::Quantity::ZERO)).collect();
@@ -251,5 +344,5 @@ async fn count(app: &App, quota: &Current, spec: &Value, target: &Target) -> Res
             quota::add(&mut used, &tally.of(kind, &Current::from_object(stored)?.value, now));
         }
     }
-    Ok(used)
+    Ok((used, progress))
 }

@@ -3,6 +3,8 @@
 //! An attempt starts from the cache. Whatever it concludes (a refusal, or that nothing changes) counts only once the
 //! state that it looked at is known to be the present one; a stored change proves that by itself.
 
+use std::sync::Arc;
+
 use gantry_api::status::Status;
 use gantry_api::{Value, canon, defaults, managed, validation, value};
 use http::StatusCode;
@@ -11,7 +13,7 @@ use super::commit::{self, Commit, Write};
 use super::current::{self, Current};
 use super::turns::Held;
 use super::{Outcome, Written, delete, metadata};
-use crate::admission::{Operation, Options, Request, Which};
+use crate::admission::{Operation, Options, Request, Reserved, Which, recounts};
 use crate::allocate;
 use crate::app::App;
 use crate::event_leases::expires;
@@ -103,10 +105,19 @@ impl Change<'_> {
     /// # Errors
     /// A Status in upstream's words.
     pub(crate) async fn run(&self, app: &App) -> Result<Written, Status> {
+        let reserved = Arc::default();
+        let result = self.tried(app, &reserved).await;
+        if result.as_ref().is_err_and(commit::is_refusal) {
+            app.admission.abandon(app, &reserved).await;
+        }
+        result
+    }
+
+    async fn tried(&self, app: &App, reserved: &Arc<Reserved>) -> Result<Written, Status> {
         let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
         let mut turn = Held::default();
         for _ in 0..TRIES {
-            match self.attempt(app, &state).await {
+            match self.attempt(app, &state, reserved).await {
                 Ok(Attempt::Done(written)) => return Ok(*written),
                 Ok(Attempt::Again(next)) => {
                     state = next;
@@ -127,7 +138,7 @@ impl Change<'_> {
         Ok((now.revision != state.revision || now.stale).then_some(now))
     }
 
-    async fn attempt(&self, app: &App, state: &Current) -> Result<Attempt, Status> {
+    async fn attempt(&self, app: &App, state: &Current, reserved: &Arc<Reserved>) -> Result<Attempt, Status> {
         let Ready { mut object, warnings, remove } = self.ready(app, state).await?;
         let old = &state.value;
         let done = |encoded, revision| {
@@ -138,7 +149,12 @@ impl Change<'_> {
             })))
         };
         let mut effects = match self.part {
-            Part::Main | Part::Resize if !remove => app.admission.effects(&self.request(app, state), &object).await?,
+            Part::Main | Part::Resize if !remove => {
+                let request = Request { reserved: reserved.clone(), ..self.request(app, state) };
+                app.admission.effects(&request, &object).await?
+            }
+            // Whoever says what is used has counted it.
+            Part::Status if self.target.kind.is("", "ResourceQuota") && !self.options.dry_run => recounts(self.target),
             _ => commit::Effects::default(),
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);

@@ -19,6 +19,11 @@ pub(crate) fn canonical(object: &Value) -> Bytes {
     Bytes::from(canon::encode(object))
 }
 
+/// Whether a failed write is known not to have been made. One whose answer was lost may have been.
+pub(crate) fn is_refusal(status: &Status) -> bool {
+    status.code < 500
+}
+
 /// What a commit came to.
 #[derive(Debug)]
 pub(crate) enum Commit {

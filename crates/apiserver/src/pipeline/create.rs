@@ -5,7 +5,7 @@ use gantry_api::{Value, canon, convert, defaults, managed, value};
 use http::StatusCode;
 
 use super::change::managed_write;
-use super::commit::{Commit, Effects, Write};
+use super::commit::{Commit, Effects, Write, is_refusal};
 use super::decode::{self, Expected};
 use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
@@ -96,22 +96,33 @@ async fn create_named(
     if options.dry_run {
         return dry(&request, object, warnings).await;
     }
+    let stored = stored(&request, object, warnings).await;
+    if stored.as_ref().is_err_and(is_refusal) {
+        app.admission.abandon(app, &request.reserved).await;
+    }
+    stored
+}
+
+/// Stores an object that was let in.
+async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+    let Request { app, caller, target, stamp, .. } = *request;
+    let kind = target.kind;
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
     for _ in 0..ALLOCATIONS_TRIED {
-        let mut effects = app.admission.effects(&request, &object).await?;
+        let mut effects = app.admission.effects(request, &object).await?;
         // Only what changes something beside itself may have to start again.
         let again = allocate::concerns(kind) || !effects.is_empty();
         let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
-        effects.merge(allocate::plan(app, &target, None, Some(&mut object)).await?);
-        let writing = current::writing(app, &target, current::stamped(&object, stamp)?);
+        effects.merge(allocate::plan(app, target, None, Some(&mut object)).await?);
+        let writing = current::writing(app, target, current::stamped(&object, stamp)?);
         let write = Write {
-            target: &target,
+            target,
             fence: caller.fence.as_ref(),
             from: 0,
             bytes: Some(writing.json().clone()),
             lease,
-            effects: effects.with_fence_of(&target, &object, None),
+            effects: effects.with_fence_of(target, &object, None),
         };
         // Its memory is hot now and may be another thread's after the wait.
         drop(object);
@@ -124,7 +135,7 @@ async fn create_named(
                     warnings,
                 });
             }
-            Commit::Moved(existing) => return Err(exists(&target, existing.map(|e| e.value).as_ref())),
+            Commit::Moved(existing) => return Err(exists(target, existing.map(|e| e.value).as_ref())),
             Commit::Effect => turn.allocation(&app.turns).await,
         }
     }

@@ -6,6 +6,7 @@ use gantry_apiserver::testing::Builder;
 use gantry_store::Store as _;
 use serde_json::{Value, json};
 
+use crate::races::Racing;
 use crate::slow::Slow;
 use crate::support::{Answer, Cluster, configmap, pod};
 
@@ -351,4 +352,61 @@ async fn what_stands_in_a_young_namespace_is_waited_for() {
     let (refused, ()) = tokio::join!(post(&cluster, maps, &body), hear);
     assert_eq!(refused.code, 403, "{}", refused.text);
     assert!(refused.text.contains("exceeded quota: q"), "{}", refused.text);
+}
+
+/// What is stored at a key.
+async fn stored(cluster: &Cluster, key: &str) -> Value {
+    let found = cluster.server.store().get(key).await.expect("read").expect("there");
+    serde_json::from_slice(&found.value).expect("JSON")
+}
+
+/// Quotas `a`, with room for one, and `b`, with more. What a request uses of `a` is written before the object is.
+async fn two_quotas() -> (std::sync::Arc<Racing>, Cluster) {
+    let store = Racing::about("/registry/configmaps/default/x");
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    create(&cluster, QUOTAS, &quota("a", json!({"configmaps": "1"}))).await;
+    create(&cluster, QUOTAS, &quota("b", json!({"configmaps": "5"}))).await;
+    // From now on both say what is used.
+    create(&cluster, MAPS, &configmap("first", "1")).await;
+    assert_eq!(cluster.rest("DELETE", &format!("{MAPS}/first"), &[], "").await.code, 200);
+    for name in ["a", "b"] {
+        let none = json!({"status": {"hard": {"configmaps": if name == "a" { "1" } else { "5" }}, "used": {"configmaps": "0"}}});
+        let written = cluster.rest("PATCH", &format!("{QUOTAS}/{name}/status"), &[MERGE], &none.to_string()).await;
+        assert_eq!(written.code, 200, "{}", written.text);
+    }
+    (store, cluster)
+}
+
+#[tokio::test]
+async fn a_quota_that_is_counted_between_reservation_and_write_is_reserved_anew() {
+    let (store, cluster) = two_quotas().await;
+    let (a, epoch) = ("/registry/resourcequotas/default/a", "/registry/gantry.dev/quota-epochs/default/a");
+    // Another replica counts: the object is not there yet.
+    let counted = stored(&cluster, a).await.to_string();
+    store.before(gantry_store::Txn::new().put(a, counted.into()).put(epoch, "".into()));
+    assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 201);
+    assert_eq!(used(&cluster, "a").await, json!({"configmaps": "1"}));
+    assert_eq!(used(&cluster, "b").await, json!({"configmaps": "1"}));
+    let beyond = post(&cluster, MAPS, &configmap("y", "1")).await;
+    assert!(beyond.text.contains("exceeded quota: a"), "{}", beyond.text);
+}
+
+#[tokio::test]
+async fn what_is_tried_again_is_charged_once_and_what_fails_is_given_back() {
+    let (store, cluster) = two_quotas().await;
+    let b = "/registry/resourcequotas/default/b";
+    // Somebody else writes the quota that goes with the object.
+    let same = stored(&cluster, b).await.to_string();
+    store.before(gantry_store::Txn::new().put(b, same.into()));
+    assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 201, "there was room for one");
+    assert_eq!(used(&cluster, "a").await, json!({"configmaps": "1"}));
+    assert_eq!(cluster.rest("DELETE", &format!("{MAPS}/x"), &[], "").await.code, 200);
+    let none = json!({"status": {"used": {"configmaps": "0"}}}).to_string();
+    assert_eq!(cluster.rest("PATCH", &format!("{QUOTAS}/a/status"), &[MERGE], &none).await.code, 200);
+    // The name is taken at the last moment.
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default",
+        "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z"}});
+    store.before(gantry_store::Txn::create("/registry/configmaps/default/x", theirs.to_string().into()));
+    assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 409);
+    assert_eq!(used(&cluster, "a").await, json!({"configmaps": "0"}));
 }

@@ -45,6 +45,11 @@ impl Racing {
         })
     }
 
+    /// Makes this write before the next one of the key.
+    pub(crate) fn before(&self, txn: Txn) {
+        *self.first.lock().expect("no test panics with the lock") = Some(txn);
+    }
+
     /// Rewrites the key before writes of it.
     pub(crate) fn always(&self, rewrite: impl Fn(&KeyValue) -> Option<Bytes> + Send + 'static) {
         *self.rewrite.lock().expect("no test panics with the lock") = Some(Box::new(rewrite));
@@ -131,7 +136,7 @@ fn body(key: &str) -> String {
 async fn an_apply_goes_on_from_what_others_made_of_the_object() {
     let store = Racing::about(KEY);
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
-    let before = |txn: Txn| *store.first.lock().expect("no test panics with the lock") = Some(txn);
+    let before = |txn: Txn| store.before(txn);
     let apply = async |key: &str| {
         cluster.rest("PATCH", ONE, &[("content-type", "application/apply-patch+yaml")], &body(key)).await
     };
