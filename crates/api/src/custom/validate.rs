@@ -9,7 +9,7 @@ mod lists;
 mod number;
 mod scale;
 
-pub use lists::counterpart;
+pub use lists::Counterparts;
 
 use super::Custom;
 use super::schema::{Additional, Schema, SchemaType};
@@ -163,10 +163,10 @@ impl Walk {
         match value {
             Value::Object(map) => self.object(at, schema, map, old),
             Value::Array(list) => {
+                let known = Counterparts::new(schema, old);
                 for (index, item) in list.iter().enumerate() {
                     let Some(items) = &schema.items else { break };
-                    let before = lists::counterpart(schema, item, old);
-                    self.node(&At::Index(at, index), items, item, before);
+                    self.node(&At::Index(at, index), items, item, known.of(item));
                 }
             }
             _ => {}

@@ -93,7 +93,7 @@ pub(super) fn template(out: &mut Out, at: At<'_>, template: &Value) {
 struct Pod<'a> {
     spec: &'a Value,
     /// The volumes that can be mounted.
-    volumes: Vec<&'a Value>,
+    volumes: volumes::Mountable<'a>,
     /// The pod's grace period in seconds.
     grace: i64,
 }
@@ -224,15 +224,4 @@ fn dns_config(out: &mut Out, at: At<'_>, spec: &Value) {
             out.required(at.child("options").index(index), "must not be empty");
         }
     }
-}
-
-/// Whether two maps hold the same under all keys but `except`.
-fn same_but(new: &Object, old: &Object, except: &[&str]) -> bool {
-    let rest =
-        |map: &'_ Object| map.iter().filter(|(k, v)| !except.contains(&k.as_str()) && !super::at::empty(v)).count();
-    rest(new) == rest(old)
-        && new
-            .iter()
-            .filter(|(k, v)| !except.contains(&k.as_str()) && !super::at::empty(v))
-            .all(|(k, v)| old.get(k) == Some(v))
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use gantry_api::Value;
 use gantry_api::custom::schema::{Additional, Rule, Schema};
-use gantry_api::custom::{Custom, counterpart};
+use gantry_api::custom::{Counterparts, Custom};
 use gantry_api::field::{Error, ErrorKind, Errors, Path};
 use gantry_cel::{Bindings, Budget, EvalError, Program, Scope};
 use parking_lot::Mutex;
@@ -159,8 +159,9 @@ impl Walk {
             }
             Value::Array(list) => {
                 let (Some(rules), Some(items)) = (&rules.items, &schema.items) else { return };
+                let known = Counterparts::new(schema, old);
                 for (index, item) in list.iter().enumerate() {
-                    self.node(&at.index(index), rules, items, item, here.below(counterpart(schema, item, old)));
+                    self.node(&at.index(index), rules, items, item, here.below(known.of(item)));
                 }
             }
             _ => {}

@@ -1,5 +1,7 @@
 //! The system's part of `metadata`: uid, times, generation, generated names.
 
+use std::collections::HashSet;
+
 use gantry_api::kinds::{Generation, KindInfo};
 use gantry_api::status::Status;
 use gantry_api::{Value, defaults, names, value};
@@ -82,17 +84,20 @@ pub(crate) fn on_update(new: &mut Value, old: &Value) {
 /// is what admission has made of it.
 pub(crate) fn dedup_owners(object: &mut Value, admitted: bool) -> Option<String> {
     let owners = value::list_at(object, "metadata.ownerReferences");
-    let is_repeated = |at: usize| owners[..at].contains(&owners[at]);
-    if !(1..owners.len()).any(is_repeated) {
+    if owners.len() < 2 {
         return None;
     }
+    let mut seen = HashSet::with_capacity(owners.len());
     let (mut kept, mut repeated) = (Vec::new(), Vec::new());
-    for (at, owner) in owners.iter().enumerate() {
-        if is_repeated(at) {
+    for owner in owners {
+        if !seen.insert(owner) {
             repeated.push(value::str_at(owner, "uid").unwrap_or_default());
         } else {
             kept.push(owner.clone());
         }
+    }
+    if repeated.is_empty() {
+        return None;
     }
     let when = if admitted { " after mutating admission happens" } else { "" };
     let warning = format!(

@@ -8,6 +8,7 @@ pub(crate) mod resize;
 mod warnings;
 
 use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
@@ -134,7 +135,11 @@ fn keep_generations(new: &mut Value, old: &Value) {
     const SEEN: &str = "observedGeneration";
     let number = |of: &Value| value::i64_at(of, SEEN).filter(|seen| *seen != 0);
     let known = old.get("status").and_then(number);
-    let mut before: Vec<&Value> = value::list_at(old, "status.conditions").iter().collect();
+    // One type may stand several times, so each is the old one of its type that comes next.
+    let mut before: HashMap<Option<Value>, VecDeque<&Value>> = HashMap::new();
+    for condition in value::list_at(old, "status.conditions") {
+        before.entry(condition.get("type").cloned()).or_default().push_back(condition);
+    }
     let Some(status) = new.get_mut("status").filter(|status| status.is_object()) else { return };
     if number(status).is_none()
         && let Some(known) = known
@@ -142,9 +147,10 @@ fn keep_generations(new: &mut Value, old: &Value) {
         status[SEEN] = known.into();
     }
     for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
-        // One type may stand several times, so each is the old one of its type that comes next.
-        let Some(index) = before.iter().position(|b| b.get("type") == condition.get("type")) else { continue };
-        let known = number(before.remove(index));
+        let Some(next) = before.get_mut(&condition.get("type").cloned()).and_then(VecDeque::pop_front) else {
+            continue;
+        };
+        let known = number(next);
         if condition.is_object()
             && number(condition).is_none()
             && let Some(known) = known

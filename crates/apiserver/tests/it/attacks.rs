@@ -437,3 +437,55 @@ async fn attack_an_annotation_does_not_get_a_pod_around_its_account() {
         refused(&cluster.rest("POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await, 403, why);
     }
 }
+
+/// Work that grows with the square of what a request holds would keep the server from everybody else.
+#[tokio::test]
+async fn attack_long_lists_take_no_more_than_their_length() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let many = |make: &dyn Fn(usize) -> Value| Value::from((0..10_000).map(make).collect::<Vec<_>>());
+    let mut owned = configmap("owned", "1");
+    owned["metadata"]["ownerReferences"] =
+        many(&|n| json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": n.to_string()}));
+    let made = cluster.rest("POST", MAPS, &[], &owned.to_string()).await;
+    assert_eq!(made.code, 201, "{}", &made.text[..made.text.len().min(500)]);
+    let mut mounting = pod("mounting");
+    mounting["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    mounting["spec"]["containers"][0]["volumeMounts"] = many(&|n| json!({"name": "v", "mountPath": format!("/{n}")}));
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = cluster.rest("POST", pods, &[], &mounting.to_string()).await;
+    assert_eq!(made.code, 201, "{}", &made.text[..made.text.len().min(500)]);
+    assert_eq!(cluster.rest("POST", pods, &[], &pod("p").to_string()).await.code, 201);
+    let conditions = json!({"status": {"conditions": many(&|n| json!({"type": format!("t{n}"), "status": "True"}))}});
+    let merge = ("content-type", "application/merge-patch+json");
+    for _ in 0..2 {
+        let written = cluster.rest("PATCH", &format!("{pods}/p/status"), &[merge], &conditions.to_string()).await;
+        assert_eq!(written.code, 200, "{}", &written.text[..written.text.len().min(500)]);
+    }
+    lives(&cluster).await;
+}
+
+#[tokio::test]
+async fn attack_a_rule_is_not_multiplied_out_without_bound() {
+    let cluster = Cluster::start().await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({"metadata": {"name": "eve"},
+        "rules": [{"apiGroups": [group], "resources": ["clusterroles"], "verbs": ["create"]}]});
+    let binding = json!({"metadata": {"name": "eve"}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "eve"},
+        "subjects": [{"kind": "User", "apiGroup": group, "name": "eve"}]});
+    assert_eq!(cluster.rest("POST", roles, &[], &role.to_string()).await.code, 201);
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(cluster.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
+    let words: Vec<String> = (0..1_000).map(|n| format!("w{n}")).collect();
+    let rule = json!({"verbs": words, "apiGroups": words, "resources": words, "resourceNames": words});
+    let vast = json!({"metadata": {"name": "vast"}, "rules": [rule]}).to_string();
+    let eve = cluster.identity("eve", &[]);
+    let mut answer = request_as(&cluster, &eve, "POST", roles, &[], &vast).await;
+    // The index of roles follows by a watch.
+    while answer.text.contains("cannot create resource") {
+        answer = request_as(&cluster, &eve, "POST", roles, &[], &vast).await;
+    }
+    refused(&answer, 403, "to 1000000000000 single permissions");
+    lives(&cluster).await;
+}

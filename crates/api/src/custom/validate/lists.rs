@@ -1,6 +1,6 @@
 //! Lists whose items are told apart: each may stand there once, and an update finds the item that was there before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::MAX_ERRORS;
 use crate::custom::schema::{ListKind, Schema};
@@ -20,14 +20,35 @@ fn identity(schema: &Schema, item: &Value) -> Option<Value> {
     }
 }
 
-/// The item of the old list that an item of the new one follows, where items are told apart by keys.
-#[must_use]
-pub fn counterpart<'o>(schema: &Schema, item: &Value, old: Option<&'o Value>) -> Option<&'o Value> {
-    if schema.list != ListKind::Map {
-        return None;
+/// The items of an old list, found by their keys.
+pub struct Counterparts<'o, 's> {
+    schema: &'s Schema,
+    /// The first item of each identity.
+    items: HashMap<Value, &'o Value>,
+}
+
+impl<'o, 's> Counterparts<'o, 's> {
+    /// Of the old list under this schema; there are none where items are not told apart by keys.
+    #[must_use]
+    pub fn new(schema: &'s Schema, old: Option<&'o Value>) -> Self {
+        let old = old.filter(|_| schema.list == ListKind::Map).and_then(Value::as_array);
+        let mut items = HashMap::new();
+        for item in old.into_iter().flatten() {
+            if let Some(identity) = identity(schema, item) {
+                items.entry(identity).or_insert(item);
+            }
+        }
+        Self { schema, items }
     }
-    let wanted = identity(schema, item)?;
-    old?.as_array()?.iter().find(|before| identity(schema, before).as_ref() == Some(&wanted))
+
+    /// The item of the old list that an item of the new one follows.
+    #[must_use]
+    pub fn of(&self, item: &Value) -> Option<&'o Value> {
+        if self.items.is_empty() {
+            return None;
+        }
+        self.items.get(&identity(self.schema, item)?).copied()
+    }
 }
 
 /// Items that stand twice in a list that holds each once.

@@ -1,12 +1,20 @@
 //! Where a container mounts its volumes.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, some, text, truth};
+use super::super::read::{Seen, list, repeats, some, text, truth};
+use super::volumes::Mountable;
 use crate::Value;
 
+/// What the items of a list say under a key.
+fn said<'a>(items: &'a [Value], key: &str) -> Seen<'a> {
+    items.iter().map(|item| text(item, key)).collect()
+}
+
 /// `volumeMounts` and `volumeDevices` of a container; `volumes` are those that can be mounted.
-pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[&Value]) {
+pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &Mountable<'_>) {
     let (all, devices) = (list(container, "volumeMounts"), list(container, "volumeDevices"));
+    let (device_names, device_paths) = (said(devices, "name"), said(devices, "devicePath"));
+    let mut paths = Seen::new();
     let list_at = at.child("volumeMounts");
     for (index, mount) in all.iter().enumerate() {
         let at = list_at.index(index);
@@ -14,19 +22,19 @@ pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[&V
         if name.is_empty() {
             out.required(at.child("name"), "");
         }
-        if !volumes.iter().any(|v| text(v, "name") == name) {
+        if !volumes.contains_key(name) {
             out.not_found(at.child("name"), name);
         }
         if path.is_empty() {
             out.required(at.child("mountPath"), "");
         }
-        if all[..index].iter().any(|m| text(m, "mountPath") == path) {
+        if repeats(&mut paths, path) {
             out.invalid(at.child("mountPath"), path, "must be unique");
         }
-        if devices.iter().any(|d| text(d, "name") == name) {
+        if device_names.contains(name) {
             out.invalid(at.child("name"), name, "must not already exist in volumeDevices");
         }
-        if devices.iter().any(|d| text(d, "devicePath") == path) {
+        if device_paths.contains(path) {
             out.invalid(at.child("mountPath"), path, "must not already exist as a path in volumeDevices");
         }
         // Upstream's paths of the rest do not say which mount.
@@ -34,43 +42,45 @@ pub(super) fn mounts(out: &mut Out, at: At<'_>, container: &Value, volumes: &[&V
         propagation(out, list_at, mount, container);
         recursively_read_only(out, list_at.child("recursiveReadOnly"), mount);
     }
-    let list_at = at.child("volumeDevices");
-    for index in 0..devices.len() {
-        device(out, list_at.index(index), &devices[..=index], all, volumes);
-    }
+    block_devices(out, at.child("volumeDevices"), devices, all, volumes);
 }
 
-/// The last of `devices`; the others come before it.
-fn device(out: &mut Out, at: At<'_>, devices: &[Value], all: &[Value], volumes: &[&Value]) {
-    let Some((device, others)) = devices.split_last() else { return };
-    let (name, path) = (text(device, "name"), text(device, "devicePath"));
-    if name.is_empty() {
-        out.required(at.child("name"), "");
-    } else if others.iter().any(|d| text(d, "name") == name) {
-        out.invalid(at.child("name"), name, "must be unique");
-    }
-    match volumes.iter().find(|v| text(v, "name") == name) {
-        None => out.not_found(at.child("name"), name),
-        Some(volume) if ["persistentVolumeClaim", "ephemeral"].iter().all(|kind| some(volume, kind).is_none()) => {
-            let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
-            out.invalid(at.child("name"), name, detail);
+/// `volumeDevices` of a container whose `volumeMounts` are `all`.
+fn block_devices(out: &mut Out, at: At<'_>, devices: &[Value], all: &[Value], volumes: &Mountable<'_>) {
+    let (mounted_names, mounted_paths) = (said(all, "name"), said(all, "mountPath"));
+    let (mut names, mut paths) = (Seen::new(), Seen::new());
+    for (index, device) in devices.iter().enumerate() {
+        let at = at.index(index);
+        let (name, path) = (text(device, "name"), text(device, "devicePath"));
+        let repeated = repeats(&mut names, name);
+        if name.is_empty() {
+            out.required(at.child("name"), "");
+        } else if repeated {
+            out.invalid(at.child("name"), name, "must be unique");
         }
-        Some(_) => {}
-    }
-    if path.is_empty() {
-        out.required(at.child("devicePath"), "");
-    }
-    if others.iter().any(|d| text(d, "devicePath") == path) {
-        out.invalid(at.child("devicePath"), path, "must be unique");
-    }
-    if path.split('/').any(|part| part == "..") {
-        out.invalid(at.child("devicePath"), path, "can not contain backsteps ('..')");
-    }
-    if all.iter().any(|m| text(m, "name") == name) {
-        out.invalid(at.child("name"), name, "must not already exist in volumeMounts");
-    }
-    if all.iter().any(|m| text(m, "mountPath") == path) {
-        out.invalid(at.child("devicePath"), path, "must not already exist as a path in volumeMounts");
+        match volumes.get(name) {
+            None => out.not_found(at.child("name"), name),
+            Some(volume) if ["persistentVolumeClaim", "ephemeral"].iter().all(|kind| some(volume, kind).is_none()) => {
+                let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                out.invalid(at.child("name"), name, detail);
+            }
+            Some(_) => {}
+        }
+        if path.is_empty() {
+            out.required(at.child("devicePath"), "");
+        }
+        if repeats(&mut paths, path) {
+            out.invalid(at.child("devicePath"), path, "must be unique");
+        }
+        if path.split('/').any(|part| part == "..") {
+            out.invalid(at.child("devicePath"), path, "can not contain backsteps ('..')");
+        }
+        if mounted_names.contains(name) {
+            out.invalid(at.child("name"), name, "must not already exist in volumeMounts");
+        }
+        if mounted_paths.contains(path) {
+            out.invalid(at.child("devicePath"), path, "must not already exist as a path in volumeMounts");
+        }
     }
 }
 

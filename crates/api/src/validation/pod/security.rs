@@ -2,7 +2,7 @@
 
 use super::super::at::{At, Out};
 use super::super::formats;
-use super::super::read::{list, number, some, text, truth};
+use super::super::read::{Seen, list, number, repeats, some, text, truth};
 use super::mounts;
 use crate::Value;
 
@@ -77,16 +77,18 @@ fn sysctls(out: &mut Out, at: At<'_>, sysctls: &[Value], spec: &Value) {
         };
         name.len() <= 253 && name.split(['.', '/']).all(part)
     };
+    let mut seen = Seen::new();
     for (index, sysctl) in sysctls.iter().enumerate() {
         let at = at.index(index);
         let name = text(sysctl, "name");
+        let repeated = repeats(&mut seen, name);
         if name.is_empty() {
             out.required(at.child("name"), "");
         } else if !valid(name) {
             let detail = "must have at most 253 characters and match regex \
                 ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
             out.invalid(at.child("name"), name, detail);
-        } else if sysctls[..index].iter().any(|s| text(s, "name") == name) {
+        } else if repeated {
             out.duplicate(at.child("name"), name);
         }
         // Slashes separate as dots do.

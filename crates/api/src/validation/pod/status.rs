@@ -1,5 +1,7 @@
 //! What a kubelet, or whoever may, writes into a pod's status.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::json;
 
 use super::super::at::{At, Out, same};
@@ -53,12 +55,13 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// The claims that were made for a pod are those that it asked for.
 fn claims(out: &mut Out, at: At<'_>, statuses: &[Value], spec: &Value) {
+    let asked: Seen<'_> = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name")).collect();
     let mut seen = Seen::new();
     for (index, status) in statuses.iter().enumerate() {
         let at = at.index(index).path();
         let name = text(status, "name");
         let at_name = at.child("name");
-        if !list(spec, "resourceClaims").iter().any(|claim| text(claim, "name") == name) {
+        if !asked.contains(name) {
             let detail = "must match the name of an entry in `spec.resourceClaims`";
             out.errors.push(Error::invalid(&at_name, name, detail));
         }
@@ -79,7 +82,8 @@ fn families(out: &mut Out, at: At<'_>, ty: &str, list: &[Value]) {
         let detail = "may specify no more than one IP for each IP family";
         out.invalid_of(at, &format!("[]{ty}"), &Value::from(list.to_vec()), detail);
     }
-    for (index, item) in list.iter().enumerate().filter(|(index, item)| list[..*index].contains(item)) {
+    let mut seen = HashSet::new();
+    for (index, item) in list.iter().enumerate().filter(|(_, item)| !seen.insert(*item)) {
         out.duplicate_of(at.index(index), ty, item);
     }
 }
@@ -89,19 +93,26 @@ fn transitions(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value], (spec, c
     if text(spec, "restartPolicy") == "Always" || restarts_all(spec) {
         return;
     }
+    let mut by_name = HashMap::new();
+    for container in list(spec, containers) {
+        by_name.entry(text(container, "name")).or_insert(container);
+    }
+    // The first state of each name in which it has not ended.
+    let mut again = HashMap::new();
+    for (index, status) in new.iter().enumerate() {
+        if some(status, "state").is_none_or(|state| some(state, "terminated").is_none()) {
+            again.entry(text(status, "name")).or_insert(index);
+        }
+    }
     for before in old {
         let Some(end) = some(before, "state").and_then(|s| some(s, "terminated")) else { continue };
-        let container = list(spec, containers).iter().find(|c| text(c, "name") == text(before, "name"));
+        let container = by_name.get(text(before, "name")).copied();
         let code = number(end, "exitCode").unwrap_or(0);
         if restarts(text(spec, "restartPolicy"), container.unwrap_or(&Value::Null), code) {
             continue;
         }
-        let again = |s: &&Value| {
-            text(s, "name") == text(before, "name")
-                && some(s, "state").is_none_or(|state| some(state, "terminated").is_none())
-        };
-        if let Some(index) = new.iter().position(|s| again(&s)) {
-            out.forbidden(at.index(index).child("state"), "may not be transitioned to non-terminated state");
+        if let Some(index) = again.get(text(before, "name")) {
+            out.forbidden(at.index(*index).child("state"), "may not be transitioned to non-terminated state");
         }
     }
 }

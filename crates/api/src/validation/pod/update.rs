@@ -1,9 +1,11 @@
 //! What an update of a pod may change: images, a few numbers, tolerations, gates.
 
-use super::super::at::{At, Out};
+use std::collections::HashSet;
+
+use super::super::at::{At, Out, empty};
 use super::super::formats;
 use super::super::read::{list, map, number, some, text};
-use super::{annotations, pod_spec, same_but, whole_images};
+use super::{annotations, pod_spec, whole_images};
 use crate::{Object, Value, internal};
 
 const FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -65,7 +67,7 @@ fn deadline(out: &mut Out, at: At<'_>, new: &Value, old: &Value) -> bool {
 }
 
 fn gates(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
-    let before = list(old, "schedulingGates");
+    let before: HashSet<&Value> = list(old, "schedulingGates").iter().collect();
     for (index, gate) in list(new, "schedulingGates").iter().enumerate().filter(|(_, g)| !before.contains(g)) {
         let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", text(gate, "name"));
         out.forbidden(at.index(index).child("name"), &detail);
@@ -74,14 +76,13 @@ fn gates(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
 
 /// All that were there stay; only their `tolerationSeconds` may change.
 fn tolerations(out: &mut Out, at: At<'_>, new: &Value, old: &Value) {
-    let now = list(new, "tolerations");
-    let kept = |before: &Value| {
-        now.iter().any(|t| match (t.as_object(), before.as_object()) {
-            (Some(t), Some(before)) => same_but(t, before, &["tolerationSeconds"]),
-            _ => false,
-        })
+    let timeless = |toleration: &Value| {
+        let mut rest = toleration.as_object()?.clone();
+        rest.retain(|key, value| key != "tolerationSeconds" && !empty(value));
+        Some(rest)
     };
-    if !list(old, "tolerations").iter().all(kept) {
+    let now: HashSet<Object> = list(new, "tolerations").iter().filter_map(timeless).collect();
+    if !list(old, "tolerations").iter().all(|before| timeless(before).is_some_and(|before| now.contains(&before))) {
         out.forbidden(at, "existing toleration can not be modified except its tolerationSeconds");
     }
 }

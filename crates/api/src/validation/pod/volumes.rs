@@ -3,9 +3,11 @@
 mod projected;
 mod remote;
 
+use std::collections::HashMap;
+
 use super::super::at::{At, Out, empty};
 use super::super::claims;
-use super::super::read::{Seen, list, number, some, text};
+use super::super::read::{list, number, some, text};
 use super::{mounts, sources};
 use crate::Value;
 use crate::names;
@@ -57,9 +59,12 @@ pub(in super::super) enum Of {
     Volume,
 }
 
+/// The volumes of a pod that can be mounted, by name.
+pub(super) type Mountable<'a> = HashMap<&'a str, &'a Value>;
+
 /// Checks `volumes` of a pod; returns those without an error, which alone can be mounted.
-pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Vec<&'a Value> {
-    let (mut seen, mut fine) = (Seen::new(), Vec::with_capacity(volumes.len()));
+pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Mountable<'a> {
+    let mut fine = Mountable::with_capacity(volumes.len());
     for (index, volume) in volumes.iter().enumerate() {
         let at = at.index(index);
         let name = text(volume, "name");
@@ -70,12 +75,11 @@ pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Ve
         } else {
             out.invalid_each(at.child("name"), name, names::dns_label(name));
         }
-        if seen.contains(name) {
+        if fine.contains_key(name) {
             out.duplicate(at.child("name"), name);
         }
         if out.errors.len() == before {
-            seen.insert(name);
-            fine.push(volume);
+            fine.insert(name, volume);
         }
     }
     fine
