@@ -21,8 +21,8 @@ mod volumes;
 use super::at::{At, Out};
 use super::read::{list, map, number, some, text};
 use super::{formats, meta};
+use crate::Value;
 use crate::names;
-use crate::{Object, Value};
 
 pub(super) use handlers::port;
 pub(super) use resources::{overcommits, resource_list};

@@ -96,7 +96,7 @@ enum Attempt {
     /// Start again from the same: another write took what this one wanted to allocate.
     Allocate,
     /// The store has not done it, or it is not known whether it has.
-    Failed(Status),
+    Failed(Box<Status>),
 }
 
 impl Change<'_> {
@@ -124,7 +124,7 @@ impl Change<'_> {
                     turn.object(&app.turns, &self.target.key()).await;
                 }
                 Ok(Attempt::Allocate) => turn.allocation(&app.turns).await,
-                Ok(Attempt::Failed(status)) => return Err(status),
+                Ok(Attempt::Failed(status)) => return Err(*status),
                 Err(status) if state.fresh => return Err(status),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
             }
@@ -184,7 +184,7 @@ impl Change<'_> {
         };
         let committed = match write.commit(app).await {
             Ok(committed) => committed,
-            Err(status) => return Ok(Attempt::Failed(status)),
+            Err(status) => return Ok(Attempt::Failed(Box::new(status))),
         };
         match committed {
             Commit::Done(revision) => {

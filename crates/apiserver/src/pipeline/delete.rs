@@ -63,7 +63,7 @@ pub(crate) async fn delete(
                 continue;
             }
             Ok(Err(Lost::Gone)) => return Err(target.not_found()),
-            Ok(Err(Lost::Failed(status))) => return Err(status),
+            Ok(Err(Lost::Failed(status))) => return Err(*status),
             Err(status) => status,
         };
         if state.fresh {
@@ -106,7 +106,7 @@ enum Lost {
     /// Another write changed what this one wanted to give back.
     Allocation,
     /// The store has not done it, or it is not known whether it has.
-    Failed(Status),
+    Failed(Box<Status>),
 }
 
 type Tried = Result<Written, Lost>;
@@ -155,7 +155,7 @@ async fn attempt(
         Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };
     let committed = match write.commit(app).await {
         Ok(committed) => committed,
-        Err(status) => return Ok(Err(Lost::Failed(status))),
+        Err(status) => return Ok(Err(Lost::Failed(Box::new(status)))),
     };
     match committed {
         Commit::Done(revision) => match &marked {
