@@ -352,6 +352,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Request, Response};
     use parking_lot::Mutex;
     use std::sync::Arc;
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -362,20 +363,25 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
         gantry_common::task::spawn("server", async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut connection = h2::server::handshake(stream).await.unwrap();
-            while let Some(Ok((request, mut respond))) = connection.accept().await {
-                let mut headers = HeaderMap::new();
-                headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-                headers.insert("grpc-status", HeaderValue::from_static("14"));
-                headers.insert("grpc-message", HeaderValue::from_static("etcdserver: no leader"));
-                let mut answer = Response::new(());
-                *answer.headers_mut() = headers;
-                log.lock().push(request.map(drop));
-                respond.send_response(answer, true).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                gantry_common::task::spawn("connection", refuse_all(stream, log.clone()));
             }
         });
         (url, asked)
+    }
+
+    async fn refuse_all(stream: TcpStream, log: Arc<Mutex<Vec<Request<()>>>>) {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", HeaderValue::from_static("14"));
+            headers.insert("grpc-message", HeaderValue::from_static("etcdserver: no leader"));
+            let mut answer = Response::new(());
+            *answer.headers_mut() = headers;
+            log.lock().push(request.map(drop));
+            respond.send_response(answer, true).unwrap();
+        }
     }
 
     #[tokio::test]

@@ -23,7 +23,12 @@ fn refusal(kind: &KindInfo, verb: &str, name: &str, subresource: &str) -> String
     let resource =
         if subresource.is_empty() { kind.resource.to_owned() } else { format!("{}/{subresource}", kind.resource) };
     let object = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
-    let place = if kind.namespaced { "in the namespace \"default\"" } else { "at the cluster scope" };
+    let place = match kind.kind {
+        // A Namespace is in itself.
+        "Namespace" if !name.is_empty() => format!("in the namespace \"{name}\""),
+        _ if kind.namespaced => "in the namespace \"default\"".to_owned(),
+        _ => "at the cluster scope".to_owned(),
+    };
     let qualified = kind.qualified_resource();
     format!(
         "{qualified}{object} is forbidden: User \"eve\" cannot {verb} resource \"{resource}\" in API group \"{}\" {place}",
