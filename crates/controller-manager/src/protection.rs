@@ -1,7 +1,7 @@
 //! Finalizers that keep what is in use: put on what lacks them, taken off what is to go and that nobody uses.
 
 use gantry_api::value;
-use gantry_client::{Client, Key, Object, View, WriteParams, resource_of};
+use gantry_client::{Change, Client, Key, Object, View, WriteParams, resource_of};
 use gantry_controller::{Doing, Error};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -22,6 +22,13 @@ pub enum Need {
 pub fn need(meta: &ObjectMeta, finalizer: &str) -> Need {
     let held = meta.finalizers.iter().flatten().any(|f| f == finalizer);
     needed(meta.deletion_timestamp.is_some(), held)
+}
+
+/// The key of what has changed, if its new state asks for anything.
+#[must_use]
+pub fn asking<K: Object>(change: &Change<K>, need: impl Fn(&K) -> Need) -> Vec<Key> {
+    let asks = change.new.as_deref().is_some_and(|object| need(object) != Need::Nothing);
+    asks.then(|| change.key.clone()).into_iter().collect()
 }
 
 fn needed(deleting: bool, held: bool) -> Need {

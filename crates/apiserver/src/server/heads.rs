@@ -8,13 +8,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::{Body, Response};
+use super::{Response, held};
 
 /// How long a client may take to send its request line and headers.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,8 +45,7 @@ impl Heads {
         if self.0.load(Ordering::Relaxed) == OFF {
             return response;
         }
-        let idle = Idle(self.clone());
-        response.map(|body| Body::new(Answered { body, _idle: idle }))
+        held::until_left(response, Idle(self.clone()))
     }
 }
 
@@ -58,32 +55,6 @@ impl Drop for Idle {
     fn drop(&mut self) {
         // Only from BUSY: what was switched off stays off.
         let _ = self.0.0.compare_exchange(BUSY, IDLE, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-/// The body of an answer.
-struct Answered {
-    body: Body,
-    _idle: Idle,
-}
-
-impl http_body::Body for Answered {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -159,6 +130,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::server::Body;
 
     fn serve(code: u16) -> DuplexStream {
         let (near, far) = tokio::io::duplex(4096);

@@ -2,17 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Body, Response};
+use super::{Response, held};
 use crate::config::Connections;
 
 /// One connection.
@@ -107,7 +103,7 @@ impl Asked {
         if http_body::Body::is_end_stream(response.body()) {
             return response;
         }
-        response.map(|body| Body::new(Open { body, _asked: self }))
+        held::until_left(response, self)
     }
 }
 
@@ -116,32 +112,6 @@ impl Drop for Asked {
         if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             *self.0.rested.lock() = Instant::now();
         }
-    }
-}
-
-/// The body of an answer.
-struct Open {
-    body: Body,
-    _asked: Asked,
-}
-
-impl http_body::Body for Open {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

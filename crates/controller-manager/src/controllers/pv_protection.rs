@@ -23,8 +23,7 @@ pub(super) async fn run(context: Context) {
 }
 
 fn for_volume(change: &Change<PersistentVolume>) -> Vec<Key> {
-    let asks = |v: &Arc<PersistentVolume>| wants(v) != Need::Nothing;
-    change.new.as_ref().filter(|v| asks(v)).map(|_| change.key.clone()).into_iter().collect()
+    protection::asking(change, wants)
 }
 
 /// What is to be done with the volume's finalizer now.

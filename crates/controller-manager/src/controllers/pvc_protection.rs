@@ -31,8 +31,7 @@ pub(super) async fn run(context: Context) {
 }
 
 fn for_claim(change: &Change<PersistentVolumeClaim>) -> Vec<Key> {
-    let asks = |c: &Arc<PersistentVolumeClaim>| protection::need(&c.metadata, FINALIZER) != Need::Nothing;
-    change.new.as_ref().filter(|c| asks(c)).map(|_| change.key.clone()).into_iter().collect()
+    protection::asking(change, |claim| protection::need(&claim.metadata, FINALIZER))
 }
 
 /// The claims that a change of a pod may have freed: those of a pod that is gone, has ended, or has no node.

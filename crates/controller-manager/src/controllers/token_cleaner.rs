@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use serde_json::json;
 
 use self::plan::{Period, Step};
+use super::tokens::settled;
 use crate::{context::Context, readers::account_of};
 
 /// Upstream's interval.
@@ -87,10 +88,7 @@ impl Controller {
                 let resource_version = secret.metadata.resource_version.clone();
                 let preconditions = Some(Preconditions { uid: None, resource_version });
                 let params = DeleteParams { preconditions, ..DeleteParams::default() };
-                match api.delete(&key.name, &params).await {
-                    Err(error) if error.is_not_found() || (error.is_conflict() && !error.is_fenced()) => Ok(()),
-                    other => other.doing(|| format!("delete secret {key}")),
-                }
+                settled(api.delete(&key.name, &params).await).doing(|| format!("delete secret {key}"))
             }
         }
     }

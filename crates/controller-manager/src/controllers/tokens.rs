@@ -126,7 +126,7 @@ impl Controller {
 }
 
 /// Who came first tells of it by another change.
-fn settled(result: gantry_client::Result<()>) -> gantry_client::Result<()> {
+pub(super) fn settled(result: gantry_client::Result<()>) -> gantry_client::Result<()> {
     match result {
         Err(error) if error.is_not_found() || (error.is_conflict() && !error.is_fenced()) => Ok(()),
         other => other,

@@ -29,8 +29,7 @@ pub(super) async fn run(context: Context) {
 }
 
 fn for_class(change: &Change<VolumeAttributesClass>) -> Vec<Key> {
-    let asks = |c: &Arc<VolumeAttributesClass>| protection::need(&c.metadata, FINALIZER) != Need::Nothing;
-    change.new.as_ref().filter(|c| asks(c)).map(|_| change.key.clone()).into_iter().collect()
+    protection::asking(change, |class| protection::need(&class.metadata, FINALIZER))
 }
 
 /// The classes that the object named before and does not name now.
