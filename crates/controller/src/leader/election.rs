@@ -47,7 +47,7 @@ pub(super) struct Election<'a> {
     clock: SharedClock,
     /// The lease as last seen, and when we saw it change: other machines' clocks do not matter.
     observed: Option<(Lease, Instant)>,
-    /// The resource version of the write with which we took over.
+    /// The resource version of the write with which we took over, 0 while it is not known.
     fence: u64,
     confirmed: Instant,
 }
@@ -94,16 +94,8 @@ impl<'a> Election<'a> {
 
     /// Gives the lease back, so that the next leader need not wait.
     pub(super) async fn release(&mut self) {
-        let Some((lease, _)) = self.observed.clone() else { return };
-        let mut lease = lease;
-        let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() != Some(&self.config.identity) {
-            return;
-        }
-        spec.holder_identity = Some(String::new());
-        spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(self.clock.now()));
-        match timeout(self.config.retry_period, self.leases.update(&lease)).await {
+        let Some(lease) = self.held() else { return };
+        match timeout(self.config.retry_period, self.leases.update(&self.vacated(lease))).await {
             Ok(Ok(_)) => tracing::info!(lease = self.config.lease(), "gave the lease back"),
             _ => tracing::warn!(lease = self.config.lease(), "could not give the lease back, the next leader waits"),
         }
@@ -115,7 +107,7 @@ impl<'a> Election<'a> {
 
     async fn attempt(&mut self) -> gantry_client::Result<Attempt> {
         let started = Instant::now();
-        if let Some(lease) = self.held() {
+        if let Some(lease) = self.held().filter(|_| self.fence != 0) {
             match self.leases.update(&self.claim(Some(lease))).await {
                 Ok(updated) => return Ok(self.confirm(updated, started, false)),
                 // Someone else wrote it: look who.
@@ -135,8 +127,11 @@ impl<'a> Election<'a> {
         if !mine && !holder.is_empty() && seen_at.elapsed() < valid_for {
             return Ok(Attempt::HeldBy(holder));
         }
+        // The answer to a takeover got lost, and with it the revision without which nothing can be written: it is made again.
+        let unfenced = mine && self.fence == 0;
+        let found = if unfenced { self.leases.update(&self.vacated(found)).await? } else { found };
         let updated = self.leases.update(&self.claim(Some(found))).await?;
-        Ok(self.confirm(updated, started, !mine))
+        Ok(self.confirm(updated, started, unfenced || !mine))
     }
 
     /// The lease as we wrote it last, if we hold it: renewing it needs no reading.
@@ -166,6 +161,15 @@ impl<'a> Election<'a> {
         // Counted from before the call: others count from when they see it, which is later.
         self.confirmed = started;
         Attempt::Held
+    }
+
+    /// The lease, held by nobody.
+    fn vacated(&self, mut lease: Lease) -> Lease {
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(self.clock.now()));
+        lease
     }
 
     /// The lease as we want it to be.

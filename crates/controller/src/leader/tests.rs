@@ -22,6 +22,10 @@ struct Memory {
     reads: AtomicU64,
     /// Calls hang while set.
     down: AtomicBool,
+    /// So many writes are made, but not answered.
+    lost: AtomicU64,
+    /// What a fence is made of: holder and revision of the last takeover.
+    takeover: Mutex<(String, u64)>,
 }
 
 impl Memory {
@@ -46,7 +50,19 @@ impl Memory {
         let revision = self.revision.fetch_add(1, Ordering::SeqCst) + 1;
         lease.metadata.resource_version = Some(revision.to_string());
         *self.lease.lock() = Some(lease.clone());
+        let mut takeover = self.takeover.lock();
+        if takeover.0 != self.holder() {
+            *takeover = (self.holder(), revision);
+        }
         lease
+    }
+
+    fn answered(&self, stored: Lease) -> gantry_client::Result<Lease> {
+        let left = |left: u64| left.checked_sub(1);
+        match self.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {
+            Ok(_) => Err(ClientError::Api(Box::new(Status::failure(504, "Timeout", "may have been made")))),
+            Err(_) => Ok(stored),
+        }
     }
 }
 
@@ -63,7 +79,7 @@ impl Leases for Memory {
         if self.lease.lock().is_some() {
             return Err(ClientError::Api(Box::new(Status::already_exists("leases", "", "x"))));
         }
-        Ok(self.store(lease))
+        self.answered(self.store(lease))
     }
 
     async fn update(&self, lease: &Lease) -> gantry_client::Result<Lease> {
@@ -72,7 +88,7 @@ impl Leases for Memory {
         if stored != lease.metadata.resource_version {
             return Err(ClientError::Api(Box::new(Status::conflict("leases", "", "x", "changed"))));
         }
-        Ok(self.store(lease))
+        self.answered(self.store(lease))
     }
 }
 
@@ -191,6 +207,30 @@ async fn being_fenced_ends_the_reign_and_gives_nothing_back() {
     .await;
     assert!(ended.is_err());
     assert_eq!(leases.holder(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_without_an_answer_is_made_again() {
+    // One loses the answer to its creation, to its takeover of an old lease, and to a part of making it again.
+    for (lost, before) in [(1, false), (1, true), (2, true), (3, true)] {
+        let (leases, led) = (Memory::default(), Mutex::new(Vec::new()));
+        let shutdown = Shutdown::new();
+        if before {
+            let mut lease = Lease::default();
+            lease.spec.get_or_insert_default().holder_identity = Some(String::new());
+            leases.store(&lease);
+        }
+        leases.lost.store(lost, Ordering::SeqCst);
+        let stop = async {
+            sleep(Duration::from_secs(60)).await;
+            let takeover = leases.takeover.lock().clone();
+            assert_eq!(*led.lock(), [takeover], "{lost} lost, {before}");
+            shutdown.trigger();
+        };
+        let (ended, ()) = tokio::join!(lead(&leases, "a", &shutdown, &led), stop);
+        ended.expect("orderly");
+        assert_eq!(leases.holder(), "");
+    }
 }
 
 #[tokio::test(start_paused = true)]
