@@ -21,6 +21,7 @@ use crate::store::{KeyValue, LeaseId, Previous, Range, RangeResult, Store, Store
 
 mod channel;
 mod convert;
+mod pong;
 mod watch;
 
 use convert::{failure, key_value, prefix_end, revision};

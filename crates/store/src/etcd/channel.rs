@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,7 +13,7 @@ use gantry_common::settled::Settled;
 use gantry_common::{error_chain, task};
 use h2::client::SendRequest;
 use h2::{PingPong, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +25,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use super::pong::Unhurried;
 use super::{CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, PING_EVERY, PING_TIMEOUT, STREAM_WINDOW_BYTES};
 
 const DEFAULT_PORT: u16 = 2379;
@@ -56,9 +57,73 @@ struct Connection {
     read: Read,
 }
 
-/// Streams that have been read to their end. Whoever lets one go wakes the connection's task, in the middle of an answer and for
-/// nothing; here they wait until it runs anyway.
+/// Streams that have been read to their end, or to that of their only message. Whoever lets one go wakes the connection's task, in
+/// the middle of an answer and for nothing; here they wait until it runs anyway, and their trailers have come.
 type Read = Arc<Mutex<Vec<RecvStream>>>;
+
+/// So many wait for their trailers at most. They follow the message at once; where they do not, the oldest is cancelled.
+const UNENDED_MAX: usize = 4_096;
+
+/// Lets go of what has ended.
+fn release(read: &Read) {
+    let mut read = read.lock();
+    let surplus = read.len().saturating_sub(UNENDED_MAX);
+    let mut nth = 0;
+    let ended: Vec<_> = read
+        .extract_if(.., |stream| {
+            nth += 1;
+            nth <= surplus || has_ended(stream)
+        })
+        .collect();
+    // Each takes the connection's own lock, which a task may hold that wants this one.
+    drop(read);
+    drop(ended);
+}
+
+/// Whether nothing more comes; what has come behind the message is passed over.
+fn has_ended(stream: &mut RecvStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match stream.poll_data(&mut context) {
+            Poll::Ready(Some(Ok(data))) => drop(stream.flow_control().release_capacity(data.len())),
+            Poll::Ready(Some(Err(_))) => return true,
+            Poll::Ready(None) => return stream.poll_trailers(&mut context).is_ready(),
+            Poll::Pending => return false,
+        }
+    }
+}
+
+/// Services whose calls are answered with one message. Their server (grpc-go's handler of unary calls) sends it when the call
+/// has succeeded, and after it nothing but the trailers that say so: what is there already need not wait for them.
+const UNARY: &str = "/etcdserverpb.KV/";
+
+/// How much of the only message of an answer there is.
+#[derive(Default)]
+struct Message {
+    /// The prefix of a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+    prefix: [u8; 5],
+    bytes: usize,
+}
+
+impl Message {
+    fn pass(&mut self, data: &[u8]) {
+        let known = self.bytes.min(self.prefix.len());
+        let more = data.len().min(self.prefix.len() - known);
+        self.prefix[known..known + more].copy_from_slice(&data[..more]);
+        self.bytes += data.len();
+    }
+
+    fn is_whole(&self) -> bool {
+        let [_, length @ ..] = self.prefix;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        self.bytes >= self.prefix.len() && self.bytes - self.prefix.len() >= length
+    }
+}
+
+/// What a call that has succeeded ends with.
+fn succeeded() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))])
+}
 
 impl Connection {
     fn is_open(&self) -> bool {
@@ -158,13 +223,14 @@ impl Way {
         *request.uri_mut() = Uri::from_parts(parts).map_err(|error| Status::internal(error.to_string()))?;
         let (mut requests, read) = self.ready().await?;
         let (head, body) = request.into_parts();
+        let message = head.uri.path().starts_with(UNARY).then(Message::default);
         let is_whole = body.is_end_stream();
         let (answer, stream) = requests.send_request(Request::from_parts(head, ()), is_whole).map_err(failed)?;
         if !is_whole {
             send(body, stream).await?;
         }
         let answer = answer.await.map_err(failed)?;
-        Ok(answer.map(|stream| Body::new(Answer { stream: Some(stream), is_read: false, read })))
+        Ok(answer.map(|stream| Body::new(Answer { stream: Some(stream), message, is_read: false, read })))
     }
 }
 
@@ -217,14 +283,15 @@ where
 {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    let (requests, mut connection) = builder.handshake::<_, Bytes>(stream).await.map_err(failed)?;
+    let (requests, mut connection) = builder.handshake::<_, Bytes>(Unhurried::new(stream)).await.map_err(failed)?;
     let pings = connection.ping_pong();
     let read = Read::default();
     // Not held here: the connection ends when nobody else has a part of it.
     let finished = Arc::downgrade(&read);
     let served = Settled::new(std::future::poll_fn(move |context| {
-        let streams = finished.upgrade().map(|read| std::mem::take(&mut *read.lock()));
-        drop(streams);
+        if let Some(read) = finished.upgrade() {
+            release(&read);
+        }
         Pin::new(&mut connection).poll(context)
     }));
     let (end, ended) = tokio::sync::watch::channel(false);
@@ -262,6 +329,8 @@ async fn unanswered(mut pings: PingPong) {
 struct Answer {
     /// `None` once this is dropped.
     stream: Option<RecvStream>,
+    /// Of an answer that has one message.
+    message: Option<Message>,
     /// Only trailers are left.
     is_read: bool,
     read: Read,
@@ -270,7 +339,8 @@ struct Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         // A stream that has not ended is cancelled by letting it go.
-        if let Some(stream) = self.stream.take_if(|stream| stream.is_end_stream()) {
+        let is_read = self.message.as_ref().is_some_and(Message::is_whole);
+        if let Some(stream) = self.stream.take_if(|stream| is_read || stream.is_end_stream()) {
             self.read.lock().push(stream);
         }
     }
@@ -281,18 +351,28 @@ impl http_body::Body for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { stream, is_read, .. } = &mut *self;
+        let Self { stream, message, is_read, .. } = &mut *self;
         let Some(stream) = stream else { return Poll::Ready(None) };
         if !*is_read {
+            if message.as_ref().is_some_and(Message::is_whole) {
+                *is_read = true;
+                return Poll::Ready(Some(Ok(Frame::trailers(succeeded()))));
+            }
             match ready!(stream.poll_data(context)) {
                 Some(Ok(data)) => {
                     // The window is for what nobody has taken.
                     drop(stream.flow_control().release_capacity(data.len()));
+                    if let Some(message) = message {
+                        message.pass(&data);
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(failed(error)))),
                 None => *is_read = true,
             }
+        }
+        if message.as_ref().is_some_and(Message::is_whole) {
+            return Poll::Ready(None);
         }
         let trailers: Option<HeaderMap> = ready!(stream.poll_trailers(context)).map_err(failed)?;
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
@@ -324,6 +404,9 @@ mod tests {
 
     use super::*;
 
+    /// An empty message of gRPC.
+    const MESSAGE: &[u8] = &[0; 5];
+
     /// A connection to a server that answers every request with a message and trailers, and tells when it is closed.
     async fn connected() -> (Connection, tokio::task::JoinHandle<usize>) {
         let (near, far) = tokio::io::duplex(1 << 16);
@@ -332,7 +415,7 @@ mod tests {
             let mut served = 0;
             while let Some(Ok((_, mut respond))) = connection.accept().await {
                 let mut stream = respond.send_response(Response::new(()), false).unwrap();
-                stream.send_data(Bytes::from_static(b"message"), false).unwrap();
+                stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
                 stream.send_trailers(HeaderMap::new()).unwrap();
                 served += 1;
             }
@@ -344,7 +427,12 @@ mod tests {
     async fn call(connection: &Connection) -> Answer {
         let mut requests = connection.requests.clone().ready().await.unwrap();
         let (answer, _) = requests.send_request(Request::new(()), true).unwrap();
-        Answer { stream: Some(answer.await.unwrap().into_body()), is_read: false, read: connection.read.clone() }
+        Answer {
+            stream: Some(answer.await.unwrap().into_body()),
+            message: None,
+            is_read: false,
+            read: connection.read.clone(),
+        }
     }
 
     async fn read(mut answer: Answer) -> usize {
@@ -407,6 +495,72 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(5), told).await.expect("a GOAWAY");
             assert!(open.is_open(), "its stream goes on");
         }
+    }
+
+    #[tokio::test]
+    async fn an_only_message_does_not_wait_for_its_trailers() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let server = task::spawn("server", async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(&[0, 0, 0, 0, 6, b'm', b'e']), false).unwrap();
+            stream.send_data(Bytes::from_static(b"ssag"), false).unwrap();
+            tokio::select! {
+                _ = ended => {}
+                _ = connection.accept() => panic!("there is no other call"),
+            }
+            // A stream that was cancelled takes no trailers.
+            stream.send_trailers(HeaderMap::new()).unwrap();
+            while let Some(Ok(_)) = connection.accept().await {}
+        });
+        let connection = shake_hands(near).await.unwrap();
+        let mut answer = call(&connection).await;
+        answer.message = Some(Message::default());
+        let mut frames = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await {
+            frames.push(frame.unwrap());
+        }
+        assert_eq!(frames.pop().unwrap().into_trailers().unwrap()["grpc-status"], "0");
+        let data: Vec<u8> = frames.into_iter().flat_map(|frame| frame.into_data().unwrap()).collect();
+        assert_eq!(data, b"\0\0\0\0\x06messag");
+        drop(answer);
+        release(&connection.read);
+        assert_eq!(connection.read.lock().len(), 1, "its trailers have not come");
+        end.send(()).unwrap();
+        let released = async {
+            while !connection.read.lock().is_empty() {
+                release(&connection.read);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), released).await.expect("trailers");
+        drop(connection);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_ends_without_a_message_says_why() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        task::spawn("server", async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(Bytes::from_static(&[0, 0, 0, 0, 6, b'm', b'e']), false).unwrap();
+                stream
+                    .send_trailers(HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), 13.into())]))
+                    .unwrap();
+            }
+        });
+        let connection = shake_hands(near).await.unwrap();
+        let mut answer = call(&connection).await;
+        answer.message = Some(Message::default());
+        let mut last = None;
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await {
+            last = Some(frame.unwrap());
+        }
+        assert_eq!(last.unwrap().into_trailers().unwrap()["grpc-status"], "13");
     }
 
     #[tokio::test]
