@@ -1,5 +1,5 @@
 //! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes,
-//! garbage, volumes in use, quotas, disruption budgets.
+//! garbage, volumes in use, quotas, disruption budgets, certificates.
 //!
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.
@@ -14,6 +14,8 @@ pub mod portion;
 pub mod protection;
 pub mod readers;
 pub mod selector;
+pub mod signing_options;
+pub mod signing_request;
 pub mod volumes;
 
 use std::sync::Arc;

@@ -6,6 +6,8 @@ use clap::Args;
 use gantry_common::daemon::duration;
 use ipnet::IpNet;
 
+use crate::signing_options::SigningOptions;
+
 /// The controller manager's configuration.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -15,6 +17,9 @@ pub struct Options {
     /// File with the private key that signs tokens in Secrets; without it none is filled. The API server must know its public half.
     #[arg(long, value_name = "FILE")]
     pub service_account_private_key_file: Option<PathBuf>,
+    /// What signs certificates.
+    #[command(flatten)]
+    pub signing: SigningOptions,
     /// How long a token in a Secret that was made for its account may be unused before it is marked invalid, and how long it
     /// then stays so before it is deleted.
     #[arg(long, default_value = "8760h", value_parser = duration, value_name = "DURATION")]
@@ -114,6 +119,7 @@ impl Options {
         if self.legacy_service_account_token_clean_up_period.is_zero() {
             return Err("--legacy-service-account-token-clean-up-period must be longer than nothing".to_owned());
         }
+        self.signing.check()?;
         let Some(cidr) = &self.cluster_cidr else { return Ok(()) };
         if self.node_cidr_mask_size < cidr.prefix_len() || self.node_cidr_mask_size > cidr.max_prefix_len() {
             return Err(format!(

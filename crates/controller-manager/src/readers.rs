@@ -9,6 +9,7 @@ use gantry_controller::owner;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet, StatefulSet},
+        certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
         core::v1::{
             ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
@@ -76,6 +77,8 @@ pub struct Readers {
     pub stateful_sets: Reader<StatefulSet>,
     /// All replication controllers.
     pub replication_controllers: Reader<ReplicationController>,
+    /// All requests for certificates; not waited for.
+    pub signing_requests: Reader<CertificateSigningRequest>,
     /// All disruption budgets.
     pub budgets: Reader<PodDisruptionBudget>,
     /// All pods; indexes [`OWNER`], [`NODE`], [`PHASE`] and [`CLAIM`].
@@ -132,6 +135,7 @@ impl Readers {
                 .start(group),
             stateful_sets: Informer::builder(client.api()).start(group),
             replication_controllers: Informer::builder(client.api()).start(group),
+            signing_requests: Informer::builder(client.api()).start(group),
             budgets: Informer::builder(client.api()).start(group),
             pods: pods.start(group),
             services: Informer::builder(client.api()).start(group),

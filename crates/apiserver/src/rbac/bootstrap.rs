@@ -33,6 +33,7 @@ const CONTROLLERS: &[&str] = &[
     "volumeattributesclass-protection-controller",
     "resourcequota-controller",
     "disruption-controller",
+    "certificate-controller",
 ];
 
 fn words(cell: &str) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! The controllers, in the order in which they start. A new one is a file and a line.
 
+mod csr_approving;
+mod csr_cleaner;
+mod csr_signing;
 mod deployment;
 mod disruption;
 mod endpointslice;
@@ -46,6 +49,9 @@ pub const ALL: &[Controller] = &[
     Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
     Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
     Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
+    Controller { name: "certificatesigningrequest-signing-controller", run: |c| Box::pin(csr_signing::run(c)) },
+    Controller { name: "certificatesigningrequest-approving-controller", run: |c| Box::pin(csr_approving::run(c)) },
+    Controller { name: "certificatesigningrequest-cleaner-controller", run: |c| Box::pin(csr_cleaner::run(c)) },
     Controller { name: "disruption-controller", run: |c| Box::pin(disruption::run(c)) },
     Controller { name: "resourcequota-controller", run: |c| Box::pin(resource_quota::run(c)) },
     Controller { name: "persistentvolumeclaim-protection-controller", run: |c| Box::pin(pvc_protection::run(c)) },

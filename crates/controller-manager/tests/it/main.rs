@@ -1,5 +1,6 @@
 //! The controllers against a whole API server in process, with a kubelet and scheduler that only pretend.
 
+mod certificates;
 mod custom;
 mod disruption;
 mod garbage;

@@ -163,6 +163,8 @@ impl Builder<'_> {
         spec.args.push(flag("cluster-cidr", self.config.pod_cidr));
         spec.args.push(flag("root-ca-file", self.pki.cert(CLUSTER_CA).display()));
         spec.args.push(flag("service-account-private-key-file", self.pki.key("sa").display()));
+        spec.args.push(flag("cluster-signing-cert-file", self.pki.cert(CLUSTER_CA).display()));
+        spec.args.push(flag("cluster-signing-key-file", self.pki.key(CLUSTER_CA).display()));
         spec
     }
 
