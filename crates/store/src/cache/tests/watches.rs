@@ -218,7 +218,7 @@ async fn shutdown_ends_watches() {
 async fn a_crowd_is_told_in_turns() {
     const CROWD: usize = 100;
     // Half of them are a crowd each.
-    const PAUSE: Duration = Duration::from_millis(4);
+    const PAUSE: Duration = Duration::from_millis(5);
     let world = World::new().await;
     let from = world.cache.consistent().await.unwrap();
     let mut crowd = Vec::new();
