@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::kinds::{self, KindInfo};
+use gantry_api::status::Status;
 use gantry_common::clock::SharedClock;
 use gantry_common::shutdown::Shutdown;
 use gantry_common::token_keys::Keys;
@@ -17,6 +18,7 @@ use crate::admission::Chain;
 use crate::aggregate::Aggregator;
 use crate::audit;
 use crate::auth::authenticator::Authenticator;
+use crate::auth::{MASTERS, User};
 use crate::config::Config;
 use crate::custom::form::Forms;
 use crate::dial;
@@ -29,7 +31,7 @@ use crate::rbac::authorizer::Authorizer;
 use crate::rest::health::Asked;
 use crate::rest::watch::crowd::Crowds;
 use crate::served::Registry;
-use crate::server::limits::Limits;
+use crate::server::limits::{Limits, Slot};
 use crate::sessions::Sessions;
 use crate::sessions::bounds::Places;
 use crate::stats::Stats;
@@ -83,6 +85,18 @@ impl App {
     pub(crate) fn view(&self, kind: &KindInfo) -> View {
         let found = self.cache.view(&kind.storage_prefix);
         found.unwrap_or_else(|| self.cache.empty_view(ViewSpec::new(kind.storage_prefix.clone())))
+    }
+
+    /// A place among the requests in flight, which both edges take before a body is read: bodies are what takes most memory.
+    /// Members of system:masters need none, so that an administrator gets through a flood.
+    ///
+    /// # Errors
+    /// 429 when all places are taken.
+    pub(crate) async fn place(&self, user: &User, write: bool) -> Result<Slot, Status> {
+        if user.in_group(MASTERS) {
+            return Ok(None);
+        }
+        self.limits.enter(write).await.map(Some).inspect_err(|_| self.metrics.refused.add(1))
     }
 
     /// How long a watch without a wish of its own lives: spread, so that clients do not come back all at once.

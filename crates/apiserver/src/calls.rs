@@ -1,5 +1,8 @@
 //! The calls that REST and gRPC share: authorise, limit, and hand over to the part of the pipeline that is meant.
+//!
+//! A call goes through three types, each of which only the one before it makes: [`Call`], [`Permitted`], [`Entered`].
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +12,6 @@ use gantry_store::cache::Object;
 
 use crate::app::App;
 use crate::audit;
-use crate::auth::MASTERS;
 use crate::computed;
 use crate::custom::convert;
 use crate::pipeline::options::DeleteOptions;
@@ -21,7 +23,7 @@ use crate::pipeline::{
     Written, apply, binding, create, delete, delete_collection, eviction, patch, read, review, scale, token, update,
     watch,
 };
-use crate::rbac::authorizer;
+use crate::rbac::authorizer::{self, Allowed};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 use crate::server::limits::Slot;
 
@@ -32,14 +34,55 @@ pub(crate) enum Found {
     Plain(Bytes),
 }
 
-/// The right to one call and its place among those in flight, as long as it is held.
-#[must_use]
-pub(crate) struct Entered(#[expect(dead_code, reason = "held for its end")] Slot);
+/// What is done to a resource, as a type: what was permitted is what can be done.
+pub(crate) trait Verb {
+    /// Upstream's word for it.
+    const NAME: &'static str;
+}
+
+macro_rules! verbs {
+    ($($verb:ident = $name:literal),* $(,)?) => {$(
+        #[doc = concat!("The verb `", $name, "`.")]
+        pub(crate) struct $verb;
+
+        impl Verb for $verb {
+            const NAME: &'static str = $name;
+        }
+    )*};
+}
+
+verbs!(
+    Get = "get",
+    Create = "create",
+    Update = "update",
+    Patch = "patch",
+    Delete = "delete",
+    DeleteCollection = "deletecollection",
+);
 
 /// A call of one caller.
+#[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) app: &'a Arc<App>,
     pub(crate) caller: &'a Caller,
+}
+
+/// A call that its caller may make.
+#[must_use]
+pub(crate) struct Permitted<'a, V> {
+    call: Call<'a>,
+    target: &'a Target,
+    allowed: Allowed<'a>,
+    verb: PhantomData<V>,
+}
+
+/// A permitted call with its place among those in flight.
+pub(crate) struct Entered<'a, V> {
+    app: &'a Arc<App>,
+    caller: &'a Caller,
+    target: &'a Target,
+    _slot: Slot,
+    verb: PhantomData<V>,
 }
 
 /// The target that a resource path names.
@@ -86,61 +129,47 @@ fn served(target: &Target, verb: &str) -> Result<(), Status> {
     Err(refused)
 }
 
-impl Call<'_> {
-    /// Whether the caller may do this.
+impl<'a> Call<'a> {
+    /// What the caller may do.
     ///
     /// # Errors
     /// 401 or 403.
-    pub(crate) fn authorize(&self, verb: &str, target: &Target) -> Result<(), Status> {
+    pub(crate) fn authorize(&self, verb: &str, target: &Target) -> Result<Allowed<'a>, Status> {
         let request = authorizer::on(target.kind, verb, &target.namespace, &target.name, target.subresource);
-        self.app.authorizer.require(&self.caller.user, &request)
+        self.app.authorizer.allow(&self.caller.user, request)
+    }
+
+    /// Whether the caller may do this: asked before a body is read, or anything is said about it.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(crate) fn permit<V: Verb>(self, target: &'a Target) -> Result<Permitted<'a, V>, Status> {
+        let allowed = self.authorize(V::NAME, target)?;
+        Ok(Permitted { call: self, target, allowed, verb: PhantomData })
+    }
+
+    /// [`Call::permit`] and [`Permitted::enter`], where there is nothing to be said between them.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub(crate) async fn enter<V: Verb>(self, target: &'a Target) -> Result<Entered<'a, V>, Status> {
+        self.permit(target)?.enter().await
     }
 
     /// As [`Call::authorize`], for a selection. Whoever may read one object by name may list it by name.
-    fn authorize_selection(&self, verb: &str, target: &Target, selection: &Selection) -> Result<(), Status> {
+    fn authorize_selection(&self, verb: &str, target: &Target, selection: &Selection) -> Result<Allowed<'a>, Status> {
         let mut request = authorizer::on(target.kind, verb, &target.namespace, "", "");
         selection.name().unwrap_or_default().clone_into(&mut request.name);
         selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
-        self.app.authorizer.require(&self.caller.user, &request)?;
-        served(target, verb)
-    }
-
-    /// Whether the caller may do this, and a place to do it in: taken before a body is read, since bodies in flight are what
-    /// takes most memory.
-    ///
-    /// # Errors
-    /// 401, 403, 405, and 429 when all places are taken.
-    pub(crate) async fn enter(&self, verb: &str, target: &Target) -> Result<Entered, Status> {
-        self.authorize(verb, target)?;
+        let allowed = self.app.authorizer.allow(&self.caller.user, request)?;
         served(target, verb)?;
-        self.slot(verb != "get").await.map(Entered)
+        Ok(allowed)
     }
 
-    async fn slot(&self, write: bool) -> Result<Slot, Status> {
-        if self.caller.seated {
-            return Ok(None);
-        }
-        let master = self.caller.user.in_group(MASTERS);
-        self.app.limits.enter(write, master).await.inspect_err(|_| self.app.metrics.refused.add(1))
-    }
-
-    /// GET of an object, its status or its scale.
-    ///
-    /// # Errors
-    /// A Status in upstream's words.
-    pub(crate) async fn get(&self, target: &Target, resource_version: &str) -> Result<Found, Status> {
-        let _slot = self.enter("get", target).await?;
-        match target.subresource {
-            "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
-            "" | "status" | "approval" | "ephemeralcontainers" | "resize" => {
-                let mut found = [read::get(self.app, target, resource_version).await?];
-                convert::shown(self.app, target.kind, &mut found).await?;
-                let [object] = found;
-                Ok(Found::Object(object))
-            }
-            "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
-            _ => Err(Status::method_not_allowed()),
-        }
+    /// A place among the requests in flight, unless there is one already.
+    async fn place(&self, allowed: &Allowed<'_>) -> Result<Slot, Status> {
+        let write = !matches!(allowed.verb(), "get" | "list");
+        if self.caller.seated { Ok(None) } else { self.app.place(allowed.user(), write).await }
     }
 
     /// LIST.
@@ -153,8 +182,8 @@ impl Call<'_> {
         namespace: &str,
         query: &ListQuery,
     ) -> Result<Listed, Status> {
-        self.authorize_selection("list", &Target::new(kind, namespace, ""), &query.selection)?;
-        let _slot = self.slot(false).await?;
+        let allowed = self.authorize_selection("list", &Target::new(kind, namespace, ""), &query.selection)?;
+        let _slot = self.place(&allowed).await?;
         if kind.computed() {
             return computed::list(self.app, kind, &query.selection).await;
         }
@@ -177,78 +206,105 @@ impl Call<'_> {
         self.authorize_selection("watch", &Target::new(kind, namespace, ""), &query.selection)?;
         watch::watch(self.app, kind, query).await
     }
+}
 
+impl<'a, V: Verb> Permitted<'a, V> {
+    /// A place to do it in: taken before a body is read, since bodies in flight are what takes most memory.
+    ///
+    /// # Errors
+    /// 405, and 429 when all places are taken.
+    pub(crate) async fn enter(self) -> Result<Entered<'a, V>, Status> {
+        served(self.target, self.allowed.verb())?;
+        let slot = self.call.place(&self.allowed).await?;
+        let Call { app, caller } = self.call;
+        Ok(Entered { app, caller, target: self.target, _slot: slot, verb: PhantomData })
+    }
+}
+
+impl<V: Verb> Entered<'_, V> {
+    fn audit(&self, result: Result<(), &Status>) {
+        audit::annotated(self.app, self.caller, V::NAME, self.target, result);
+    }
+}
+
+impl Entered<'_, Get> {
+    /// GET of an object, its status or its scale.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn get(self, resource_version: &str) -> Result<Found, Status> {
+        let target = self.target;
+        match target.subresource {
+            "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
+            "" | "status" | "approval" | "ephemeralcontainers" | "resize" => {
+                let mut found = [read::get(self.app, target, resource_version).await?];
+                convert::shown(self.app, target.kind, &mut found).await?;
+                let [object] = found;
+                Ok(Found::Object(object))
+            }
+            "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+}
+
+impl Entered<'_, Create> {
     /// POST.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn create(
-        &self,
-        _entered: &Entered,
-        target: &Target,
-        payload: &Payload,
-        options: &WriteOptions,
-    ) -> Result<Written, Status> {
-        let result = self.created(target, payload, options).await;
-        audit::annotated(self.app, self.caller, "create", target, result.as_ref().map(drop));
+    pub(crate) async fn create(self, payload: &Payload, options: &WriteOptions) -> Result<Written, Status> {
+        let result = self.created(payload, options).await;
+        self.audit(result.as_ref().map(drop));
         result
     }
 
-    async fn created(&self, target: &Target, payload: &Payload, options: &WriteOptions) -> Result<Written, Status> {
+    async fn created(&self, payload: &Payload, options: &WriteOptions) -> Result<Written, Status> {
+        let Self { app, caller, target, .. } = *self;
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
         match (target.subresource, target.kind.resource) {
-            ("binding", _) | ("", "bindings") => binding::bind(self.app, self.caller, target, payload, options).await,
-            ("eviction", _) => eviction::evict(self.app, self.caller, target, payload, options).await,
-            ("token", _) => token::create(self.app, self.caller, target, payload, options).await,
-            ("", _) if target.kind.create_only() => {
-                review::create(self.app, self.caller, target, payload, options).await
-            }
-            ("", _) if target.name.is_empty() => create::create(self.app, self.caller, target, payload, options).await,
+            ("binding", _) | ("", "bindings") => binding::bind(app, caller, target, payload, options).await,
+            ("eviction", _) => eviction::evict(app, caller, target, payload, options).await,
+            ("token", _) => token::create(app, caller, target, payload, options).await,
+            ("", _) if target.kind.create_only() => review::create(app, caller, target, payload, options).await,
+            ("", _) if target.name.is_empty() => create::create(app, caller, target, payload, options).await,
             _ => Err(Status::method_not_allowed()),
         }
     }
+}
 
+impl Entered<'_, Update> {
     /// PUT.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn update(
-        &self,
-        _entered: &Entered,
-        target: &Target,
-        payload: &Payload,
-        options: &WriteOptions,
-    ) -> Result<Written, Status> {
+    pub(crate) async fn update(self, payload: &Payload, options: &WriteOptions) -> Result<Written, Status> {
+        let Self { app, caller, target, .. } = self;
         let result = match target.subresource {
             "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize" => {
-                update::update(self.app, self.caller, target, payload, options).await
+                update::update(app, caller, target, payload, options).await
             }
-            "scale" => scale::write(self.app, self.caller, target, scale::Write::Replace(payload), options).await,
+            "scale" => scale::write(app, caller, target, scale::Write::Replace(payload), options).await,
             _ => Err(Status::method_not_allowed()),
         };
-        audit::annotated(self.app, self.caller, "update", target, result.as_ref().map(drop));
+        self.audit(result.as_ref().map(drop));
         result
     }
+}
 
+impl Entered<'_, Patch> {
     /// PATCH.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn patch(
-        &self,
-        _entered: &Entered,
-        target: &Target,
-        kind: PatchType,
-        body: &Bytes,
-        options: &WriteOptions,
-    ) -> Result<Written, Status> {
+    pub(crate) async fn patch(self, kind: PatchType, body: &Bytes, options: &WriteOptions) -> Result<Written, Status> {
+        let Self { app, caller, target, .. } = self;
         if kind == PatchType::Strategic && target.kind.custom.is_some() {
             return Err(Status::unsupported_media_type(PatchType::accepted(target.kind)));
         }
         let asked = Asked::parse(kind, body)?;
-        let (app, caller) = (self.app, self.caller);
         let result = match (target.subresource, &asked) {
             ("" | "status" | "approval" | "ephemeralcontainers" | "resize", Asked::Patch(patch)) => {
                 patch::patch(app, caller, target, patch, options).await
@@ -264,43 +320,37 @@ impl Call<'_> {
             }
             _ => Err(Status::method_not_allowed()),
         };
-        audit::annotated(app, caller, "patch", target, result.as_ref().map(drop));
+        self.audit(result.as_ref().map(drop));
         result
     }
+}
 
+impl Entered<'_, Delete> {
     /// DELETE.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn delete(
-        &self,
-        _entered: &Entered,
-        target: &Target,
-        options: &DeleteOptions,
-    ) -> Result<Written, Status> {
-        let result = delete::delete(self.app, self.caller, target, options).await;
-        audit::annotated(self.app, self.caller, "delete", target, result.as_ref().map(drop));
+    pub(crate) async fn delete(self, options: &DeleteOptions) -> Result<Written, Status> {
+        let result = delete::delete(self.app, self.caller, self.target, options).await;
+        self.audit(result.as_ref().map(drop));
         result
     }
+}
 
+impl Entered<'_, DeleteCollection> {
     /// DELETE of a list.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn delete_collection(
-        &self,
-        _entered: &Entered,
-        target: &Target,
-        query: &ListQuery,
-        options: &DeleteOptions,
-    ) -> Result<Listed, Status> {
+    pub(crate) async fn delete_collection(self, query: &ListQuery, options: &DeleteOptions) -> Result<Listed, Status> {
+        let Self { app, caller, target, .. } = self;
         if target.kind.namespaced && target.namespace.is_empty() {
             return Err(Status::method_not_allowed());
         }
-        let result = delete_collection::delete_collection(self.app, self.caller, target, query, options).await;
-        audit::annotated(self.app, self.caller, "deletecollection", target, result.as_ref().map(drop));
+        let result = delete_collection::delete_collection(app, caller, target, query, options).await;
+        self.audit(result.as_ref().map(drop));
         let mut listed = result?;
-        convert::shown(self.app, target.kind, &mut listed.items).await?;
+        convert::shown(app, target.kind, &mut listed.items).await?;
         Ok(listed)
     }
 }

@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::status::Status;
@@ -19,15 +18,11 @@ use tower_service::Service as _;
 
 use super::{convert, deadline};
 use crate::app::App;
-use crate::auth::MASTERS;
 use crate::request::Caller;
 use crate::rest::handler;
 use crate::server::connection::Origin;
-use crate::server::limits::Slot;
+use crate::server::limits::{BODY_TIMEOUT, Slot};
 use crate::server::{Body, Response};
-
-/// How long the one message of a call may take to arrive, as the body of a REST request.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a call is, by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +101,7 @@ async fn enter<B>(app: &App, kind: Kind, request: &mut Request<B>) -> Result<Slo
         Kind::Open | Kind::Stream => None,
     };
     let slot = match write {
-        Some(write) => {
-            let entering = app.limits.enter(write, caller.user.in_group(MASTERS));
-            entering.await.inspect_err(|_| app.metrics.refused.add(1))?
-        }
+        Some(write) => app.place(&caller.user, write).await?,
         None => None,
     };
     caller.seated = matches!(kind, Kind::Short { .. });
@@ -126,7 +118,7 @@ struct Arriving<B> {
 
 impl<B> Arriving<B> {
     fn new(body: B, slot: Arc<Slot>) -> Self {
-        Self { body, until: Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT)), slot: Some(slot) }
+        Self { body, until: Box::pin(tokio::time::sleep(BODY_TIMEOUT)), slot: Some(slot) }
     }
 }
 
@@ -144,7 +136,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             ready!(self.until.as_mut().poll(context));
-            let why = format!("the message of the call did not arrive within {ARRIVAL_TIMEOUT:?}");
+            let why = format!("the message of the call did not arrive within {BODY_TIMEOUT:?}");
             return Poll::Ready(Some(Err(convert::failed(Status::failure(408, "Timeout", why)))));
         };
         if frame.is_none() {
@@ -164,6 +156,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};
     use tokio::sync::Semaphore;

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Streaming};
 
 use super::{batch, convert};
 use crate::app::App;
-use crate::calls::{Call, Found};
+use crate::calls::{Call, Create, Delete, DeleteCollection, Found, Get, Patch, Update};
 use crate::metrics::Labels;
 use crate::pipeline::Written;
 use crate::pipeline::read::{ListQuery, Listed};
@@ -72,7 +72,7 @@ impl Write {
         let (verb, target) = self.target(app)?;
         // A batch is many requests of one caller.
         let caller = &caller.anew();
-        let result = self.made(&Call { app, caller }, verb, &target).await;
+        let result = self.made(Call { app, caller }, &target).await;
         observe(app, verb, &target, result.as_ref().map(drop), started);
         result.map(|mut written| {
             written.warnings.extend(caller.notes.warnings());
@@ -82,24 +82,27 @@ impl Write {
 }
 
 impl Write {
-    async fn made(self, call: &Call<'_>, verb: &str, target: &Target) -> Result<Written, Status> {
-        let entered = call.enter(verb, target).await?;
+    async fn made(self, call: Call<'_>, target: &Target) -> Result<Written, Status> {
         match self {
             Self::Create(r) => {
+                let entered = call.enter::<Create>(target).await?;
                 let options = convert::write_options(r.options.as_ref())?;
-                call.create(&entered, target, &Payload::json(r.object), &options).await
+                entered.create(&Payload::json(r.object), &options).await
             }
             Self::Update(r) => {
+                let entered = call.enter::<Update>(target).await?;
                 let options = convert::write_options(r.options.as_ref())?;
-                call.update(&entered, target, &Payload::json(r.object), &options).await
+                entered.update(&Payload::json(r.object), &options).await
             }
             Self::Patch(r) => {
+                let entered = call.enter::<Patch>(target).await?;
                 let options = convert::write_options(r.options.as_ref())?;
-                call.patch(&entered, target, convert::patch_type(r.r#type, r.force)?, &r.patch, &options).await
+                entered.patch(convert::patch_type(r.r#type, r.force)?, &r.patch, &options).await
             }
             Self::Delete(r) => {
+                let entered = call.enter::<Delete>(target).await?;
                 let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
-                call.delete(&entered, target, &options).await
+                entered.delete(&options).await
             }
         }
     }
@@ -115,7 +118,7 @@ impl Objects {
     async fn found(&self, caller: &Caller, request: &v1::GetRequest, target: &Target) -> Result<Bytes, Status> {
         let shape = convert::shape(&self.0, request.view);
         let call = Call { app: &self.0, caller };
-        Ok(match call.get(target, &request.resource_version).await? {
+        Ok(match call.enter::<Get>(target).await?.get(&request.resource_version).await? {
             Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
             Found::Plain(bytes) => bytes,
         })
@@ -333,8 +336,8 @@ impl Service for Objects {
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
             let call = Call { app: &self.0, caller: &caller };
-            let entered = call.enter("deletecollection", &target).await?;
-            call.delete_collection(&entered, &target, &ListQuery::all(selection), &options).await
+            let entered = call.enter::<DeleteCollection>(&target).await?;
+            entered.delete_collection(&ListQuery::all(selection), &options).await
         };
         let listed = run.await;
         observe(&self.0, "deletecollection", &target, listed.as_ref().map(drop), started);

@@ -31,6 +31,24 @@ pub(crate) struct Authorizer {
 /// Yes, or no and why.
 pub(crate) type Decision = Result<(), String>;
 
+/// What a user may do. [`Authorizer::allow`] alone makes one, so whoever holds it need not ask again.
+pub(crate) struct Allowed<'u> {
+    user: &'u User,
+    request: Attributes,
+}
+
+impl Allowed<'_> {
+    /// Who may.
+    pub(crate) fn user(&self) -> &User {
+        self.user
+    }
+
+    /// What.
+    pub(crate) fn verb(&self) -> &str {
+        &self.request.verb
+    }
+}
+
 impl Authorizer {
     pub(crate) fn new(modes: Vec<AuthorizationMode>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
         Self {
@@ -106,6 +124,15 @@ impl Authorizer {
             return String::new();
         }
         self.index.load().reason(user, request).map(|text| format!("RBAC: allowed by {text}")).unwrap_or_default()
+    }
+
+    /// As [`Authorizer::require`], with what was allowed.
+    ///
+    /// # Errors
+    /// As [`Authorizer::require`].
+    pub(crate) fn allow<'u>(&self, user: &'u User, request: Attributes) -> Result<Allowed<'u>, Status> {
+        self.require(user, &request)?;
+        Ok(Allowed { user, request })
     }
 
     /// As [`Authorizer::decide`], with the Status that a client gets.

@@ -73,11 +73,14 @@ fn has(list: &[String], wanted: &str) -> bool {
     list.iter().any(|item| item == "*" || item == wanted)
 }
 
-/// Whether a resource pattern of a rule (`pods`, `pods/log`, `*`, `*/scale`) covers a resource.
-fn covers_resource(pattern: &str, full: &str, subresource: &str) -> bool {
-    pattern == "*"
-        || pattern == full
-        || (!subresource.is_empty() && pattern.strip_prefix("*/").is_some_and(|sub| sub == subresource))
+/// Whether a resource pattern of a rule (`pods`, `pods/log`, `*`, `*/scale`) covers a resource. Asked for every rule of a user
+/// at every request, so it makes no text.
+fn covers_resource(pattern: &str, resource: &str, subresource: &str) -> bool {
+    let of = |resource: &str| pattern.strip_prefix(resource).and_then(|rest| rest.strip_prefix('/'));
+    match subresource {
+        "" => pattern == "*" || pattern == resource,
+        _ => pattern == "*" || of(resource) == Some(subresource) || of("*") == Some(subresource),
+    }
 }
 
 fn covers_path(pattern: &str, path: &str) -> bool {
@@ -109,9 +112,8 @@ impl Rule {
         if let Some(path) = &request.path {
             return self.non_resource_urls.iter().any(|pattern| covers_path(pattern, path));
         }
-        let full = request.full_resource();
         has(&self.api_groups, &request.group)
-            && self.resources.iter().any(|p| covers_resource(p, &full, &request.subresource))
+            && self.resources.iter().any(|p| covers_resource(p, &request.resource, &request.subresource))
             && (self.resource_names.is_empty() || self.resource_names.contains(&request.name))
     }
 
@@ -122,8 +124,9 @@ impl Rule {
         };
         let same = |m: &str, t: &str| m == "*" || m == t;
         let resource = |m: &str, t: &str| {
-            let subresource = t.split_once('/').map_or("", |(_, s)| s);
-            covers_resource(m, t, subresource)
+            let parts = t.split_once('/').filter(|(_, subresource)| !subresource.is_empty());
+            let (resource, subresource) = parts.unwrap_or((t, ""));
+            covers_resource(m, resource, subresource)
         };
         let names = self.resource_names.is_empty()
             || (!other.resource_names.is_empty() && all(&self.resource_names, &other.resource_names, &|m, t| m == t));

@@ -26,6 +26,7 @@ use crate::route::{self, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
 use crate::server::door::Door;
+use crate::server::limits::BODY_TIMEOUT;
 
 /// Bytes of a request body (upstream's limit).
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -37,9 +38,6 @@ const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same of one that changes something (upstream's bound).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may go on sending a body that is not read.
 const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);

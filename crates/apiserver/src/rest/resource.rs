@@ -14,7 +14,7 @@ use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
 use crate::app::App;
-use crate::calls::{self, Call, Found};
+use crate::calls::{self, Call, Create, Delete, DeleteCollection, Found, Get, Patch, Update};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
 use crate::pipeline::patch::PatchType;
@@ -95,8 +95,8 @@ async fn dispatch(
         // Upstream authorises it as the GET that it stands for, but no route of its knows it but those of custom kinds.
         (Method::HEAD, unnamed) if target.kind.custom.is_none() => {
             let verb = if is_watch { "watch" } else { "list" };
-            permit(app, request, if unnamed { verb } else { "get" }, target)?;
-            Err(Status::method_not_allowed())
+            let allowed = call(app, request).authorize(if unnamed { verb } else { "get" }, target);
+            Err(allowed.err().unwrap_or_else(Status::method_not_allowed))
         }
         (Method::GET, _) if target.subresource == "log" => log::get(app, request, target).await,
         (Method::GET, _) if is_watch => {
@@ -119,6 +119,7 @@ async fn dispatch(
         (Method::DELETE, unnamed) => {
             if unnamed {
                 "deletecollection".clone_into(&mut labels.verb);
+                return delete_collection(app, request, body, target).await;
             }
             delete(app, request, body, target).await
         }
@@ -145,10 +146,9 @@ pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Sh
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
-    permit(app, request, "get", target)?;
+    let permitted = call(app, request).permit::<Get>(target)?;
     let shape = shape(app, request, target)?;
-    let call = Call { app, caller: &request.caller };
-    let bytes = match call.get(target, request.query.get("resourceVersion")).await? {
+    let bytes = match permitted.enter().await?.get(request.query.get("resourceVersion")).await? {
         Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
         Found::Plain(bytes) => bytes,
     };
@@ -177,8 +177,7 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     let shape = shape(app, request, target)?;
     let query = list_query(&request.query, target)?;
-    let call = Call { app, caller: &request.caller };
-    let mut listed = call.list(target.kind, &target.namespace, &query).await?;
+    let mut listed = call(app, request).list(target.kind, &target.namespace, &query).await?;
     let warnings = std::mem::take(&mut listed.warnings);
     let mut response = listed_answer(target, shape, listed, request);
     answer::warn(&mut response, &warnings);
@@ -243,9 +242,8 @@ fn write_options(query: &Query, kind: &str, mut errors: Vec<field::Error>) -> Re
     Ok(WriteOptions { dry_run, field_manager: manager.to_owned(), field_validation, applies: false })
 }
 
-/// Whether the caller may do this: asked before a body is read, or anything is said about it.
-fn permit(app: &Arc<App>, request: &Incoming, verb: &str, target: &Target) -> Result<(), Status> {
-    Call { app, caller: &request.caller }.authorize(verb, target)
+fn call<'a>(app: &'a Arc<App>, request: &'a Incoming) -> Call<'a> {
+    Call { app, caller: &request.caller }
 }
 
 async fn payload(content_type: &str, body: &mut Unread) -> Result<Payload, Status> {
@@ -268,29 +266,27 @@ fn written(target: &Target, shape: Shape, written: Written, style: answer::Style
 }
 
 async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    permit(app, request, "create", target)?;
+    let permitted = call(app, request).permit::<Create>(target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions", Vec::new())?);
     if shape.view != View::Full && target.kind.create_only() {
         // A question has no rows, and its metadata says nothing.
         return Err(negotiate::refused());
     }
-    let call = Call { app, caller: &request.caller };
-    let entered = call.enter("create", target).await?;
+    let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
-    Ok(written(target, shape, call.create(&entered, target, &payload, &options).await?, request.style))
+    Ok(written(target, shape, entered.create(&payload, &options).await?, request.style))
 }
 
 async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    permit(app, request, "update", target)?;
+    let permitted = call(app, request).permit::<Update>(target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions", Vec::new())?);
-    let call = Call { app, caller: &request.caller };
-    let entered = call.enter("update", target).await?;
+    let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
-    Ok(written(target, shape, call.update(&entered, target, &payload, &options).await?, request.style))
+    Ok(written(target, shape, entered.update(&payload, &options).await?, request.style))
 }
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    permit(app, request, "patch", target)?;
+    let permitted = call(app, request).permit::<Patch>(target)?;
     let shape = shape(app, request, target)?;
     let accepted = PatchType::accepted(target.kind);
     let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
@@ -309,10 +305,9 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &T
     let force = request.query.has("force").then(|| request.query.flag("force"));
     let (kind, errors) = kind.checked(force, request.query.get("fieldManager"));
     let options = write_options(&request.query, "PatchOptions", errors)?;
-    let call = Call { app, caller: &request.caller };
-    let entered = call.enter("patch", target).await?;
+    let entered = permitted.enter().await?;
     let body = read_body(body).await?;
-    Ok(written(target, shape, call.patch(&entered, target, kind, &body, &options).await?, request.style))
+    Ok(written(target, shape, entered.patch(kind, &body, &options).await?, request.style))
 }
 
 /// DeleteOptions of the body, or where there is none, of the query: as upstream, which reads one of the two.
@@ -335,19 +330,25 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    let verb = if target.name.is_empty() { "deletecollection" } else { "delete" };
-    permit(app, request, verb, target)?;
+    let permitted = call(app, request).permit::<Delete>(target)?;
     let shape = shape(app, request, target)?;
-    let content_type = request.header(header::CONTENT_TYPE).to_owned();
-    let call = Call { app, caller: &request.caller };
-    let entered = call.enter(verb, target).await?;
-    let body = read_body(body).await?;
-    let options = delete_options(&request.query, &body, &content_type)?;
-    if !target.name.is_empty() {
-        return Ok(written(target, shape, call.delete(&entered, target, &options).await?, request.style));
-    }
+    let entered = permitted.enter().await?;
+    let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;
+    Ok(written(target, shape, entered.delete(&options).await?, request.style))
+}
+
+async fn delete_collection(
+    app: &Arc<App>,
+    request: &Incoming,
+    body: &mut Unread,
+    target: &Target,
+) -> Result<Response, Status> {
+    let permitted = call(app, request).permit::<DeleteCollection>(target)?;
+    let shape = shape(app, request, target)?;
+    let entered = permitted.enter().await?;
+    let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;
     let query = list_query(&request.query, target)?;
-    let listed = call.delete_collection(&entered, target, &query, &options).await?;
+    let listed = entered.delete_collection(&query, &options).await?;
     let whole = Shape { view: View::Full, ..shape };
     let meta = ListMeta { revision: listed.revision, ..ListMeta::default() };
     let mut out = whole.list_head(target.kind, &meta);

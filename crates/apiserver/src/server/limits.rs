@@ -7,6 +7,9 @@ use std::time::Duration;
 use gantry_api::status::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How long a client may take to send a body that is read whole, over either edge: it holds a slot meanwhile.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a request waits for a slot.
 const WAIT: Duration = Duration::from_secs(5);
 /// Requests that wait at once, per slot.
@@ -60,7 +63,7 @@ pub(crate) struct Limits {
     writes: Budget,
 }
 
-/// Held while a request is worked on.
+/// Held while a request is worked on; `None` where none is needed.
 pub(crate) type Slot = Option<OwnedSemaphorePermit>;
 
 impl Limits {
@@ -68,17 +71,13 @@ impl Limits {
         Self { reads: Budget::new(reads), writes: Budget::new(writes) }
     }
 
-    /// A slot; members of system:masters need none, so that an administrator gets through a flood.
+    /// A slot.
     ///
     /// # Errors
     /// 429 with a time to wait.
-    pub(crate) async fn enter(&self, write: bool, master: bool) -> Result<Slot, Status> {
-        if master {
-            return Ok(None);
-        }
+    pub(crate) async fn enter(&self, write: bool) -> Result<OwnedSemaphorePermit, Status> {
         let budget = if write { &self.writes } else { &self.reads };
-        let slot = budget.enter().await;
-        slot.map(Some).ok_or_else(|| Status::too_many_requests("too many requests, please try again later.", 1))
+        budget.enter().await.ok_or_else(|| Status::too_many_requests("too many requests, please try again later.", 1))
     }
 }
 
@@ -91,21 +90,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_budget_is_its_own() {
         let limits = Limits::new(1, 1);
-        let first = limits.enter(false, false).await.expect("free");
-        assert_eq!(limits.enter(false, false).await.expect_err("taken for too long").code, 429);
-        assert!(limits.enter(false, true).await.expect("masters pass").is_none());
-        drop(limits.enter(true, false).await.expect("writes have their own"));
+        let first = limits.enter(false).await.expect("free");
+        assert_eq!(limits.enter(false).await.expect_err("taken for too long").code, 429);
+        drop(limits.enter(true).await.expect("writes have their own"));
         drop(first);
-        assert!(limits.enter(false, false).await.is_ok());
+        assert!(limits.enter(false).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_bounded_and_served() {
         let limits = Limits::new(1, 1);
-        let first = limits.enter(true, false).await.expect("free");
-        let mut waiting: Vec<_> = (0..WAITING_PER_SLOT).map(|_| Box::pin(limits.enter(true, false))).collect();
+        let first = limits.enter(true).await.expect("free");
+        let mut waiting: Vec<_> = (0..WAITING_PER_SLOT).map(|_| Box::pin(limits.enter(true))).collect();
         assert!(waiting.iter_mut().all(|w| w.now_or_never().is_none()));
-        assert_eq!(limits.enter(true, false).now_or_never().expect("at once").expect_err("full").code, 429);
+        assert_eq!(limits.enter(true).now_or_never().expect("at once").expect_err("full").code, 429);
         drop(first);
         drop(waiting.remove(0).await.expect("its turn"));
         drop(waiting.remove(0).await.expect("its turn"));
