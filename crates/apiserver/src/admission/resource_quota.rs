@@ -4,6 +4,7 @@
 //! A transaction never writes two objects of one kind: where several quotas are about an object, all but the last are
 //! written before it, once, and given back when the write fails (see [`super::reservations`]). What a server that dies in
 //! between leaves reserved is found when the quota would refuse, as is what was deleted since a controller last counted.
+//! So is a reservation whose answer gets lost: the object is not stored then, and its client may try again at once.
 
 use std::collections::BTreeMap;
 
@@ -199,6 +200,7 @@ impl ResourceQuota {
             if let Some(progress) = charged.counted {
                 txn = txn.if_unchanged(progress_key(target), progress).put(epoch_key(target), Bytes::new());
             }
+            // Not `write_failed`: whatever has become of it, the object was not written, which is what the client asks for.
             if let TxnOutcome::Committed { revision } = request.app.store.txn(txn).await.map_err(store_failed)? {
                 let epoch = if charged.counted.is_some() { revision } else { epoch };
                 request.reserved.note(Reservation { quota: target.clone(), epoch, usage: delta.usage.clone() });

@@ -19,9 +19,10 @@ pub(crate) fn canonical(object: &Value) -> Bytes {
     Bytes::from(canon::encode(object))
 }
 
-/// Whether a failed write is known not to have been made. One whose answer was lost may have been.
+/// Whether a failed write is known not to have been made. Of one that may have been, [`write_failed`] names no time to try again;
+/// whatever else fails with a time happens before a write.
 pub(crate) fn is_refusal(status: &Status) -> bool {
-    status.code < 500
+    status.code < 500 || status.details.as_ref().is_some_and(|details| details.retry_after_seconds > 0)
 }
 
 /// What a commit came to.

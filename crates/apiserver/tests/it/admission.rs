@@ -362,15 +362,22 @@ async fn stored(cluster: &Cluster, key: &str) -> Value {
 
 /// Quotas `a`, with room for one, and `b`, with more. What a request uses of `a` is written before the object is.
 async fn two_quotas() -> (std::sync::Arc<Racing>, Cluster) {
-    let store = Racing::about("/registry/configmaps/default/x");
+    quotas("/registry/configmaps/default/x", &[("a", "1"), ("b", "5")]).await
+}
+
+/// Quotas with room for so many, of which nothing is used. What a request uses of all but the last is written before the object
+/// is.
+async fn quotas(key: &'static str, rooms: &[(&str, &str)]) -> (std::sync::Arc<Racing>, Cluster) {
+    let store = Racing::about(key);
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
-    create(&cluster, QUOTAS, &quota("a", json!({"configmaps": "1"}))).await;
-    create(&cluster, QUOTAS, &quota("b", json!({"configmaps": "5"}))).await;
-    // From now on both say what is used.
+    for (name, room) in rooms {
+        create(&cluster, QUOTAS, &quota(name, json!({"configmaps": room}))).await;
+    }
+    // From now on all say what is used.
     create(&cluster, MAPS, &configmap("first", "1")).await;
     assert_eq!(cluster.rest("DELETE", &format!("{MAPS}/first"), &[], "").await.code, 200);
-    for name in ["a", "b"] {
-        let none = json!({"status": {"hard": {"configmaps": if name == "a" { "1" } else { "5" }}, "used": {"configmaps": "0"}}});
+    for (name, room) in rooms {
+        let none = json!({"status": {"hard": {"configmaps": room}, "used": {"configmaps": "0"}}});
         let written = cluster.rest("PATCH", &format!("{QUOTAS}/{name}/status"), &[MERGE], &none.to_string()).await;
         assert_eq!(written.code, 200, "{}", written.text);
     }
@@ -409,4 +416,27 @@ async fn what_is_tried_again_is_charged_once_and_what_fails_is_given_back() {
     store.before(gantry_store::Txn::create("/registry/configmaps/default/x", theirs.to_string().into()));
     assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 409);
     assert_eq!(used(&cluster, "a").await, json!({"configmaps": "0"}));
+}
+
+/// The object was not written, so whoever wants it may try again at once, and nothing else stays reserved for it.
+#[tokio::test]
+async fn a_reservation_of_unknown_outcome_may_be_tried_again() {
+    let rooms = [("a", "1"), ("b", "1"), ("c", "5")];
+    let (store, cluster) = quotas("/registry/resourcequotas/default/b", &rooms).await;
+    let all_used = async || {
+        let mut all = Vec::new();
+        for (name, _) in rooms {
+            all.push(used(&cluster, name).await["configmaps"].as_str().unwrap_or_default().to_owned());
+        }
+        all
+    };
+    store.lose_next();
+    let lost = post(&cluster, MAPS, &configmap("x", "1")).await;
+    assert_eq!((lost.code, lost.json()["reason"].as_str()), (504, Some("Timeout")), "{}", lost.text);
+    assert_eq!(lost.headers.get("retry-after").map(|value| value.as_bytes()), Some(&b"1"[..]));
+    assert_eq!(cluster.rest("GET", &format!("{MAPS}/x"), &[], "").await.code, 404);
+    assert_eq!(all_used().await, ["0", "1", "0"], "what is certain is given back");
+    create(&cluster, MAPS, &configmap("x", "1")).await;
+    assert_eq!(all_used().await, ["1", "1", "1"], "the quota was counted");
+    assert_eq!(post(&cluster, MAPS, &configmap("y", "1")).await.code, 403);
 }

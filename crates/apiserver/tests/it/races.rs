@@ -55,6 +55,11 @@ impl Racing {
         *self.rewrite.lock().expect("no test panics with the lock") = Some(Box::new(rewrite));
     }
 
+    /// Loses the answer to the next write of the key.
+    pub(crate) fn lose_next(&self) {
+        self.loses.store(true, Ordering::SeqCst);
+    }
+
     /// How often somebody else wrote.
     pub(crate) fn interfered(&self) -> usize {
         self.interfered.load(Ordering::Relaxed)
@@ -162,7 +167,7 @@ async fn a_write_of_unknown_outcome_is_made_once_and_asks_nobody_to_repeat_it() 
     let cluster = Cluster::with(Builder::default().store(store.clone())).await;
     let finalizers = async || cluster.rest("GET", ONE, &[], "").await.json()["metadata"]["finalizers"].clone();
     let lost = async |method: &str, headers: &[(&str, &str)], body: &str| {
-        store.loses.store(true, Ordering::SeqCst);
+        store.lose_next();
         let answer = cluster.rest(method, ONE, headers, body).await;
         assert!(!store.loses.load(Ordering::SeqCst), "{method} wrote");
         assert_eq!((answer.code, answer.json()["reason"].as_str()), (504, Some("Timeout")), "{}", answer.text);
