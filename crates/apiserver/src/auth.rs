@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::status::Status;
 use http::{HeaderName, HeaderValue};
 
+pub(crate) mod anchors;
 pub(crate) mod authenticator;
 pub(crate) mod certificate;
 pub(crate) mod constrained;

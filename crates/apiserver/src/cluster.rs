@@ -1,10 +1,12 @@
 //! What authentication and the node authoriser look up: live objects, and which pods a node runs.
 
+use async_trait::async_trait;
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::{Value, value};
 use gantry_store::cache::{Cache, Object};
 
 use crate::auth::service_account::{Live, LiveObject};
+use crate::pipeline::current::{self, Current};
 use crate::pipeline::selection::PODS_BY_NODE;
 use crate::rbac::node::Graph;
 
@@ -15,6 +17,7 @@ fn core(resource: &str) -> Option<&'static KindInfo> {
     kinds::by_resource("", "v1", resource)
 }
 
+#[async_trait]
 impl Live for Lookup {
     fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<LiveObject> {
         let object = self.0.view(&core(resource)?.storage_prefix)?.get(namespace, name)?;
@@ -28,6 +31,13 @@ impl Live for Lookup {
     fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let object = self.0.view(&core(resource)?.storage_prefix)?.get(namespace, name)?;
         serde_json::from_slice(object.json()).ok()
+    }
+
+    async fn stored(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, String> {
+        let Some(kind) = core(resource) else { return Ok(None) };
+        let found = self.0.store().get(&kind.storage_key(namespace, name)).await;
+        let found = found.map_err(|error| current::store_failed(error).message)?;
+        found.map(|kv| Current::from_stored(&kv).map(|found| found.value)).transpose().map_err(|status| status.message)
     }
 }
 

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::User;
+use super::anchors::Anchors;
 use super::legacy::{self, Look, Uses};
 use super::request_header::RequestHeader;
 use super::service_account::{self, Claims, Expected, Live};
@@ -73,7 +74,7 @@ impl Claimed {
 pub(crate) struct Authenticator {
     known: Known,
     clock: SharedClock,
-    live: Arc<dyn Live + Send + Sync>,
+    anchors: Anchors,
     /// Claims whose signature was checked, by the hash of the token: checking one costs a hundred times this look-up.
     verified: Mutex<HashMap<[u8; 32], Arc<Claimed>>>,
     legacy_uses: Uses,
@@ -81,7 +82,7 @@ pub(crate) struct Authenticator {
 
 impl Authenticator {
     pub(crate) fn new(known: Known, clock: SharedClock, live: Arc<dyn Live + Send + Sync>) -> Self {
-        Self { known, clock, live, verified: Mutex::default(), legacy_uses: Uses::default() }
+        Self { known, clock, anchors: Anchors::new(live), verified: Mutex::default(), legacy_uses: Uses::default() }
     }
 
     /// The uses of tokens that are kept in Secrets.
@@ -98,12 +99,17 @@ impl Authenticator {
     ///
     /// # Errors
     /// 401 when what was shown is not good: a wrong token must not silently become nobody.
-    pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap, notes: &Notes) -> Result<User, Status> {
+    pub(crate) async fn authenticate(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+        notes: &Notes,
+    ) -> Result<User, Status> {
         if let Some(user) = self.by_certificate(peer, headers)? {
             return Ok(user);
         }
         if let Some(token) = shown(headers)? {
-            return match self.token(&token, &self.known.audiences, notes) {
+            return match self.token(&token, &self.known.audiences, notes).await {
                 Ok((user, _)) => Ok(user),
                 Err(_) => Err(Status::unauthorized()),
             };
@@ -158,7 +164,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// Why the token is not good, in upstream's words.
-    pub(crate) fn token(
+    pub(crate) async fn token(
         &self,
         token: &str,
         audiences: &[String],
@@ -172,10 +178,10 @@ impl Authenticator {
         let claims = self.claims(token).ok_or_else(|| self.unverified(token))?;
         let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
         match claims.as_ref() {
-            Claimed::Bound(claims) => service_account::user(claims, &expected, self.live.as_ref()),
+            Claimed::Bound(claims) => service_account::user(claims, &expected, &self.anchors).await,
             Claimed::Legacy(claims) => {
-                let (implied, live, uses) = (&self.known.audiences, self.live.as_ref(), &self.legacy_uses);
-                legacy::user(claims, &expected, &Look { token, implied, live, uses, notes })
+                let (implied, anchors, uses) = (&self.known.audiences, &self.anchors, &self.legacy_uses);
+                legacy::user(claims, &expected, &Look { token, implied, anchors, uses, notes }).await
             }
         }
     }

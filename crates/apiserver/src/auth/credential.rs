@@ -58,9 +58,9 @@ impl Credential {
     /// # Errors
     /// What a new request would be answered: 401 when the credential is no longer good, 403 when it may no longer
     /// impersonate.
-    pub(crate) fn show(&self, app: &App, about: Option<&Attributes>) -> Result<Shown, Status> {
+    pub(crate) async fn show(&self, app: &App, about: Option<&Attributes>) -> Result<Shown, Status> {
         let peer = self.origin.as_ref().and_then(|o| o.peer.as_ref());
-        let real = app.authenticator.authenticate(peer, &self.headers, &Notes::default())?;
+        let real = app.authenticator.authenticate(peer, &self.headers, &Notes::default()).await?;
         let acting = review::impersonate(app, real.clone(), &self.headers, about)?;
         Ok(Shown { real, acting })
     }

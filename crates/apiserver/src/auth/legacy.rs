@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::User;
-use super::service_account::{Expected, Live};
+use super::anchors::{Anchor, Anchors};
+use super::service_account::Expected;
 use super::token_file::equal_in_constant_time;
 use crate::metrics::legacy_tokens::LegacyTokens;
 use crate::request::Notes;
@@ -62,7 +63,7 @@ pub(crate) struct Look<'a> {
     pub(crate) token: &'a str,
     /// The audiences of a token that names none.
     pub(crate) implied: &'a [String],
-    pub(crate) live: &'a dyn Live,
+    pub(crate) anchors: &'a Anchors,
     pub(crate) uses: &'a Uses,
     pub(crate) notes: &'a Notes,
 }
@@ -71,7 +72,11 @@ pub(crate) struct Look<'a> {
 ///
 /// # Errors
 /// Why the token is not (or no longer) good, in upstream's words.
-pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, look: &Look<'_>) -> Result<(User, Vec<String>), String> {
+pub(crate) async fn user(
+    claims: &Claims,
+    expected: &Expected<'_>,
+    look: &Look<'_>,
+) -> Result<(User, Vec<String>), String> {
     let named = if claims.audiences.is_empty() {
         look.notes.annotate("authentication.k8s.io/legacy-token", &claims.subject);
         look.uses.counts.used.add(1);
@@ -86,31 +91,38 @@ pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, look: &Look<'_>) ->
     if let Some(fault) = claims.fault() {
         return Err(fault);
     }
-    let secret = secret(claims, look)?;
-    let account = account(claims, look.live)?;
+    let secret = secret(claims, look).await?;
+    let account = account(claims, look.anchors).await?;
     note(claims, (&secret, &account), expected.now, look)?;
     Ok((User::service_account(&claims.namespace, &claims.account_name, &claims.account_uid), audiences))
 }
 
 /// The Secret that holds the token.
-fn secret(claims: &Claims, look: &Look<'_>) -> Result<Value, String> {
-    let found = look.live.object("secrets", &claims.namespace, &claims.secret_name);
+async fn secret(claims: &Claims, look: &Look<'_>) -> Result<Value, String> {
+    let (namespace, name) = (&claims.namespace, &claims.secret_name);
+    let holds = |secret: &Value| {
+        let kept = value::map_at(secret, "data").and_then(|data| data.get(TOKEN)).and_then(Value::as_str);
+        let kept = kept.and_then(|text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok());
+        equal_in_constant_time(&kept.unwrap_or_default(), look.token.as_bytes())
+    };
+    let anchor = Anchor { resource: "secrets", namespace, name, mark: look.token };
+    let found = look.anchors.object(anchor, holds).await;
     let Some(secret) = found.filter(|secret| value::get(secret, "metadata.deletionTimestamp").is_none()) else {
         return Err("Token has been invalidated".to_owned());
     };
-    let kept = value::map_at(&secret, "data").and_then(|data| data.get(TOKEN)).and_then(Value::as_str);
-    let kept = kept.and_then(|text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok());
-    if !equal_in_constant_time(&kept.unwrap_or_default(), look.token.as_bytes()) {
+    if !holds(&secret) {
         return Err("Token does not match server's copy".to_owned());
     }
     Ok(secret)
 }
 
 /// The account that the token stands for.
-fn account(claims: &Claims, live: &dyn Live) -> Result<Value, String> {
+async fn account(claims: &Claims, anchors: &Anchors) -> Result<Value, String> {
     let (namespace, name, claimed) = (&claims.namespace, &claims.account_name, &claims.account_uid);
-    let account =
-        live.object("serviceaccounts", namespace, name).ok_or_else(|| format!("serviceaccounts {name:?} not found"))?;
+    let anchor = Anchor { resource: "serviceaccounts", namespace, name, mark: claimed };
+    let is_it = |account: &Value| value::str_at(account, "metadata.uid") == Some(claimed);
+    let found = anchors.object(anchor, is_it).await;
+    let account = found.ok_or_else(|| format!("serviceaccounts {name:?} not found"))?;
     if value::get(&account, "metadata.deletionTimestamp").is_some() {
         return Err(format!("ServiceAccount {namespace}/{name} has been deleted"));
     }

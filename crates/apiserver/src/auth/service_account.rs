@@ -1,10 +1,12 @@
 //! Service-account tokens: JWTs that are good as long as what they are bound to lives.
 
-use gantry_api::Value;
+use async_trait::async_trait;
+use gantry_api::{Value, value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::User;
+use super::anchors::Anchors;
 
 /// Upstream gives a deleted object's tokens this long, so that a pod can say goodbye.
 const DELETION_LEEWAY_SECONDS: i64 = 60;
@@ -62,12 +64,30 @@ pub(crate) struct LiveObject {
     pub(crate) deletion_timestamp: Option<Timestamp>,
 }
 
+impl LiveObject {
+    /// What an object says of itself.
+    pub(crate) fn of(object: &Value) -> Self {
+        Self {
+            uid: value::str_at(object, "metadata.uid").unwrap_or_default().to_owned(),
+            deletion_timestamp: value::str_at(object, "metadata.deletionTimestamp").and_then(|t| t.parse().ok()),
+        }
+    }
+}
+
 /// Looks up what tokens are bound to. `resource` is `serviceaccounts`, `pods`, `secrets` or `nodes`.
+#[async_trait]
 pub(crate) trait Live {
+    /// What the cache has.
     fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<LiveObject>;
 
-    /// The whole object.
+    /// The same, whole.
     fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value>;
+
+    /// The whole object as the store has it now.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    async fn stored(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, String>;
 }
 
 /// What this server accepts.
@@ -87,7 +107,11 @@ fn is_gone(object: &LiveObject, now: Timestamp) -> bool {
 ///
 /// # Errors
 /// Why the token is not (or no longer) good, in upstream's words.
-pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, live: &dyn Live) -> Result<(User, Vec<String>), String> {
+pub(crate) async fn user(
+    claims: &Claims,
+    expected: &Expected<'_>,
+    anchors: &Anchors,
+) -> Result<(User, Vec<String>), String> {
     if !expected.issuers.contains(&claims.iss) {
         return Err(super::INVALID_TOKEN.to_owned());
     }
@@ -96,15 +120,15 @@ pub(crate) fn user(claims: &Claims, expected: &Expected<'_>, live: &dyn Live) ->
         return Err(super::not_for(&claims.aud, expected.audiences));
     }
     check_times(claims, expected.now)?;
-    check_account(claims, expected.now, live)?;
+    check_account(claims, expected.now, anchors).await?;
     let b = &claims.binding;
     let bound = [("secret", "secrets", b.secret.as_ref()), ("pod", "pods", b.pod.as_ref())];
     for (word, resource, bound) in bound {
-        check_bound((word, resource), &b.namespace, bound, expected.now, live)?;
+        check_bound((word, resource), &b.namespace, bound, expected.now, anchors).await?;
     }
     // A token that is bound to a pod carries the node for information only.
     let node = b.node.as_ref().filter(|_| b.pod.is_none());
-    check_bound(("node", "nodes"), "", node, expected.now, live)?;
+    check_bound(("node", "nodes"), "", node, expected.now, anchors).await?;
     Ok((with_extra(claims), audiences))
 }
 
@@ -117,13 +141,13 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), String> {
     }
 }
 
-fn check_account(claims: &Claims, now: Timestamp, live: &dyn Live) -> Result<(), String> {
+async fn check_account(claims: &Claims, now: Timestamp, anchors: &Anchors) -> Result<(), String> {
     let (namespace, account) = (&claims.binding.namespace, &claims.binding.serviceaccount);
     let name = &account.name;
     if account.uid.is_empty() || claims.sub != format!("{}{namespace}:{name}", super::SERVICE_ACCOUNT_PREFIX) {
         return Err(super::INVALID_TOKEN.to_owned());
     }
-    match live.find("serviceaccounts", namespace, name) {
+    match anchors.find("serviceaccounts", namespace, account).await {
         None => Err(format!("serviceaccounts {name:?} not found")),
         Some(found) if is_gone(&found, now) => Err(format!("service account {namespace}/{name} has been deleted")),
         Some(found) if found.uid != account.uid => {
@@ -134,15 +158,15 @@ fn check_account(claims: &Claims, now: Timestamp, live: &dyn Live) -> Result<(),
 }
 
 /// Checks what the token is bound to; `word` is upstream's for it.
-fn check_bound(
+async fn check_bound(
     (word, resource): (&str, &str),
     namespace: &str,
     bound: Option<&Bound>,
     now: Timestamp,
-    live: &dyn Live,
+    anchors: &Anchors,
 ) -> Result<(), String> {
     let Some(bound) = bound else { return Ok(()) };
-    match live.find(resource, namespace, &bound.name).filter(|found| !is_gone(found, now)) {
+    match anchors.find(resource, namespace, bound).await.filter(|found| !is_gone(found, now)) {
         None => Err("service account token has been invalidated".to_owned()),
         Some(found) if !bound.uid.is_empty() && found.uid != bound.uid => {
             let (is, was) = (found.uid, &bound.uid);
@@ -177,11 +201,15 @@ fn with_extra(claims: &Claims) -> User {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use futures::FutureExt as _;
 
     use super::*;
 
     struct Fixed(BTreeMap<String, LiveObject>);
 
+    #[async_trait]
     impl Live for Fixed {
         fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<LiveObject> {
             self.0.get(&format!("{resource}/{namespace}/{name}")).cloned()
@@ -190,6 +218,17 @@ mod tests {
         fn object(&self, _: &str, _: &str, _: &str) -> Option<Value> {
             None
         }
+
+        async fn stored(&self, _: &str, _: &str, _: &str) -> Result<Option<Value>, String> {
+            Err("the cache knows it all".to_owned())
+        }
+    }
+
+    fn judged(claims: &Claims, live: Fixed) -> Result<(User, Vec<String>), String> {
+        let audiences = ["api".to_owned()];
+        let now = Timestamp::from_second(1500).expect("in range");
+        let expected = Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now };
+        user(claims, &expected, &Anchors::new(Arc::new(live))).now_or_never().expect("at once")
     }
 
     fn live() -> Fixed {
@@ -220,14 +259,11 @@ mod tests {
     fn check(change: impl FnOnce(&mut Claims, &mut Fixed), expected_error: &str) {
         let (mut claims, mut live) = (claims(), live());
         change(&mut claims, &mut live);
-        let audiences = ["api".to_owned()];
-        let now = Timestamp::from_second(1500).expect("in range");
-        let expected = Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now };
-        assert_eq!(user(&claims, &expected, &live).err().unwrap_or_default(), expected_error);
+        assert_eq!(judged(&claims, live).err().unwrap_or_default(), expected_error);
     }
 
-    #[test]
-    fn a_token_is_as_good_as_what_it_is_bound_to() {
+    #[tokio::test]
+    async fn a_token_is_as_good_as_what_it_is_bound_to() {
         const UNKNOWN: &str = "invalid bearer token";
         const INVALIDATED: &str = "service account token has been invalidated";
         check(|_, _| {}, "");
@@ -257,13 +293,9 @@ mod tests {
         check(|c, _| c.binding.secret = bound("none"), INVALIDATED);
     }
 
-    #[test]
-    fn the_user_says_which_pod() {
-        let (claims, live) = (claims(), live());
-        let audiences = ["api".to_owned()];
-        let now = Timestamp::from_second(1500).expect("in range");
-        let (user, _) = user(&claims, &Expected { issuers: &["issuer".to_owned()], audiences: &audiences, now }, &live)
-            .expect("good");
+    #[tokio::test]
+    async fn the_user_says_which_pod() {
+        let (user, _) = judged(&claims(), live()).expect("good");
         assert_eq!(user.name, "system:serviceaccount:a:web");
         assert!(user.in_group("system:serviceaccounts:a"));
         assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);

@@ -47,9 +47,9 @@ pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::St
 ///
 /// # Errors
 /// 401 where it is no longer good.
-pub(crate) fn right<T>(app: &Arc<App>, request: &tonic::Request<T>) -> Result<Right, tonic::Status> {
+pub(crate) async fn right<T>(app: &Arc<App>, request: &tonic::Request<T>) -> Result<Right, tonic::Status> {
     let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
-    Right::new(app, credential, Vec::new()).map_err(failed)
+    Right::new(app, credential, Vec::new()).await.map_err(failed)
 }
 
 /// The target that a request names.

@@ -91,7 +91,7 @@ async fn enter<B>(app: &App, kind: Kind, request: &mut Request<B>) -> Result<Slo
         return Ok(None);
     }
     let origin = request.extensions().get::<Arc<Origin>>();
-    let mut caller = handler::caller(app, origin, request.headers(), None)?;
+    let mut caller = handler::caller(app, origin, request.headers(), None).await?;
     if caller.user.is_anonymous() {
         return Err(Status::unauthorized());
     }

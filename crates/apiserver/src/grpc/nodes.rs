@@ -65,7 +65,7 @@ impl Service for Nodes {
         request: Request<Streaming<ControlReport>>,
     ) -> Result<Response<Self::ControlStream>, tonic::Status> {
         let node = node(&request)?;
-        let right = convert::right(&self.0, &request)?;
+        let right = convert::right(&self.0, &request).await?;
         let (generation, commands) = self.0.sessions.register(&node);
         info!(node, "control stream opened");
         let registered = Registered { app: self.0.clone(), node: node.clone(), generation };

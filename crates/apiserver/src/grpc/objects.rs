@@ -346,7 +346,7 @@ impl Service for Objects {
     }
 
     async fn batch(&self, request: Request<Streaming<v1::BatchRequest>>) -> Answer<Self::BatchStream> {
-        let whose = (convert::caller(&request)?, convert::right(&self.0, &request)?);
+        let whose = (convert::caller(&request)?, convert::right(&self.0, &request).await?);
         Ok(Response::new(Box::pin(batch::run(self.0.clone(), whose, request.into_inner()))))
     }
 }

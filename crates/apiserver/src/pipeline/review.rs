@@ -44,7 +44,7 @@ pub(crate) async fn create(
             access(app, user, target, object)?;
         }
         "SelfSubjectRulesReview" => rules(app, &caller.user, object)?,
-        "TokenReview" => token(app, caller, object)?,
+        "TokenReview" => token(app, caller, object).await?,
         "SelfSubjectReview" => {
             value::set(object, "metadata.creationTimestamp", metadata::time(app.clock.now()));
             value::set(object, "status.userInfo", user_info(&caller.user));
@@ -146,14 +146,14 @@ fn user_info(user: &User) -> Value {
     info
 }
 
-fn token(app: &App, caller: &Caller, object: &mut Value) -> Result<(), Status> {
+async fn token(app: &App, caller: &Caller, object: &mut Value) -> Result<(), Status> {
     let given = text(object, "spec.token");
     if given.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
     let wanted = strings(object, "spec.audiences");
     let audiences = if wanted.is_empty() { app.authenticator.audiences().to_vec() } else { wanted };
-    let status = match app.authenticator.token(&given, &audiences, &caller.notes) {
+    let status = match app.authenticator.token(&given, &audiences, &caller.notes).await {
         Ok((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
         // Upstream asks twice: first those who know the server's own token only.
         Err(why) if why == auth::INVALID_TOKEN => json!({"user": {}, "error": why}),

@@ -143,7 +143,7 @@ async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
 ///
 /// # Errors
 /// 401, 403.
-pub(crate) fn caller(
+pub(crate) async fn caller(
     app: &App,
     origin: Option<&Arc<Origin>>,
     headers: &HeaderMap,
@@ -151,7 +151,7 @@ pub(crate) fn caller(
 ) -> Result<Caller, Status> {
     let peer = origin.and_then(|o| o.peer.as_ref());
     let notes = Arc::new(Notes::default());
-    let user = app.authenticator.authenticate(peer, headers, &notes)?;
+    let user = app.authenticator.authenticate(peer, headers, &notes).await?;
     if let Some(origin) = origin.filter(|_| !user.is_anonymous()) {
         origin.standing.is_somebodys();
     }
@@ -250,9 +250,11 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let mut flow = HeaderMap::new();
     let route = route::parse(&path);
     let about = parts.headers.contains_key("impersonate-user").then(|| attributes(&route, &parts.method, &query));
-    let known = deadline(&route, &parts.method, &query, started)
-        .and_then(|deadline| Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref())?)));
-    let result = match known {
+    let known = async {
+        let deadline = deadline(&route, &parts.method, &query, started)?;
+        Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref()).await?))
+    };
+    let result = match known.await {
         Ok((deadline, caller)) => {
             notes = Some(caller.notes.clone());
             app.flows.tell(&caller.user, &asked(&route, &parts.method, &query), &mut flow);

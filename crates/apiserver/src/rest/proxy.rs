@@ -54,7 +54,7 @@ pub(crate) async fn handle(
     target: &Target,
     rest: &str,
 ) -> Result<Response, Status> {
-    let mut guard = Guard::take(app, request, target, verb(&request.method)?)?;
+    let mut guard = Guard::take(app, request, target, verb(&request.method)?).await?;
     admit(app, request, target, rest).await.inspect_err(|status| guard.answered(status.code))?;
     let name = Name::parse(target).inspect_err(|status| guard.answered(status.code))?;
     let wanted = path(request, rest);

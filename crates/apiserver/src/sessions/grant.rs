@@ -103,9 +103,9 @@ async fn admit(
     kind: &mut Kind,
     record: &mut Record,
 ) -> Result<Admitted, Status> {
-    let shown = ask.credential.show(app, subject.needed.first())?;
+    let shown = ask.credential.show(app, subject.needed.first()).await?;
     record.by(&shown);
-    let right = Right::new(app, ask.credential, subject.needed.clone())?;
+    let right = Right::new(app, ask.credential, subject.needed.clone()).await?;
     if let Some((target, mut options)) = subject.connects(kind) {
         Request::new(app, &ask.caller, &target, Operation::Connect).admit_other(&mut options).await?;
     }

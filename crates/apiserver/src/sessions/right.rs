@@ -24,14 +24,14 @@ impl Right {
     ///
     /// # Errors
     /// 401 and 403.
-    pub(crate) fn new(app: &Arc<App>, credential: Credential, needed: Vec<Attributes>) -> Result<Self, Status> {
+    pub(crate) async fn new(app: &Arc<App>, credential: Credential, needed: Vec<Attributes>) -> Result<Self, Status> {
         let right = Self { app: app.clone(), credential, needed };
-        right.check()?;
+        right.check().await?;
         Ok(right)
     }
 
-    fn check(&self) -> Result<(), Status> {
-        let shown = self.credential.show(&self.app, self.needed.first())?;
+    async fn check(&self) -> Result<(), Status> {
+        let shown = self.credential.show(&self.app, self.needed.first()).await?;
         self.needed.iter().try_for_each(|needed| self.app.authorizer.require(&shown.acting, needed))
     }
 
@@ -49,7 +49,7 @@ impl Right {
     pub(crate) async fn ends(&self) -> Status {
         let mut roles = self.app.authorizer.changes();
         loop {
-            if let Err(status) = self.check() {
+            if let Err(status) = self.check().await {
                 return status;
             }
             tokio::select! {

@@ -20,6 +20,7 @@ pub struct Identity {
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
+    signing_key_pem: String,
 }
 
 fn params(name: &str, groups: &[&str]) -> CertificateParams {
@@ -50,7 +51,8 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("random numbers");
         let ca_pem = params.self_signed(&key).expect("valid parameters").pem();
-        Self { issuer: Issuer::new(params, key), ca_pem }
+        let signing_key_pem = KeyPair::generate().expect("random numbers").serialize_pem();
+        Self { issuer: Issuer::new(params, key), ca_pem, signing_key_pem }
     }
 
     /// The CA's certificate, PEM.
@@ -59,13 +61,10 @@ impl Pki {
         self.ca_pem.clone()
     }
 
-    /// A key for service-account tokens, PEM.
-    ///
-    /// # Panics
-    /// When the machine gives no random numbers.
+    /// The key for service-account tokens, PEM: that of all servers of a cluster.
     #[must_use]
     pub fn signing_key_pem(&self) -> String {
-        KeyPair::generate().expect("random numbers").serialize_pem()
+        self.signing_key_pem.clone()
     }
 
     fn issue(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {

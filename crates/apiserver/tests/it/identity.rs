@@ -1,6 +1,8 @@
 //! Who may do what: certificates, tokens, impersonation, roles, nodes.
 
-use gantry_apiserver::testing::Builder;
+use std::sync::Arc;
+
+use gantry_apiserver::testing::{Builder, Pki};
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, configmap, pod, request_as};
@@ -178,7 +180,7 @@ async fn static_tokens_name_users() {
 #[tokio::test]
 async fn a_server_that_starts_refuses_nobody_by_mistake() {
     let store = gantry_store::MemoryStore::new();
-    let first = Cluster::with(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
+    let first = Cluster::with(Builder::default().store(Arc::new(store.clone()))).await;
     let binding = json!({
         "metadata": {"name": "all-view"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
         "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}],
@@ -187,7 +189,7 @@ async fn a_server_that_starts_refuses_nobody_by_mistake() {
     assert_eq!(first.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
     // The second server takes its time to read what is stored.
     store.faults().delay(std::time::Duration::from_millis(200));
-    let second = Cluster::now(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
+    let second = Cluster::now(Builder::default().store(Arc::new(store.clone()))).await;
     let maps = second.client("alice", &[]).namespaced::<k8s_openapi::api::core::v1::ConfigMap>("default");
     assert!(maps.list(&gantry_client::ListParams::default()).await.is_ok());
     store.faults().delay(std::time::Duration::ZERO);
@@ -367,4 +369,37 @@ async fn attack_nobody_labels_a_role_into_one_that_they_hold() {
     assert_eq!(own.code, 200, "what is held may be labelled: {}", own.text);
     let bound = patch("clusterrolebindings/cluster-admin", label("a")).await;
     assert_eq!(bound.code, 403, "{}", bound.text);
+}
+
+/// What one API server has just made is known to the others, even before their watches have told them.
+#[tokio::test]
+async fn a_token_is_good_where_its_account_is_news() {
+    let (store, pki) = (gantry_store::MemoryStore::new(), Arc::new(Pki::default()));
+    let builder = || Builder::default().store(Arc::new(store.clone())).pki(pki.clone());
+    let (first, second) = (Cluster::with(builder()).await, Cluster::with(builder()).await);
+    store.faults().silence_watches(true);
+    let core = "/api/v1/namespaces/default";
+    for resource in ["serviceaccounts", "secrets"] {
+        let made = first.rest("POST", &format!("{core}/{resource}"), &[], r#"{"metadata": {"name": "new"}}"#).await;
+        assert_eq!(made.code, 201, "{resource}");
+    }
+    let reference = json!({"kind": "Secret", "apiVersion": "v1", "name": "new"});
+    let mut tokens = Vec::new();
+    for spec in [json!({}), json!({"boundObjectRef": reference})] {
+        let path = format!("{core}/serviceaccounts/new/token");
+        let made = first.rest("POST", &path, &[], &json!({"spec": spec}).to_string()).await;
+        tokens.push(format!("Bearer {}", made.json()["status"]["token"].as_str().expect("a token")));
+    }
+    let check = async |expected: [u16; 2], when: &str| {
+        for (token, code) in tokens.iter().zip(expected) {
+            let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+            let who = second.bare("POST", path, &[("authorization", token)], "{}").await;
+            assert_eq!(who.code, code, "{when}: {}", who.json());
+        }
+    };
+    check([201, 201], "made").await;
+    assert_eq!(first.rest("DELETE", &format!("{core}/secrets/new"), &[], "").await.code, 200);
+    check([201, 401], "without its Secret").await;
+    assert_eq!(first.rest("DELETE", &format!("{core}/serviceaccounts/new"), &[], "").await.code, 200);
+    check([401, 401], "gone").await;
 }

@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures::FutureExt;
 use serde_json::json;
 
-use super::super::service_account::LiveObject;
+use super::super::service_account::{Live, LiveObject};
 use super::*;
 
+#[derive(Clone)]
 struct Fixed(BTreeMap<String, Value>);
 
+#[async_trait]
 impl Live for Fixed {
     fn find(&self, _: &str, _: &str, _: &str) -> Option<LiveObject> {
         None
@@ -15,6 +19,10 @@ impl Live for Fixed {
 
     fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         self.0.get(&format!("{resource}/{namespace}/{name}")).cloned()
+    }
+
+    async fn stored(&self, _: &str, _: &str, _: &str) -> Result<Option<Value>, String> {
+        Err("the cache knows it all".to_owned())
     }
 }
 
@@ -45,9 +53,9 @@ impl Case {
         let (implied, audiences) = (owned(&["api", "also"]), owned(wanted));
         let now = "2026-03-09T12:00:00Z".parse().expect("a time");
         let expected = Expected { issuers: &[], audiences: &audiences, now };
-        let (live, uses, notes) = (&self.live, &self.uses, &self.notes);
-        let look = Look { token: "token", implied: &implied, live, uses, notes };
-        user(&self.claims, &expected, &look)
+        let (anchors, uses, notes) = (&Anchors::new(Arc::new(self.live.clone())), &self.uses, &self.notes);
+        let look = Look { token: "token", implied: &implied, anchors, uses, notes };
+        user(&self.claims, &expected, &look).now_or_never().expect("at once")
     }
 
     fn unwritten(&self) -> Option<(String, String)> {
@@ -58,8 +66,8 @@ impl Case {
     }
 }
 
-#[test]
-fn legacy_tokens_are_as_good_as_their_secret_and_account() {
+#[tokio::test]
+async fn legacy_tokens_are_as_good_as_their_secret_and_account() {
     let check = |change: fn(&mut Case), expected: &str| {
         let mut case = Case::new();
         change(&mut case);
@@ -80,8 +88,8 @@ fn legacy_tokens_are_as_good_as_their_secret_and_account() {
     }
 }
 
-#[test]
-fn legacy_tokens_are_for_the_api_server_alone() {
+#[tokio::test]
+async fn legacy_tokens_are_for_the_api_server_alone() {
     let (user, audiences) = Case::new().user(&["also", "vault"]).expect("good");
     assert_eq!((user.name.as_str(), user.uid.as_str()), ("system:serviceaccount:a:web", "sa-1"));
     assert_eq!(audiences, ["also"]);
@@ -89,8 +97,8 @@ fn legacy_tokens_are_for_the_api_server_alone() {
     assert_eq!(Case::new().user(&["vault"]), Err(why.to_owned()));
 }
 
-#[test]
-fn legacy_tokens_uses_are_noted_once_a_day() {
+#[tokio::test]
+async fn legacy_tokens_uses_are_noted_once_a_day() {
     let check = |last: Option<&str>, noted: bool| {
         let labels = last.map_or_else(|| json!({}), |day| json!({LAST_USED: day}));
         let case = Case::new().change("secrets/a/s", "metadata.labels", labels);
@@ -105,8 +113,8 @@ fn legacy_tokens_uses_are_noted_once_a_day() {
     check(Some("2026-03-10"), false);
 }
 
-#[test]
-fn legacy_tokens_that_were_marked_invalid_are_refused_and_noted() {
+#[tokio::test]
+async fn legacy_tokens_that_were_marked_invalid_are_refused_and_noted() {
     let case = Case::new().change("secrets/a/s", "metadata.labels", json!({INVALID_SINCE: "2025-01-01"}));
     let why = case.user(&["api"]).expect_err("marked");
     assert!(why.starts_with("the token in secret a/s for service account a/web has been marked invalid. Use"), "{why}");
@@ -115,8 +123,8 @@ fn legacy_tokens_that_were_marked_invalid_are_refused_and_noted() {
     assert_eq!(annotations["authentication.k8s.io/legacy-token-invalidated"], "s/a");
 }
 
-#[test]
-fn legacy_tokens_made_by_the_cluster_are_warned_of() {
+#[tokio::test]
+async fn legacy_tokens_made_by_the_cluster_are_warned_of() {
     let annotations = |case: &Case| {
         case.user(&["api"]).expect("good");
         case.notes.annotations().into_keys().collect::<Vec<_>>()

@@ -45,7 +45,7 @@ pub(crate) async fn handle(
         api_version: Cow::Owned(remote.version.clone()),
         subresource: Cow::Owned(needed.subresource.clone()),
     };
-    let mut guard = Guard::open(app, request, needed, (verb, object))?;
+    let mut guard = Guard::open(app, request, needed, (verb, object)).await?;
     if !remote.available {
         guard.answered(StatusCode::SERVICE_UNAVAILABLE.as_u16());
         return Ok(answer::text(503, "service unavailable\n"));

@@ -32,7 +32,7 @@ impl Guard {
     ///
     /// # Errors
     /// 401 and 403, 429 when there is no place.
-    pub(super) fn take(
+    pub(super) async fn take(
         app: &Arc<App>,
         request: &Incoming,
         target: &Target,
@@ -48,14 +48,14 @@ impl Guard {
             api_version: Cow::Borrowed("v1"),
             subresource: Cow::Borrowed(target.subresource),
         };
-        Self::open(app, request, needed, (verb, object))
+        Self::open(app, request, needed, (verb, object)).await
     }
 
     /// Checks the right to a request about `object` and takes a place for it.
     ///
     /// # Errors
     /// As [`Guard::take`].
-    pub(super) fn open(
+    pub(super) async fn open(
         app: &Arc<App>,
         request: &Incoming,
         needed: Attributes,
@@ -63,9 +63,11 @@ impl Guard {
     ) -> Result<Self, Status> {
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
         let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, object);
-        let granted = Right::new(app, credential, vec![needed])
-            .and_then(|right| Ok((right, app.places.take(&request.caller.user.name)?)));
-        match granted {
+        let granted = async {
+            let right = Right::new(app, credential, vec![needed]).await?;
+            Ok((right, app.places.take(&request.caller.user.name)?))
+        };
+        match granted.await {
             Ok((right, place)) => {
                 record.open();
                 Ok(Self { right, record, over: None, _place: place })
