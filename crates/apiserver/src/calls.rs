@@ -24,6 +24,7 @@ use crate::pipeline::{
     watch,
 };
 use crate::rbac::authorizer::{self, Allowed};
+use crate::rbac::rule::Attributes;
 use crate::request::{Caller, Payload, Target, WriteOptions};
 use crate::server::limits::Slot;
 
@@ -129,6 +130,16 @@ fn served(target: &Target, verb: &str) -> Result<(), Status> {
     Err(refused)
 }
 
+/// What a list or watch asks for. Whoever may read one object by name may select it by name.
+fn selecting(verb: &str, target: &Target, narrowed: Option<&Selection>) -> Attributes {
+    let mut request = authorizer::on(target.kind, verb, &target.namespace, &target.name, "");
+    if let Some(selection) = narrowed {
+        selection.name().unwrap_or_default().clone_into(&mut request.name);
+        selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
+    }
+    request
+}
+
 impl<'a> Call<'a> {
     /// What the caller may do.
     ///
@@ -156,12 +167,14 @@ impl<'a> Call<'a> {
         self.permit(target)?.enter().await
     }
 
-    /// As [`Call::authorize`], for a selection. Whoever may read one object by name may list it by name.
-    fn authorize_selection(&self, verb: &str, target: &Target, selection: &Selection) -> Result<Allowed<'a>, Status> {
-        let mut request = authorizer::on(target.kind, verb, &target.namespace, "", "");
-        selection.name().unwrap_or_default().clone_into(&mut request.name);
-        selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
-        let allowed = self.app.authorizer.allow(&self.caller.user, request)?;
+    /// As [`Call::authorize`], for the objects that `target` and `narrowed` select.
+    fn authorize_selection(
+        &self,
+        verb: &str,
+        target: &Target,
+        narrowed: Option<&Selection>,
+    ) -> Result<Allowed<'a>, Status> {
+        let allowed = self.app.authorizer.allow(&self.caller.user, selecting(verb, target, narrowed))?;
         served(target, verb)?;
         Ok(allowed)
     }
@@ -182,7 +195,8 @@ impl<'a> Call<'a> {
         namespace: &str,
         query: &ListQuery,
     ) -> Result<Listed, Status> {
-        let allowed = self.authorize_selection("list", &Target::new(kind, namespace, ""), &query.selection)?;
+        let target = Target::new(kind, namespace, "");
+        let allowed = self.authorize_selection("list", &target, Some(&query.selection))?;
         let _slot = self.place(&allowed).await?;
         if kind.computed() {
             return computed::list(self.app, kind, &query.selection).await;
@@ -192,19 +206,15 @@ impl<'a> Call<'a> {
         Ok(listed)
     }
 
-    /// WATCH.
+    /// WATCH. `by_path`: the path says so, and may name an object.
     ///
     /// # Errors
     /// A Status in upstream's words.
-    pub(crate) async fn watch(
-        &self,
-        kind: &'static KindInfo,
-        namespace: &str,
-        query: WatchQuery,
-    ) -> Result<Watcher, Status> {
+    pub(crate) async fn watch(&self, target: &Target, by_path: bool, query: WatchQuery) -> Result<Watcher, Status> {
         // Watches are bounded by the streams of their connections, not by the slots of short requests.
-        self.authorize_selection("watch", &Target::new(kind, namespace, ""), &query.selection)?;
-        watch::watch(self.app, kind, query).await
+        // Upstream looks at no selector of a path that says `watch`.
+        self.authorize_selection("watch", target, (!by_path).then_some(&query.selection))?;
+        watch::watch(self.app, target.kind, query).await
     }
 }
 
@@ -352,5 +362,31 @@ impl Entered<'_, DeleteCollection> {
         let mut listed = result?;
         convert::shown(app, target.kind, &mut listed.items).await?;
         Ok(listed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_api::kinds;
+
+    use super::*;
+
+    #[test]
+    fn a_selection_is_allowed_by_what_it_names() {
+        let check = |resource: &str, (namespace, name): (&str, &str), fields: Option<&str>, expected: [&str; 3]| {
+            let kind = kinds::by_resource("", "v1", resource).expect("served");
+            let target = Target::new(kind, namespace, name);
+            let selection = fields.map(|fields| Selection::parse(kind, namespace, "", fields).expect("valid"));
+            let asked = selecting("watch", &target, selection.as_ref());
+            assert_eq!([&*asked.namespace, &*asked.name, &*asked.node_selector], expected, "{resource} {fields:?}");
+        };
+        check("pods", ("a", ""), Some(""), ["a", "", ""]);
+        check("pods", ("a", ""), Some("metadata.name=p"), ["a", "p", ""]);
+        check("pods", ("", ""), Some("spec.nodeName=n"), ["", "", "n"]);
+        check("namespaces", ("", ""), Some("metadata.name=a"), ["", "a", ""]);
+        // What a path names that says `watch`.
+        check("pods", ("a", "p"), None, ["a", "p", ""]);
+        check("namespaces", ("", "a"), None, ["a", "a", ""]);
+        check("nodes", ("", "n"), None, ["", "n", ""]);
     }
 }

@@ -294,7 +294,7 @@ impl Service for Objects {
         let start = async {
             let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "")?;
             let query = watch_query(&r, &target)?;
-            let watcher = Call { app: &self.0, caller: &caller }.watch(target.kind, &r.namespace, query).await?;
+            let watcher = Call { app: &self.0, caller: &caller }.watch(&target, false, query).await?;
             Ok::<_, Status>((target, watcher))
         };
         let (target, watcher) = start.await.map_err(convert::failed)?;

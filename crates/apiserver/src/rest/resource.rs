@@ -66,8 +66,12 @@ pub(crate) async fn handle(
     };
     labels.about(&target);
     labels.dry_run = request.query.has("dryRun");
-    // An object is read whatever `watch` says: upstream watches lists, and single objects under `/watch/` alone.
-    let is_watch = path.watch || (target.name.is_empty() && request.query.flag("watch"));
+    if path.watch && (request.method != Method::GET || !target.subresource.is_empty()) {
+        // Upstream takes it for a watch whatever the method is, and has no route for it.
+        call(app, request).authorize("watch", &target)?;
+        let is_known = target.subresource.is_empty();
+        return Err(if is_known { Status::method_not_allowed() } else { Status::no_such_resource() });
+    }
     if stream::serves(&target) {
         "connect".clone_into(&mut labels.verb);
         return stream::start(app, request, body.is_empty(), &target).await;
@@ -76,7 +80,7 @@ pub(crate) async fn handle(
         "connect".clone_into(&mut labels.verb);
         return proxy::handle(app, request, body.take()?, &target, &path.rest).await;
     }
-    let mut response = dispatch(app, request, body, &target, is_watch, labels).await?;
+    let mut response = dispatch(app, request, body, &target, path.watch, labels).await?;
     if let Some(deprecation) = target.kind.deprecation {
         answer::warn(&mut response, &[deprecation.to_owned()]);
     }
@@ -88,9 +92,11 @@ async fn dispatch(
     request: &Incoming,
     body: &mut Unread,
     target: &Target,
-    is_watch: bool,
+    by_path: bool,
     labels: &mut Labels,
 ) -> Result<Response, Status> {
+    // An object is read whatever `watch` says: upstream watches lists, and single objects under `/watch/` alone.
+    let is_watch = by_path || (target.name.is_empty() && request.query.flag("watch"));
     match (request.method.clone(), target.name.is_empty()) {
         // Upstream authorises it as the GET that it stands for, but no route of its knows it but those of custom kinds.
         (Method::HEAD, unnamed) if target.kind.custom.is_none() => {
@@ -101,7 +107,7 @@ async fn dispatch(
         (Method::GET, _) if target.subresource == "log" => log::get(app, request, target).await,
         (Method::GET, _) if is_watch => {
             "watch".clone_into(&mut labels.verb);
-            watch::start(app, request, target).await
+            watch::start(app, request, target, by_path).await
         }
         (Method::GET | Method::HEAD, false) => get(app, request, target).await,
         (Method::GET | Method::HEAD, true) => {

@@ -101,11 +101,16 @@ impl Source {
     }
 }
 
-/// Starts a watch.
+/// Starts a watch. `by_path`: the path says so, and may name an object.
 ///
 /// # Errors
 /// A Status in upstream's words for what is wrong with the request; other failures are ERROR events.
-pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+pub(crate) async fn start(
+    app: &Arc<App>,
+    request: &Incoming,
+    target: &Target,
+    by_path: bool,
+) -> Result<Response, Status> {
     if request.style.yaml {
         // Events are lines of JSON.
         return Err(negotiate::refused());
@@ -122,7 +127,7 @@ pub(crate) async fn start(app: &Arc<App>, request: &Incoming, target: &Target) -
         }
     };
     let call = Call { app, caller: &request.caller };
-    let source = Source::new(call.watch(target.kind, &target.namespace, query).await)?;
+    let source = Source::new(call.watch(target, by_path, query).await)?;
     let protobuf = request.style.protobuf;
     let form = Form { kind: target.kind, shape, protobuf, clock: app.clock.clone() };
     let telling = Telling { source, form, first: true };

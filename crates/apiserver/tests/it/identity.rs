@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gantry_apiserver::testing::{Builder, Pki};
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, configmap, pod, request_as};
+use crate::support::{Cluster, configmap, pod, request, request_as};
 
 async fn message(
     cluster: &Cluster,
@@ -402,4 +402,41 @@ async fn a_token_is_good_where_its_account_is_news() {
     check([201, 401], "without its Secret").await;
     assert_eq!(first.rest("DELETE", &format!("{core}/serviceaccounts/new"), &[], "").await.code, 200);
     check([401, 401], "gone").await;
+}
+
+/// A path that says `watch` is about what it names, and watches.
+#[tokio::test]
+async fn a_watch_by_path_is_allowed_where_its_object_is() {
+    let cluster = Cluster::start().await;
+    let group = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "w"}, "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["watch"]}]});
+    let binding = json!({
+        "metadata": {"name": "w"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "w"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "wanda"}],
+    });
+    for (resource, object) in [("roles", role), ("rolebindings", binding)] {
+        assert_eq!(cluster.rest("POST", &format!("{group}/{resource}"), &[], &object.to_string()).await.code, 201);
+    }
+    let identity = cluster.identity("wanda", &[]);
+    let ask = async |method: &str, path: &str| {
+        let path = format!("/api/v1/watch/{path}?timeoutSeconds=1");
+        request(&cluster.server, Some(&identity), method, &path, &[], "").await.code
+    };
+    // The index follows by a watch.
+    while ask("GET", "namespaces/default").await == 403 {}
+    assert_eq!(ask("GET", "namespaces/default").await, 200);
+    for (method, path, code) in [
+        ("GET", "namespaces/kube-system", 403),
+        ("GET", "namespaces", 403),
+        ("POST", "namespaces/default", 405),
+        ("DELETE", "namespaces/default", 405),
+        ("POST", "namespaces/default/configmaps", 403),
+    ] {
+        assert_eq!(ask(method, path).await, code, "{method} {path}");
+    }
+    let map = configmap("m", "1").to_string();
+    let maps = "/api/v1/watch/namespaces/default/configmaps";
+    assert_eq!(cluster.rest("POST", maps, &[], &map).await.code, 405, "it watches, it does not create");
+    let exec = "/api/v1/watch/namespaces/default/pods/p/exec?command=x";
+    assert_eq!(cluster.rest("POST", exec, &[], "").await.code, 404);
 }
