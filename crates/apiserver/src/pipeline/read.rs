@@ -8,7 +8,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::value::go_json_type;
 use gantry_api::{Value, decode as api_decode, field};
-use gantry_store::cache::{Error, Object, Scope};
+use gantry_store::cache::{Error, Object, Scope, View};
 use serde::Serialize;
 
 use super::current::namespace_of;
@@ -205,7 +205,7 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
         return at(app, kind, query, revision, None).await;
     }
     settle(app, wanted).await?;
-    readable(app, kind, &query.selection)?;
+    readable(&app.view(kind), &query.selection)?;
     // Upstream ignores the limit for reads of any version, and clients count on whole lists.
     let limit = if wanted == Some(0) { 0 } else { query.limit };
     present(app, kind, query, limit, None).await
@@ -215,8 +215,8 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
 ///
 /// # Errors
 /// 500, which names the first such key.
-pub(crate) fn readable(app: &App, kind: &KindInfo, selection: &Selection) -> Result<(), Status> {
-    match app.view(kind).unreadable(selection.namespace()) {
+pub(crate) fn readable(view: &View, selection: &Selection) -> Result<(), Status> {
+    match view.unreadable(selection.namespace()) {
         Some(what) => Err(Status::internal(format!("unable to transform key {:?}: {}", what.key, what.reason))),
         None => Ok(()),
     }
@@ -252,7 +252,7 @@ async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Res
     }
     let Ok(revision) = u64::try_from(revision) else {
         settle(app, None).await?;
-        readable(app, kind, &query.selection)?;
+        readable(&app.view(kind), &query.selection)?;
         return present(app, kind, query, query.limit, Some(&after)).await;
     };
     let mut result = at(app, kind, query, revision, Some(&after)).await;
@@ -276,7 +276,9 @@ async fn at(
     let selective = query.selection.is_selective();
     let limit = if selective { 0 } else { query.limit };
     let namespace = query.selection.namespace();
-    readable(app, kind, &query.selection)?;
+    // The kind's view may be another one when the revision has come.
+    settle(app, Some(revision)).await?;
+    readable(&app.view(kind), &query.selection)?;
     let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
     if selective && convert::asks(kind) {
         return cut_converted(app, kind, &query.selection, page.items, query.limit, revision).await;

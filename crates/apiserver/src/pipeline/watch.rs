@@ -188,16 +188,19 @@ fn check(query: &WatchQuery) -> Result<(), Status> {
 /// 410 when the start is too old, 422 for parameters that do not go together, 504 when the start is not there yet.
 pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQuery) -> Result<Watcher, Status> {
     check(&query)?;
-    let view = app.view(kind);
     let version = read::version(&query.resource_version)?;
     let send = match query.send_initial_events {
         Some(send) => send,
         None => matches!(version, None | Some(0)),
     };
+    if send || matches!(version, None | Some(0)) {
+        read::settle(app, version).await?;
+    }
+    // Not before: meanwhile another view may have taken the place of the kind's, and what came last is in that one alone.
+    let view = app.view(kind);
     let mut initial = VecDeque::new();
     let from = if send {
-        read::settle(app, version).await?;
-        read::readable(app, kind, &query.selection)?;
+        read::readable(&view, &query.selection)?;
         let snapshot = view.snapshot();
         let listed = snapshot.list(query.selection.namespace(), None);
         let mut found: Vec<Arc<Object>> = listed.filter(|o| query.selection.may_match(o)).cloned().collect();
@@ -211,10 +214,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
             Some(revision) if revision > 0 && query.awaits_start => revision.min(app.cache.revision()),
             Some(revision) if revision > 0 => revision,
             // "Now" without initial events.
-            _ => {
-                read::settle(app, version).await?;
-                app.cache.revision()
-            }
+            _ => view.snapshot().revision(),
         }
     };
     let after = if send { from } else { from.max(version.unwrap_or_default()) };

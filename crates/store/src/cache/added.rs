@@ -23,26 +23,26 @@ impl Cache {
         let view = View::pending(spec, self.core.clone());
         self.begin(&view)?;
         let filled = self.fill(&view).await;
-        let before = self.change(|views| {
-            let slot = views.get_mut(&prefix)?;
+        self.change(|views| {
+            let Some(slot) = views.get_mut(&prefix) else { return };
             let is_ours = slot.filling.as_ref().is_some_and(|filling| filling.is(&view));
-            match &filled {
+            let before = match &filled {
                 _ if !is_ours => Some(view.clone()),
                 Ok(()) => std::mem::replace(&mut slot.served, slot.filling.take()),
                 Err(_) => slot.filling.take(),
-            }
+            };
+            before.iter().for_each(View::close);
         });
-        if let Some(before) = before {
-            before.close();
-        }
         filled
     }
 
     /// Takes a view away; its watches end with `Closed`. Nothing happens where there is none.
     pub fn remove_view(&self, prefix: &str) {
-        if let Some(slot) = self.change(|views| views.remove(prefix)) {
-            slot.each().for_each(View::close);
-        }
+        self.change(|views| {
+            if let Some(slot) = views.remove(prefix) {
+                slot.each().for_each(View::close);
+            }
+        });
     }
 
     /// A view that holds nothing and serves no watch: what is left of one that was removed.
@@ -53,12 +53,12 @@ impl Cache {
         view
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut Views) -> R) -> R {
+    /// Changes the set of views. What leaves it is closed in `change`: the driver must not go on without it before.
+    fn change(&self, change: impl FnOnce(&mut Views)) {
         let mut now = self.views.write();
         let mut views = Views::clone(&now);
-        let result = change(&mut views);
+        change(&mut views);
         *now = Arc::new(views);
-        result
     }
 
     fn begin(&self, view: &View) -> Result<(), Error> {

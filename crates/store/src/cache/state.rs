@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) undecodable: BTreeMap<String, Undecodable>,
     /// Changes that wait for the list that fills the view; `None` once it is filled.
     pub(super) waiting: Option<Vec<Prepared>>,
+    /// How far the cache was when the view was closed: nobody says that it is complete beyond that.
+    pub(super) closed_at: Option<u64>,
 }
 
 /// Objects by index value, then by key.
@@ -46,6 +48,7 @@ impl State {
             indexes: (0..indexes).map(|_| HashMap::new()).collect(),
             undecodable: BTreeMap::new(),
             waiting,
+            closed_at: None,
         }
     }
 

@@ -117,14 +117,16 @@ impl View {
     /// All objects as of `revision`, made from the present state and the history.
     ///
     /// # Errors
-    /// `Expired` when the history does not reach back that far, `TooLarge` when the cache has not seen it yet.
+    /// `Expired` when the history does not reach back that far, `TooLarge` when the cache has not seen it yet, `Closed` when
+    /// the view never will.
     pub fn snapshot_at(&self, revision: u64) -> Result<Snapshot, Error> {
         let (mut map, undo) = {
             let hub = self.0.hub.lock();
             let state = self.0.state.read();
             let current = self.label(&state);
             if revision > current {
-                return Err(Error::TooLarge { requested: revision, current });
+                let is_closed = state.closed_at.is_some();
+                return Err(if is_closed { Error::Closed } else { Error::TooLarge { requested: revision, current } });
             }
             if revision < hub.floor() {
                 return Err(Error::Expired { requested: revision, oldest: hub.floor() });
@@ -144,7 +146,8 @@ impl View {
     /// A page as of `revision`: from the cache, or from the store where the cache's history is too short.
     ///
     /// # Errors
-    /// `Expired` when the revision has been compacted, `TooLarge` when it does not come in time, `Store`.
+    /// `Expired` when the revision has been compacted, `TooLarge` when it does not come in time, `Closed` when another view
+    /// took this one's place before it came, `Store`.
     pub async fn page_at(
         &self,
         revision: u64,
@@ -249,7 +252,7 @@ impl View {
     /// Up to which revision the state is complete. Both readings are exact: the cache's revision is raised after every
     /// view has been changed, a view's own with the change; the lock keeps the second still while they are compared.
     fn label(&self, state: &State) -> u64 {
-        state.revision.max(self.0.core.revision())
+        state.revision.max(state.closed_at.unwrap_or_else(|| self.0.core.revision()))
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -354,8 +357,13 @@ impl View {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Ends all watches for good.
+    /// Ends all watches for good. From now on the view answers for the state that it has, whatever the cache goes on to. So it has
+    /// to be closed before the driver stops to feed it.
     pub(crate) fn close(&self) {
-        self.0.hub.lock().end_all(&WatchError::Closed, true);
+        let mut hub = self.0.hub.lock();
+        let mut state = self.0.state.write();
+        let revision = self.label(&state);
+        state.closed_at = Some(revision);
+        hub.end_all(&WatchError::Closed, true);
     }
 }

@@ -204,3 +204,39 @@ async fn apply_merges_by_the_schema() {
     assert_eq!(less["spec"]["ports"], json!([{"name": "y", "port": 2}]));
     assert_eq!(less["spec"]["free"], json!({"l": 2}));
 }
+
+#[tokio::test]
+async fn a_watch_that_waits_while_its_kind_changes_is_told_what_came_last() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    assert_eq!(post(&cluster, CRONTABS, &crontab("a", json!({}))).await.code, 201);
+    let listed = get(&cluster, CRONTABS).await.json();
+    let now: u64 = listed["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version");
+    let later = now + 40;
+    let initial = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let watched = format!("{CRONTABS}?{initial}&resourceVersion={later}&timeoutSeconds=1");
+    let change = async {
+        let mut changed = crontabs();
+        let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        changed.pointer_mut(fields).expect("a schema")["zone"] = json!({"type": "string"});
+        let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+        let patched = patch(&cluster, &path, &json!({"spec": changed["spec"]})).await;
+        assert_eq!(patched.code, 200, "{}", patched.text);
+        let zoned = crontab("b", json!({"zone": "z"}));
+        while post(&cluster, &format!("{CRONTABS}?dryRun=All"), &zoned).await.json()["spec"]["zone"] != "z" {
+            tokio::time::sleep(AGAIN).await;
+        }
+        assert_eq!(post(&cluster, CRONTABS, &zoned).await.code, 201);
+        for number in 0..40 {
+            let map = crate::support::configmap(&format!("m{number}"), "1");
+            assert_eq!(post(&cluster, "/api/v1/namespaces/default/configmaps", &map).await.code, 201);
+        }
+    };
+    let (told, ()) = tokio::join!(get(&cluster, &watched), change);
+    let lines: Vec<Value> = told.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let end = lines.iter().find(|line| line["type"] == "BOOKMARK").expect("the end of the initial events");
+    let reached = end["object"]["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());
+    assert!(reached.is_some_and(|reached| reached >= later), "{}", told.text);
+    let names: Vec<&Value> = lines.iter().take(2).map(|line| &line["object"]["metadata"]["name"]).collect();
+    assert_eq!(names, ["a", "b"], "{}", told.text);
+}

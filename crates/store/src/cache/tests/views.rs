@@ -54,3 +54,31 @@ async fn a_view_that_is_replaced_or_removed_ends_its_watches() {
     let overlapping = world.cache.add_view(ViewSpec::new("/registry/pods/x/")).await;
     assert!(matches!(overlapping, Err(Error::Overlaps { .. })));
 }
+
+#[tokio::test]
+async fn a_view_that_another_took_the_place_of_does_not_speak_for_what_came_after() {
+    let world = World::new().await;
+    world.cache.add_view(ViewSpec::new(CUSTOM)).await.expect("added");
+    let before = put_custom(&world, "a").await;
+    world.cache.consistent().await.expect("reached");
+    let old = world.cache.view(CUSTOM).expect("there");
+    let subscription = old.watch(before, Scope::All).await.expect("a watch");
+    // A reader that waits for what is written only when the view is not fed any more.
+    let late = old.page_at(before + 1, None, None, 0);
+    let write = async {
+        world.cache.add_view(ViewSpec::new(CUSTOM)).await.expect("added again");
+        put_custom(&world, "b").await
+    };
+    let (late, after) = tokio::join!(late, write);
+    world.cache.wait_for(after).await.expect("reached");
+    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    assert_eq!((names(&old), old.snapshot().revision()), (vec!["a".to_owned()], before));
+    assert_eq!(old.get_at_present("", "b").1, before);
+    assert_eq!(subscription.progress(), None, "no bookmark for what it was not told");
+    let new = world.cache.view(CUSTOM).expect("there");
+    assert_eq!((names(&new).len(), new.snapshot().revision()), (2, after));
+    world.cache.remove_view(CUSTOM);
+    let last = put_custom(&world, "c").await;
+    world.cache.wait_for(last).await.expect("reached");
+    assert_eq!(new.snapshot().revision(), after);
+}
