@@ -167,6 +167,14 @@ pub enum Error {
         #[source]
         source: Arc<crate::Error>,
     },
+    /// A stored value that belongs to the answer cannot be read (500): without it the answer would be wrong.
+    #[error("unable to transform key {key:?}: {reason}")]
+    Unreadable {
+        /// Its full key.
+        key: String,
+        /// Why it cannot.
+        reason: String,
+    },
     /// A view's prefix begins like that of another.
     #[error("a view of {prefix} would overlap with another")]
     Overlaps {
@@ -194,6 +202,7 @@ impl From<Error> for WatchError {
             Error::TooLarge { requested, current } => Self::TooLarge { requested, current },
             Error::Expired { requested, oldest } => Self::Expired { requested, oldest },
             Error::Store { source } => Self::Store { reason: gantry_common::error_chain(&*source) },
+            error @ Error::Unreadable { .. } => Self::Store { reason: error.to_string() },
             Error::Overlaps { .. } | Error::Closed => Self::Closed,
         }
     }
@@ -210,6 +219,12 @@ pub struct Undecodable {
     pub reason: String,
     /// Its form cannot be read (no key opens it): it may become readable again, so readers are not told that it is gone.
     pub unreadable: bool,
+}
+
+impl From<Undecodable> for Error {
+    fn from(what: Undecodable) -> Self {
+        Self::Unreadable { key: what.key, reason: what.reason }
+    }
 }
 
 /// Handle of the cache. Cheap to clone; serves once its [`Driver`] runs.

@@ -148,6 +148,7 @@ pub(crate) fn cache_failed(error: Error) -> Status {
     match error {
         Error::TooLarge { requested, current } => too_large(requested, current),
         Error::Expired { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        Error::Unreadable { .. } => Status::internal(error.to_string()),
         Error::Overlaps { .. } | Error::Closed => Status::unavailable("the API server is shutting down").retry_after(1),
         Error::Store { .. } => Status::unavailable(gantry_common::error_chain(&error)).retry_after(1),
     }
@@ -216,10 +217,7 @@ pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) 
 /// # Errors
 /// 500, which names the first such key.
 pub(crate) fn readable(view: &View, selection: &Selection) -> Result<(), Status> {
-    match view.unreadable(selection.namespace()) {
-        Some(what) => Err(Status::internal(format!("unable to transform key {:?}: {}", what.key, what.reason))),
-        None => Ok(()),
-    }
+    view.unreadable(selection.namespace()).map_or(Ok(()), |what| Err(cache_failed(what.into())))
 }
 
 /// What does not go together; `sends`: whether `sendInitialEvents` is among it, which is for watches.

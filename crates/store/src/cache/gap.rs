@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::event::{Change, Event, Scope};
 use super::subscription::{Step, WatchError};
 use super::view::View;
-use crate::store::{EventKind, Form, Previous, StoreEvent, WatchBatch, WatchStream};
+use crate::store::{EventKind, Previous, StoreEvent, WatchBatch, WatchStream};
 
 /// A watch that is still behind the ring.
 pub(crate) struct Gap {
@@ -61,39 +61,64 @@ impl Gap {
                 return Poll::Ready(Step::Failed(WatchError::Closed));
             }
             match ready!(self.stream.poll_next_unpin(context)) {
-                Some(Ok(batch)) => self.take(&batch),
+                Some(Ok(batch)) => {
+                    if let Err(Unknown { key, revision }) = self.take(&batch) {
+                        let requested = self.requested;
+                        tracing::warn!(
+                            key,
+                            revision,
+                            requested,
+                            "a watch ends: the store does not say what an event was"
+                        );
+                        // A list shows the object as it is now, or says that it cannot be read.
+                        return Poll::Ready(Step::Failed(WatchError::Expired { requested, oldest: revision }));
+                    }
+                }
                 Some(Err(error)) => return Poll::Ready(Step::Failed(failed(&error, self.requested, oldest))),
                 None => return Poll::Ready(Step::Failed(WatchError::Store { reason: "the watch ended".to_owned() })),
             }
         }
     }
 
-    fn take(&mut self, batch: &WatchBatch) {
+    /// Takes a batch whole, or not at all.
+    fn take(&mut self, batch: &WatchBatch) -> Result<(), Unknown> {
+        let ours = batch.events.iter().filter(|event| event.kv.key.starts_with(self.view.prefix()));
+        let events = ours.map(|event| self.decode(event)).collect::<Result<Vec<Option<Event>>, Unknown>>()?;
+        let narrowed = events.into_iter().flatten().filter_map(|event| self.scope.narrow(&Arc::new(event)));
+        self.pending.extend(narrowed);
         self.at = batch.revision;
-        for event in batch.events.iter().filter(|event| event.kv.key.starts_with(self.view.prefix())) {
-            let narrowed = self.decode(event).and_then(|event| self.scope.narrow(&Arc::new(event)));
-            self.pending.extend(narrowed);
-        }
+        Ok(())
     }
 
-    /// The event as the cache would have made it. A value that cannot be decoded counts as absent, as it does there.
-    fn decode(&self, event: &StoreEvent) -> Option<Event> {
-        if matches!(event.kv.form, Form::Unreadable(_)) {
-            return None;
-        }
-        let decode = |kv| self.view.decode(kv).ok();
-        let previous = event.prev.as_ref().and_then(decode);
-        let object = (event.kind == EventKind::Put).then(|| decode(&event.kv)).flatten();
+    /// The event as the cache would have made it. A value that cannot be decoded counts as absent, as it does there. One whose
+    /// form cannot be read does not, nor one that the store has not kept: whoever watches may know the object.
+    fn decode(&self, event: &StoreEvent) -> Result<Option<Event>, Unknown> {
         let revision = event.kv.mod_revision;
-        match (object, previous) {
+        let unknown = || Unknown { key: event.kv.key.clone(), revision };
+        let is_put = event.kind == EventKind::Put;
+        let is_new = is_put && event.kv.create_revision == revision;
+        if event.prev.is_none() && !is_new {
+            return Err(unknown());
+        }
+        let decode = |kv| self.view.served(kv).map_err(|_| unknown());
+        let previous = event.prev.as_ref().map(decode).transpose()?.flatten();
+        let object = if is_put { decode(&event.kv)? } else { None };
+        let event = match (object, previous) {
             (Some(object), None) => Some(Event { change: Change::Added, revision, object, previous: None }),
             (Some(object), previous) => Some(Event { change: Change::Modified, revision, object, previous }),
             (None, Some(previous)) => {
                 Some(Event { change: Change::Deleted, revision, object: previous.clone(), previous: Some(previous) })
             }
             (None, None) => None,
-        }
+        };
+        Ok(event)
     }
+}
+
+/// An event of which the store does not say what changed.
+struct Unknown {
+    key: String,
+    revision: u64,
 }
 
 fn failed(error: &crate::Error, requested: u64, oldest: u64) -> WatchError {

@@ -12,6 +12,7 @@ use crate::store::{Store, Txn, TxnOutcome};
 mod faults;
 mod random;
 mod reads;
+mod sealed;
 mod views;
 mod watches;
 mod writing;
@@ -34,8 +35,14 @@ fn by_node(pod: &Encoded) -> Option<Box<str>> {
 
 impl World {
     async fn start(store: MemoryStore, config: Config) -> Self {
+        let seen = Arc::new(store.clone());
+        Self::start_over(store, seen, config).await
+    }
+
+    /// As [`World::start`], with a cache that sees the store through another.
+    async fn start_over(store: MemoryStore, seen: Arc<dyn Store>, config: Config) -> Self {
         let views = vec![ViewSpec::new(PODS).index(by_node), ViewSpec::new(NODES)];
-        let (cache, driver) = Cache::new(config, Arc::new(store.clone()), Arc::new(JsonAsIs), views);
+        let (cache, driver) = Cache::new(config, seen, Arc::new(JsonAsIs), views);
         let shutdown = Shutdown::new();
         task::spawn("driver", driver.run(shutdown.clone()));
         cache.ready().await;

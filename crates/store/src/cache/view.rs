@@ -147,7 +147,7 @@ impl View {
     ///
     /// # Errors
     /// `Expired` when the revision has been compacted, `TooLarge` when it does not come in time, `Closed` when another view
-    /// took this one's place before it came, `Store`.
+    /// took this one's place before it came, `Unreadable` when the store's state of then cannot be read, `Store`.
     pub async fn page_at(
         &self,
         revision: u64,
@@ -175,8 +175,20 @@ impl View {
         range.after = after.map(|after| format!("{}{after}", self.prefix()));
         let read = self.0.core.store.range(range).await?;
         let remaining = usize::try_from(read.count).unwrap_or(usize::MAX).saturating_sub(read.kvs.len());
-        let items = read.kvs.iter().filter_map(|kv| self.decode(kv).ok()).collect();
+        let items = read.kvs.iter().filter_map(|kv| self.served(kv).transpose()).collect::<Result<_, _>>()?;
         Ok(Page { revision, items, remaining })
+    }
+
+    /// The served form of a stored key; none for a value that makes no sense, as in the cache.
+    ///
+    /// # Errors
+    /// The value's form cannot be read: what it says is not known.
+    pub(crate) fn served(&self, kv: &KeyValue) -> Result<Option<Arc<Object>>, Undecodable> {
+        match self.decode(kv) {
+            Ok(object) => Ok(Some(object)),
+            Err(what) if what.unreadable => Err(what),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Follows the changes after revision `from` (waits for it if the cache is behind). History comes from the ring,
