@@ -6,6 +6,7 @@
 #[cfg(test)]
 extern crate self as gantry_api;
 
+mod brief;
 pub mod canon;
 pub mod containers;
 pub mod convert;

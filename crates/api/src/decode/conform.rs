@@ -5,6 +5,7 @@
 //! cannot omit ([`Field::printed`]) is there even where nobody has set it.
 
 use super::scalars::{canonical_base64, canonical_quantity, canonical_time};
+use crate::brief::{self, COMPLAINTS_MAX};
 use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeRef, TypeTable};
 use crate::value::go_json_type;
@@ -15,7 +16,7 @@ use crate::{Object, Value};
 /// In types of custom definitions only unknown fields are pruned, and what is of a built-in type (metadata) conformed: JSON types,
 /// nulls and zeros are left to the definition's schema.
 ///
-/// Returns the unknown fields as `unknown field "spec.foo"`. A second call changes nothing.
+/// Returns the unknown fields as `unknown field "spec.foo"`, no more of them than upstream lists. A second call changes nothing.
 ///
 /// # Errors
 /// 400 in upstream's words when a value has the wrong JSON type or cannot be parsed; 500 for a type that is not in the table.
@@ -54,7 +55,7 @@ enum At<'a> {
 }
 
 impl At<'_> {
-    fn write(&self, out: &mut String, whole: bool) {
+    fn write(&self, out: &mut brief::Path, whole: bool) {
         match self {
             Self::Root => {}
             // Go's decoder names fields of structs only.
@@ -62,14 +63,14 @@ impl At<'_> {
             Self::Key(parent, key) | Self::Entry(parent, key) => {
                 parent.write(out, whole);
                 if !out.is_empty() {
-                    out.push('.');
+                    out.push(".");
                 }
-                out.push_str(key);
+                out.push(key);
             }
             Self::Index(parent, index) => {
                 parent.write(out, whole);
                 if whole {
-                    out.push_str(&format!("[{index}]"));
+                    out.push(&format!("[{index}]"));
                 }
             }
         }
@@ -77,16 +78,16 @@ impl At<'_> {
 
     /// `spec.containers[0].name`.
     fn path(&self) -> String {
-        let mut out = String::new();
+        let mut out = brief::Path::default();
         self.write(&mut out, true);
-        out
+        out.text()
     }
 
     /// As Go's JSON decoder prints it: without indexes and keys of maps.
     fn go_path(&self) -> String {
-        let mut out = String::new();
+        let mut out = brief::Path::default();
         self.write(&mut out, false);
-        out
+        out.text()
     }
 }
 
@@ -161,7 +162,9 @@ impl<'t> Walk<'t> {
         }
         if prunes {
             // They are told before those that are deeper.
-            self.unknown.splice(before..before, pruned(map, ty, at));
+            let room = COMPLAINTS_MAX.saturating_sub(before);
+            self.unknown.splice(before..before, pruned(map, ty, at, room));
+            self.unknown.truncate(COMPLAINTS_MAX);
         }
         Ok(())
     }
@@ -225,12 +228,12 @@ fn show(map: &mut Object, ty: &Type) {
     }
 }
 
-/// Takes out the fields that a type does not have. Returns what to say about them.
-fn pruned(map: &mut Object, ty: &Type, at: &At<'_>) -> Vec<String> {
+/// Takes out the fields that a type does not have. Returns what to say about the first `room` of them.
+fn pruned(map: &mut Object, ty: &Type, at: &At<'_>, room: usize) -> Vec<String> {
     let mut unknown = Vec::new();
     map.retain(|name, _| {
         let known = ty.fields.contains_key(name);
-        if !known {
+        if !known && unknown.len() < room {
             unknown.push(format!("unknown field \"{}\"", At::Key(at, name).path()));
         }
         known

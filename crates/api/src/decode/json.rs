@@ -5,12 +5,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::syntax;
+use crate::brief::{self, Complaints, PATH_BYTES_MAX};
 use crate::status::Status;
 use crate::{Object, Value};
 
 /// Decodes a JSON body.
 ///
-/// With `strict` the second result lists repeated keys in upstream's words (`duplicate field "spec.replicas"`); the last one wins.
+/// With `strict` the second result lists repeated keys in upstream's words (`duplicate field "spec.replicas"`), each once and no more
+/// of them than upstream lists; the last one wins.
 ///
 /// # Errors
 /// 400 for what is not one JSON value, in Go's words; nesting beyond 128 levels is an error too. Go's bound is 10,000. Whatever
@@ -24,13 +26,13 @@ pub fn json(bytes: &[u8], strict: bool) -> Result<(Value, Vec<String>), Status> 
         found.paths = Some(Paths::default());
         parse(bytes, &mut found)?;
     }
-    let warnings = found.paths.map(|p| p.found).unwrap_or_default();
+    let warnings = found.paths.map(|p| p.found.list()).unwrap_or_default();
     Ok((value, warnings))
 }
 
-/// Complaints that are put in order at most, and the longest path in one of them: finding them again takes time.
+/// Complaints that are put in order at most, and the longest of them: finding them again takes time.
 const ORDERED_MAX: usize = 64;
-const ORDERED_BYTES_MAX: usize = 4096;
+const ORDERED_BYTES_MAX: usize = PATH_BYTES_MAX + 64;
 
 /// Complaints about fields of a body (`unknown field "a.b"`, `duplicate field "c"`) in the order in which these stand in it.
 #[must_use]
@@ -79,18 +81,34 @@ struct Order {
 #[derive(Default)]
 struct Paths {
     at: Vec<String>,
-    found: Vec<String>,
+    found: Complaints,
+}
+
+impl Paths {
+    /// The place where it stands, without the point before its first field.
+    fn path(&self) -> String {
+        let mut path = brief::Path::default();
+        for (depth, segment) in self.at.iter().enumerate() {
+            path.push(if depth == 0 { segment.trim_start_matches('.') } else { segment });
+        }
+        path.text()
+    }
 }
 
 impl Duplicates {
+    /// Where it stands, as long as something is looked for.
+    fn place(&mut self) -> Option<&mut Paths> {
+        self.paths.as_mut().filter(|paths| !paths.found.is_full())
+    }
+
     fn enter(&mut self, segment: impl FnOnce() -> String) {
-        if let Some(paths) = &mut self.paths {
+        if let Some(paths) = self.place() {
             paths.at.push(segment());
         }
     }
 
     fn leave(&mut self) {
-        if let Some(paths) = &mut self.paths {
+        if let Some(paths) = self.place() {
             paths.at.pop();
         }
     }
@@ -101,9 +119,8 @@ impl Duplicates {
         if order.waiting.is_empty() || paths.at.iter().map(String::len).sum::<usize>() > order.longest {
             return;
         }
-        let path = paths.at.concat();
         let what = if again { "duplicate" } else { "unknown" };
-        let text = format!("{what} field \"{}\"", path.trim_start_matches('.'));
+        let text = format!("{what} field \"{}\"", paths.path());
         if let Some(at) = order.waiting.iter().position(|complaint| *complaint == text) {
             order.met.push(order.waiting.remove(at));
         }
@@ -112,12 +129,9 @@ impl Duplicates {
     /// Notes that the place where it stands was set before.
     fn note(&mut self) {
         self.any = true;
-        if let Some(paths) = &mut self.paths {
-            let path = paths.at.concat();
-            let text = format!("duplicate field \"{}\"", path.trim_start_matches('.'));
-            if !paths.found.contains(&text) {
-                paths.found.push(text);
-            }
+        if let Some(paths) = self.place() {
+            let text = format!("duplicate field \"{}\"", paths.path());
+            paths.found.add(text);
         }
     }
 }

@@ -48,6 +48,19 @@ fn duplicate_keys_are_named() {
 }
 
 #[test]
+fn attack_duplicate_keys_do_not_repeat_long_paths_without_bound() {
+    let again = r#""a":1,"#.repeat(90_000);
+    let deep = format!(r#"{{"{}":{{{again}"a":1}}}}"#, "k".repeat(1 << 20));
+    let (_, found) = json(deep.as_bytes(), true).expect("JSON");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].len() < 1200 && found[0].ends_with("kk...\""), "{}", found[0].len());
+    let each: Vec<String> = (0..20_000).map(|n| format!(r#""k{n}":1,"k{n}":2"#)).collect();
+    let (value, found) = json(format!("{{{}}}", each.join(",")).as_bytes(), true).expect("JSON");
+    assert_eq!((found.len(), value["k19999"].as_i64()), (100, Some(2)));
+    assert_eq!(found[99], "duplicate field \"k99\"");
+}
+
+#[test]
 fn bad_json_says_why() {
     let check = |text: &str, part: &str| {
         let status = json(text.as_bytes(), true).expect_err("bad");
@@ -100,6 +113,24 @@ fn unknown_fields_are_pruned_and_named() {
     assert_eq!(nearest("imag", ["name", "image", "tty"]), Some("image"));
     assert_eq!(nearest("relicas", ["replicas", "selector"]), Some("replicas"));
     assert_eq!(nearest("xyz", ["replicas", "selector"]), None);
+}
+
+#[test]
+fn attack_unknown_fields_do_not_repeat_long_paths_without_bound() {
+    let unknown: Vec<Value> = (0..100_000).map(|_| json!({"x": 1})).collect();
+    let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "y": 1, "spec": {"containers": unknown.clone(), "z": 1}});
+    let found = conform(&mut pod, "core/v1.Pod").expect("conforms");
+    assert_eq!(found.len(), 100);
+    assert_eq!(
+        found[..3],
+        ["unknown field \"y\"", "unknown field \"spec.z\"", "unknown field \"spec.containers[0].x\""]
+    );
+    assert_eq!(pod["spec"]["containers"][99_999], json!({}));
+    let key = "k".repeat(1 << 20);
+    let mut claim = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {key.clone(): 1},
+        "spec": {"containers": [{"name": "a", key: unknown}]}});
+    let found = conform(&mut claim, "core/v1.Pod").expect("conforms");
+    assert!(found.iter().all(|text| text.len() < 1200), "{}", found[0].len());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter, a
 
 use super::MAX_DEPTH;
 use crate::Value;
+use crate::brief::{PATH_BYTES_MAX, cut};
 use crate::status::Status;
 
 /// Aliases in one body; manifests use a handful.
@@ -118,7 +119,8 @@ impl<'de> Visitor<'de> for Keys<'_> {
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let line = key.referenced.line();
             if seen.contains(&key.value) && self.0.len() < MAX_DUPLICATES {
-                self.0.push(format!("line {line}: key {:?} already set in map", key.value));
+                let shown = cut(&key.value, PATH_BYTES_MAX);
+                self.0.push(format!("line {line}: key {shown:?} already set in map"));
             }
             seen.insert(key.value);
             map.next_value_seed(Keys(self.0))?;
