@@ -3,8 +3,17 @@
 use std::fmt;
 
 use crate::Value;
+use crate::brief::{self, cut, cut_owned};
 
-/// A path to a field, printed as `spec.containers[0].name` or `metadata.labels[a]`.
+/// Bytes of a value, or of what is said about it, that one error shows: more than a whole pod template has.
+const SHOWN_BYTES_MAX: usize = 64 * 1024;
+/// Errors of one object that are listed.
+pub(crate) const ERRORS_MAX: usize = 1_000;
+/// Bytes of the text of all errors of one object.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// A path to a field, printed as `spec.containers[0].name` or `metadata.labels[a]`. Keys of maps may be as long as a body: what is
+/// beyond a KiB is cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Path(String);
 
@@ -12,25 +21,31 @@ impl Path {
     /// A path that starts at `name`.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self(name.to_owned())
+        Self::default().with(&[name])
     }
 
     /// The field `name` below this one.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self::new(name) } else { self.with(&[".", name]) }
     }
 
     /// The list item at `index`.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with(&["[", &index.to_string(), "]"])
     }
 
     /// The map entry under `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(&["[", key, "]"])
+    }
+
+    fn with(&self, parts: &[&str]) -> Self {
+        let mut path = brief::Path::from(&self.0);
+        parts.iter().for_each(|part| path.push(part));
+        Self(path.text())
     }
 
     /// The printed path.
@@ -108,16 +123,17 @@ impl fmt::Display for Error {
 }
 
 fn with_detail(head: String, detail: &str) -> String {
-    if detail.is_empty() { head } else { format!("{head}: {detail}") }
+    if detail.is_empty() { head } else { format!("{head}: {}", cut(detail, SHOWN_BYTES_MAX)) }
 }
 
-/// Prints a value as upstream does: strings and what is absent quoted, numbers and booleans bare, the rest as JSON.
+/// Prints a value as upstream does: strings and what is absent quoted, numbers and booleans bare, the rest as JSON. No more of it
+/// than an error shows.
 #[must_use]
 pub fn show(value: &Value) -> String {
     match value {
         Value::Null => "\"null\"".to_owned(),
-        Value::String(text) => crate::go::quoted(text),
-        composed @ (Value::Array(_) | Value::Object(_)) => go_escaped(composed.to_string()),
+        Value::String(text) => crate::go::quoted(&cut(text, SHOWN_BYTES_MAX)),
+        composed @ (Value::Array(_) | Value::Object(_)) => go_escaped(cut_owned(composed.to_string(), SHOWN_BYTES_MAX)),
         other => other.to_string(),
     }
 }
@@ -152,6 +168,7 @@ impl Error {
     /// `path: Invalid value: shown: detail`, where Go shows something else than a value of JSON.
     #[must_use]
     pub fn invalid_as(path: &Path, shown: &str, detail: &str) -> Self {
+        let shown = cut(shown, SHOWN_BYTES_MAX);
         Self::new(ErrorKind::Invalid, path, with_detail(format!("Invalid value: {shown}"), detail))
     }
 
@@ -180,6 +197,7 @@ impl Error {
     pub fn not_listed_as(path: &Path, shown: &str, supported: &[&str]) -> Self {
         let names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
+        let shown = cut(shown, SHOWN_BYTES_MAX);
         Self::new(ErrorKind::NotSupported, path, with_detail(format!("Unsupported value: {shown}"), &detail))
     }
 
@@ -204,13 +222,19 @@ impl Error {
     /// `path: Duplicate value: shown`, where Go shows something else than a value of JSON.
     #[must_use]
     pub fn duplicate_as(path: &Path, shown: &str) -> Self {
-        Self::new(ErrorKind::Duplicate, path, format!("Duplicate value: {shown}"))
+        Self::new(ErrorKind::Duplicate, path, format!("Duplicate value: {}", cut(shown, SHOWN_BYTES_MAX)))
     }
 
     /// `path: Not found: value`
     #[must_use]
     pub fn not_found(path: &Path, value: impl Into<Value>) -> Self {
-        Self::new(ErrorKind::NotFound, path, format!("Not found: {}", show(&value.into())))
+        Self::not_found_because(path, value, "")
+    }
+
+    /// `path: Not found: value: detail`
+    #[must_use]
+    pub fn not_found_because(path: &Path, value: impl Into<Value>, detail: &str) -> Self {
+        Self::new(ErrorKind::NotFound, path, with_detail(format!("Not found: {}", show(&value.into())), detail))
     }
 
     /// `path: Too long: may not be more than max bytes`
@@ -234,3 +258,28 @@ impl Error {
 
 /// The errors of one object, in the order found.
 pub type Errors = Vec<Error>;
+
+/// What the errors of one object may still take: it can be wrong in a million places, and each error repeats a part of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    errors: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// For so many errors, and [`TEXT_BYTES_MAX`].
+    pub(crate) fn for_errors(errors: usize) -> Self {
+        Self { errors, bytes: TEXT_BYTES_MAX }
+    }
+
+    /// Whether there is none left: then errors need not even be written.
+    pub(crate) fn is_used_up(self) -> bool {
+        self.errors == 0 || self.bytes == 0
+    }
+
+    /// Counts an error.
+    pub(crate) fn take(&mut self, error: &Error) {
+        self.errors = self.errors.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(error.path.0.len() + error.body.len());
+    }
+}

@@ -218,9 +218,15 @@ impl Status {
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[field::Error]) -> Self {
         // There may be very many: a long list can be wrong in every item.
         let mut seen = HashSet::new();
-        let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        texts.retain(|text| seen.insert(text.clone()));
-        let list = if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
+        let mut texts: Vec<String> = Vec::new();
+        for error in errors {
+            if seen.insert((error.path.as_str(), error.body.as_str())) {
+                texts.push(error.to_string());
+            }
+        }
+        let list =
+            if let [only] = texts.as_mut_slice() { std::mem::take(only) } else { format!("[{}]", texts.join(", ")) };
+        drop(texts);
         let message = format!("{} \"{name}\" is invalid: {list}", qualified(group, kind));
         let mut status = Self::failure(422, "Invalid", message).about(group, kind, name);
         for e in errors {

@@ -82,8 +82,8 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
         meta::object_meta(&mut out, object, kind.namespaced, name_rule(kind));
     }
     if let Some(custom) = kind.custom {
-        out.errors.extend(crate::custom::validate_new(custom, object));
-        return out.errors;
+        out.extend(crate::custom::validate_new(custom, object));
+        return out.into_errors();
     }
     if !kind.create_only() && !own_finalizers(kind) {
         meta::standard_finalizers(&mut out, object);
@@ -113,8 +113,8 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
         ("authorization.k8s.io", "SelfSubjectAccessReview") => review::access(&mut out, object, About::Oneself),
         _ => content(&mut out, kind, object),
     }
-    out.errors.extend(nodes_wanted::errors(kind, object, None));
-    out.errors
+    out.extend(nodes_wanted::errors(kind, object, None));
+    out.into_errors()
 }
 
 /// What holds for new and changed objects alike.
@@ -199,8 +199,8 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     if let Some(custom) = kind.custom {
-        out.errors.extend(crate::custom::validate_changed(custom, new, old));
-        return out.errors;
+        out.extend(crate::custom::validate_changed(custom, new, old));
+        return out.into_errors();
     }
     if !own_finalizers(kind) {
         meta::standard_finalizers(&mut out, new);
@@ -237,8 +237,8 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
             unchanged(&mut out, kind, new, old);
         }
     }
-    out.errors.extend(nodes_wanted::errors(kind, new, Some(old)));
-    out.errors
+    out.extend(nodes_wanted::errors(kind, new, Some(old)));
+    out.into_errors()
 }
 
 /// What an update leaves alone, besides being right in itself.
@@ -275,8 +275,8 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     if let Some(custom) = kind.custom {
-        out.errors.extend(crate::custom::validate_status(custom, new, old));
-        return out.errors;
+        out.extend(crate::custom::validate_status(custom, new, old));
+        return out.into_errors();
     }
     if !own_finalizers(kind) {
         meta::standard_finalizers(&mut out, new);
@@ -303,7 +303,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         (STORAGE, "VolumeAttachment") => storage::attachment(&mut out, new),
         _ => {}
     }
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of a write of `pods/ephemeralcontainers`; everything else in `new` is as it was.
@@ -312,7 +312,7 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     pod::ephemeral::changed(&mut out, new, old);
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of a write of `pods/resize`; everything but resources is as it was. The classes of service are those that the
@@ -322,7 +322,7 @@ pub fn pod_resize(new: &Value, old: &Value, old_class: &str, new_class: &str) ->
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     pod::resize::resized(&mut out, new, old, (old_class, new_class));
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of an update of a signing request's `/approval`.
@@ -331,7 +331,7 @@ pub fn approval_update(new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     certificate::update(&mut out, new, old, Through::Approval);
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of an update of a namespace's `/finalize`.
@@ -340,7 +340,7 @@ pub fn finalize(new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
     node::finalizers(&mut out, new);
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of a `TokenRequest`, which is a subresource and no kind of its own.
@@ -348,13 +348,13 @@ pub fn finalize(new: &Value, old: &Value) -> Errors {
 pub fn token_request(request: &Value) -> Errors {
     let mut out = Out::default();
     review::token_request(&mut out, request);
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of the metadata of an object that stands in another one; it needs no name.
 pub(crate) fn embedded_metadata(object: &Value) -> Errors {
     let mut out = Out::default();
-    let Some(mut metadata) = crate::value::map_at(object, "metadata").cloned() else { return out.errors };
+    let Some(mut metadata) = crate::value::map_at(object, "metadata").cloned() else { return out.into_errors() };
     let is_empty = |key: &str| metadata.get(key).and_then(Value::as_str).is_none_or(str::is_empty);
     let (nameless, placeless) = (is_empty("name"), is_empty("namespace"));
     if nameless {
@@ -362,7 +362,7 @@ pub(crate) fn embedded_metadata(object: &Value) -> Errors {
     }
     let object = serde_json::json!({"metadata": metadata});
     meta::object_meta(&mut out, &object, !placeless, NameRule::Segment);
-    out.errors
+    out.into_errors()
 }
 
 /// The errors of labels (`is_labels`) or annotations that somebody else than their owner set.
@@ -375,7 +375,7 @@ pub fn labels_or_annotations(map: &crate::Object, is_labels: bool) -> Errors {
         // As upstream spells it.
         meta::annotations(&mut out, At::Root("metadata.annotation"), map);
     }
-    out.errors
+    out.into_errors()
 }
 
 /// What the writer of a definition of a custom kind should know; `old` is what it takes the place of.

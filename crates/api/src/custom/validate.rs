@@ -13,7 +13,8 @@ pub use lists::Counterparts;
 
 use super::Custom;
 use super::schema::{Additional, Schema, SchemaType};
-use crate::field::{Error, Errors, Path};
+use crate::brief::{self, PATH_BYTES_MAX, cut};
+use crate::field::{Error, Errors, Path, Room};
 use crate::{Object, Value};
 
 /// Errors beyond this are not listed; an object can hold any number of them.
@@ -68,7 +69,7 @@ fn new_repeats(custom: &Custom, object: &Value, old: &Value) -> Errors {
 /// The errors of a value, which may be left out where it is as in `old`.
 #[must_use]
 pub fn value(schema: &Schema, value: &Value, old: Option<&Value>) -> Errors {
-    let mut walk = Walk { errors: Errors::new() };
+    let mut walk = Walk::default();
     walk.node(&At::Root, schema, value, old);
     walk.errors
 }
@@ -106,16 +107,28 @@ enum At<'a> {
 }
 
 impl At<'_> {
+    fn write(&self, path: &mut brief::Path) {
+        match self {
+            Self::Root => {}
+            Self::Name(parent, name) => {
+                parent.write(path);
+                if !path.is_empty() {
+                    path.push(".");
+                }
+                path.push(name);
+            }
+            Self::Index(parent, index) => {
+                parent.write(path);
+                path.push(&format!("[{index}]"));
+            }
+        }
+    }
+
     /// `spec.list[0].name`; nothing at the root.
     fn text(&self) -> String {
-        match self {
-            Self::Root => String::new(),
-            Self::Name(parent, name) => {
-                let parent = parent.text();
-                if parent.is_empty() { (*name).to_owned() } else { format!("{parent}.{name}") }
-            }
-            Self::Index(parent, index) => format!("{}[{index}]", parent.text()),
-        }
+        let mut path = brief::Path::default();
+        self.write(&mut path);
+        path.text()
     }
 
     /// Upstream has no path for the root, and says so.
@@ -132,26 +145,41 @@ impl At<'_> {
 
 struct Walk {
     errors: Errors,
+    room: Room,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { errors: Errors::new(), room: Room::for_errors(MAX_ERRORS) }
+    }
 }
 
 impl Walk {
-    fn push(&mut self, error: Error) {
-        if self.errors.len() < MAX_ERRORS {
+    /// Adds an error, which is not even made where there is no room for it.
+    fn push(&mut self, make: impl FnOnce() -> Error) {
+        if !self.room.is_used_up() {
+            let error = make();
+            self.room.take(&error);
             self.errors.push(error);
         }
     }
 
+    /// Adds what another walk has found.
+    fn extend(&mut self, errors: Errors) {
+        errors.into_iter().for_each(|error| self.push(|| error));
+    }
+
     fn invalid(&mut self, at: &At<'_>, value: impl Into<Value>, why: &str) {
-        self.push(Error::invalid(&at.path(), value, &format!("{} {why}", at.subject())));
+        self.push(|| Error::invalid(&at.path(), value, &format!("{} {why}", at.subject())));
     }
 
     /// What is said of a value as a whole carries no path.
     fn whole(&mut self, at: &At<'_>, why: &str) {
-        self.push(Error::invalid(&Path::new("<nil>"), "", &format!("{:?} {why}", at.text())));
+        self.push(|| Error::invalid(&Path::new("<nil>"), "", &format!("{:?} {why}", at.text())));
     }
 
     fn node(&mut self, at: &At<'_>, schema: &Schema, value: &Value, old: Option<&Value>) {
-        if old == Some(value) {
+        if self.room.is_used_up() || old == Some(value) {
             return;
         }
         if !self.of_type(at, schema, value) {
@@ -195,20 +223,22 @@ impl Walk {
         };
         if !fits {
             let found = type_of(value);
-            let why = format!("{} must be of type {wanted}: {found:?}", at.subject());
-            self.push(Error::type_invalid(&at.path(), found, &why));
+            self.push(|| {
+                let why = format!("{} must be of type {wanted}: {found:?}", at.subject());
+                Error::type_invalid(&at.path(), found, &why)
+            });
         }
         fits
     }
 
     fn object(&mut self, at: &At<'_>, schema: &Schema, map: &crate::Object, old: Option<&Value>) {
         for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
-            self.push(Error::required(&At::Name(at, name).path(), ""));
+            self.push(|| Error::required(&At::Name(at, name).path(), ""));
         }
         for (name, held) in map {
             let Some(below) = schema.property(name) else {
                 if matches!(schema.additional, Some(Additional::Allowed(false))) && !schema.preserve_unknown {
-                    self.whole(at, &format!("is a forbidden property: {name}"));
+                    self.whole(at, &format!("is a forbidden property: {}", cut(name, PATH_BYTES_MAX)));
                 }
                 continue;
             };
@@ -220,7 +250,7 @@ impl Walk {
     /// `allOf`, `anyOf`, `oneOf` and `not`.
     fn quantified(&mut self, at: &At<'_>, schema: &Schema, value: &Value, old: Option<&Value>) {
         let errors_of = |one: &Schema| {
-            let mut walk = Self { errors: Errors::new() };
+            let mut walk = Self::default();
             walk.node(at, one, value, old);
             walk.errors
         };
@@ -228,7 +258,7 @@ impl Walk {
             let errors = errors_of(one);
             if !errors.is_empty() {
                 self.whole(at, "must validate all the schemas (allOf)");
-                errors.into_iter().for_each(|error| self.push(error));
+                self.extend(errors);
             }
         }
         if !schema.any_of.is_empty() {
@@ -237,7 +267,7 @@ impl Walk {
                 self.whole(at, "must validate at least one schema (anyOf)");
                 // The alternative that comes closest says why.
                 all.sort_by_key(Vec::len);
-                all.into_iter().next().unwrap_or_default().into_iter().for_each(|error| self.push(error));
+                self.extend(all.swap_remove(0));
             }
         }
         if !schema.one_of.is_empty() {
@@ -247,7 +277,7 @@ impl Walk {
                 0 => {
                     self.whole(at, "must validate one and only one schema (oneOf). Found none valid");
                     all.sort_by_key(Vec::len);
-                    all.into_iter().next().unwrap_or_default().into_iter().for_each(|error| self.push(error));
+                    self.extend(all.swap_remove(0));
                 }
                 many => {
                     let why = format!("must validate one and only one schema (oneOf). Found {many} valid alternatives");

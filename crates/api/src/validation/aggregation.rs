@@ -86,7 +86,7 @@ mod tests {
     fn errors(spec: Value, name: &str) -> Vec<String> {
         let mut out = Out::default();
         api_service(&mut out, &json!({"metadata": {"name": name}, "spec": spec}));
-        out.errors.iter().map(ToString::to_string).collect()
+        out.into_errors().iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where validation stands and what it found: paths that cost nothing until an error needs one.
 
 use crate::Value;
-use crate::field::{Error, Errors, Path};
+use crate::field::{ERRORS_MAX, Error, ErrorKind, Errors, Path, Room};
 use crate::internal;
 
 /// A path to a field, linked through the stack; printed only for an error.
@@ -44,49 +44,97 @@ impl At<'_> {
     }
 }
 
-/// The errors found so far.
-#[derive(Debug, Default)]
+/// The errors found so far. There are only so many, with only so much text: the last one says that there are more.
+#[derive(Debug)]
 pub(crate) struct Out {
-    /// In the order found.
-    pub(crate) errors: Errors,
+    errors: Errors,
+    room: Room,
+    full: bool,
+}
+
+impl Default for Out {
+    fn default() -> Self {
+        Self { errors: Errors::new(), room: Room::for_errors(ERRORS_MAX), full: false }
+    }
 }
 
 impl Out {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// In the order found.
+    pub(crate) fn into_errors(self) -> Errors {
+        self.errors
+    }
+
+    /// Whether no more are listed. Loops over what the client sent can end then.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Forgets what was found.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Adds the error, which is not even made where there is no room for it.
+    pub(crate) fn add(&mut self, make: impl FnOnce() -> Error) {
+        if !self.room.is_used_up() {
+            let error = make();
+            self.room.take(&error);
+            self.errors.push(error);
+        } else if !self.full {
+            self.full = true;
+            let body = "there are more errors, which are not listed: mend these first".to_owned();
+            self.errors.push(Error { kind: ErrorKind::Invalid, path: Path::default(), body });
+        }
+    }
+
+    /// Adds errors that were found elsewhere.
+    pub(crate) fn extend(&mut self, errors: Errors) {
+        for error in errors {
+            self.add(|| error);
+        }
+    }
+
     /// A required value is missing.
     pub(crate) fn required(&mut self, at: At<'_>, detail: &str) {
-        self.errors.push(Error::required(&at.path(), detail));
+        self.add(|| Error::required(&at.path(), detail));
     }
 
     /// The value is malformed.
     pub(crate) fn invalid(&mut self, at: At<'_>, value: impl Into<Value>, detail: &str) {
-        self.errors.push(Error::invalid(&at.path(), value, detail));
+        self.add(|| Error::invalid(&at.path(), value, detail));
     }
 
     /// The value is malformed, and Go shows it as `shown`.
     pub(crate) fn invalid_as(&mut self, at: At<'_>, shown: &str, detail: &str) {
-        self.errors.push(Error::invalid_as(&at.path(), shown, detail));
+        self.add(|| Error::invalid_as(&at.path(), shown, detail));
     }
 
     /// The value, of a type that is written as [`internal`] says, is malformed.
     pub(crate) fn invalid_of<'v>(&mut self, at: At<'_>, ty: &str, value: impl Into<Option<&'v Value>>, detail: &str) {
-        self.invalid_as(at, &internal::shown(ty, value.into().unwrap_or(&Value::Null)), detail);
+        let value = value.into().unwrap_or(&Value::Null);
+        self.add(|| Error::invalid_as(&at.path(), &internal::shown(ty, value), detail));
     }
 
     /// One [`Out::invalid`] for each message.
     pub(crate) fn invalid_each(&mut self, at: At<'_>, value: &str, details: Vec<String>) {
         for detail in details {
-            self.invalid(at, value, &detail);
+            self.add(|| Error::invalid(&at.path(), value, &detail));
         }
     }
 
     /// The value is not one of `supported`.
     pub(crate) fn not_supported(&mut self, at: At<'_>, value: impl Into<Value>, supported: &[&str]) {
-        self.errors.push(Error::not_supported(&at.path(), value, supported));
+        self.add(|| Error::not_supported(&at.path(), value, supported));
     }
 
     /// As [`Out::not_supported`], with `supported` in the order given.
     pub(crate) fn not_listed(&mut self, at: At<'_>, value: impl Into<Value>, supported: &[&str]) {
-        self.errors.push(Error::not_listed(&at.path(), value, supported));
+        self.add(|| Error::not_listed(&at.path(), value, supported));
     }
 
     /// As [`Out::not_listed`], of a type that is written as [`internal`] says.
@@ -97,48 +145,48 @@ impl Out {
         value: impl Into<Option<&'v Value>>,
         supported: &[&str],
     ) {
-        let shown = internal::shown(ty, value.into().unwrap_or(&Value::Null));
-        self.errors.push(Error::not_listed_as(&at.path(), &shown, supported));
+        let value = value.into().unwrap_or(&Value::Null);
+        self.add(|| Error::not_listed_as(&at.path(), &internal::shown(ty, value), supported));
     }
 
     /// The value is malformed, and not shown.
     pub(crate) fn invalid_unshown(&mut self, at: At<'_>, detail: &str) {
-        self.errors.push(Error::invalid_unshown(&at.path(), detail));
+        self.add(|| Error::invalid_unshown(&at.path(), detail));
     }
 
     /// The value may not be set.
     pub(crate) fn forbidden(&mut self, at: At<'_>, detail: &str) {
-        self.errors.push(Error::forbidden(&at.path(), detail));
+        self.add(|| Error::forbidden(&at.path(), detail));
     }
 
     /// The value stands twice.
     pub(crate) fn duplicate(&mut self, at: At<'_>, value: impl Into<Value>) {
-        self.errors.push(Error::duplicate(&at.path(), value));
+        self.add(|| Error::duplicate(&at.path(), value));
     }
 
     /// The value stands twice, and Go shows it as `shown`.
     pub(crate) fn duplicate_as(&mut self, at: At<'_>, shown: &str) {
-        self.errors.push(Error::duplicate_as(&at.path(), shown));
+        self.add(|| Error::duplicate_as(&at.path(), shown));
     }
 
     /// The value, of a type that is written as [`internal`] says, stands twice.
     pub(crate) fn duplicate_of(&mut self, at: At<'_>, ty: &str, value: &Value) {
-        self.duplicate_as(at, &internal::shown(ty, value));
+        self.add(|| Error::duplicate_as(&at.path(), &internal::shown(ty, value)));
     }
 
     /// What the value names is not there.
     pub(crate) fn not_found(&mut self, at: At<'_>, value: impl Into<Value>) {
-        self.errors.push(Error::not_found(&at.path(), value));
+        self.add(|| Error::not_found(&at.path(), value));
     }
 
     /// More than `max` bytes.
     pub(crate) fn too_long(&mut self, at: At<'_>, max: usize) {
-        self.errors.push(Error::too_long(&at.path(), max));
+        self.add(|| Error::too_long(&at.path(), max));
     }
 
     /// More than `max` items.
     pub(crate) fn too_many(&mut self, at: At<'_>, actual: usize, max: usize) {
-        self.errors.push(Error::too_many(&at.path(), actual, max));
+        self.add(|| Error::too_many(&at.path(), actual, max));
     }
 
     /// A string that must be there and be one of `supported`; absent is `Required`.

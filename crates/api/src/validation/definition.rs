@@ -231,7 +231,7 @@ fn in_common(out: &mut Out, list: &[Value], shared: &Shared, terms: &Terms) {
 
 /// Checks the schema of one version, or of all.
 fn schema_errors(out: &mut Out, at: At<'_>, schema: &Value, has_status: bool, terms: &Terms) {
-    let before = out.errors.len();
+    let before = out.count();
     if has_status {
         openapi::root(out, at, schema);
     }
@@ -240,16 +240,17 @@ fn schema_errors(out: &mut Out, at: At<'_>, schema: &Value, has_status: bool, te
     }
     let unreadable = if terms.ask(Demand::Structure) { schema::unreadable(schema) } else { None };
     if terms.ask(Demand::Structure) && unreadable.is_none() {
-        let mut found = Out { errors: schema::structural_errors(at, schema) };
-        if found.errors.is_empty() {
+        let mut found = Out::default();
+        found.extend(schema::structural_errors(at, schema));
+        if found.count() == 0 {
             defaults::check(&mut found, at, schema, terms.ask(Demand::PrunedDefaults), true);
         }
-        out.errors.extend(found.errors);
+        out.extend(found.into_errors());
     }
     let mut found = Out::default();
     openapi::check(&mut found, at, schema, terms);
-    out.errors.extend(found.errors);
-    if let Some(why) = unreadable.filter(|_| out.errors.len() == before) {
+    out.extend(found.into_errors());
+    if let Some(why) = unreadable.filter(|_| out.count() == before) {
         out.invalid(at, "", &why);
     }
 }
@@ -318,10 +319,10 @@ pub fn structural_errors(definition: &Value) -> Errors {
     for (index, version) in list_at(definition, "spec.versions").iter().enumerate() {
         if let Some(found) = get(version, "schema.openAPIV3Schema").filter(|s| s.is_object()) {
             let at = at.index(index);
-            out.errors.extend(schema::structural_errors(at.child("schema.openAPIV3Schema"), found));
+            out.extend(schema::structural_errors(at.child("schema.openAPIV3Schema"), found));
         }
     }
-    out.errors
+    out.into_errors()
 }
 
 fn stored_versions(out: &mut Out, definition: &Value) {

@@ -1,6 +1,10 @@
 //! Object metadata: names, labels, annotations, owners, finalizers; and what an update may not change.
 
+use std::collections::HashSet;
+
 use super::at::{At, Out};
+use crate::field::Error;
+use crate::internal;
 use crate::names;
 use crate::value::{get, list_at, map_at, str_at};
 use crate::{Object, Value};
@@ -119,6 +123,9 @@ pub(crate) fn of_template(out: &mut Out, at: At<'_>, metadata: Option<&Value>) {
 fn owners(out: &mut Out, at: At<'_>, list: &[Value]) {
     let mut controller: Option<String> = None;
     for (index, owner) in list.iter().enumerate() {
+        if out.is_full() {
+            return;
+        }
         let at = at.index(index);
         let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -141,14 +148,13 @@ fn owners(out: &mut Out, at: At<'_>, list: &[Value]) {
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
             let this = format!("{kind}/{}", text("name"));
             if let Some(first) = &controller {
-                out.invalid_of(
-                    At::Root("metadata.ownerReferences"),
-                    "[]meta/v1.OwnerReference",
-                    &Value::Array(list.to_vec()),
-                    &format!(
+                out.add(|| {
+                    let shown = internal::shown("[]meta/v1.OwnerReference", &Value::Array(list.to_vec()));
+                    let why = format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
-                    ),
-                );
+                    );
+                    Error::invalid_as(&At::Root("metadata.ownerReferences").path(), &shown, &why)
+                });
             } else {
                 controller = Some(this);
             }
@@ -193,7 +199,7 @@ fn standard_finalizer(out: &mut Out, at: At<'_>, name: &str) {
 pub(crate) fn object_meta_update(out: &mut Out, new: &Value, old: &Value) {
     let root = At::Root("metadata");
     if str_at(old, "metadata.deletionTimestamp").is_some() {
-        let known = list_at(old, "metadata.finalizers");
+        let known: HashSet<&Value> = list_at(old, "metadata.finalizers").iter().collect();
         let added: Vec<&str> = list_at(new, "metadata.finalizers")
             .iter()
             .filter(|f| !known.contains(f))

@@ -6,6 +6,8 @@ use super::at::{At, Out, same};
 use super::read::{list, map, number, some, text};
 use super::{formats, meta, quotas, selector};
 use crate::Value;
+use crate::field::Error;
+use crate::internal;
 use crate::names;
 
 const UNSET: Value = Value::Null;
@@ -22,14 +24,14 @@ pub(super) fn node(out: &mut Out, object: &Value) {
     }
     let at = At::Root("spec.podCIDRs");
     let cidrs: Vec<&str> = list(spec, "podCIDRs").iter().filter_map(Value::as_str).collect();
-    let before = out.errors.len();
+    let before = out.count();
     for (index, cidr) in cidrs.iter().enumerate() {
         if let Some(detail) = formats::cidr(cidr) {
             out.invalid(at.index(index), *cidr, &detail);
         }
     }
     let six = cidrs.iter().filter(|cidr| cidr.contains(':')).count();
-    if out.errors.len() == before && (six > 1 || cidrs.len() > six + 1) {
+    if out.count() == before && (six > 1 || cidrs.len() > six + 1) {
         out.invalid(at, cidrs, "may specify no more than one CIDR for each IP family");
     }
 }
@@ -58,10 +60,11 @@ fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
         }
         out.one_of(at.child("effect"), text(taint, "effect"), selector::EFFECTS);
         if !seen.insert((key, text(taint, "effect"))) {
-            out.duplicate_of(at, "core/v1.Taint", taint);
-            if let Some(error) = out.errors.last_mut() {
+            out.add(|| {
+                let mut error = Error::duplicate_as(&at.path(), &internal::shown("core/v1.Taint", taint));
                 error.body.push_str(": taints must be unique by key and effect pair");
-            }
+                error
+            });
         }
     }
 }

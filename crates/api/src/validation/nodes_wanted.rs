@@ -28,7 +28,7 @@ fn of(path: &str, new: &Value, old: Option<&Value>) -> Errors {
     let errors = |object| {
         let mut out = Out::default();
         selector::node_label_values(&mut out, At::Root(path), list_at(object, path));
-        out.errors
+        out.into_errors()
     };
     if old.is_some_and(|old| !errors(old).is_empty()) { Errors::new() } else { errors(new) }
 }

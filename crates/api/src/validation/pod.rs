@@ -94,6 +94,7 @@ struct Pod<'a> {
     spec: &'a Value,
     /// The volumes that can be mounted.
     volumes: volumes::Mountable<'a>,
+    claims: claims::Known<'a>,
     /// The pod's grace period in seconds.
     grace: i64,
 }
@@ -104,7 +105,7 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
         out.required(at.child("terminationGracePeriodSeconds"), "");
     }
     let volumes = volumes::volumes(out, at.child("volumes"), list(spec, "volumes"));
-    let pod = Pod { spec, volumes, grace: grace.unwrap_or(0) };
+    let pod = Pod { spec, volumes, claims: claims::Known::of(spec), grace: grace.unwrap_or(0) };
     claims::all(out, at.child("resourceClaims"), list(spec, "resourceClaims"));
     containers::all(out, at, &pod);
     out.one_of(at.child("restartPolicy"), text(spec, "restartPolicy"), &["Always", "OnFailure", "Never"]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::at::{At, Out};
 use super::pod;
 use super::read::{Seen, list, map, repeats, some, text};
+use crate::field::Error;
 use crate::names;
 use crate::quantity::Quantity;
 use crate::{Object, Value};
@@ -181,16 +182,21 @@ pub(super) fn resource_quota(out: &mut Out, object: &Value) {
     let spec = some(object, "spec").unwrap_or(&UNSET);
     let at = At::Root("spec");
     hard(out, at.child("hard"), map(spec, "hard"));
-    let names: Vec<&str> = map(spec, "hard").into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> = map(spec, "hard").into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    // Every scope covers the others.
+    names.retain(|name| is_standard(name));
     let scopes: Vec<&str> = list(spec, "scopes").iter().filter_map(Value::as_str).collect();
     let scopes_at = at.child("scopes");
     let shown = || spec.get("scopes").cloned().unwrap_or_default();
     for scope in &scopes {
         if !is_scope(scope) {
-            out.invalid(scopes_at, shown(), "unsupported scope");
+            out.add(|| Error::invalid(&scopes_at.path(), shown(), "unsupported scope"));
         }
         for _ in names.iter().filter(|name| !covers(scope, name)) {
-            out.invalid(scopes_at, shown(), "unsupported scope applied to resource");
+            out.add(|| Error::invalid(&scopes_at.path(), shown(), "unsupported scope applied to resource"));
+        }
+        if out.is_full() {
+            return;
         }
     }
     for pair in [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]] {
@@ -254,6 +260,9 @@ fn scope_selector(out: &mut Out, at: At<'_>, selector: &Value, names: &[&str]) {
             out.invalid(at.child("scopeName"), scope, "unsupported scope");
         }
         for _ in names.iter().filter(|name| !covers(scope, name)) {
+            if out.is_full() {
+                return;
+            }
             out.invalid_of(at, "*core/v1.ScopeSelector", selector, "unsupported scope applied to resource");
         }
         let flag = POD_SCOPES.contains(&scope) && scope != "PriorityClass";

@@ -22,9 +22,9 @@ pub(super) fn role(out: &mut Out, role: &Value, namespaced: bool) {
         out.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
     }
     for (index, found) in selectors.iter().enumerate() {
-        let before = out.errors.len();
+        let before = out.count();
         selector::label_selector(out, at.index(index), found);
-        if out.errors.len() > before {
+        if out.count() > before {
             out.invalid(at.index(index), Value::Null, "invalid label selector.");
         }
     }

@@ -167,9 +167,9 @@ fn affinity(out: &mut Out, at: At<'_>, spec: &Value) {
 fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value], known: &[&str]) {
     for (index, ip) in ips.iter().enumerate() {
         let ip = ip.as_str().unwrap_or_default();
-        let before = out.errors.len();
+        let before = out.count();
         formats::strict_ip(out, at.index(index), ip, known);
-        if out.errors.len() == before
+        if out.count() == before
             && let Some(detail) = special_ip(ip)
         {
             out.invalid(at.index(index), ip, &detail);

@@ -5,6 +5,7 @@ mod cluster;
 mod definitions;
 mod devices;
 mod ephemeral;
+mod floods;
 mod networking;
 mod objects;
 mod pods;

@@ -1,9 +1,11 @@
 //! Bounds of single values: numbers, lengths, patterns, formats, choices.
 
+use std::collections::HashSet;
+
 use super::{At, Walk, formats, number};
 use crate::Value;
 use crate::custom::schema::{Bounds, Schema};
-use crate::field::{Error, ErrorKind};
+use crate::field::Error;
 
 pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value) {
     let bounds = &schema.bounds;
@@ -22,9 +24,11 @@ pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value
 /// In the order in which the schema lists them, as upstream.
 fn choices(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
     let shown = |choice: &Value| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
-    let names: Vec<String> = bounds.choices.iter().map(|c| format!("{:?}", shown(c))).collect();
-    let body = format!("Unsupported value: {value}: supported values: {}", names.join(", "));
-    walk.push(Error { kind: ErrorKind::NotSupported, path: at.path(), body });
+    walk.push(|| {
+        let names: Vec<String> = bounds.choices.iter().map(shown).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Error::not_listed_as(&at.path(), &value.to_string(), &names)
+    });
 }
 
 fn numbers(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
@@ -54,7 +58,7 @@ fn count(text: &str) -> i64 {
 
 fn texts(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, text: &str) {
     if let Some(max) = bounds.max_length.filter(|max| count(text) > *max) {
-        walk.push(Error::too_long(&at.path(), usize::try_from(max).unwrap_or(0)));
+        walk.push(|| Error::too_long(&at.path(), usize::try_from(max).unwrap_or(0)));
     }
     if let Some(min) = bounds.min_length.filter(|min| count(text) < *min) {
         walk.invalid(at, text, &format!("should be at least {min} chars long"));
@@ -65,20 +69,23 @@ fn texts(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, text: &str) {
         walk.invalid(at, text, &format!("should match '{}'", pattern.source));
     }
     if !formats::fits(&bounds.format, text) {
-        let why = format!("{} must be of type {}: {text:?}", at.subject(), bounds.format);
-        walk.push(Error::type_invalid(&at.path(), text, &why));
+        walk.push(|| {
+            let why = format!("{} must be of type {}: {text:?}", at.subject(), bounds.format);
+            Error::type_invalid(&at.path(), text, &why)
+        });
     }
 }
 
 fn items(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, list: &[Value]) {
     let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
     if let Some(max) = bounds.max_items.filter(|max| length > *max) {
-        walk.push(Error::too_many(&at.path(), list.len(), usize::try_from(max).unwrap_or(0)));
+        walk.push(|| Error::too_many(&at.path(), list.len(), usize::try_from(max).unwrap_or(0)));
     }
     if let Some(min) = bounds.min_items.filter(|min| length < *min) {
         walk.invalid(at, length, &format!("should have at least {min} items"));
     }
-    if bounds.unique_items && list.iter().enumerate().any(|(i, item)| list[..i].contains(item)) {
+    let mut seen = HashSet::new();
+    if bounds.unique_items && !list.iter().all(|item| seen.insert(item)) {
         walk.invalid(at, "", "shouldn't contain duplicates");
     }
 }
@@ -86,7 +93,7 @@ fn items(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, list: &[Value]) {
 fn properties(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, length: usize) {
     let counted = i64::try_from(length).unwrap_or(i64::MAX);
     if let Some(max) = bounds.max_properties.filter(|max| counted > *max) {
-        walk.push(Error::too_many(&at.path(), length, usize::try_from(max).unwrap_or(0)));
+        walk.push(|| Error::too_many(&at.path(), length, usize::try_from(max).unwrap_or(0)));
     }
     if let Some(min) = bounds.min_properties.filter(|min| counted < *min) {
         walk.invalid(at, min, &format!("should have at least {min} properties"));

@@ -66,6 +66,9 @@ fn walk(errors: &mut Errors, at: &Path, value: &Value, schema: &Schema) {
         Value::Array(list) => {
             let mut seen = BTreeSet::new();
             for (index, item) in list.iter().enumerate() {
+                if errors.len() >= MAX_ERRORS {
+                    return;
+                }
                 let at = at.index(index);
                 if let Some(identity) = identity(schema, item)
                     && !seen.insert(identity.to_string())

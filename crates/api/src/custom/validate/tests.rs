@@ -152,3 +152,19 @@ fn embedded_objects_say_what_they_are() {
          spec.x[0].metadata.name: Invalid value: \"a/b\": may not contain '/'",
     );
 }
+
+#[test]
+fn attack_long_keys_are_not_repeated_in_each_error() {
+    let item = json!({"type": "string", "maxLength": 1});
+    let list = json!({"type": "array", "x-kubernetes-list-type": "set", "items": item});
+    let map = json!({"type": "object", "additionalProperties": list, "x-kubernetes-preserve-unknown-fields": true});
+    let schema = Schema::parse(&json!({"type": "object", "properties": {"spec": map}}));
+    let key = "k".repeat(1 << 20);
+    let object = json!({"spec": {key: vec!["ab"; 200_000]}});
+    for errors in [super::value(&schema, &object, None), lists::check(&object, &schema)] {
+        assert_eq!(errors.len(), MAX_ERRORS);
+        assert!(errors.iter().all(|error| error.to_string().len() < 4096), "{}", errors[0].to_string().len());
+    }
+    let unique = Schema::parse(&json!({"type": "array", "uniqueItems": true, "items": {"type": "integer"}}));
+    assert!(super::value(&unique, &Value::from((0..200_000).collect::<Vec<_>>()), None).is_empty());
+}

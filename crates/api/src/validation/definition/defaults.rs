@@ -24,7 +24,7 @@ pub(super) fn check(out: &mut Out, at: At<'_>, schema: &Value, pruned: bool, is_
             let below = error.path.to_string();
             let path = at.child("default").path().to_string();
             let path = if below == "<nil>" { path } else { format!("{path}.{below}") };
-            out.errors.push(crate::field::Error { path: crate::field::Path::new(&path), ..error });
+            out.add(|| crate::field::Error { path: crate::field::Path::new(&path), ..error });
         }
     }
     if let Some(items) = inner(schema, "items") {

@@ -1,5 +1,7 @@
 //! What the schemas of custom kinds may say, whether they are structural or not.
 
+use std::collections::HashSet;
+
 use super::schema::{TYPES, full, has_unknown_type};
 use super::waived::{Demand, Terms};
 use super::walk::{inner, properties};
@@ -227,7 +229,11 @@ fn map_list(out: &mut Out, at: At<'_>, schema: &Value) {
         let why = "must be object if parent array's x-kubernetes-list-type is map";
         return out.invalid(items_at.child("type"), ty, why);
     }
-    for (index, key) in keys.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for key in keys {
+        if out.is_full() {
+            return;
+        }
         let name = key.as_str().unwrap_or_default();
         match map_at(items, "properties").and_then(|p| p.get(name)) {
             None => out.invalid(at.child(KEYS), keys.to_vec(), "entries must all be names of item properties"),
@@ -237,7 +243,7 @@ fn map_list(out: &mut Out, at: At<'_>, schema: &Value) {
             }
             Some(_) => {}
         }
-        if keys[..index].contains(key) {
+        if !seen.insert(key) {
             out.invalid(at.child(KEYS), keys.to_vec(), "must not contain duplicate entries");
         }
     }
@@ -255,10 +261,11 @@ fn keys_are_there(out: &mut Out, at: At<'_>, schema: &Value) {
         return;
     }
     let at = at.child("properties");
+    let required: HashSet<&Value> = list_at(items, "required").iter().collect();
     for name in list_at(schema, KEYS) {
         let key = name.as_str().unwrap_or_default();
         let Some(property) = map_at(items, "properties").and_then(|p| p.get(key)) else { continue };
-        if !list_at(items, "required").contains(name) && property.get("default").is_none_or(Value::is_null) {
+        if !required.contains(name) && property.get("default").is_none_or(Value::is_null) {
             let why =
                 "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             out.required(at.key(key).child("default"), why);
@@ -274,5 +281,5 @@ fn keys_are_there(out: &mut Out, at: At<'_>, schema: &Value) {
 pub(super) fn has_optional_keys(schema: &Value) -> bool {
     let mut out = Out::default();
     keys_are_there(&mut out, At::Root(""), schema);
-    !out.errors.is_empty()
+    out.count() > 0
 }

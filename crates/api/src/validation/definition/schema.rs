@@ -53,7 +53,7 @@ enum Level {
 }
 
 pub(super) fn full(out: &Out) -> bool {
-    out.errors.len() >= MAX_ERRORS
+    out.count() >= MAX_ERRORS
 }
 
 /// Whether the type is none of `OpenAPI`'s.
@@ -84,8 +84,9 @@ pub(super) fn structural_errors(at: At<'_>, schema: &Value) -> Errors {
     let mut out = Out::default();
     structure(&mut out, at, schema, Level::Root, 0);
     complete(&mut out, schema, schema, (at, at), 0);
-    out.errors.sort_by_cached_key(ToString::to_string);
-    out.errors
+    let mut errors = out.into_errors();
+    errors.sort_by_cached_key(ToString::to_string);
+    errors
 }
 
 fn structure(out: &mut Out, at: At<'_>, schema: &Value, level: Level, depth: usize) {

@@ -1,5 +1,7 @@
 //! A job's status: what its controller may not write, so that a finished job stays finished.
 
+use std::collections::HashSet;
+
 use super::super::at::{At, Out, same};
 use super::super::read::{list, number, some, text, truth};
 use super::{UNSET, is_indexed, spec_of};
@@ -45,16 +47,14 @@ pub(in super::super) fn update(out: &mut Out, new: &Value, old: &Value) {
 
 fn uncounted(out: &mut Out, at: At<'_>, status: &Value) {
     let Some(pods) = some(status, "uncountedTerminatedPods") else { return };
-    let mut seen: Vec<&Value> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     for key in ["succeeded", "failed"] {
         let at = at.child(key);
         for (index, uid) in list(pods, key).iter().enumerate() {
-            if uid.as_str().is_none_or(str::is_empty) {
-                out.invalid(at.index(index), uid.clone(), "must not be empty");
-            } else if seen.contains(&uid) {
-                out.duplicate(at.index(index), uid.clone());
-            } else {
-                seen.push(uid);
+            match uid.as_str() {
+                None | Some("") => out.invalid(at.index(index), uid.clone(), "must not be empty"),
+                Some(text) if seen.insert(text) => {}
+                Some(text) => out.duplicate(at.index(index), text),
             }
         }
     }

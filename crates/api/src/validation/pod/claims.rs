@@ -1,5 +1,8 @@
 //! Resource claims of a pod, and which of them a container uses.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+
 use super::super::at::{At, Out};
 use super::super::read::{Seen, list, repeats, some, text};
 use crate::Value;
@@ -36,14 +39,36 @@ pub(super) fn all(out: &mut Out, at: At<'_>, claims: &[Value]) {
     }
 }
 
-/// `resources.claims` of a container in a pod with this spec.
-pub(super) fn used(out: &mut Out, at: At<'_>, claims: &[Value], spec: &Value) {
-    let mut seen: Vec<String> = Vec::with_capacity(claims.len());
-    let mut known: Vec<&str> = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name")).collect();
-    known.retain(|name| !name.is_empty());
-    known.sort_unstable();
-    known.dedup();
+/// The names of a pod's resource claims. They are asked for by each container, and shown by each use of a claim that is not there.
+pub(super) struct Known<'a> {
+    names: BTreeSet<&'a str>,
+    shown: OnceCell<String>,
+}
+
+impl<'a> Known<'a> {
+    /// Of a pod with this spec.
+    pub(super) fn of(spec: &'a Value) -> Self {
+        let names = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name"));
+        Self { names: names.filter(|name| !name.is_empty()).collect(), shown: OnceCell::new() }
+    }
+
+    /// As the end of a sentence that speaks of them.
+    fn shown(&self) -> &str {
+        self.shown.get_or_init(|| match self.names.len() {
+            0 => " which is empty".to_owned(),
+            _ => format!(": {}", self.names.iter().copied().collect::<Vec<_>>().join(", ")),
+        })
+    }
+}
+
+/// `resources.claims` of a container in a pod that has those that are `known`.
+pub(super) fn used(out: &mut Out, at: At<'_>, claims: &[Value], known: &Known<'_>) {
+    // Which were used, and as the how manyth.
+    let mut seen: HashMap<String, usize> = HashMap::new();
     for (index, claim) in claims.iter().enumerate() {
+        if out.is_full() {
+            return;
+        }
         let at = at.index(index);
         let (name, request) = (text(claim, "name"), text(claim, "request"));
         if name.is_empty() {
@@ -55,16 +80,17 @@ pub(super) fn used(out: &mut Out, at: At<'_>, claims: &[Value], spec: &Value) {
             out.invalid_each(at.child("request"), request, names::dns_label(request));
         }
         // Who uses a whole claim uses every request of it.
-        if let Some(repeated) = seen.iter().find(|s| *s == name || **s == part) {
-            out.duplicate(at, repeated.as_str());
+        let used = |name: &str| seen.get_key_value(name).map(|(name, place)| (*place, name.clone()));
+        if let Some((_, repeated)) = used(name).into_iter().chain(used(&part)).min() {
+            out.duplicate(at, repeated);
         } else {
-            seen.push(part);
+            seen.insert(part, index);
         }
-        if !known.contains(&name) {
-            let all = if known.is_empty() { " which is empty".to_owned() } else { format!(": {}", known.join(", ")) };
-            let mut error = Error::not_found(&at.path(), name);
-            error.body = format!("{}: must be one of the names in pod.spec.resourceClaims{all}", error.body);
-            out.errors.push(error);
+        if !known.names.contains(name) {
+            out.add(|| {
+                let why = format!("must be one of the names in pod.spec.resourceClaims{}", known.shown());
+                Error::not_found_because(&at.path(), name, &why)
+            });
         }
     }
 }

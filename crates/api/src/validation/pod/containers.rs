@@ -26,6 +26,9 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
     }
     let mut names = Seen::new();
     for (index, container) in regular.iter().enumerate() {
+        if out.is_full() {
+            return;
+        }
         let list = at.child("containers");
         let at = list.index(index);
         name(out, at, container, &mut names);
@@ -42,6 +45,9 @@ pub(super) fn all(out: &mut Out, at: At<'_>, pod: &Pod<'_>) {
 }
 
 fn init<'a>(out: &mut Out, list: At<'_>, index: usize, container: &'a Value, pod: &Pod<'_>, names: &mut Seen<'a>) {
+    if out.is_full() {
+        return;
+    }
     let at = list.index(index);
     name(out, at, container, names);
     common(out, at, container, pod);
@@ -122,7 +128,7 @@ pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>
     out.one_of(at.child("imagePullPolicy"), policy, &["Always", "Never", "IfNotPresent"]);
     if let Some(resources) = some(container, "resources") {
         resources::requirements(out, at.child("resources"), resources);
-        claims::used(out, at.child("resources.claims"), list(resources, "claims"), pod.spec);
+        claims::used(out, at.child("resources.claims"), list(resources, "claims"), &pod.claims);
     }
     let never = text(pod.spec, "restartPolicy") == "Never" && text(container, "restartPolicy").is_empty();
     let mut resized = Seen::new();

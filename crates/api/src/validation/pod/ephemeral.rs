@@ -64,7 +64,7 @@ pub(super) fn all<'a>(out: &mut Out, at: At<'_>, pod: &Pod<'a>, names: &mut Seen
 pub(crate) fn changed(out: &mut Out, new: &Value, old: &Value) {
     let annotations = some(old, "metadata").and_then(|m| map(m, "annotations"));
     if annotations.is_some_and(|a| a.contains_key(update::MIRROR)) {
-        out.errors.clear();
+        out.clear();
         out.forbidden(At::Root(""), "static pods do not support ephemeral containers");
         return;
     }

@@ -27,7 +27,7 @@ pub(crate) fn resized(out: &mut Out, new: &Value, old: &Value, classes: (&str, &
         windows.then_some("windows pods cannot be resized")
     };
     if let Some(refused) = refused {
-        out.errors.clear();
+        out.clear();
         out.forbidden(At::Root(""), refused);
         return;
     }
@@ -65,7 +65,7 @@ fn is_supported(pod: &Value) -> bool {
 
 /// Whether the containers are those that were there.
 fn in_order(out: &mut Out, at: At<'_>, new: &Value, old: &Value) -> bool {
-    let errors = out.errors.len();
+    let errors = out.count();
     for key in LISTS {
         let (now, before) = (list(new, key), list(old, key));
         let at = at.child(key);
@@ -80,7 +80,7 @@ fn in_order(out: &mut Out, at: At<'_>, new: &Value, old: &Value) -> bool {
             }
         }
     }
-    out.errors.len() == errors
+    out.count() == errors
 }
 
 fn container(out: &mut Out, at: At<'_>, new: &Value, old: &Value, init: bool) {

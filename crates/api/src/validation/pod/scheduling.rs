@@ -1,5 +1,7 @@
 //! Tolerations, gates and spread constraints.
 
+use std::collections::HashMap;
+
 use super::super::at::{At, Out};
 use super::super::read::{Seen, list, map, number, repeats, some, text};
 use super::super::selector;
@@ -34,9 +36,12 @@ pub(in super::super) fn tolerations(out: &mut Out, at: At<'_>, tolerations: &[Va
 }
 
 fn spread(out: &mut Out, at: At<'_>, constraints: &[Value]) {
+    let pair = |constraint| (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+    // The last place of each: upstream looks whether another one follows.
+    let last: HashMap<_, _> = constraints.iter().map(pair).zip(0..).collect();
     for (index, constraint) in constraints.iter().enumerate() {
         let at = at.index(index);
-        let (key, when) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+        let (key, when) = pair(constraint);
         let skew = number(constraint, "maxSkew").unwrap_or(0);
         if skew <= 0 {
             out.invalid(at.child("maxSkew"), skew, "must be greater than zero");
@@ -50,8 +55,7 @@ fn spread(out: &mut Out, at: At<'_>, constraints: &[Value]) {
         if !actions.contains(&when) {
             out.not_supported(at.child("whenUnsatisfiable"), when, &actions);
         }
-        let same = |c: &Value| text(c, "topologyKey") == key && text(c, "whenUnsatisfiable") == when;
-        if constraints[index + 1..].iter().any(same) {
+        if last.get(&(key, when)).is_some_and(|last| *last > index) {
             out.duplicate(at.child("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {when}}}"));
         }
         if let Some(domains) = number(constraint, "minDomains") {
@@ -114,13 +118,17 @@ fn label_keys(out: &mut Out, at: At<'_>, constraint: &Value) {
         }
         return;
     };
-    let expressions = list(selector, "matchExpressions");
+    // How often each key is asked about, and whether by something else than what a label key makes.
+    let mut asked: HashMap<&str, (usize, bool)> = HashMap::new();
+    for expression in list(selector, "matchExpressions") {
+        let (count, other) = asked.entry(text(expression, "key")).or_default();
+        *count += 1;
+        *other |= text(expression, "operator") != "In" || list(expression, "values").len() != 1;
+    }
     for (index, key) in keys.iter().enumerate() {
         let key = key.as_str().unwrap_or_default();
         selector::label_name(out, at.index(index), key);
-        let taken = |e: &&Value| text(e, "operator") == "In" && list(e, "values").len() == 1;
-        let mut own = expressions.iter().filter(|e| text(e, "key") == key);
-        let clash = own.clone().count() > 1 || own.any(|e| !taken(&e));
+        let clash = asked.get(key).is_some_and(|(count, other)| *count > 1 || *other);
         if clash || map(selector, "matchLabels").is_some_and(|labels| labels.contains_key(key)) {
             out.invalid(at.index(index), key, "exists in both matchLabelKeys and labelSelector");
         }

@@ -63,14 +63,14 @@ fn claims(out: &mut Out, at: At<'_>, statuses: &[Value], spec: &Value) {
         let at_name = at.child("name");
         if !asked.contains(name) {
             let detail = "must match the name of an entry in `spec.resourceClaims`";
-            out.errors.push(Error::invalid(&at_name, name, detail));
+            out.add(|| Error::invalid(&at_name, name, detail));
         }
         if repeats(&mut seen, name) {
-            out.errors.push(Error::duplicate(&at_name, name));
+            out.add(|| Error::duplicate(&at_name, name));
         }
         if let Some(made) = some(status, "resourceClaimName").and_then(Value::as_str) {
             let found = names::dns_subdomain(made);
-            out.errors.extend(found.iter().map(|why| Error::invalid(&at_name, made, why)));
+            out.extend(found.iter().map(|why| Error::invalid(&at_name, made, why)).collect());
         }
     }
 }

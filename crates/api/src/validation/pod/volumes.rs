@@ -68,7 +68,7 @@ pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Mo
     for (index, volume) in volumes.iter().enumerate() {
         let at = at.index(index);
         let name = text(volume, "name");
-        let before = out.errors.len();
+        let before = out.count();
         one(out, at, volume);
         if name.is_empty() {
             out.required(at.child("name"), "");
@@ -78,7 +78,7 @@ pub(super) fn volumes<'a>(out: &mut Out, at: At<'_>, volumes: &'a [Value]) -> Mo
         if fine.contains_key(name) {
             out.duplicate(at.child("name"), name);
         }
-        if out.errors.len() == before {
+        if out.count() == before {
             fine.insert(name, volume);
         }
     }

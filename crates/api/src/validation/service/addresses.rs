@@ -43,7 +43,7 @@ pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str
     if let Some(policy) = some(spec, "ipFamilyPolicy").and_then(Value::as_str).filter(|p| !policies.contains(p)) {
         out.not_supported(at.child("ipFamilyPolicy"), policy, &policies);
     }
-    let before = out.errors.len();
+    let before = out.count();
     for (index, ip) in ips.iter().enumerate() {
         let ip = ip.as_str().unwrap_or_default();
         if index == 0 && ip == "None" {
@@ -54,7 +54,7 @@ pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str
             formats::strict_ip(out, ips_at.index(index), ip, known);
         }
     }
-    let fine = out.errors.len() == before;
+    let fine = out.count() == before;
     if ips.len() > 2 {
         out.invalid(ips_at, ips.to_vec(), "may only hold up to 2 values");
     }
