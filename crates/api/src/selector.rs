@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use crate::brief::{PATH_BYTES_MAX, cut};
+use crate::field::show;
 use crate::{Object, Value, meta, names, value};
 
 mod field;
 mod parse;
 
 pub use field::{FieldSelector, Term};
+
+/// Bad values of a requirement that are told of: each takes a long sentence.
+const BAD_MAX: usize = 100;
 
 /// How a requirement compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,20 +204,22 @@ impl Requirement {
             errors.push(format!("key: Invalid value: {key:?}: {}", bad_key.join("; ")));
         }
         // A slice that is not there.
-        let shown = if values.is_empty() { "null".to_owned() } else { Value::from(values.clone()).to_string() };
+        let shown = || if values.is_empty() { "null".to_owned() } else { show(&Value::from(values.clone())) };
         match operator {
             Operator::In | Operator::NotIn if values.is_empty() => {
                 errors.push(format!(
-                    "values: Invalid value: {shown}: for 'in', 'notin' operators, values set can't be empty"
+                    "values: Invalid value: {}: for 'in', 'notin' operators, values set can't be empty",
+                    shown()
                 ));
             }
             Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
                 errors.push(format!(
-                    "values: Invalid value: {shown}: values set must be empty for exists and does not exist"
+                    "values: Invalid value: {}: values set must be empty for exists and does not exist",
+                    shown()
                 ));
             }
             Operator::GreaterThan | Operator::LessThan => {
-                for (at, text) in values.iter().enumerate().filter(|(_, v)| v.parse::<i64>().is_err()) {
+                for (at, text) in values.iter().enumerate().filter(|(_, v)| v.parse::<i64>().is_err()).take(BAD_MAX) {
                     errors.push(format!(
                         "values[{at}]: Invalid value: {text:?}: for 'Gt', 'Lt' operators, the value must be an integer"
                     ));
@@ -221,8 +228,12 @@ impl Requirement {
             _ => {}
         }
         for (at, text) in values.iter().enumerate() {
+            if errors.len() > BAD_MAX {
+                break;
+            }
             let bad = names::label_value(text);
             if !bad.is_empty() {
+                let text = cut(text, PATH_BYTES_MAX);
                 errors.push(format!("values[{at}][{key}]: Invalid value: {text:?}: {}", bad.join("; ")));
             }
         }
@@ -237,7 +248,7 @@ impl Requirement {
     /// Whether a label with this value (or none) fulfils it.
     #[must_use]
     pub fn matches(&self, label: Option<&str>) -> bool {
-        let listed = |label: &str| self.values.iter().any(|v| v == label);
+        let listed = |label: &str| self.values.binary_search_by(|value| value.as_str().cmp(label)).is_ok();
         let compared = |test: fn(i64, i64) -> bool| {
             let number = |text: Option<&str>| text.and_then(|t| t.parse().ok());
             matches!((number(label), number(self.values.first().map(String::as_str))), (Some(a), Some(b)) if test(a, b))

@@ -1,5 +1,7 @@
 //! The grammar of label selector strings.
 
+use std::collections::BTreeSet;
+
 use super::{Operator, Requirement};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +130,8 @@ impl<'a> Parser<'a> {
             self.next();
             return Ok(vec![String::new()]);
         }
-        let mut found: Vec<String> = Vec::new();
+        // In the order of upstream's sets, which requirements have anyway.
+        let mut found: BTreeSet<String> = BTreeSet::new();
         loop {
             let item = match self.peek().0 {
                 Token::Word(word) => {
@@ -137,12 +140,10 @@ impl<'a> Parser<'a> {
                 }
                 _ => String::new(),
             };
-            if !found.contains(&item) {
-                found.push(item);
-            }
+            found.insert(item);
             match self.next() {
                 (Token::Comma, _) => {}
-                (Token::Close, _) => return Ok(found),
+                (Token::Close, _) => return Ok(found.into_iter().collect()),
                 (_, literal) => return Err(format!("found '{literal}', expected: ',' or ')'")),
             }
         }

@@ -110,3 +110,14 @@ fn field_selectors() {
     let message = FieldSelector::parse("data=n").expect("valid").check(maps).expect_err("unknown");
     assert_eq!(message, "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
 }
+
+#[test]
+fn attack_long_selectors_take_no_more_than_their_length() {
+    let values: Vec<String> = (0..300_000).map(|n| format!("v{n}")).collect();
+    let selector = LabelSelector::parse(&format!("a in ({})", values.join(","))).expect("valid");
+    assert!(values.iter().all(|value| selector.matches(json!({"a": value}).as_object().expect("a map"))));
+    let bad = vec!["-"; 100_000];
+    let message =
+        LabelSelector::from_value(&json!({"matchExpressions": [{"key": "a", "operator": "In", "values": bad}]}));
+    assert!(message.expect_err("bad values").len() < 100_000);
+}
