@@ -14,6 +14,8 @@ const MAX_OPERATIONS: usize = 10_000;
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 /// What all `move` operations of one patch may move: each looks at what it moves.
 const MAX_MOVED_BYTES: usize = 64 * 1024 * 1024;
+/// What all operations of one patch may shift in lists: whatever is put in or taken out moves all that is behind it.
+const MAX_SHIFTED_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Applies an RFC 6902 patch. Nothing is changed when one operation fails.
 ///
@@ -57,12 +59,33 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
 struct Bounds {
     copied_bytes: usize,
     moved_bytes: usize,
+    shifted_bytes: usize,
 }
 
 impl Bounds {
+    /// Counts what the operation shifts in lists.
+    fn shift(&mut self, doc: &Value, operation: &json_patch::PatchOperation) -> Result<(), Status> {
+        use json_patch::PatchOperation::{Add, Copy, Move, Remove, Replace, Test};
+        let items = match operation {
+            Add(add) => behind(doc, add.path.as_str()),
+            Copy(copy) => behind(doc, copy.path.as_str()),
+            Move(step) => behind(doc, step.from.as_str()) + behind(doc, step.path.as_str()),
+            Remove(remove) => behind(doc, remove.path.as_str()),
+            Replace(_) | Test(_) => 0,
+        };
+        self.shifted_bytes += items * size_of::<Value>();
+        if self.shifted_bytes > MAX_SHIFTED_BYTES {
+            let why =
+                format!("the operations of the JSON patch shift more than {MAX_SHIFTED_BYTES} bytes within lists");
+            return Err(Status::failure(422, "Invalid", why));
+        }
+        Ok(())
+    }
+
     /// Before each operation, so that no tree is ever deeper than what may be walked by recursion.
     fn check(&mut self, doc: &Value, operation: &json_patch::PatchOperation) -> Result<(), Status> {
         use json_patch::PatchOperation::{Add, Copy, Move, Remove, Replace, Test};
+        self.shift(doc, operation)?;
         let (path, value) = match operation {
             Add(add) => (&add.path, Some(&add.value)),
             Replace(replace) => (&replace.path, Some(&replace.value)),
@@ -92,6 +115,14 @@ impl Bounds {
         }
         Ok(())
     }
+}
+
+/// How many items of a list are behind the place that a path ends in.
+fn behind(doc: &Value, path: &str) -> usize {
+    let Some((list, place)) = path.rsplit_once('/') else { return 0 };
+    let list = doc.pointer(list).and_then(Value::as_array).map_or(0, Vec::len);
+    // Where something is added at the end there is nothing behind it.
+    place.parse().map_or(0, |place| list.saturating_sub(place))
 }
 
 /// The operation with its places in lists counted from their beginning. Upstream's patches may count from the end: -1 is the

@@ -9,6 +9,8 @@ use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeTable};
 use crate::{Object, Value};
 
+/// What one patch may merge: many times what there is in any object.
+const MAX_ITEMS: usize = 2_000_000;
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_LIST: &str = "$deleteFromPrimitiveList/";
@@ -23,7 +25,7 @@ pub fn strategic(doc: &Value, patch: &Value, type_name: &str) -> Result<Value, S
         return Err(Status::bad_request("error decoding patch: a strategic merge patch is a JSON object"));
     };
     let ty = TypeTable::builtin().ty(type_name);
-    merge_map(doc.clone(), patch.clone(), ty).map(Value::Object)
+    merge_map(doc.clone(), patch.clone(), ty, &mut Work::default()).map(Value::Object)
 }
 
 fn bad_format(what: &str) -> Status {
@@ -64,7 +66,31 @@ fn rule(ty: Option<&'static Type>, key: &str) -> Rule {
     }
 }
 
-fn merge_map(mut original: Object, mut patch: Object, ty: Option<&'static Type>) -> Result<Object, Status> {
+/// Items of lists that one patch has looked at. A patch may name the same item very often, and each time a whole list in it is
+/// merged.
+#[derive(Default)]
+struct Work {
+    items: usize,
+}
+
+impl Work {
+    /// Counts so many items more.
+    fn look_at(&mut self, items: usize) -> Result<(), Status> {
+        self.items += items;
+        if self.items > MAX_ITEMS {
+            let why = format!("the strategic merge patch merges lists of more than {MAX_ITEMS} items together");
+            return Err(Status::failure(422, "Invalid", why));
+        }
+        Ok(())
+    }
+}
+
+fn merge_map(
+    mut original: Object,
+    mut patch: Object,
+    ty: Option<&'static Type>,
+    work: &mut Work,
+) -> Result<Object, Status> {
     if let Some(directive) = patch.remove(DIRECTIVE) {
         return match directive.as_str() {
             Some("replace") => Ok(patch),
@@ -76,30 +102,40 @@ fn merge_map(mut original: Object, mut patch: Object, ty: Option<&'static Type>)
         };
     }
     retain_keys(&mut original, &mut patch)?;
-    set_orders(&mut original, &mut patch, ty)?;
+    set_orders(&mut original, &mut patch, ty, work)?;
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix(DELETE_LIST) {
-            delete_primitives(&mut original, list, value)?;
+            delete_primitives(&mut original, list, value, work)?;
             continue;
         }
         if value.is_null() {
             original.remove(&key);
             continue;
         }
-        merge_field(&mut original, key, value, ty)?;
+        merge_field(&mut original, key, value, ty, work)?;
     }
     Ok(original)
 }
 
-fn merge_field(original: &mut Object, key: String, value: Value, ty: Option<&'static Type>) -> Result<(), Status> {
+fn merge_field(
+    original: &mut Object,
+    key: String,
+    value: Value,
+    ty: Option<&'static Type>,
+    work: &mut Work,
+) -> Result<(), Status> {
     let merged = match (original.remove(&key), value) {
         (Some(Value::Object(old)), Value::Object(new)) => {
             let rule = rule(ty, &key);
-            if rule.replace { Some(Value::Object(new)) } else { Some(Value::Object(merge_map(old, new, rule.ty)?)) }
+            if rule.replace {
+                Some(Value::Object(new))
+            } else {
+                Some(Value::Object(merge_map(old, new, rule.ty, work)?))
+            }
         }
         (Some(Value::Array(old)), Value::Array(new)) => {
             let rule = rule(ty, &key);
-            Some(Value::Array(if rule.merge { merge_list(old, new, rule)? } else { new }))
+            Some(Value::Array(if rule.merge { merge_list(old, new, rule, work)? } else { new }))
         }
         (_, new) => without_directives(new),
     };
@@ -137,7 +173,8 @@ fn list_of(value: Value, what: &str) -> Result<Vec<Value>, Status> {
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let keys = list_of(keys, "retainKeys")?;
-    let listed = |key: &str| keys.iter().any(|k| k.as_str() == Some(key));
+    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let listed = |key: &str| keys.contains(key);
     let stray = |(key, value): (&String, &Value)| {
         !value.is_null() && !key.starts_with(DELETE_LIST) && !key.starts_with(ORDER) && !listed(key)
     };
@@ -149,16 +186,22 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> 
 }
 
 /// `$deleteFromPrimitiveList/x`: removes scalars from the list `x`.
-fn delete_primitives(original: &mut Object, key: &str, value: Value) -> Result<(), Status> {
+fn delete_primitives(original: &mut Object, key: &str, value: Value, work: &mut Work) -> Result<(), Status> {
     let gone = Places::of(&list_of(value, "primitive list")?, None);
     if let Some(Value::Array(list)) = original.get_mut(key) {
+        work.look_at(list.len())?;
         list.retain(|item| gone.of_item(item).is_none());
     }
     Ok(())
 }
 
 /// `$setElementOrder/x`: merges the list `x` and puts the items that the patch names in its order.
-fn set_orders(original: &mut Object, patch: &mut Object, ty: Option<&'static Type>) -> Result<(), Status> {
+fn set_orders(
+    original: &mut Object,
+    patch: &mut Object,
+    ty: Option<&'static Type>,
+    work: &mut Work,
+) -> Result<(), Status> {
     let orders: Vec<String> = patch.keys().filter(|k| k.starts_with(ORDER)).cloned().collect();
     for order_key in orders {
         let order = list_of(patch.remove(&order_key).unwrap_or_default(), "setElementOrder list")?;
@@ -176,10 +219,11 @@ fn set_orders(original: &mut Object, patch: &mut Object, ty: Option<&'static Typ
             (None, None) => continue,
             (Some(old), None) => old,
             (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
-            (Some(old), Some(new)) if rule.merge => merge_list(old, new, rule)?,
+            (Some(old), Some(new)) if rule.merge => merge_list(old, new, rule, work)?,
             (Some(_), Some(new)) => new,
         };
         let old = old.unwrap_or_default();
+        work.look_at(old.len() + order.len())?;
         original.insert(key.to_owned(), Value::Array(ordered(merged, &order, &old, rule.key)));
     }
     Ok(())
@@ -235,7 +279,8 @@ impl<'a> Places<'a> {
     }
 }
 
-fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, Status> {
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule, work: &mut Work) -> Result<Vec<Value>, Status> {
+    work.look_at(original.len() + patch.len())?;
     let maps = original.iter().chain(&patch).any(Value::is_object);
     if !maps {
         let mut seen = HashSet::new();
@@ -253,7 +298,7 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec
             return Err(no_merge_key(item, key));
         }
         match places.of_item(item).and_then(|at| merged.get_mut(at)) {
-            Some(Value::Object(old)) => *old = merge_map(std::mem::take(old), map.clone(), rule.ty)?,
+            Some(Value::Object(old)) => *old = merge_map(std::mem::take(old), map.clone(), rule.ty, work)?,
             _ => {
                 let Some(new) = without_directives(item.clone()) else { continue };
                 places.add(&new, merged.len());

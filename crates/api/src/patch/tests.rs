@@ -136,3 +136,38 @@ fn bad_strategic_patches_are_refused() {
         "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n"
     );
 }
+
+/// Each of these would take hours, were each pair of items compared or each whole list merged again.
+#[test]
+fn attack_patches_take_no_more_than_their_length() {
+    let many = |length: usize, make: &dyn Fn(usize) -> Value| Value::from((0..length).map(make).collect::<Vec<_>>());
+    let volume: crate::Object = (0..100_000).map(|n| (format!("k{n}"), Value::from(1))).collect();
+    let mut retained = Value::Object(volume.clone());
+    retained["name"] = "v".into();
+    retained["$retainKeys"] = many(100_001, &|n| if n == 0 { "name".into() } else { format!("k{}", n - 1).into() });
+    let patched =
+        strategic(&pod(json!({"volumes": [{"name": "v"}]})), &pod(json!({"volumes": [retained]})), "core/v1.Pod");
+    assert_eq!(patched.expect("merges")["spec"]["volumes"][0]["k99999"], 1);
+
+    let env = many(20_000, &|n| json!({"name": format!("e{n}"), "value": "1"}));
+    let doc = pod(json!({"containers": [{"name": "a", "env": env}]}));
+    let patch = |length| {
+        pod(
+            json!({"containers": many(length, &|n| json!({"name": "a", "env": [{"name": format!("e{n}"), "value": "2"}]}))}),
+        )
+    };
+    assert_eq!(
+        strategic(&doc, &patch(10), "core/v1.Pod").expect("merges")["spec"]["containers"][0]["env"][0]["value"],
+        "2"
+    );
+    let status = strategic(&doc, &patch(20_000), "core/v1.Pod").expect_err("too much");
+    assert_eq!(status.code, 422, "{status}");
+
+    let list = many(1_000_000, &|_| 1.into());
+    let removes = |length| many(length, &|_| json!({"op": "remove", "path": "/x/0"}));
+    assert_eq!(json(&json!({"x": list}), &removes(10)).expect("patches")["x"].as_array().map(Vec::len), Some(999_990));
+    let status = json(&json!({"x": list}), &removes(9_999)).expect_err("too much");
+    assert_eq!(status.code, 422, "{status}");
+    let appends = many(9_999, &|_| json!({"op": "add", "path": "/x/-", "value": 1}));
+    assert!(json(&json!({"x": list}), &appends).is_ok());
+}
