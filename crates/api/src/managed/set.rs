@@ -97,6 +97,15 @@ impl Set {
     /// Takes out the paths of `other`, but not what is below them.
     pub(super) fn subtract(&mut self, other: &Self) {
         self.member &= !other.member;
+        // An object can have thousands of owners of few paths, and a write can change thousands of paths.
+        if self.children.len() < other.children.len() {
+            self.children.retain(|element, own| {
+                let Some(gone) = other.children.get(element) else { return true };
+                own.subtract(gone);
+                !own.is_empty()
+            });
+            return;
+        }
         for (element, gone) in &other.children {
             if let Some(own) = self.children.get_mut(element) {
                 own.subtract(gone);
@@ -147,32 +156,33 @@ impl Set {
         set
     }
 
-    /// Whether the path is in the set.
-    pub(super) fn has(&self, path: &[String]) -> bool {
-        let end = path.iter().try_fold(self, |set, element| set.children.get(element));
-        end.is_some_and(|set| set.member)
+    /// How many paths there are.
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.member) + self.children.values().map(Self::count).sum::<usize>()
     }
 
-    /// Every path, in upstream's order: members of a level before what is below it.
-    pub(super) fn paths(&self) -> Vec<Vec<String>> {
-        let mut found = Vec::new();
-        self.visit(&mut Vec::new(), &mut found);
-        found
+    /// Visits every path, in upstream's order (members of a level before what is below it), until `visit` returns `false`.
+    pub(super) fn each_path(&self, visit: &mut dyn FnMut(&[&str]) -> bool) -> bool {
+        self.each_below(&mut Vec::new(), visit)
     }
 
-    fn visit(&self, at: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    fn each_below<'s>(&'s self, at: &mut Vec<&'s str>, visit: &mut dyn FnMut(&[&str]) -> bool) -> bool {
         let mut children: Vec<(&String, &Self)> = self.children.iter().collect();
         children.sort_by(|(a, _), (b, _)| element::order(a, b));
-        for (element, below) in &children {
-            if below.member {
-                found.push(at.iter().chain([*element]).cloned().collect());
+        for (element, _) in children.iter().filter(|(_, below)| below.member) {
+            at.push(element);
+            let goes_on = visit(at);
+            at.pop();
+            if !goes_on {
+                return false;
             }
         }
-        for (element, below) in children {
-            at.push(element.clone());
-            below.visit(at, found);
+        children.into_iter().all(|(element, below)| {
+            at.push(element);
+            let goes_on = below.each_below(at, visit);
             at.pop();
-        }
+            goes_on
+        })
     }
 
     /// Takes out what the server itself writes; nobody manages that.
@@ -213,6 +223,13 @@ pub(super) const OF_METADATA: [&str; 9] = [
 pub(super) fn subtract(fields: &mut Object, set: &Set) -> bool {
     let was_member = fields.is_empty() || fields.contains_key(SELF);
     let member = was_member && !set.member;
+    if fields.len() < set.children.len() {
+        fields.retain(|element, own| match (own, set.children.get(element)) {
+            (Value::Object(map), Some(below)) => subtract(map, below),
+            _ => true,
+        });
+        return normalise(fields, member);
+    }
     for (element, below) in &set.children {
         if let Some(Value::Object(map)) = fields.get_mut(element)
             && !subtract(map, below)
@@ -309,9 +326,11 @@ mod tests {
             },
             "f:data": {".": {}, "f:x": {}},
         });
-        let paths = set(&fields).paths();
-        let shown: Vec<String> =
-            paths.iter().map(|p| p.iter().map(|e| element::shown(e)).collect::<String>()).collect();
+        let mut shown = Vec::new();
+        assert!(set(&fields).each_path(&mut |path| {
+            shown.push(path.iter().map(|e| element::shown(e)).collect::<String>());
+            true
+        }));
         let expected = [
             ".data",
             ".data.x",
@@ -320,9 +339,13 @@ mod tests {
             ".spec.ports[port=443]",
             ".spec.ports[port=443].name",
         ];
-        assert_eq!(shown, expected);
-        assert!(paths.iter().all(|p| set(&fields).has(p)) && !set(&fields).has(&["f:spec".to_owned()]));
-        assert!(set(&fields).has(&Set::path("data.x").paths()[0]));
+        assert_eq!((shown.as_slice(), set(&fields).count()), (&expected.map(str::to_owned)[..], 6));
+        let mut visited = 0;
+        assert!(!set(&fields).each_path(&mut |_| {
+            visited += 1;
+            visited < 3
+        }));
+        assert_eq!(visited, 3);
     }
 
     #[test]

@@ -254,3 +254,25 @@ fn what_a_write_cannot_set_is_nobodys() {
     assert_eq!((fields.get("f:status"), fields["f:metadata"].get("f:labels")), (None, None));
     assert!(fields["f:spec"].get("f:replicas").is_some());
 }
+
+/// Looking at each pair of an owner and a path takes very long.
+#[test]
+fn attack_many_owners_of_few_paths_each_take_no_more_than_their_number() {
+    const MANY: usize = 15_000;
+    let with_labels = |value: &str| {
+        let mut object = deployment();
+        object["metadata"]["labels"] =
+            (0..MANY).map(|n| (format!("l{n}"), Value::from(value))).collect::<Object>().into();
+        object
+    };
+    let entry = |n: usize| {
+        json!({"manager": format!("m{n}"), "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:metadata": {"f:labels": {format!("f:l{n}"): {}, "f:z": {}}}}})
+    };
+    let mut old = with_labels("1");
+    old["metadata"]["managedFields"] = (0..MANY).map(entry).collect();
+    let new = write("u", "", 1, Some(&old), with_labels("2"));
+    let entries = new["metadata"]["managedFields"].as_array().expect("a list");
+    assert_eq!(entries.len(), MANY + 1);
+    assert_eq!(entries[0]["fieldsV1"], json!({"f:metadata": {"f:labels": {"f:z": {}}}}));
+}

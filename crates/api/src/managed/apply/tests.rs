@@ -175,6 +175,16 @@ fn what_others_own_is_a_conflict() {
 }
 
 #[test]
+fn attack_very_many_conflicts_are_not_told_one_by_one() {
+    let data = |value: &str| map((0..3_000).map(|n| (format!("k{n}"), value.into())).collect::<Object>().into());
+    let live = by("a").apply(None, &data("1"));
+    let status = by("b").try_apply(Some(&live), &data("2")).expect_err("conflicts");
+    assert!(status.message.starts_with("Apply failed with 3000 conflicts: conflicts with \"a\":\n- .data.k0\n"));
+    assert!(status.message.ends_with("\nand 2000 more"), "{}", &status.message[status.message.len() - 100..]);
+    assert_eq!(status.details.expect("causes").causes.len(), 1_000);
+}
+
+#[test]
 fn conflicts_inside_lists_name_the_item() {
     let ports = |name: &str| json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "name": name}]}]});
     let live = by("a").apply(None, &pod(ports("x")));
