@@ -2,11 +2,10 @@
 //!
 //! Each pod has one address with a /32 mask; its default route goes to 169.254.1.1, a neighbour that is entered by hand
 //! with the hardware address of the veth's other end, so that nothing answers ARP and nothing waits for it. On the node
-//! a host route leads to each pod, and a route per peer node to that node's range. Traffic that leaves the cluster is
-//! masqueraded by a small table of our own. All of it outlives the kubelet.
+//! a host route leads to each pod. All of it outlives the kubelet. What depends on other nodes (routes to their ranges,
+//! masquerade of what leaves the cluster) is the proxy's: a kubelet may not know them.
 
 mod fake;
-mod firewall;
 mod ipam;
 mod netlink;
 mod routed;
@@ -17,15 +16,6 @@ use ipnet::Ipv4Net;
 
 pub use fake::Fake;
 pub use routed::Routed;
-
-/// Another node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The range that its pods' addresses come from.
-    pub range: Option<Ipv4Net>,
-}
 
 /// Why a pod has no network.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +71,4 @@ pub trait PodNetwork: Send + Sync + 'static {
     fn set_range(&self, range: Ipv4Net);
     /// Why no pod can be connected, if so.
     fn problem(&self) -> Option<String>;
-    /// Makes routes and packet rules fit the cluster's nodes (the own one is among them).
-    async fn set_peers(&self, peers: &[Peer]) -> Result<(), Error>;
 }

@@ -3,9 +3,9 @@
 mod agent;
 mod lease;
 mod machine;
-mod peers;
+mod range;
 mod report;
 
 pub(crate) use agent::Agent;
 pub(crate) use machine::Machine;
-pub(crate) use peers::follow;
+pub(crate) use range::follow;

@@ -35,7 +35,7 @@ const QUEUE: usize = 1024;
 /// How long sessions may take to end when the kubelet does.
 const SESSIONS_END: Duration = Duration::from_secs(5);
 
-/// Runs the kubelet until shutdown. Containers, routes and packet rules stay.
+/// Runs the kubelet until shutdown. Containers and their network stay.
 ///
 /// # Errors
 /// When the configuration cannot work: no kubeconfig, a folder that cannot be written, no right to change the network.
@@ -58,14 +58,16 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let machine = Machine::read(&config);
     let pods = Informer::builder(client.api::<Pod>()).fields(&format!("spec.nodeName={name}")).start(&group);
     let services = Informer::builder(client.api::<Service>()).start(&group);
-    let nodes = Informer::builder(client.api::<Node>()).start(&group);
+    // No other: a kubelet may not know them.
+    let own_node = Informer::builder(client.api::<Node>()).fields(&format!("metadata.name={name}")).start(&group);
     let network_changed = Arc::new(Notify::new());
-    let peers =
-        node::follow(nodes.clone(), name.clone(), config.pod_cidr, Arc::clone(&network), Arc::clone(&network_changed));
-    group.spawn("peers", OnExit::ShutDown, peers);
+    if config.pod_cidr.is_none() {
+        let range = node::follow(own_node.clone(), name.clone(), Arc::clone(&network), Arc::clone(&network_changed));
+        group.spawn("range", OnExit::ShutDown, range);
+    }
     let speaker = Agent {
         client: client.clone(),
-        nodes,
+        own_node,
         runtime: Arc::clone(&runtime),
         network: Arc::clone(&network),
         health: health.clone(),

@@ -79,7 +79,7 @@ impl Kernel for Nft {
 }
 
 /// The listing, or `None` where there is no such table.
-async fn list(args: &[&str]) -> Result<Option<String>, Error> {
+pub(crate) async fn list(args: &[&str]) -> Result<Option<String>, Error> {
     let output = nft(args, String::new()).await?;
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));

@@ -10,7 +10,7 @@ use gantry_common::daemon::{self, Common};
 use gantry_common::version;
 use gantry_proxy::kernel::Nft;
 
-/// Programs this node's packet rules so that service addresses reach ready endpoints.
+/// Programs this node's packet rules and routes so that service addresses reach ready endpoints, and pods those of other nodes.
 #[derive(Debug, Parser)]
 #[command(name = "gantry-proxy", version = version::GIT_VERSION)]
 struct Flags {

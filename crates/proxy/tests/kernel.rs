@@ -4,6 +4,8 @@
 
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/nodes.rs"]
+mod nodes;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};

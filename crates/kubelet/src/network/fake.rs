@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 
-use super::{Error, Peer, PodNetwork};
+use super::{Error, PodNetwork};
 
 /// Hands out addresses of 10.244.0.0/24.
 #[derive(Clone, Default)]
@@ -40,9 +40,5 @@ impl PodNetwork for Fake {
 
     fn problem(&self) -> Option<String> {
         None
-    }
-
-    async fn set_peers(&self, _peers: &[Peer]) -> Result<(), Error> {
-        Ok(())
     }
 }

@@ -9,14 +9,13 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use gantry_common::task;
-use ipnet::Ipv4Net;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         address::AddressAttribute,
         link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
         neighbour::NeighbourState,
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+        route::{RouteMessage, RouteScope},
     },
 };
 
@@ -24,8 +23,6 @@ use super::Error;
 
 /// The gateway that every pod sees; it exists in no network.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
-/// Marks the routes to other nodes as ours, in the kernel's routing table.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(103);
 /// The kernel's "no such device".
 const ENODEV: i32 = 19;
 
@@ -34,13 +31,6 @@ type Result<T> = std::result::Result<T, Error>;
 fn failed<E: std::error::Error + Send + Sync + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
     let what = what.into();
     move |source| Error::Kernel { what, source: Box::new(source) }
-}
-
-/// A route to another node's pods; `via` is `None` for the own range, whose unused addresses are unreachable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PeerRoute {
-    pub(super) to: Ipv4Net,
-    pub(super) via: Option<Ipv4Addr>,
 }
 
 /// The kernel's network configuration in the namespace that it was opened in.
@@ -166,66 +156,6 @@ impl Netlink {
             link.attributes.iter().find_map(|a| if let LinkAttribute::Mtu(mtu) = a { Some(*mtu) } else { None })
         }))
     }
-
-    /// Our routes to pod ranges.
-    async fn peer_routes(&self) -> Result<Vec<(PeerRoute, RouteMessage)>> {
-        let _listing = self.listing.lock().await;
-        let mut all = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute().boxed();
-        let mut found = Vec::new();
-        while let Some(route) = all.try_next().await.map_err(failed("list routes"))? {
-            if route.header.protocol == PROTOCOL
-                && let Some(known) = peer_route(&route)
-            {
-                found.push((known, route));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Makes our routes to pod ranges be exactly `wanted`. A peer that cannot be reached directly fails alone.
-    pub(super) async fn set_peer_routes(&self, wanted: &[PeerRoute]) -> Result<()> {
-        let present = self.peer_routes().await?;
-        let mut result = Ok(());
-        for (_, message) in present.iter().filter(|(route, _)| !wanted.contains(route)) {
-            let deleted = self.handle.route().del(message.clone()).execute().await;
-            let deleted = deleted.map_err(failed("delete the route to a node that is gone"));
-            result = result.and(deleted);
-        }
-        for route in wanted.iter().filter(|route| !present.iter().any(|(known, _)| known == *route)) {
-            let builder = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(route.to.network(), route.to.prefix_len())
-                .protocol(PROTOCOL);
-            let message = match route.via {
-                Some(via) => builder.gateway(via).build(),
-                None => builder.kind(RouteType::Unreachable).build(),
-            };
-            let what = match route.via {
-                Some(via) => format!(
-                    "add the route to the pods {} of the node {via} (is it on the same network segment?)",
-                    route.to
-                ),
-                None => format!("add the route for the node's own pods {}", route.to),
-            };
-            let added = self.replace_route(what, message).await;
-            result = result.and(added);
-        }
-        result
-    }
-}
-
-fn peer_route(route: &RouteMessage) -> Option<PeerRoute> {
-    let mut to = None;
-    let mut via = None;
-    for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => {
-                to = Ipv4Net::new(*ip, route.header.destination_prefix_length).ok();
-            }
-            RouteAttribute::Gateway(RouteAddress::Inet(ip)) => via = Some(*ip),
-            _ => {}
-        }
-    }
-    Some(PeerRoute { to: to?, via })
 }
 
 /// Runs `work` with a socket inside another network namespace. Only a thread that ends afterwards may change its

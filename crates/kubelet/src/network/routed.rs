@@ -1,4 +1,4 @@
-//! The real network: the address table, the kernel's links and routes, and the packet rules, put together.
+//! The real network: the address table and the kernel's links, put together.
 
 use std::{fs::File, net::Ipv4Addr, path::Path};
 
@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Error, Peer, PodNetwork, firewall,
+    Error, PodNetwork,
     ipam::Ipam,
-    netlink::{self, Netlink, PeerRoute},
+    netlink::{self, Netlink},
 };
 
 /// Used where the node's link does not tell.
@@ -20,7 +20,6 @@ pub struct Routed {
     node: Ipv4Addr,
     kernel: Netlink,
     ipam: Mutex<Ipam>,
-    loaded: tokio::sync::Mutex<Option<String>>,
 }
 
 impl Routed {
@@ -31,7 +30,7 @@ impl Routed {
     pub fn open(root: &Path, node: Ipv4Addr) -> Result<Self, Error> {
         settings()?;
         let ipam = Ipam::open(&root.join("pod-addresses.json"));
-        Ok(Self { node, kernel: Netlink::open()?, ipam: Mutex::new(ipam), loaded: tokio::sync::Mutex::new(None) })
+        Ok(Self { node, kernel: Netlink::open()?, ipam: Mutex::new(ipam) })
     }
 
     async fn build(&self, uid: &str, ip: Ipv4Addr, pid: u32) -> Result<(), Error> {
@@ -85,19 +84,6 @@ fn settings() -> Result<(), Error> {
     Ok(())
 }
 
-/// The routes that fit the cluster; pure.
-fn routes(own: Option<Ipv4Net>, node: Ipv4Addr, peers: &[Peer]) -> Vec<PeerRoute> {
-    let mut wanted: Vec<PeerRoute> = peers
-        .iter()
-        .filter(|peer| peer.address != node)
-        .filter_map(|peer| peer.range.map(|to| PeerRoute { to, via: Some(peer.address) }))
-        .filter(|route| Some(route.to) != own)
-        .collect();
-    wanted.extend(own.map(|to| PeerRoute { to, via: None }));
-    wanted.sort();
-    wanted
-}
-
 #[async_trait::async_trait]
 impl PodNetwork for Routed {
     fn address(&self, uid: &str, sandbox: &str) -> Option<Ipv4Addr> {
@@ -127,18 +113,6 @@ impl PodNetwork for Routed {
     fn problem(&self) -> Option<String> {
         self.ipam.lock().range.is_none().then(|| Error::NoRange.to_string())
     }
-
-    async fn set_peers(&self, peers: &[Peer]) -> Result<(), Error> {
-        let own = self.ipam.lock().range;
-        let routed = self.kernel.set_peer_routes(&routes(own, self.node, peers)).await;
-        let text = firewall::rules(own, peers);
-        let mut loaded = self.loaded.lock().await;
-        if loaded.as_ref() != Some(&text) {
-            firewall::load(&text).await?;
-            *loaded = Some(text);
-        }
-        routed
-    }
 }
 
 #[cfg(test)]
@@ -156,19 +130,5 @@ mod tests {
         let path = "/proc/self/ns/net";
         let error = refuse_the_nodes(path, &File::open(path).unwrap()).unwrap_err();
         assert!(gantry_common::error_chain(&error).contains("no network namespace of its own"), "{error:?}");
-    }
-
-    #[test]
-    fn routes_lead_to_the_other_nodes() {
-        let peer = |last, range: &str| Peer { address: [10, 200, 0, last].into(), range: range.parse().ok() };
-        let peers = [peer(11, "10.244.1.0/24"), peer(12, "10.244.2.0/24"), peer(13, "")];
-        let wanted = routes("10.244.1.0/24".parse().ok(), [10, 200, 0, 11].into(), &peers);
-        assert_eq!(
-            wanted,
-            [
-                PeerRoute { to: "10.244.1.0/24".parse().unwrap(), via: None },
-                PeerRoute { to: "10.244.2.0/24".parse().unwrap(), via: Some([10, 200, 0, 12].into()) },
-            ]
-        );
     }
 }

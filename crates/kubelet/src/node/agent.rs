@@ -34,7 +34,8 @@ const RETRY_MAX: Duration = Duration::from_secs(7);
 /// Speaks for the node.
 pub(crate) struct Agent {
     pub(crate) client: Client,
-    pub(crate) nodes: Reader<Node>,
+    /// Holds the node's own object, while there is one.
+    pub(crate) own_node: Reader<Node>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) network: Arc<dyn PodNetwork>,
     pub(crate) health: watch::Receiver<Health>,
@@ -100,9 +101,9 @@ impl Agent {
     fn was_deleted(&self, node: &Node) -> bool {
         let revision = |node: &Node| node.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
         self.register
-            && self.nodes.is_synced()
-            && Some(self.nodes.revision()) > revision(node)
-            && self.nodes.get(&Key::cluster(&self.name)).is_none()
+            && self.own_node.is_synced()
+            && Some(self.own_node.revision()) > revision(node)
+            && self.own_node.get(&Key::cluster(&self.name)).is_none()
     }
 
     async fn look(&self, seen: &mut Seen) {

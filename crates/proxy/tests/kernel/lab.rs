@@ -151,7 +151,13 @@ impl Place {
         setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter");
     }
 
-    fn serve(&self, name: &str) {
+    /// What `ip -n` calls it.
+    pub(crate) fn name(&self) -> &str {
+        self.namespace.strip_prefix("/run/netns/").expect("it is not the node")
+    }
+
+    /// Answers on port 8080 with `name` and who asked.
+    pub(crate) fn serve(&self, name: &str) {
         let name = name.to_owned();
         std::thread::scope(|scope| {
             let bound = scope.spawn(|| {
