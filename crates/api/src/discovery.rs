@@ -8,6 +8,10 @@ use sha2::{Digest as _, Sha256};
 use crate::Value;
 use crate::kinds::{KindInfo, Kinds, Subresource, api_version};
 
+mod text;
+
+pub use text::text;
+
 /// The content type of [`aggregated`], which clients compare byte by byte.
 pub const AGGREGATED_CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -130,12 +134,16 @@ pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value>
     if resources.is_empty() {
         return None;
     }
-    Some(json!({
+    let mut list = json!({
         "kind": "APIResourceList",
-        "apiVersion": "v1",
         "groupVersion": api_version(group, version),
         "resources": resources,
-    }))
+    });
+    // Upstream's core group has none, from its first days on.
+    if !group.is_empty() {
+        list["apiVersion"] = Value::from("v1");
+    }
+    Some(list)
 }
 
 fn resource(kind: &'static KindInfo) -> Value {

@@ -29,7 +29,7 @@ impl Aggregated {
 
     /// A document that was made elsewhere.
     pub(crate) fn of(document: &Value) -> Self {
-        let bytes = Bytes::from(document.to_string());
+        let bytes = Bytes::from(discovery::text(document));
         let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
         Self { bytes, etag: format!("\"{hash}\"") }
     }

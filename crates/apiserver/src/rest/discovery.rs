@@ -1,5 +1,7 @@
 //! Discovery: what is served, in the aggregated form and in the older one.
 
+use std::net::SocketAddr;
+
 use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
 use gantry_api::kinds::Kinds;
@@ -7,6 +9,7 @@ use gantry_api::status::Status;
 use http::{HeaderValue, StatusCode, header};
 
 use super::handler::Incoming;
+use super::proxy::headers;
 use super::{answer, negotiate};
 use crate::aggregate::documents;
 use crate::app::App;
@@ -34,13 +37,21 @@ pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Result<Response
     } else {
         negotiate::plain(accept)?;
         let body = match root {
-            Root::Api => discovery::api_versions(request.header(header::HOST)),
+            Root::Api => discovery::api_versions(&server_address(app, request)),
             Root::Apis => others.group_list(discovery::group_list(&served.kinds)),
         };
-        answer::value(200, &body, request.style)
+        answer::json(200, discovery::text(&body).into(), request.style)
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
+}
+
+/// Where clients reach this server: as it is advertised, else as this client called it.
+fn server_address(app: &App, request: &Incoming) -> String {
+    match app.config.advertised() {
+        Some(address) => SocketAddr::new(address, app.config.secure_port).to_string(),
+        None => headers::host(request).to_owned(),
+    }
 }
 
 fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
@@ -81,7 +92,7 @@ pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Respons
         _ => None,
     };
     Ok(match found {
-        Some(body) => answer::value(200, &body, request.style),
+        Some(body) => answer::json(200, discovery::text(&body).into(), request.style),
         None => answer::text(404, "404 page not found\n"),
     })
 }

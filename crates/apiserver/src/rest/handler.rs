@@ -371,7 +371,11 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
     let found = match path.trim_end_matches('/') {
         "/healthz" | "/livez" | "/readyz" => health::answer(app, path, &request.query).await,
         // Upstream writes this for people, whoever asks.
-        "/version" => answer::value(200, &health::version(), Style { pretty: true, ..Style::default() }),
+        "/version" => answer::json(
+            200,
+            gantry_api::discovery::text(&health::version()).into(),
+            Style { pretty: true, ..Style::default() },
+        ),
         "/metrics" => health::metrics(app),
         "/statusz" => zpages::statusz(app, request)?,
         "/flagz" => zpages::flagz(app, request)?,

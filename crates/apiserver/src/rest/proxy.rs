@@ -4,7 +4,7 @@
 pub(crate) mod aggregated;
 mod body;
 mod guard;
-mod headers;
+pub(super) mod headers;
 mod html;
 mod links;
 mod name;

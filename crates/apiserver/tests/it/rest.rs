@@ -28,6 +28,29 @@ async fn discovery_has_two_forms() {
     assert_eq!(cluster.rest("GET", "/apis/none", &[], "").await.code, 404);
 }
 
+/// Upstream's tests of kubectl look for these without a JSON parser.
+#[tokio::test]
+async fn discovery_and_version_have_upstreams_order() {
+    let advertised = |config: &mut gantry_apiserver::Config| config.advertise_address = Some([192, 0, 2, 7].into());
+    let cluster = Cluster::with(Builder::default().configure(advertised)).await;
+    let check = async |path: &str, accept: &str, start: &str| {
+        let answer = cluster.rest("GET", path, &[("accept", accept)], "").await;
+        assert!(answer.text.starts_with(start), "{path}: {}", answer.text);
+    };
+    check(
+        "/api",
+        "application/json",
+        r#"{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":"192.0.2.7:"#,
+    )
+    .await;
+    check("/api/v1", "application/json", r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":""#)
+        .await;
+    check("/apis", "application/json", r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":""#).await;
+    check("/apis/apps", "application/json", r#"{"kind":"APIGroup","apiVersion":"v1","name":"apps","versions":["#).await;
+    check("/apis", V2, r#"{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","metadata":{},"#).await;
+    check("/version", "application/json", "{\n  \"major\": \"1\",\n  \"minor\": ").await;
+}
+
 #[tokio::test]
 async fn openapi_is_linked_by_hash() {
     let cluster = Cluster::start().await;

@@ -31,7 +31,7 @@ const CORS: &[&str] = &[
 ];
 
 /// The host that the client meant, `""` where it says none.
-pub(super) fn host(request: &Incoming) -> &str {
+pub(in crate::rest) fn host(request: &Incoming) -> &str {
     let authority = request.uri.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
     authority.unwrap_or_else(|| request.header(header::HOST))
 }
