@@ -211,6 +211,10 @@ mod tests {
             },
         }));
         check(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "Yg=="}}));
+        for version in ["v1", "v1beta1"] {
+            check(&json!({"apiVersion": format!("meta.k8s.io/{version}"), "kind": "PartialObjectMetadataList",
+                "metadata": {"resourceVersion": "5"}, "items": [{"metadata": {"name": "a"}}]}));
+        }
         check(&json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"},
             "spec": {"renewTime": "2026-01-02T03:04:05.000123Z"},

@@ -31,8 +31,8 @@ use crate::server::limits::Slot;
 /// What a GET found.
 pub(crate) enum Found {
     Object(Arc<Object>),
-    /// A finished answer (Scale).
-    Plain(Bytes),
+    /// A Scale as JSON.
+    Scale(Bytes),
 }
 
 /// What is done to a resource, as a type: what was permitted is what can be done.
@@ -252,7 +252,7 @@ impl Entered<'_, Get> {
                 let [object] = found;
                 Ok(Found::Object(object))
             }
-            "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Plain(Bytes::from(b))),
+            "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Scale(Bytes::from(b))),
             _ => Err(Status::method_not_allowed()),
         }
     }

@@ -12,12 +12,46 @@ use serde_json::value::RawValue;
 use crate::custom::form;
 use crate::registry::{self, Column};
 
+mod scale;
+
+/// The version of the group `meta.k8s.io` in which a client wants its answer. They differ in nothing but their name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum MetaVersion {
+    V1,
+    V1Beta1,
+}
+
+impl MetaVersion {
+    /// The version that a client names.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "v1" => Some(Self::V1),
+            "v1beta1" => Some(Self::V1Beta1),
+            _ => None,
+        }
+    }
+
+    fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
 /// What the client wants to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum View {
     Full,
-    Metadata,
-    Table,
+    Metadata(MetaVersion),
+    Table(MetaVersion),
+}
+
+impl View {
+    /// Whether objects are rows.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Self::Table(_))
+    }
 }
 
 /// What each row of a Table carries beside its cells.
@@ -78,13 +112,20 @@ fn column(column: &Column) -> Value {
 }
 
 /// `PartialObjectMetadata` of an object.
-fn partial(object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+fn partial(version: MetaVersion, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
     let whole = object.to_bytes(revision);
     // A stored object always has metadata: `Encoded` was made of it.
     let metadata = serde_json::from_slice::<Outer<'_>>(&whole).map_or("{}", |o| o.metadata.get());
-    out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+    out.put_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"");
+    out.put_slice(version.api_version().as_bytes());
+    out.put_slice(b"\",\"metadata\":");
     out.put_slice(metadata.as_bytes());
     out.put_slice(b"}");
+}
+
+/// The same of metadata that is a value.
+fn partial_value(version: MetaVersion, metadata: &Value) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": metadata})
 }
 
 /// The object as a client of this kind knows it.
@@ -107,9 +148,9 @@ impl Shape {
     /// One object, as a GET answers it.
     pub(crate) fn one(&self, kind: &'static KindInfo, object: &Encoded, revision: u64) -> Bytes {
         match self.view {
-            View::Table => {
+            View::Table(version) => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
-                let mut out = self.table_head(kind, &meta, true);
+                let mut out = table_head(version, registry::strategy(kind).columns(), &meta);
                 self.item(kind, object, revision, &mut out);
                 out.put_slice(b"]}");
                 Bytes::from(out)
@@ -120,9 +161,9 @@ impl Shape {
                 Bytes::from(out)
             }
             View::Full => object.to_bytes(revision),
-            View::Metadata => {
+            View::Metadata(version) => {
                 let mut out = Vec::with_capacity(1024);
-                partial(object, revision, &mut out);
+                partial(version, object, revision, &mut out);
                 Bytes::from(out)
             }
         }
@@ -139,9 +180,10 @@ impl Shape {
     ) {
         match self.view {
             View::Full => full(kind, object, revision, out),
-            View::Metadata => partial(object, revision, out),
-            View::Table => {
-                out.extend(self.table_head(kind, &ListMeta { revision, ..ListMeta::default() }, first));
+            View::Metadata(version) => partial(version, object, revision, out),
+            View::Table(version) => {
+                let columns = if first { registry::strategy(kind).columns() } else { &[] };
+                out.extend(table_head(version, columns, &ListMeta { revision, ..ListMeta::default() }));
                 self.item(kind, object, revision, out);
                 out.put_slice(b"]}");
             }
@@ -156,15 +198,12 @@ impl Shape {
         }
         match self.view {
             View::Full => json!({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}),
-            View::Metadata => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
-            View::Table => {
-                let object =
-                    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            View::Metadata(version) => partial_value(version, &metadata),
+            View::Table(version) => {
+                let object = partial_value(version, &metadata);
                 let cells = vec![Value::Null; registry::strategy(kind).columns().len()];
                 json!({
-                    "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()},
+                    "kind": "Table", "apiVersion": version.api_version(), "metadata": {"resourceVersion": revision.to_string()},
                     "columnDefinitions": [], "rows": [{"cells": cells, "object": object}],
                 })
             }
@@ -174,33 +213,22 @@ impl Shape {
     /// A list up to its first item.
     pub(crate) fn list_head(&self, kind: &KindInfo, meta: &ListMeta) -> Vec<u8> {
         match self.view {
-            View::Table => self.table_head(kind, meta, true),
+            View::Table(version) => table_head(version, registry::strategy(kind).columns(), meta),
             View::Full => list_head(&kind.list_kind(), &kind.api_version, meta),
-            View::Metadata => list_head("PartialObjectMetadataList", "meta.k8s.io/v1", meta),
+            View::Metadata(version) => list_head("PartialObjectMetadataList", version.api_version(), meta),
         }
-    }
-
-    fn table_head(&self, kind: &KindInfo, meta: &ListMeta, with_columns: bool) -> Vec<u8> {
-        let columns: Vec<Value> =
-            if with_columns { registry::strategy(kind).columns().iter().map(column).collect() } else { Vec::new() };
-        format!(
-            "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"columnDefinitions\":{},\"rows\":[",
-            meta.json(),
-            Value::from(columns)
-        )
-        .into_bytes()
     }
 
     /// One item of a list.
     pub(crate) fn item(&self, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         match self.view {
             View::Full => full(kind, object, revision, out),
-            View::Metadata => partial(object, revision, out),
-            View::Table => self.row(kind, object, revision, out),
+            View::Metadata(version) => partial(version, object, revision, out),
+            View::Table(version) => self.row(version, kind, object, revision, out),
         }
     }
 
-    fn row(&self, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    fn row(&self, version: MetaVersion, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         let value: Value = serde_json::from_slice(object.json()).unwrap_or_default();
         let row = registry::strategy(kind).row(&value, self.now);
         out.put_slice(b"{\"cells\":");
@@ -213,7 +241,7 @@ impl Shape {
             Include::None => {}
             Include::Metadata => {
                 out.put_slice(b",\"object\":");
-                partial(object, revision, out);
+                partial(version, object, revision, out);
             }
             Include::Object => {
                 out.put_slice(b",\"object\":");
@@ -222,6 +250,17 @@ impl Shape {
         }
         out.put_slice(b"}");
     }
+}
+
+fn table_head(version: MetaVersion, columns: &[Column], meta: &ListMeta) -> Vec<u8> {
+    let columns: Vec<Value> = columns.iter().map(column).collect();
+    format!(
+        "{{\"kind\":\"Table\",\"apiVersion\":{:?},\"metadata\":{},\"columnDefinitions\":{},\"rows\":[",
+        version.api_version(),
+        meta.json(),
+        Value::from(columns)
+    )
+    .into_bytes()
 }
 
 fn list_head(kind: &str, api_version: &str, meta: &ListMeta) -> Vec<u8> {
@@ -249,9 +288,9 @@ mod tests {
         let kind = kinds::by_resource("", "v1", "configmaps").expect("served");
         let parse = |view| serde_json::from_slice::<Value>(&shape(view).one(kind, &encoded(), 7)).expect("JSON");
         assert_eq!(parse(View::Full)["metadata"]["resourceVersion"], "7");
-        assert_eq!(parse(View::Metadata)["kind"], "PartialObjectMetadata");
-        assert!(parse(View::Metadata).get("data").is_none());
-        let table = parse(View::Table);
+        assert_eq!(parse(View::Metadata(MetaVersion::V1))["kind"], "PartialObjectMetadata");
+        assert!(parse(View::Metadata(MetaVersion::V1)).get("data").is_none());
+        let table = parse(View::Table(MetaVersion::V1));
         assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "c");
         assert_eq!(table["columnDefinitions"][0]["name"], "Name");
         assert_eq!(table["rows"][0]["cells"][0], "c");

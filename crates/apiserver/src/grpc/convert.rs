@@ -18,7 +18,7 @@ use crate::pipeline::{Outcome, Written};
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 use crate::server::connection::Origin;
 use crate::sessions::right::Right;
-use crate::view::{Include, Shape, View};
+use crate::view::{Include, MetaVersion, Shape, View};
 
 /// The gRPC code of a Status; the Status itself travels in the details.
 pub(crate) fn failed(status: Status) -> tonic::Status {
@@ -88,9 +88,9 @@ pub(crate) fn named(
 pub(crate) fn shape(app: &App, view: i32) -> Shape {
     let (view, include) = match v1::View::try_from(view).unwrap_or_default() {
         v1::View::Full => (View::Full, Include::None),
-        v1::View::Metadata => (View::Metadata, Include::None),
-        v1::View::Table => (View::Table, Include::Metadata),
-        v1::View::TableWithObject => (View::Table, Include::Object),
+        v1::View::Metadata => (View::Metadata(MetaVersion::V1), Include::None),
+        v1::View::Table => (View::Table(MetaVersion::V1), Include::Metadata),
+        v1::View::TableWithObject => (View::Table(MetaVersion::V1), Include::Object),
     };
     Shape { view, include, now: app.clock.now() }
 }

@@ -21,7 +21,7 @@ use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::Selection;
 use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
 use crate::request::{Caller, Payload, Target};
-use crate::view::{ListMeta, Shape, View};
+use crate::view::{ListMeta, Shape};
 
 /// Bytes of items per chunk of a list, and of events per message of a watch.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -120,7 +120,7 @@ impl Objects {
         let call = Call { app: &self.0, caller };
         Ok(match call.enter::<Get>(target).await?.get(&request.resource_version).await? {
             Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
-            Found::Plain(bytes) => bytes,
+            Found::Scale(bytes) => bytes,
         })
     }
 
@@ -144,7 +144,7 @@ fn chunks(target: Target, shape: Shape, listed: Listed) -> impl Iterator<Item = 
     let mut head = Some(shape.list_head(kind, &meta));
     let mut items = listed.items.into_iter().peekable();
     std::iter::from_fn(move || {
-        if shape.view == View::Table {
+        if shape.view.is_table() {
             let mut list = head.take()?;
             for (at, object) in items.by_ref().enumerate() {
                 if at > 0 {

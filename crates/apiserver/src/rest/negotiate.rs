@@ -3,7 +3,7 @@
 use gantry_api::status::Status;
 
 use crate::request::Format;
-use crate::view::View;
+use crate::view::{MetaVersion, View};
 
 /// Media types that this server writes.
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -47,10 +47,11 @@ impl<'a> Alternative<'a> {
         let Some(kind) = self.parameter("as") else {
             return self.parameter("g").is_none().then_some(View::Full);
         };
-        let known = self.parameter("g") == Some("meta.k8s.io") && matches!(self.parameter("v"), Some("v1" | "v1beta1"));
+        let version =
+            self.parameter("v").and_then(MetaVersion::parse).filter(|_| self.parameter("g") == Some("meta.k8s.io"))?;
         match kind {
-            "Table" if known => Some(View::Table),
-            "PartialObjectMetadata" | "PartialObjectMetadataList" if known => Some(View::Metadata),
+            "Table" => Some(View::Table(version)),
+            "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(View::Metadata(version)),
             _ => None,
         }
     }
@@ -75,7 +76,7 @@ pub(crate) fn protobuf(accept: &str) -> Option<View> {
     if accept.trim().is_empty() || chosen(accept).is_some() {
         return None;
     }
-    let of = |a: Alternative<'_>| a.view().filter(|view| a.is_protobuf() && *view != View::Table);
+    let of = |a: Alternative<'_>| a.view().filter(|view| a.is_protobuf() && !view.is_table());
     alternatives(accept).find_map(of)
 }
 
@@ -174,18 +175,23 @@ mod tests {
         check("application/vnd.kubernetes.protobuf,application/json", Some(View::Full));
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-            Some(View::Table),
+            Some(View::Table(MetaVersion::V1)),
         );
+        check("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Some(View::Table(MetaVersion::V1Beta1)));
         check("application/json;as=Table;v=v7;g=meta.k8s.io,application/json", Some(View::Full));
+        check("application/json;as=Table;v=v1;g=k8s.io", None);
         check(
             "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-            Some(View::Metadata),
+            Some(View::Metadata(MetaVersion::V1)),
         );
         check("application/yaml", Some(View::Full));
         check("text/html", None);
         check("application/json;as=Pie;v=v1;g=meta.k8s.io", None);
         check("application/vnd.kubernetes.protobuf", Some(View::Full));
-        check("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Some(View::Metadata));
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+            Some(View::Metadata(MetaVersion::V1)),
+        );
         check("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None);
     }
 

@@ -143,12 +143,18 @@ pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Sh
         "" | "Metadata" => Include::Metadata,
         "None" => Include::None,
         "Object" => Include::Object,
-        other => return Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        other => {
+            return Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+            )));
+        }
     };
-    if request.style.protobuf && target.kind.custom.is_some() {
+    let view = negotiate::view(Some(accept))?;
+    // Fields of custom kinds have no numbers; those of what is made of every kind have.
+    if request.style.protobuf && target.kind.custom.is_some() && view == View::Full && target.subresource != "scale" {
         return Err(negotiate::refused_of_custom());
     }
-    Ok(Shape { view: negotiate::view(Some(accept))?, include, now: app.clock.now() })
+    Ok(Shape { view, include, now: app.clock.now() })
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
@@ -156,7 +162,7 @@ async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Resp
     let shape = shape(app, request, target)?;
     let bytes = match permitted.enter().await?.get(request.query.get("resourceVersion")).await? {
         Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
-        Found::Plain(bytes) => bytes,
+        Found::Scale(bytes) => shape.scale(bytes),
     };
     Ok(answer::json(200, bytes, request.style))
 }

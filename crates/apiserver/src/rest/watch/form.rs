@@ -7,7 +7,7 @@ use gantry_store::cache::Change;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::pipeline::watch::Signal;
-use crate::view::{Shape, View};
+use crate::view::Shape;
 
 /// The form that a client asked for.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ fn name(signal: &Signal) -> &'static str {
 impl Form {
     /// Whether the first event of a watch differs from the others: it has the columns of the Table.
     pub(super) fn begins(&self) -> bool {
-        self.shape.view == View::Table
+        self.shape.view.is_table()
     }
 
     /// Writes one event; `first`: it is the first of its watch.
@@ -71,7 +71,7 @@ impl Form {
         match signal {
             Signal::Event { object, revision, .. } => {
                 let mut shape = self.shape;
-                if shape.view == View::Table {
+                if shape.view.is_table() {
                     // Ages are those of the event, however long the watch runs already.
                     shape.now = self.clock.now();
                 }

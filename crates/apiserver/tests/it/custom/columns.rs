@@ -80,3 +80,52 @@ async fn discovery_has_names_and_categories() {
     assert_eq!(resource["responseKind"], json!({"group": "stable.example.com", "version": "v1", "kind": "CronTab"}));
     assert_eq!(resource["singularResource"], "crontab");
 }
+
+/// What is made of every kind comes in protobuf too, and in the version that the client asks for.
+#[tokio::test]
+async fn metadata_and_scales_come_in_the_forms_that_clients_ask_for() {
+    let cluster = Cluster::start().await;
+    let mut with = crontabs();
+    with["spec"]["versions"][0]["subresources"] =
+        json!({"scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}});
+    define(&cluster, &with).await;
+    post(&cluster, CRONTABS, &crontab("a", json!({"replicas": 2}))).await;
+    let one = format!("{CRONTABS}/a");
+    let ask = async |path: &str, accept: &str| cluster.rest("GET", path, &[("accept", accept)], "").await;
+
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    assert_eq!(ask(&one, PROTOBUF).await.code, 406, "fields of custom kinds have no numbers");
+    let watch = format!("{CRONTABS}?watch=true&timeoutSeconds=1");
+    for (path, kind) in [
+        (one.as_str(), "PartialObjectMetadata"),
+        (CRONTABS, "PartialObjectMetadataList"),
+        (&watch, "PartialObjectMetadata"),
+    ] {
+        for version in ["v1", "v1beta1"] {
+            let answer = ask(path, &format!("{PROTOBUF};as={kind};g=meta.k8s.io;v={version}")).await;
+            let says =
+                format!("meta.k8s.io/{version}\u{12}{}{kind}", char::from(u8::try_from(kind.len()).expect("short")));
+            assert!(
+                answer.code == 200 && answer.bytes.windows(says.len()).any(|w| w == says.as_bytes()),
+                "{path}: {}",
+                answer.text
+            );
+        }
+    }
+    let scale = ask(&format!("{one}/scale"), PROTOBUF).await;
+    assert_eq!((scale.code, scale.bytes.starts_with(b"k8s\0")), (200, true), "{}", scale.text);
+
+    let beta = "application/json;as=Table;g=meta.k8s.io;v=v1beta1";
+    let table = ask(CRONTABS, beta).await.json();
+    assert_eq!(table["apiVersion"], "meta.k8s.io/v1beta1");
+    assert_eq!(table["rows"][0]["object"]["apiVersion"], "meta.k8s.io/v1beta1");
+    let table = ask(&format!("{one}/scale"), TABLE.1).await.json();
+    assert_eq!((&table["kind"], &table["columnDefinitions"][1]["name"]), (&json!("Table"), &json!("Desired")));
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().map(|cells| cells[..3].to_vec()),
+        Some(vec!["a".into(), 2.into(), 0.into()])
+    );
+    let unknown = ask(&format!("{CRONTABS}?includeObject=unrecognized"), TABLE.1).await;
+    let why = "Unable to convert to Table as requested: includeObject: Invalid value: \"unrecognized\": must be 'Metadata', 'Object', 'None', or empty";
+    assert_eq!((unknown.code, unknown.json()["message"].as_str()), (400, Some(why)));
+}
