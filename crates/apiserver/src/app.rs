@@ -56,6 +56,8 @@ pub(crate) struct App {
     pub(crate) event_leases: EventLeases,
     pub(crate) sessions: Sessions,
     pub(crate) places: Arc<Places>,
+    /// Of batches that are open.
+    pub(crate) batches: Arc<Places>,
     pub(crate) audit: audit::Log,
     pub(crate) stats: Stats,
     /// The kinds that are served now.

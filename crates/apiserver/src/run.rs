@@ -30,7 +30,7 @@ use crate::custom::{self, form::Forms};
 use crate::encryption;
 use crate::event_leases::EventLeases;
 use crate::flows::{self, Flows};
-use crate::grpc;
+use crate::grpc::{self, batch::STREAMS_PER_USER};
 use crate::metrics::Metrics;
 use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
@@ -361,7 +361,8 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         metrics: Metrics::default(),
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
-        places: Arc::new(Places::new(config.max_sessions_per_user, config.max_sessions)),
+        places: Arc::new(Places::sessions(config.max_sessions_per_user, config.max_sessions)),
+        batches: Arc::new(Places::batches(STREAMS_PER_USER)),
         audit,
         stats: Stats::default(),
         kinds: Arc::new(Registry::new(unserved)),

@@ -8,10 +8,14 @@ use futures::{StreamExt as _, stream};
 use gantry_apiserver::testing::Builder;
 use gantry_common::clock::Manual;
 use gantry_common::tls::Identity;
+use gantry_proto::v1;
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::{Cluster, connect};
 
@@ -111,4 +115,93 @@ async fn a_credential_that_expires_ends_streams_of_calls() {
         let rest = rest.unwrap_or_else(|_| panic!("{name} goes on")).expect("a clean end");
         assert_eq!(code(rest.trailers()).as_deref(), Some("16"), "{name}");
     }
+}
+
+/// Lets the users do everything.
+async fn empower(cluster: &Cluster, users: &[&str]) {
+    let subject =
+        |user: &&str| serde_json::json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user});
+    let binding = serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "all"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": users.iter().map(subject).collect::<Vec<_>>(),
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(cluster.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
+}
+
+/// An item of a batch as it is sent.
+fn item(id: u64, object: &serde_json::Value) -> Bytes {
+    let resource = v1::Resource { version: "v1".to_owned(), resource: "configmaps".to_owned(), ..Default::default() };
+    let create = v1::CreateRequest {
+        resource: Some(resource),
+        namespace: "default".to_owned(),
+        object: Bytes::from(object.to_string()),
+        ..Default::default()
+    };
+    let message =
+        v1::BatchRequest { id, operation: Some(v1::batch_request::Operation::Create(create)) }.encode_to_vec();
+    let length = u32::try_from(message.len()).expect("small").to_be_bytes();
+    [&[0], &length[..], &message[..]].concat().into()
+}
+
+/// Opens a batch, sends items on it, and no end.
+async fn batch<B>(sender: &mut SendRequest<B>, body: B) -> Response<Incoming>
+where
+    B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
+    let request = http::Request::post("https://localhost/gantry.v1.Objects/Batch")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .expect("a request");
+    sender.send_request(request).await.expect("answers")
+}
+
+#[tokio::test]
+async fn attack_who_does_not_take_answers_holds_no_places() {
+    let few = |config: &mut gantry_apiserver::Config| config.max_mutating_requests_inflight = 2;
+    let cluster = Cluster::with(Builder::default().configure(few)).await;
+    empower(&cluster, &["deaf", "other"]).await;
+    let text = "x".repeat(200_000);
+    let items = (0..200).map(move |id| item(id, &crate::support::configmap(&format!("m{id}"), &text)));
+    let frames = stream::iter(items).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let mut sender = cluster.http2_as(Some(&cluster.identity("deaf", &[]))).await;
+    let unread = batch(&mut sender, StreamBody::new(Box::pin(frames.chain(stream::pending())))).await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    // As many as are worked on while nobody listens.
+    let stored = async || cluster.rest("GET", maps, &[], "").await.json()["items"].as_array().map_or(0, Vec::len);
+    let worked_on = async { while stored().await < 128 {} };
+    tokio::time::timeout(3 * PATIENCE, worked_on).await.expect("what has been read is worked on");
+    let (other, map) = (cluster.identity("other", &[]), crate::support::configmap("theirs", "1").to_string());
+    let written = crate::support::request(&cluster.server, Some(&other), "POST", maps, &[], &map).await;
+    assert_eq!(written.code, 201, "{}", written.text);
+    assert!(stored().await < 200, "more is read than has room");
+    drop(unread);
+}
+
+#[tokio::test]
+async fn attack_a_user_has_so_many_batches() {
+    let cluster = Cluster::start().await;
+    let mut sender = cluster.http2_as(Some(&cluster.identity("u", &[]))).await;
+    let mut open = Vec::new();
+    for opened in 0..=64 {
+        let (end, body) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        let answer = batch(&mut sender, StreamBody::new(ReceiverStream::new(body))).await;
+        let refused = (opened == 64).then_some("8");
+        assert_eq!(code(Some(answer.headers())).as_deref(), refused, "{opened}");
+        open.push((end, answer));
+    }
+    // One that ends makes room.
+    drop(open.remove(0));
+    let opens = async {
+        loop {
+            let (_end, body) = tokio::sync::mpsc::channel(1);
+            let answer = batch(&mut sender, StreamBody::new(ReceiverStream::new(body))).await;
+            if code(Some(answer.headers())).is_none() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opens).await.expect("there is room");
 }
