@@ -103,7 +103,13 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
     tokio::select! {
         _ = &mut served => return,
         () = shutdown.requested() => {}
-        () = standing.over(&bounds) => debug!(%address, known = standing.is_known(), "connection is told to end"),
+        () = standing.over(is_http2, &bounds) => {
+            debug!(%address, known = standing.is_known(), "connection is told to end");
+        }
+        () = standing.given_up() => {
+            debug!(%address, "connection is given up: others need its place, and nobody has said whose it is");
+            return served.abort();
+        }
     }
     let ended = own.shutdown();
     if standing.is_known() {

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tracing::{debug, info, warn};
 
-use super::standing::{Shares, Standing};
+use super::standing::{Nobodies, Shares, Standing};
 use super::{connection, tls};
 use crate::app::App;
 
@@ -21,6 +21,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after a failed accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Of so many connections one is kept free for whoever comes next, by giving up those of nobody.
+const SPARE_ONE_IN: usize = 16;
+
 /// What every connection needs.
 struct Port {
     app: Arc<App>,
@@ -28,6 +31,7 @@ struct Port {
     tls: Arc<tls::Acceptor>,
     slots: Arc<Semaphore>,
     shares: Arc<Shares>,
+    nobodies: Arc<Nobodies>,
 }
 
 /// A socket could not be opened.
@@ -80,7 +84,8 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
 ) {
     let slots = Arc::new(Semaphore::new(app.config.connections.max));
-    let port = Arc::new(Port { app: app.clone(), grpc, tls, slots, shares: Arc::default() });
+    let (shares, nobodies) = (Arc::default(), Arc::default());
+    let port = Arc::new(Port { app: app.clone(), grpc, tls, slots, shares, nobodies });
     let graceful = Arc::new(GracefulShutdown::new());
     let mut loops = Vec::new();
     for socket in sockets {
@@ -126,12 +131,19 @@ async fn accept_loop(port: Arc<Port>, socket: TcpListener, graceful: Arc<Gracefu
             debug!(%peer, "a connection is refused: its address has its share already");
             continue;
         };
+        if port.slots.available_permits() < port.app.config.connections.max.div_ceil(SPARE_ONE_IN) {
+            port.nobodies.give_up_oldest();
+        }
+        let standing = Arc::new(Standing::new());
+        let listed = port.nobodies.list(standing.clone());
         let (port, watcher) = (port.clone(), graceful.watcher());
         drop(task::spawn("connection", async move {
-            let _held = (slot, share);
-            if let Some((stream, shown)) = handshake(&port.app, &port.tls, stream, peer).await {
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let standing = Arc::new(Standing::new(is_http2));
+            let _held = (slot, share, listed);
+            let shaken = tokio::select! {
+                shaken = handshake(&port.app, &port.tls, stream, peer) => shaken,
+                () = standing.given_up() => None,
+            };
+            if let Some((stream, shown)) = shaken {
                 let origin = connection::Origin { address: peer, peer: shown, standing };
                 connection::serve(port.app.clone(), port.grpc.clone(), stream, origin, watcher).await;
             }

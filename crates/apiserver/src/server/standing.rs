@@ -1,12 +1,13 @@
 //! What a connection has been good for, which says how long it may stay.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Response, held};
 use crate::config::Connections;
@@ -14,8 +15,9 @@ use crate::config::Connections;
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Standing {
-    is_http2: bool,
     born: Instant,
+    /// Others need its place.
+    given_up: CancellationToken,
     /// Somebody who is known has asked for something.
     known: AtomicBool,
     /// Answers that have not ended.
@@ -28,11 +30,11 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// A connection that has just been made.
-    pub(crate) fn new(is_http2: bool) -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self {
-            is_http2,
             born: now,
+            given_up: CancellationToken::new(),
             known: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             allowed: AtomicUsize::new(0),
@@ -62,11 +64,16 @@ impl Standing {
         Asked(self.clone())
     }
 
+    /// Returns when others need the connection's place.
+    pub(crate) async fn given_up(&self) {
+        self.given_up.cancelled().await;
+    }
+
     /// Returns when the connection has been open or idle for too long.
-    pub(crate) async fn over(&self, bounds: &Connections) {
+    pub(crate) async fn over(&self, is_http2: bool, bounds: &Connections) {
         loop {
             let now = Instant::now();
-            let due = match (self.is_known(), self.is_http2) {
+            let due = match (self.is_known(), is_http2) {
                 (false, _) => self.born + bounds.unknown,
                 (true, true) if self.open.load(Ordering::Relaxed) == 0 => *self.rested.lock() + bounds.idle,
                 // What goes on now may end at once, so no later.
@@ -112,6 +119,52 @@ impl Drop for Asked {
         if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             *self.0.rested.lock() = Instant::now();
         }
+    }
+}
+
+/// The connections on which nobody has said who he is, by age: they go first when places are scarce, the oldest before others,
+/// since whoever means to say it has done so by then.
+#[derive(Debug, Default)]
+pub(super) struct Nobodies {
+    next: AtomicUsize,
+    listed: Mutex<BTreeMap<usize, Arc<Standing>>>,
+}
+
+impl Nobodies {
+    /// Lists a connection until what is returned is dropped.
+    pub(super) fn list(self: &Arc<Self>, standing: Arc<Standing>) -> Listed {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.listed.lock().insert(number, standing);
+        Listed { nobodies: self.clone(), number }
+    }
+
+    /// Gives up the oldest one.
+    pub(super) fn give_up_oldest(&self) {
+        let mut listed = self.listed.lock();
+        // Whoever is known stays known, and need not be looked at again.
+        while let Some(first) = listed.first_entry() {
+            if !first.get().known.load(Ordering::Relaxed) {
+                break;
+            }
+            first.remove();
+        }
+        let oldest = listed.iter().find(|(_, standing)| !standing.is_known()).map(|(number, _)| *number);
+        if let Some(standing) = oldest.and_then(|number| listed.remove(&number)) {
+            standing.given_up.cancel();
+        }
+    }
+}
+
+/// See [`Nobodies::list`].
+#[derive(Debug)]
+pub(super) struct Listed {
+    nobodies: Arc<Nobodies>,
+    number: usize,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.nobodies.listed.lock().remove(&self.number);
     }
 }
 
@@ -168,9 +221,9 @@ mod tests {
 
     /// How many seconds a connection may stay to which `then` happens.
     async fn stays(is_http2: bool, then: impl AsyncFnOnce(&Arc<Standing>)) -> Option<u64> {
-        let (bounds, standing) = (Connections::default(), Arc::new(Standing::new(is_http2)));
+        let (bounds, standing) = (Connections::default(), Arc::new(Standing::new()));
         let over = async {
-            standing.over(&bounds).await;
+            standing.over(is_http2, &bounds).await;
             standing.born.elapsed().as_secs()
         };
         let happening = async {
@@ -222,6 +275,25 @@ mod tests {
             wait(3600).await;
         };
         assert_eq!(stays(true, watching).await, Some(3600 + 95));
+    }
+
+    #[test]
+    fn the_oldest_of_nobody_goes_first() {
+        let nobodies = Arc::new(Nobodies::default());
+        let standings: Vec<_> = (0..5).map(|_| Arc::new(Standing::new())).collect();
+        let mut listed: Vec<_> = standings.iter().map(|standing| nobodies.list(standing.clone())).collect();
+        let gone = || standings.iter().map(|standing| standing.given_up.is_cancelled()).collect::<Vec<_>>();
+        standings[0].is_somebodys();
+        let allowed = standings[1].allow();
+        nobodies.give_up_oldest();
+        assert_eq!(gone(), [false, false, true, false, false]);
+        drop((allowed, listed.remove(3)));
+        for _ in 0..3 {
+            nobodies.give_up_oldest();
+        }
+        assert_eq!(gone(), [false, true, true, false, true], "one of them had gone by itself");
+        drop(listed);
+        assert!(nobodies.listed.lock().is_empty());
     }
 
     #[test]

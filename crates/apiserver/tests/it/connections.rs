@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::node::PATIENCE;
-use crate::support::{Cluster, connect, http, send_on, shake_hands_on};
+use crate::support::{Cluster, answer, connect, http, send_on, shake_hands_on};
 
 /// A server that gives an idle connection no more than a moment.
 fn hasty(max: usize, max_per_address: usize) -> Builder {
@@ -88,4 +88,30 @@ async fn attack_an_address_has_its_share_of_connections_and_no_more() {
     let mut other = http(shake_hands_on(other, &cluster.server, None, b"http/1.1").await).await;
     assert_eq!(send_on(&mut other, "GET", "/livez", &[], "").await.status(), 200, "others find room");
     drop((one, two));
+}
+
+#[tokio::test]
+async fn attack_connections_of_nobody_make_room_for_others_at_once() {
+    let patient = |config: &mut gantry_apiserver::Config| {
+        (config.connections.max, config.connections.max_per_address) = (8, 8);
+        config.connections.unknown = Duration::from_secs(3600);
+    };
+    let cluster = Cluster::with(Builder::default().configure(patient)).await;
+    let mut known = cluster.connection().await;
+    let listed = send_on(&mut known, "GET", "/api/v1/namespaces", &[], "").await;
+    assert_eq!(answer(listed).await.code, 200);
+    let address = cluster.server.url().trim_start_matches("https://").to_owned();
+    let (mut silent, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(&address).await.expect("connects"));
+        idle.push(connect(&cluster.server, None).await);
+    }
+    let asked = async { assert_eq!(cluster.rest("GET", "/api/v1/namespaces", &[], "").await.code, 200) };
+    ends("somebody is kept out, and what nobody uses", asked).await;
+    ends("the oldest connection", async { drop(silent[0].read(&mut [0]).await) }).await;
+    assert_eq!(
+        send_on(&mut known, "GET", "/api/v1/namespaces", &[], "").await.status(),
+        200,
+        "it is older, and somebody's"
+    );
 }
