@@ -117,6 +117,12 @@ pub(crate) fn views() -> Vec<ViewSpec> {
         if kind.is("", "Pod") {
             view = view.index(|pod| Some(pod.scalar_at(&["spec", "nodeName"])?.as_ref().into()));
         }
+        if kind.is("", "PersistentVolume") {
+            view = view.index(|volume| {
+                let [namespace, name] = ["namespace", "name"].map(|key| volume.scalar_at(&["spec", "claimRef", key]));
+                Some(format!("{}/{}", namespace?, name?).into())
+            });
+        }
         if kind.is("discovery.k8s.io", "EndpointSlice") {
             view = view.index(dial::service_of);
         }

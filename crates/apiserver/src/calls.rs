@@ -17,7 +17,7 @@ use crate::custom::convert;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::{Asked, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
-use crate::pipeline::selection::Selection;
+use crate::pipeline::selection::{Selection, node_in};
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
     Written, apply, binding, create, delete, delete_collection, eviction, patch, read, review, scale, token, update,
@@ -177,6 +177,22 @@ impl<'a> Call<'a> {
         let allowed = self.app.authorizer.allow(&self.caller.user, selecting(verb, target, narrowed))?;
         served(target, verb)?;
         Ok(allowed)
+    }
+
+    /// As [`Call::permit`], to delete a list: who may do so for one node's pods names the node. A selector that cannot be read is
+    /// refused later, to those who may.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(crate) fn permit_deletion(
+        self,
+        target: &'a Target,
+        fields: &str,
+    ) -> Result<Permitted<'a, DeleteCollection>, Status> {
+        let mut request = authorizer::on(target.kind, DeleteCollection::NAME, &target.namespace, "", "");
+        request.node_selector = node_in(fields).unwrap_or_default();
+        let allowed = self.app.authorizer.allow(&self.caller.user, request)?;
+        Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
 
     /// A place among the requests in flight, unless there is one already.

@@ -1,20 +1,27 @@
 //! What authentication and the node authoriser look up: live objects, and which pods a node runs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use gantry_api::kinds::{self, KindInfo};
 use gantry_api::{Value, value};
-use gantry_store::cache::{Cache, Object};
+use gantry_store::cache::{Cache, Object, View};
 
 use crate::auth::service_account::{Live, LiveObject};
 use crate::pipeline::current::{self, Current};
-use crate::pipeline::selection::PODS_BY_NODE;
-use crate::rbac::node::Graph;
+use crate::pipeline::selection::{PODS_BY_NODE, VOLUMES_BY_CLAIM};
+use crate::rbac::node::{Graph, Vertex};
+use crate::rbac::references;
 
 /// The watch cache, as those see it.
 pub(crate) struct Lookup(pub(crate) Cache);
 
 fn core(resource: &str) -> Option<&'static KindInfo> {
     kinds::by_resource("", "v1", resource)
+}
+
+fn decoded(object: &Arc<Object>) -> Option<Value> {
+    serde_json::from_slice(object.json()).ok()
 }
 
 #[async_trait]
@@ -29,8 +36,7 @@ impl Live for Lookup {
     }
 
     fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
-        let object = self.0.view(&core(resource)?.storage_prefix)?.get(namespace, name)?;
-        serde_json::from_slice(object.json()).ok()
+        decoded(&self.0.view(&core(resource)?.storage_prefix)?.get(namespace, name)?)
     }
 
     async fn stored(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, String> {
@@ -42,89 +48,65 @@ impl Live for Lookup {
 }
 
 impl Lookup {
-    /// Whether a pod of the node in this namespace says yes.
-    fn any_pod(&self, node: &str, namespace: &str, test: impl Fn(&Value) -> bool) -> bool {
-        let Some(view) = core("pods").and_then(|kind| self.0.view(&kind.storage_prefix)) else { return false };
+    fn view(&self, group: &str, resource: &str) -> Option<View> {
+        self.0.view(&kinds::by_resource(group, "v1", resource)?.storage_prefix)
+    }
+
+    /// Whether a pod of the node says yes, in this namespace or in any. Those that show what the node runs by itself are not
+    /// asked: a node could make one to see what it names.
+    fn any_pod(&self, node: &str, namespace: Option<&str>, test: impl Fn(&Value) -> bool) -> bool {
+        let Some(view) = self.view("", "pods") else { return false };
         let (pods, _) = view.by_index(PODS_BY_NODE, node);
-        let here = |pod: &&std::sync::Arc<Object>| *pod.meta().namespace == *namespace;
-        pods.iter()
-            .filter(here)
-            .filter_map(|pod| serde_json::from_slice::<Value>(pod.json()).ok())
-            .any(|pod| test(&pod))
+        let here = |pod: &&Arc<Object>| namespace.is_none_or(|namespace| *pod.meta().namespace == *namespace);
+        pods.iter().filter(here).filter_map(decoded).any(|pod| !references::is_mirror(&pod) && test(&pod))
+    }
+
+    fn uses_claim(&self, node: &str, namespace: &str, name: &str) -> bool {
+        self.any_pod(node, Some(namespace), |pod| references::claims(pod).any(|claim| claim == name))
+    }
+
+    /// Whether a volume that is bound to a claim of a pod of the node needs the secret.
+    fn volume_needs(&self, node: &str, namespace: &str, name: &str) -> bool {
+        let Some(volumes) = self.view("", "persistentvolumes").filter(|view| !view.is_empty()) else { return false };
+        let needs = |volume: &Value| references::secrets_of_volume(volume).contains(&(namespace, name));
+        self.any_pod(node, None, |pod| {
+            let of = value::str_at(pod, "metadata.namespace").unwrap_or_default();
+            references::claims(pod).any(|claim| {
+                let (bound, _) = volumes.by_index(VOLUMES_BY_CLAIM, &format!("{of}/{claim}"));
+                bound.iter().filter_map(decoded).any(|volume| needs(&volume))
+            })
+        })
+    }
+
+    /// Whether the object itself says at `path` that it belongs to the node.
+    fn names_node(&self, (group, resource): (&str, &str), (namespace, name): (&str, &str), node: &str) -> bool {
+        let object = self.view(group, resource).and_then(|view| view.get(namespace, name));
+        object.is_some_and(|object| object.scalar_at(&["spec", "nodeName"]).as_deref() == Some(node))
     }
 }
 
 impl Graph for Lookup {
-    fn pod_refers_to(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
-        self.any_pod(node, namespace, |pod| refers_to(pod, resource, name))
-    }
-
-    fn pod_runs_as(&self, node: &str, namespace: &str, account: &str) -> bool {
-        self.any_pod(node, namespace, |pod| value::str_at(pod, "spec.serviceAccountName") == Some(account))
-    }
-
-    fn node_of_pod(&self, namespace: &str, name: &str) -> Option<String> {
-        let pod = self.0.view(&core("pods")?.storage_prefix)?.get(namespace, name)?;
-        Some(pod.scalar_at(&["spec", "nodeName"]).unwrap_or_default().into_owned())
-    }
-}
-
-/// Whether anything in the pod's spec names the secret, configmap or claim. One visitor over all container kinds.
-fn refers_to(pod: &Value, resource: &str, name: &str) -> bool {
-    let at = |v: &Value, path: &str| value::str_at(v, path) == Some(name);
-    let containers = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
-    let in_env = |key: &str, from: &str| {
-        containers.iter().flat_map(|list| value::list_at(pod, list)).any(|container| {
-            value::list_at(container, "env").iter().any(|e| at(e, &format!("valueFrom.{key}.name")))
-                || value::list_at(container, "envFrom").iter().any(|e| at(e, &format!("{from}.name")))
-        })
-    };
-    let in_volumes = |own: &str, projected: &str| {
-        value::list_at(pod, "spec.volumes").iter().any(|volume| {
-            at(volume, own) || value::list_at(volume, "projected.sources").iter().any(|s| at(s, projected))
-        })
-    };
-    match resource {
-        "secrets" => {
-            value::list_at(pod, "spec.imagePullSecrets").iter().any(|s| at(s, "name"))
-                || in_env("secretKeyRef", "secretRef")
-                || in_volumes("secret.secretName", "secret.name")
+    fn leads_to(&self, node: &str, vertex: Vertex, namespace: &str, name: &str) -> bool {
+        let pod = |test: &dyn Fn(&Value) -> bool| self.any_pod(node, Some(namespace), test);
+        match vertex {
+            Vertex::Secret => {
+                pod(&|pod| references::secrets(pod).any(|secret| secret == name))
+                    || self.volume_needs(node, namespace, name)
+            }
+            Vertex::ConfigMap => pod(&|pod| references::config_maps(pod).any(|map| map == name)),
+            Vertex::Claim => self.uses_claim(node, namespace, name),
+            Vertex::Volume => {
+                let volume = self.view("", "persistentvolumes").and_then(|view| view.get("", name));
+                let claim = volume.as_ref().map(|volume| {
+                    ["namespace", "name"].map(|key| volume.scalar_at(&["spec", "claimRef", key]).unwrap_or_default())
+                });
+                claim.is_some_and(|[namespace, name]| self.uses_claim(node, &namespace, &name))
+            }
+            Vertex::ResourceClaim => pod(&|pod| references::resource_claims(pod).any(|claim| claim == name)),
+            Vertex::Account => pod(&|pod| value::str_at(pod, "spec.serviceAccountName") == Some(name)),
+            Vertex::Pod => self.names_node(("", "pods"), (namespace, name), node),
+            Vertex::Attachment => self.names_node(("storage.k8s.io", "volumeattachments"), ("", name), node),
+            Vertex::Slice => self.names_node(("resource.k8s.io", "resourceslices"), ("", name), node),
         }
-        "configmaps" => in_env("configMapKeyRef", "configMapRef") || in_volumes("configMap.name", "configMap.name"),
-        "persistentvolumeclaims" => {
-            value::list_at(pod, "spec.volumes").iter().any(|v| at(v, "persistentVolumeClaim.claimName"))
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_place_that_names_an_object_counts() {
-        let check = |spec: Value, resource: &str, expected: bool| {
-            let pod = json!({ "spec": spec });
-            assert_eq!(refers_to(&pod, resource, "x"), expected, "{pod}");
-        };
-        check(json!({"volumes": [{"secret": {"secretName": "x"}}]}), "secrets", true);
-        check(json!({"volumes": [{"projected": {"sources": [{"secret": {"name": "x"}}]}}]}), "secrets", true);
-        check(json!({"imagePullSecrets": [{"name": "x"}]}), "secrets", true);
-        check(json!({"initContainers": [{"envFrom": [{"secretRef": {"name": "x"}}]}]}), "secrets", true);
-        check(
-            json!({"ephemeralContainers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "x"}}}]}]}),
-            "secrets",
-            true,
-        );
-        check(json!({"containers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": "x"}}}]}]}), "secrets", false);
-        check(
-            json!({"containers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": "x"}}}]}]}),
-            "configmaps",
-            true,
-        );
-        check(json!({"volumes": [{"configMap": {"name": "y"}}]}), "configmaps", false);
     }
 }

@@ -7,4 +7,5 @@ pub(crate) mod escalation;
 pub(crate) mod index;
 pub(crate) mod live;
 pub(crate) mod node;
+pub(crate) mod references;
 pub(crate) mod rule;

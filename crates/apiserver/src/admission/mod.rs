@@ -30,7 +30,7 @@ mod limit_ranger;
 mod matching;
 mod names;
 mod namespace_lifecycle;
-mod node_restriction;
+pub(crate) mod node_restriction;
 mod node_taints;
 mod owners;
 mod param_access;

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::{Plugin, Request};
 use crate::pipeline::current;
+use crate::rbac::references;
 use crate::request::Target;
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Upstream's odd number marks tokens of this volume, see `pipeline::token`.
 const TOKEN_SECONDS: i64 = 3607;
 
@@ -24,7 +24,7 @@ impl Plugin for ServiceAccount {
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        if !request.creates("Pod") || is_mirror(object) {
+        if !request.creates("Pod") || references::is_mirror(object) {
             return Ok(());
         }
         value::set_default(object, "spec.serviceAccountName", "default");
@@ -55,7 +55,7 @@ impl Plugin for ServiceAccount {
         if !request.creates("Pod") && !guests {
             return Ok(());
         }
-        if is_mirror(object) && !guests {
+        if references::is_mirror(object) && !guests {
             return mirrors(object).map_err(|why| request.forbidden(why));
         }
         let kind = kinds::by_resource("", "v1", "serviceaccounts").ok_or_else(Status::no_such_resource)?;
@@ -73,57 +73,20 @@ impl Plugin for ServiceAccount {
     }
 }
 
-/// Whether the pod says that it shows what a node runs by itself.
-fn is_mirror(pod: &Value) -> bool {
-    value::map_at(pod, "metadata.annotations").is_some_and(|a| a.contains_key(MIRROR))
-}
-
 /// What a node runs by itself was given nothing of the cluster's: a pod that says it is such may name nothing of it, or it
 /// would get around its account.
 fn mirrors(pod: &Value) -> Result<(), &'static str> {
-    let named = |v: &Value, path: &str| value::get(v, path).is_some_and(|found| !found.is_null());
     let account = value::str_at(pod, "spec.serviceAccountName").is_some_and(|name| !name.is_empty());
-    let spec = pod.get("spec").unwrap_or(&Value::Null);
-    let envs = |key: &str, from: &str| {
-        containers::all(spec).any(|(_, container)| {
-            value::list_at(container, "env").iter().any(|env| named(env, &format!("valueFrom.{key}")))
-                || value::list_at(container, "envFrom").iter().any(|source| named(source, from))
-        })
-    };
-    let volumes = value::list_at(spec, "volumes");
-    let projected = |source: &str| {
-        volumes.iter().flat_map(|v| value::list_at(v, "projected.sources")).any(|sources| named(sources, source))
-    };
-    let in_volumes = |paths: &[&str]| volumes.iter().any(|volume| paths.iter().any(|path| named(volume, path)));
-    let pulls = !value::list_at(spec, "imagePullSecrets").is_empty();
+    let mut sources = value::list_at(pod, "spec.volumes").iter().flat_map(|v| value::list_at(v, "projected.sources"));
+    let is_token = |source: &Value| source.get("serviceAccountToken").is_some_and(|token| !token.is_null());
     match () {
         () if account => Err("a mirror pod may not reference service accounts"),
-        () if pulls || envs("secretKeyRef", "secretRef") || projected("secret") || in_volumes(SECRET_VOLUMES) => {
-            Err("a mirror pod may not reference secrets")
-        }
-        () if envs("configMapKeyRef", "configMapRef") || projected("configMap") || in_volumes(&["configMap"]) => {
-            Err("a mirror pod may not reference configmaps")
-        }
-        () if projected("serviceAccountToken") => {
-            Err("a mirror pod may not use service account token volume projections")
-        }
+        () if references::secrets(pod).next().is_some() => Err("a mirror pod may not reference secrets"),
+        () if references::config_maps(pod).next().is_some() => Err("a mirror pod may not reference configmaps"),
+        () if sources.any(is_token) => Err("a mirror pod may not use service account token volume projections"),
         () => Ok(()),
     }
 }
-
-/// Where volumes name secrets.
-const SECRET_VOLUMES: &[&str] = &[
-    "azureFile.secretName",
-    "cephfs.secretRef",
-    "cinder.secretRef",
-    "csi.nodePublishSecretRef",
-    "flexVolume.secretRef",
-    "iscsi.secretRef",
-    "rbd.secretRef",
-    "scaleIO.secretRef",
-    "secret",
-    "storageos.secretRef",
-];
 
 /// Limits a pod to the secrets that its account names, where the account asks for it.
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
@@ -312,8 +275,8 @@ mod tests {
     #[test]
     fn mirror_pods_name_nothing_of_the_cluster() {
         let check = |spec: Value, expected: Option<&str>| {
-            let pod = json!({"metadata": {"annotations": {MIRROR: "x"}}, "spec": spec});
-            assert!(is_mirror(&pod));
+            let pod = json!({"metadata": {"annotations": {references::MIRROR: "x"}}, "spec": spec});
+            assert!(references::is_mirror(&pod));
             assert_eq!(mirrors(&pod).err(), expected, "{pod}");
         };
         let secrets = Some("a mirror pod may not reference secrets");

@@ -6,6 +6,7 @@ use gantry_cel::{Bindings, Check, Decision, Host, ResourceCheck, Subject};
 use super::Expression;
 use crate::admission::Request;
 use crate::auth::User;
+use crate::pipeline::selection::node_in;
 use crate::rbac::authorizer::Authorizer;
 use crate::rbac::rule::Attributes;
 
@@ -37,6 +38,7 @@ impl Host for Rights<'_> {
                 subresource: resource.subresource.clone(),
                 namespace: resource.namespace.clone(),
                 name: resource.name.clone(),
+                node_selector: node_in(&resource.field_selector).unwrap_or_default(),
                 ..Attributes::default()
             },
         };

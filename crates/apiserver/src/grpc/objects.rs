@@ -15,7 +15,7 @@ use tonic::{Request, Response, Streaming};
 use super::{batch, convert};
 use crate::app::App;
 use crate::auth::MASTERS;
-use crate::calls::{Call, Create, Delete, DeleteCollection, Found, Get, Patch, Update};
+use crate::calls::{Call, Create, Delete, Found, Get, Patch, Update};
 use crate::metrics::Labels;
 use crate::pipeline::Written;
 use crate::pipeline::read::{ListQuery, Listed};
@@ -337,7 +337,7 @@ impl Service for Objects {
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
             let call = Call { app: &self.0, caller: &caller };
-            let entered = call.enter::<DeleteCollection>(&target).await?;
+            let entered = call.permit_deletion(&target, &r.field_selector)?.enter().await?;
             entered.delete_collection(&ListQuery::all(selection), &options).await
         };
         let listed = run.await;

@@ -13,7 +13,7 @@ use super::current::{self, Current};
 use super::decode::{self, Expected};
 use super::options::{By, DeleteOptions};
 use super::{Written, delete, metadata, read};
-use crate::admission::Request;
+use crate::admission::{Request, node_restriction};
 use crate::app::App;
 use crate::registry::pod;
 use crate::request::{Caller, Payload, Target, WriteOptions};
@@ -51,6 +51,7 @@ pub(crate) async fn evict(
     deletion.dry_run |= options.dry_run;
     deletion.by = By::Server;
     let asked = Request { dry_run: deletion.dry_run, ..Request::creating(app, caller, target, options) };
+    node_restriction::may_evict(&asked).await?;
     asked.admit_other(&mut decoded.object).await?;
     let target = Target { subresource: "", ..target.clone() };
     let eviction = Eviction { app, caller, target: &target, options, deletion: &deletion };

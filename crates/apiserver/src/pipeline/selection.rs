@@ -14,6 +14,8 @@ use crate::registry;
 
 /// The index of pods by node, the first of their view.
 pub(crate) const PODS_BY_NODE: usize = 0;
+/// The index of persistent volumes by the claim that they are bound to, as `namespace/name`; the first of their view.
+pub(crate) const VOLUMES_BY_CLAIM: usize = 0;
 
 /// Fields whose text in the object is their value; for others the strategy is asked, which needs the decoded object.
 const PLAIN: &[&str] = &[
@@ -29,6 +31,14 @@ const PLAIN: &[&str] = &[
     "type",
     "reason",
 ];
+
+/// What says of pods and device slices which node's they are.
+pub(crate) const NODE_NAME: &str = "spec.nodeName";
+
+/// The one node whose objects a field selector can match, if it says so and can be read.
+pub(crate) fn node_in(fields: &str) -> Option<String> {
+    FieldSelector::parse(fields).ok()?.exact(NODE_NAME).map(str::to_owned)
+}
 
 struct MetaLabels<'a>(&'a Meta);
 
@@ -70,9 +80,9 @@ impl Selection {
         self.fields.exact("metadata.name")
     }
 
-    /// The one node whose pods the selection can match, if it says so.
+    /// The one node whose objects the selection can match, if it says so.
     pub(crate) fn node(&self) -> Option<&str> {
-        self.fields.exact("spec.nodeName").filter(|_| self.kind.is("", "Pod"))
+        self.fields.exact(NODE_NAME)
     }
 
     /// Whether objects of the namespace have to be looked at one by one.

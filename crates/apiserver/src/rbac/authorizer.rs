@@ -120,10 +120,26 @@ impl Authorizer {
 
     /// Why a request that [`Authorizer::decide`] allows is allowed, in upstream's words; empty for the mighty.
     pub(crate) fn reason(&self, user: &User, request: &Attributes) -> String {
-        if user.in_group(MASTERS) || !self.modes.contains(&AuthorizationMode::Rbac) {
+        if user.in_group(MASTERS) {
             return String::new();
         }
-        self.index.load().reason(user, request).map(|text| format!("RBAC: allowed by {text}")).unwrap_or_default()
+        for mode in &self.modes {
+            match mode {
+                AuthorizationMode::Node => {
+                    // It says nothing where it allows.
+                    let may = |node| node::decide(node, request, self.graph.as_ref()).is_ok();
+                    if user.node().is_some_and(may) {
+                        return String::new();
+                    }
+                }
+                AuthorizationMode::Rbac => {
+                    if let Some(text) = self.index.load().reason(user, request) {
+                        return format!("RBAC: allowed by {text}");
+                    }
+                }
+            }
+        }
+        String::new()
     }
 
     /// As [`Authorizer::require`], with what was allowed.

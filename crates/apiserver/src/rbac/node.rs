@@ -1,171 +1,191 @@
-//! The node authoriser: a kubelet may reach what its own pods need and write what is its own.
+//! The node authoriser: a kubelet may read what its own pods need and write what is its own, as upstream's.
 //!
-//! Upstream's `system:node` role says which kinds; this narrows it to the node's own objects.
+//! Upstream's `system:node` role says which kinds; of some only those objects count that lead to the node: over the pods that are
+//! bound to it, the claims that these use, and the volumes that are bound to those. What the request's object looks like
+//! is not known here: NodeRestriction (`admission/node_restriction.rs`) looks at what is written.
 
-use super::rule::Attributes;
+use std::sync::LazyLock;
+
+use super::bootstrap;
+use super::rule::{Attributes, Rule};
+
+/// What an object is that a node may be related to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vertex {
+    Secret,
+    ConfigMap,
+    Claim,
+    Volume,
+    ResourceClaim,
+    Account,
+    Pod,
+    Attachment,
+    Slice,
+}
 
 /// What the authoriser has to know of the cluster.
 pub(crate) trait Graph {
-    /// Whether a pod that is bound to `node` mounts or otherwise names this secret, configmap or claim.
-    fn pod_refers_to(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool;
-    /// Whether a pod that is bound to `node` runs as this service account.
-    fn pod_runs_as(&self, node: &str, namespace: &str, account: &str) -> bool;
-    /// The node that a pod is bound to; `None` when there is no such pod.
-    fn node_of_pod(&self, namespace: &str, name: &str) -> Option<String>;
+    /// Whether the object is the node's, or something that is the node's needs it. `namespace` "" = cluster-scoped.
+    fn leads_to(&self, node: &str, vertex: Vertex, namespace: &str, name: &str) -> bool;
 }
 
-fn unless(condition: bool, why: &str) -> Result<(), String> {
+/// Yes, or no and why.
+type Decision = Result<(), String>;
+
+/// What a node may do with kinds of which all objects are alike to it.
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let objects = bootstrap::objects();
+    let role = objects.iter().find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == "system:node");
+    role.map(Rule::of_role).unwrap_or_default()
+});
+
+fn unless(condition: bool, why: &str) -> Decision {
     if condition { Ok(()) } else { Err(why.to_owned()) }
 }
 
-fn is_read(verb: &str) -> bool {
-    matches!(verb, "get" | "list" | "watch")
+fn one_of(verb: &str, verbs: &[&str], why: &str) -> Decision {
+    unless(verbs.contains(&verb), why)
 }
 
 /// Decides for the kubelet of `node`.
-pub(crate) fn decide(node: &str, request: &Attributes, graph: &dyn Graph) -> Result<(), String> {
-    if request.path.is_some() {
-        return Err(String::new());
-    }
-    let (verb, sub) = (request.verb.as_str(), request.subresource.as_str());
-    match (request.group.as_str(), request.resource.as_str()) {
-        ("", resource @ ("secrets" | "configmaps" | "persistentvolumeclaims")) => {
-            unless(is_read(verb) && sub.is_empty(), "a node may only read secrets, configmaps and claims")?;
-            unless(!request.name.is_empty(), "a node may read only individual, named objects of this type")?;
-            let refers = graph.pod_refers_to(node, resource, &request.namespace, &request.name);
-            unless(refers, &format!("no relationship found between node '{node}' and this object"))
-        }
-        ("", "serviceaccounts") => account(node, request, graph),
-        ("", "nodes") => own_node(node, request),
-        ("", "pods") => pod(node, request, graph),
-        ("coordination.k8s.io", "leases") => {
-            unless(
-                request.namespace == "kube-node-lease",
-                "can only access leases in the \"kube-node-lease\" namespace",
-            )?;
-            // A create has no name in its URL; admission looks at the object.
-            let own = request.name == node || (verb == "create" && request.name.is_empty());
-            unless(
-                own && !matches!(verb, "list" | "watch" | "deletecollection"),
-                "can only access node lease with the same name as the requesting node",
-            )
-        }
-        ("" | "events.k8s.io", "events") => unless(matches!(verb, "create" | "update" | "patch"), ""),
-        ("", "services" | "namespaces") => unless(is_read(verb) && sub.is_empty(), ""),
-        ("node.k8s.io", "runtimeclasses") => unless(is_read(verb), ""),
-        ("authentication.k8s.io", "tokenreviews") => unless(verb == "create", ""),
-        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews") => unless(verb == "create", ""),
-        ("certificates.k8s.io", "certificatesigningrequests") => {
-            unless(sub.is_empty() && (verb == "create" || is_read(verb)), "")
-        }
-        _ => Err(String::new()),
-    }
+pub(crate) fn decide(node: &str, request: &Attributes, graph: &dyn Graph) -> Decision {
+    let asked = Asked { node, request, graph };
+    let subdivided = request.path.is_none().then(|| asked.subdivided()).flatten();
+    subdivided.unwrap_or_else(|| unless(RULES.iter().any(|rule| rule.allows(request)), ""))
 }
 
-fn account(node: &str, request: &Attributes, graph: &dyn Graph) -> Result<(), String> {
-    let allowed = match request.subresource.as_str() {
-        "" => request.verb == "get",
-        "token" => request.verb == "create",
-        _ => false,
-    };
-    unless(allowed, "a node may only get service accounts and create their tokens")?;
-    let runs = graph.pod_runs_as(node, &request.namespace, &request.name);
-    unless(runs, &format!("no relationship found between node '{node}' and this object"))
+struct Asked<'a> {
+    node: &'a str,
+    request: &'a Attributes,
+    graph: &'a dyn Graph,
 }
 
-fn own_node(node: &str, request: &Attributes) -> Result<(), String> {
-    match (request.verb.as_str(), request.subresource.as_str()) {
-        ("list" | "watch" | "create", "") => Ok(()),
-        ("get", "" | "status") => Ok(()),
-        ("update" | "patch" | "delete", "") | ("update" | "patch", "status") => {
-            unless(request.name == node, &format!("node \"{node}\" is not allowed to modify node \"{}\"", request.name))
-        }
-        _ => Err(String::new()),
+impl Asked<'_> {
+    fn verb(&self) -> &str {
+        &self.request.verb
     }
-}
 
-fn pod(node: &str, request: &Attributes, graph: &dyn Graph) -> Result<(), String> {
-    match (request.verb.as_str(), request.subresource.as_str()) {
-        ("list" | "watch", "") => {
-            unless(request.node_selector == node, "can only list/watch pods with spec.nodeName field selector")
+    fn subresource(&self) -> &str {
+        &self.request.subresource
+    }
+
+    /// The decision on kinds of which not all objects are alike.
+    fn subdivided(&self) -> Option<Decision> {
+        Some(match (self.request.group.as_str(), self.request.resource.as_str()) {
+            ("", "secrets") => self.read_namespaced(Vertex::Secret),
+            ("", "configmaps") => self.read_namespaced(Vertex::ConfigMap),
+            ("", "persistentvolumeclaims") if self.subresource() == "status" => self.claim_status(),
+            ("", "persistentvolumeclaims") => self.get(Vertex::Claim),
+            ("", "persistentvolumes") => self.get(Vertex::Volume),
+            ("resource.k8s.io", "resourceclaims") => self.get(Vertex::ResourceClaim),
+            ("storage.k8s.io", "volumeattachments") => self.get(Vertex::Attachment),
+            ("", "serviceaccounts") => self.account(),
+            ("coordination.k8s.io", "leases") => self.lease(),
+            ("storage.k8s.io", "csinodes") => self.csi_node(),
+            ("resource.k8s.io", "resourceslices") => self.slice(),
+            ("", "nodes") => self.own_node(),
+            ("", "pods") => self.pod(),
+            _ => return None,
+        })
+    }
+
+    fn related(&self, vertex: Vertex) -> Decision {
+        unless(!self.request.name.is_empty(), "No Object name found")?;
+        self.leads_here(vertex)
+    }
+
+    fn leads_here(&self, vertex: Vertex) -> Decision {
+        let leads = self.graph.leads_to(self.node, vertex, &self.request.namespace, &self.request.name);
+        unless(leads, &format!("no relationship found between node '{}' and this object", self.node))
+    }
+
+    fn get(&self, vertex: Vertex) -> Decision {
+        one_of(self.verb(), &["get"], "can only get individual resources of this type")?;
+        unless(self.subresource().is_empty(), "cannot get subresource")?;
+        self.related(vertex)
+    }
+
+    /// Reads, also by a list or watch of the one name.
+    fn read_namespaced(&self, vertex: Vertex) -> Decision {
+        one_of(self.verb(), &["get", "list", "watch"], "can only read resources of this type")?;
+        unless(self.subresource().is_empty(), "cannot read subresource")?;
+        unless(!self.request.namespace.is_empty(), "can only read namespaced object of this type")?;
+        self.related(vertex)
+    }
+
+    fn claim_status(&self) -> Decision {
+        one_of(self.verb(), &["update", "patch"], "can only get/update/patch this type")?;
+        self.related(Vertex::Claim)
+    }
+
+    fn account(&self) -> Decision {
+        if self.verb() == "get" && self.subresource().is_empty() {
+            return self.read_namespaced(Vertex::Account);
         }
-        ("get", "" | "status") => {
-            let of = graph.node_of_pod(&request.namespace, &request.name);
-            let own = of.as_deref().is_none_or(|of| of == node);
-            unless(own, &format!("no relationship found between node '{node}' and this object"))
+        let names = self.verb() == "create" && !self.request.name.is_empty();
+        unless(names, "can only create tokens for individual service accounts")?;
+        unless(self.subresource() == "token", "can only create token subresource of serviceaccount")?;
+        self.leads_here(Vertex::Account)
+    }
+
+    fn lease(&self) -> Decision {
+        const VERBS: &[&str] = &["get", "create", "update", "patch", "delete"];
+        one_of(self.verb(), VERBS, "can only get, create, update, patch, or delete a node lease")?;
+        let here = self.request.namespace == "kube-node-lease";
+        unless(here, "can only access leases in the \"kube-node-lease\" system namespace")?;
+        // A create has no name in its URL; admission looks at the object.
+        let own = self.verb() == "create" || self.request.name == self.node;
+        unless(own, "can only access node lease with the same name as the requesting node")
+    }
+
+    fn csi_node(&self) -> Decision {
+        const VERBS: &[&str] = &["get", "create", "update", "patch", "delete"];
+        one_of(self.verb(), VERBS, "can only get, create, update, patch, or delete a CSINode")?;
+        unless(self.subresource().is_empty(), "cannot authorize CSINode subresources")?;
+        let own = self.verb() == "create" || self.request.name == self.node;
+        unless(own, "can only access CSINode with the same name as the requesting node")
+    }
+
+    fn slice(&self) -> Decision {
+        unless(self.subresource().is_empty(), "cannot authorize ResourceSlice subresources")?;
+        match self.verb() {
+            "create" => Ok(()),
+            "get" | "update" | "patch" | "delete" => self.related(Vertex::Slice),
+            "watch" | "list" | "deletecollection" => unless(
+                self.request.node_selector == self.node,
+                "can only list/watch/deletecollection resourceslices with nodeName field selector",
+            ),
+            _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".to_owned()),
         }
-        ("delete", "") | ("update" | "patch", "status") => {
-            // A pod that is gone is answered 404 by the pipeline.
-            let of = graph.node_of_pod(&request.namespace, &request.name);
-            unless(
-                of.as_deref().is_none_or(|of| of == node),
-                &format!("node \"{node}\" can only change pods with spec.nodeName set to itself"),
-            )
+    }
+
+    /// The name is compared, not looked for: a kubelet reads its Node before it makes it.
+    fn own_node(&self) -> Decision {
+        let (node, name) = (self.node, self.request.name.as_str());
+        match (self.verb(), self.subresource()) {
+            ("create" | "update" | "patch", "") | ("update" | "patch", "status") => Ok(()),
+            ("get" | "list" | "watch", "") if name == node => Ok(()),
+            ("get" | "list" | "watch", "") if name.is_empty() => {
+                Err(format!("node '{node}' cannot read all nodes, only its own Node object"))
+            }
+            ("get" | "list" | "watch", "") => {
+                Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
+            }
+            _ => Err(String::new()),
         }
-        _ => Err(String::new()),
+    }
+
+    fn pod(&self) -> Decision {
+        match (self.verb(), self.subresource()) {
+            ("get", "") => self.get(Vertex::Pod),
+            ("list" | "watch", "") if self.request.node_selector == self.node => Ok(()),
+            ("list" | "watch", "") if !self.request.name.is_empty() => self.related(Vertex::Pod),
+            ("list" | "watch", "") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
+            ("create" | "delete", "") | ("update" | "patch", "status") | ("create", "eviction") => Ok(()),
+            _ => Err(String::new()),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Fixed;
-
-    impl Graph for Fixed {
-        fn pod_refers_to(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
-            (node, resource, namespace, name) == ("n1", "secrets", "a", "mounted")
-        }
-        fn pod_runs_as(&self, node: &str, namespace: &str, account: &str) -> bool {
-            (node, namespace, account) == ("n1", "a", "web")
-        }
-        fn node_of_pod(&self, _namespace: &str, name: &str) -> Option<String> {
-            match name {
-                "mine" => Some("n1".to_owned()),
-                "theirs" => Some("n2".to_owned()),
-                _ => None,
-            }
-        }
-    }
-
-    fn check(verb: &str, resource: &str, name: &str, expected: bool) {
-        let (group, resource) = resource.split_once(':').unwrap_or(("", resource));
-        let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
-        let namespace = if group == "coordination.k8s.io" { "kube-node-lease" } else { "a" };
-        let request = Attributes {
-            verb: verb.to_owned(),
-            group: group.to_owned(),
-            resource: resource.to_owned(),
-            subresource: sub.to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            ..Attributes::default()
-        };
-        assert_eq!(decide("n1", &request, &Fixed).is_ok(), expected, "{verb} {group}:{resource}/{sub} {name}");
-    }
-
-    #[test]
-    fn a_node_reaches_its_own_things_only() {
-        check("get", "secrets", "mounted", true);
-        check("watch", "secrets", "mounted", true);
-        check("get", "secrets", "other", false);
-        check("list", "secrets", "", false);
-        check("update", "secrets", "mounted", false);
-        check("create", "serviceaccounts/token", "web", true);
-        check("create", "serviceaccounts/token", "admin", false);
-        check("patch", "nodes/status", "n1", true);
-        check("patch", "nodes/status", "n2", false);
-        check("patch", "pods/status", "mine", true);
-        check("patch", "pods/status", "theirs", false);
-        check("delete", "pods", "mine", true);
-        check("delete", "pods", "theirs", false);
-        check("create", "pods/binding", "mine", false);
-        check("get", "pods", "mine", true);
-        check("get", "pods", "theirs", false);
-        check("list", "pods", "", false);
-        check("update", "coordination.k8s.io:leases", "n1", true);
-        check("update", "coordination.k8s.io:leases", "n2", false);
-        check("create", "coordination.k8s.io:leases", "", true);
-        check("get", "rbac.authorization.k8s.io:clusterroles", "admin", false);
-    }
-}
+mod tests;

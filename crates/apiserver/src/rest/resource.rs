@@ -14,7 +14,7 @@ use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
 use crate::app::App;
-use crate::calls::{self, Call, Create, Delete, DeleteCollection, Found, Get, Patch, Update};
+use crate::calls::{self, Call, Create, Delete, Found, Get, Patch, Update};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
 use crate::pipeline::patch::PatchType;
@@ -355,7 +355,7 @@ async fn delete_collection(
     body: &mut Unread,
     target: &Target,
 ) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<DeleteCollection>(target)?;
+    let permitted = call(app, request).permit_deletion(target, request.query.get("fieldSelector"))?;
     let shape = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;

@@ -139,6 +139,29 @@ fn e2e_dead_proxy_programs_no_service() {
 }
 
 #[test]
+fn e2e_routes_outlive_the_daemons_and_are_repaired() {
+    let Some(c) = cluster() else { return };
+    let pid = c.service("dockerd-node-1").expect("it runs").to_string();
+    let route = |args: &[&str]| {
+        let args = [&["-t", &pid, "--net", "ip", "-4", "route"], args].concat();
+        sh("nsenter", &args).expect_ok("ip route")
+    };
+    let others = || -> Vec<String> {
+        let listed = route(&["list", "proto", "103"]);
+        listed.lines().filter(|line| line.contains(" via ")).map(|line| line.trim().to_owned()).collect()
+    };
+    let before = others();
+    assert_eq!(before.len(), 1, "one way to the one other node: {before:?}");
+    let to = before[0].split(' ').next().expect("a range").to_owned();
+    while_dead(&c, &["proxy-node-1", "kubelet-node-1"], |c| {
+        c.page(1).expect("pods on both nodes are reached");
+        assert_eq!(others(), before);
+        route(&["del", &to, "proto", "103"]);
+    });
+    eventually("the route is there again", SOON, || ensure(others() == before, || format!("{:?}", others())));
+}
+
+#[test]
 fn e2e_dead_dns_resolves_nothing() {
     let Some(c) = cluster() else { return };
     while_dead(&c, &["dns-node-1", "dns-node-2"], |c| {
