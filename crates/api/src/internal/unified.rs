@@ -1,12 +1,17 @@
 //! Unified diffs by the method of Python's difflib, whose choice of common lines upstream's messages show: the longest run of
 //! common lines first, then what is before and behind it. Lines that occur often in a long text do not begin a run.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
 /// Texts of at least so many lines have lines that occur too often to begin a run: those of more than a hundredth, and one.
 const LONG_LINES: usize = 200;
+
+/// Lines that are compared for one diff. Texts that say the same again and again would take the square of their length; what
+/// is not compared any more counts as changed.
+const COMPARED_MAX: usize = 10_000_000;
 
 /// A run of lines that both have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,8 @@ struct Texts<'a> {
     new: &'a [&'a str],
     /// Where the lines of the new text are, but for those that occur too often.
     places: HashMap<&'a str, Vec<usize>>,
+    /// Comparisons that are left.
+    left: Cell<usize>,
 }
 
 /// The hunks that make `old` to `new`, with `context` unchanged lines around each change; nothing where they are the same.
@@ -74,7 +81,7 @@ impl<'a> Texts<'a> {
         if new.len() >= LONG_LINES {
             places.retain(|_, at| at.len() <= new.len() / 100 + 1);
         }
-        Self { old, new, places }
+        Self { old, new, places, left: Cell::new(COMPARED_MAX) }
     }
 
     /// The longest run within the ranges; of several the one that begins first in the old text, then in the new one.
@@ -85,6 +92,10 @@ impl<'a> Texts<'a> {
         for at in old.clone() {
             let mut next = HashMap::new();
             let places = self.places.get(self.old[at]).map_or(&[][..], Vec::as_slice);
+            self.left.set(self.left.get().saturating_sub(places.len() + 1));
+            if self.left.get() == 0 {
+                break;
+            }
             for place in places.iter().copied().filter(|place| new.contains(place)) {
                 let before = place.checked_sub(1).and_then(|before| lengths.get(&before));
                 let length = before.copied().unwrap_or(0) + 1;

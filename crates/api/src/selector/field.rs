@@ -36,7 +36,8 @@ impl FieldSelector {
         Ok(Self { terms })
     }
 
-    /// Refuses fields that the kind cannot select by; the others are named as in the stored form from now on.
+    /// Refuses fields that the kind cannot select by; the others are named as in the stored form from now on, and
+    /// stand in the order of their paths.
     ///
     /// # Errors
     /// `field label not supported: spec.foo`; the caller makes a 400 of it.
@@ -59,6 +60,7 @@ impl FieldSelector {
             }
             term.path = convert::hub_field(kind, &term.path);
         }
+        self.terms.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(())
     }
 

@@ -106,6 +106,10 @@ fn field_selectors() {
         FieldSelector::parse("spec.foo=n").expect("valid").check(pods),
         Err("field label not supported: spec.foo".to_owned())
     );
+    let mut selector = FieldSelector::parse("status.phase!=a,metadata.name=x,status.phase!=b").expect("valid");
+    assert_eq!(selector.check(pods), Ok(()));
+    let paths: Vec<&str> = selector.terms().iter().map(|term| term.path.as_str()).collect();
+    assert_eq!(paths, ["metadata.name", "status.phase", "status.phase"]);
     let maps = kinds::by_resource("", "v1", "configmaps").expect("served");
     let message = FieldSelector::parse("data=n").expect("valid").check(maps).expect_err("unknown");
     assert_eq!(message, "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");

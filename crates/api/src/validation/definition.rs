@@ -9,6 +9,8 @@ mod shown;
 mod waived;
 mod walk;
 
+use std::collections::HashSet;
+
 use self::waived::{Demand, Terms};
 use super::at::{At, Out};
 use crate::custom::schema::MAX_DEPTH;
@@ -169,14 +171,14 @@ fn has_status(version: &Value) -> bool {
 
 fn versions(out: &mut Out, list: &[Value], shared: &Shared, terms: &Terms) {
     let at = At::Root("spec.versions");
-    let mut unique = true;
+    let (mut unique, mut seen) = (true, HashSet::new());
     for (index, version) in list.iter().enumerate() {
         let (at, name) = (at.index(index), text(version, "name"));
         let wrong = dns_1035_label(name);
         if !wrong.is_empty() {
             out.invalid(at.child("name"), name, &wrong.join(","));
         }
-        unique &= !list[..index].iter().any(|before| text(before, "name") == name);
+        unique &= seen.insert(name);
         parts::deprecation(out, at.child("deprecationWarning"), version);
         let found = get(version, "schema.openAPIV3Schema").filter(|found| found.is_object() && !shared.schema);
         if let Some(found) = found {
@@ -333,14 +335,19 @@ fn stored_versions(out: &mut Out, definition: &Value) {
         return;
     }
     let versions = list_at(definition, "spec.versions");
+    let known: HashSet<&str> = stored.iter().filter_map(Value::as_str).collect();
     for version in versions.iter().filter(|version| bool_at(version, "storage")) {
+        if out.is_full() {
+            return;
+        }
         let name = text(version, "name");
-        if !stored.iter().any(|stored| stored == name) {
+        if !known.contains(name) {
             out.invalid(at, stored.to_vec(), &format!("must have the storage version {name}"));
         }
     }
+    let there: HashSet<&Value> = versions.iter().filter_map(|version| version.get("name")).collect();
     for (index, name) in stored.iter().enumerate() {
-        if !versions.iter().any(|version| version.get("name") == Some(name)) {
+        if !there.contains(name) {
             let version = name.as_str().unwrap_or_default();
             let why = format!(
                 "missing from spec.versions; {version} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {version} and removes {version} from status.storedVersions"

@@ -14,9 +14,13 @@ use super::claims::driver_name;
 use super::read::{Seen, list, number, repeats, some, text};
 use super::selector;
 use crate::Value;
+use crate::brief::cut;
 use crate::names;
 
 const UNSET: Value = Value::Null;
+/// Names of requests and their alternatives that are looked at, and bytes of one: more than there may be.
+const NAMES: usize = 1_000;
+const NAME_BYTES: usize = 253;
 /// The most selectors, requests, constraints and configurations each.
 const ITEMS: usize = 32;
 /// The most alternatives of a request.
@@ -199,15 +203,21 @@ fn claim_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     configurations(out, at.child("config"), list(devices, "config"), &full_names);
 }
 
-/// The names that a claim's requests and their alternatives go by.
+/// The names that a claim's requests and their alternatives go by. Of a claim that is refused for their number or length there
+/// may be more: the name of a request stands in those of all its alternatives.
 fn request_names(devices: &Value) -> Vec<String> {
     let mut names = Vec::new();
-    for request in list(devices, "requests") {
-        let name = text(request, "name");
-        names.push(name.to_owned());
-        names.extend(list(request, "firstAvailable").iter().map(|a| format!("{name}/{}", text(a, "name"))));
+    for request in list(devices, "requests").iter().take(NAMES) {
+        let name = short_name(request);
+        let alternatives = list(request, "firstAvailable").iter();
+        names.push(name.clone().into_owned());
+        names.extend(alternatives.map(|a| format!("{name}/{}", short_name(a))).take(NAMES - names.len().min(NAMES)));
     }
     names
+}
+
+fn short_name(request: &Value) -> Cow<'_, str> {
+    cut(text(request, "name"), NAME_BYTES)
 }
 
 fn alternative_requests(out: &mut Out, at: At<'_>, alternatives: &[Value]) {

@@ -1,6 +1,7 @@
 //! Formats that only fields have (names are in [`crate::names`]), with upstream's messages.
 
 use super::at::{At, Out};
+use super::read::Seen;
 use crate::names;
 
 const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '=' \
@@ -62,8 +63,8 @@ pub(crate) fn domain_prefixed_path(out: &mut Out, at: At<'_>, text: &str) {
 }
 
 /// An address in a form that every reader understands alike; `known` ones were there before, and stay.
-pub(crate) fn strict_ip(out: &mut Out, at: At<'_>, text: &str, known: &[&str]) {
-    if known.contains(&text) {
+pub(crate) fn strict_ip(out: &mut Out, at: At<'_>, text: &str, known: &Seen<'_>) {
+    if known.contains(text) {
         return;
     }
     match (text.parse::<std::net::IpAddr>(), ip(text)) {
@@ -77,8 +78,8 @@ pub(crate) fn strict_ip(out: &mut Out, at: At<'_>, text: &str, known: &[&str]) {
 }
 
 /// As [`strict_ip`], of a `CIDR`: and none of its bits may be one that it does not cover.
-pub(crate) fn strict_cidr(out: &mut Out, at: At<'_>, text: &str, known: &[&str]) {
-    if known.contains(&text) {
+pub(crate) fn strict_cidr(out: &mut Out, at: At<'_>, text: &str, known: &Seen<'_>) {
+    if known.contains(text) {
         return;
     }
     let zeros = || {

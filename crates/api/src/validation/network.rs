@@ -10,7 +10,7 @@ pub(super) use ingress::{create as ingress_create, ingress, status as ingress_st
 pub(super) use policy::network_policy;
 
 use super::at::{At, Out};
-use super::read::{list, number, some, text};
+use super::read::{Seen, list, number, some, text};
 use super::{formats, service};
 use crate::Value;
 use crate::names;
@@ -20,7 +20,7 @@ const UNSET: Value = Value::Null;
 /// Endpoints of a Service, the old way; addresses that `old` has may stay as they are.
 pub(super) fn endpoints(out: &mut Out, object: &Value, old: Option<&Value>) {
     let at = At::Root("subsets");
-    let known: Vec<&str> = old
+    let known: Seen<'_> = old
         .into_iter()
         .flat_map(|old| list(old, "subsets"))
         .flat_map(|subset| list(subset, "addresses").iter().chain(list(subset, "notReadyAddresses")))
@@ -61,7 +61,7 @@ fn endpoint_port(out: &mut Out, at: At<'_>, port: &Value, named: bool) {
     service::app_protocol(out, at, port);
 }
 
-fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value, known: &[&str]) {
+fn endpoint_address(out: &mut Out, at: At<'_>, address: &Value, known: &Seen<'_>) {
     let (ip, host) = (text(address, "ip"), text(address, "hostname"));
     formats::strict_ip(out, at.child("ip"), ip, known);
     if !host.is_empty() {

@@ -25,7 +25,7 @@ const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ran
 
 /// The spec of a service that is created, or of one that replaces `old`, whose addresses may stay as they are.
 pub(super) fn service(out: &mut Out, service: &Value, old: Option<&Value>) {
-    let known = old.map_or_else(Vec::new, addresses::of);
+    let known = old.map_or_else(Seen::new, addresses::of);
     let at = At::Root("spec");
     let spec = some(service, "spec").unwrap_or(&UNSET);
     let (kind, headless) = (text(spec, "type"), text(spec, "clusterIP") == "None");
@@ -164,7 +164,7 @@ fn affinity(out: &mut Out, at: At<'_>, spec: &Value) {
     }
 }
 
-fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value], known: &[&str]) {
+fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value], known: &Seen<'_>) {
     for (index, ip) in ips.iter().enumerate() {
         let ip = ip.as_str().unwrap_or_default();
         let before = out.count();
@@ -180,7 +180,7 @@ fn external_ips(out: &mut Out, at: At<'_>, ips: &[Value], known: &[&str]) {
 const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 
 /// Whom a load balancer lets through: the field, or the annotation from before. The field's path is written as upstream does.
-fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&str>, known: &[&str]) {
+fn source_ranges(out: &mut Out, at: At<'_>, spec: &Value, annotation: Option<&str>, known: &Seen<'_>) {
     let balanced = text(spec, "type") == "LoadBalancer";
     let annotations = At::Root("metadata.annotations");
     let ranges = list(spec, "loadBalancerSourceRanges");
@@ -317,7 +317,7 @@ pub(super) fn published(out: &mut Out, new: &Value, old: &Value, more: impl Fn(&
         let balancer = some(object, "status").and_then(|s| some(s, "loadBalancer"));
         balancer.map_or(&[], |b| list(b, "ingress"))
     }
-    let known: Vec<&str> = of(old).iter().map(|ingress| text(ingress, "ip")).collect();
+    let known: Seen<'_> = of(old).iter().map(|ingress| text(ingress, "ip")).collect();
     let at = At::Root("status.loadBalancer.ingress");
     for (index, ingress) in of(new).iter().enumerate() {
         let at = at.index(index);

@@ -1,5 +1,7 @@
 //! DaemonSets, StatefulSets, ReplicationControllers, pod templates and controller revisions.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::at::{At, Out, same};
@@ -133,9 +135,10 @@ fn with_claims(template: &Value, claims: &[Value]) -> Value {
         *volumes = json!([]);
     }
     let Some(volumes) = volumes.as_array_mut() else { return whole };
+    let mut named: HashSet<String> = volumes.iter().map(|v| text(v, "name").to_owned()).collect();
     for claim in claims {
         let name = some(claim, "metadata").map_or("", |m| text(m, "name"));
-        if !name.is_empty() && !volumes.iter().any(|v| text(v, "name") == name) {
+        if !name.is_empty() && named.insert(name.to_owned()) {
             volumes.push(json!({"name": name, "emptyDir": {}}));
         }
     }

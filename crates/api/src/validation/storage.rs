@@ -72,15 +72,20 @@ pub(super) fn storage_class(out: &mut Out, class: &Value) {
 /// Terms of topologies, each of which may stand once. Upstream compares each term with as many empty ones as there are
 /// terms first, so an empty one is told of as often.
 fn topologies(out: &mut Out, at: At<'_>, terms: &[Value]) {
-    let mut seen: Vec<Topology<'_>> = terms.iter().map(|_| Topology::new()).collect();
+    // How often each was seen.
+    let mut seen: BTreeMap<Topology<'_>, usize> = BTreeMap::from([(Topology::new(), terms.len())]);
     for (index, term) in terms.iter().enumerate() {
         let at = at.index(index);
         let at = at.child("matchLabelExpressions");
         let found = topology(out, at, list(term, "matchLabelExpressions"));
-        for _ in seen.iter().filter(|other| **other == found) {
+        let times = seen.entry(found).or_default();
+        for _ in 0..*times {
+            if out.is_full() {
+                return;
+            }
             out.duplicate(at, "");
         }
-        seen.push(found);
+        *times += 1;
     }
 }
 
@@ -299,8 +304,12 @@ pub(super) fn csi_node_update(out: &mut Out, new: &Value, old: &Value) {
         driver
     };
     let at = At::Root("spec.drivers");
+    let mut drivers = BTreeMap::new();
+    for driver in list(spec_of(new), "drivers") {
+        drivers.entry(text(driver, "name")).or_insert(driver);
+    }
     for before in list(spec_of(old), "drivers") {
-        let now = list(spec_of(new), "drivers").iter().find(|d| text(d, "name") == text(before, "name"));
+        let now = drivers.get(text(before, "name")).copied();
         if let Some(now) = now.filter(|now| plain(now) != plain(before)) {
             out.invalid_of(at, "storage/v1.CSINodeDriver", now, "field is immutable");
         }

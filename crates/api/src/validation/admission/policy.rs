@@ -137,6 +137,9 @@ pub(super) fn validating(out: &mut Out, object: &Value, old: Option<&Value>) {
     let policy = some(object, "metadata").map_or("", |m| text(m, "name"));
     let mut seen = Seen::new();
     for (index, found) in annotations.iter().enumerate() {
+        if out.is_full() {
+            return;
+        }
         let at = annotations_at.index(index);
         annotation(out, at, policy, found);
         if repeats(&mut seen, text(found, "key")) {

@@ -47,7 +47,7 @@ fn resources(out: &mut Out, at: At<'_>, rule: &Value) {
     if found.is_empty() {
         out.required(at, "");
     }
-    let (mut all_of_resource, mut sub_of_all) = (Vec::new(), Vec::new());
+    let (mut all_of_resource, mut sub_of_all) = (Seen::new(), Seen::new());
     let mut plain = false;
     for (index, name) in found.iter().enumerate() {
         if name.is_empty() {
@@ -58,17 +58,17 @@ fn resources(out: &mut Out, at: At<'_>, rule: &Value) {
             plain = *name != "*";
             continue;
         };
-        if all_of_resource.contains(&resource) {
+        if all_of_resource.contains(resource) {
             out.invalid(at.index(index), *name, &format!("if '{resource}/*' is present, must not specify {name}"));
         }
-        if sub_of_all.contains(&sub) {
+        if sub_of_all.contains(sub) {
             out.invalid(at.index(index), *name, &format!("if '*/{sub}' is present, must not specify {name}"));
         }
         if sub == "*" {
-            all_of_resource.push(resource);
+            all_of_resource.insert(resource);
         }
         if resource == "*" {
-            sub_of_all.push(sub);
+            sub_of_all.insert(sub);
         }
     }
     let whole = || list(rule, "resources").to_vec();

@@ -1,5 +1,7 @@
 //! The parts of a definition beside its schemas.
 
+use std::collections::HashSet;
+
 use super::waived::{Demand, Terms};
 use super::{bundle, text};
 use crate::Value;
@@ -114,9 +116,10 @@ fn review_versions(out: &mut Out, at: At<'_>, versions: &[Value], must_be_known:
         out.required(at, "");
         return;
     }
+    let mut seen = HashSet::new();
     for (index, version) in versions.iter().enumerate() {
         let name = version.as_str().unwrap_or_default();
-        if versions[..index].contains(version) {
+        if !seen.insert(version) {
             out.invalid(at.index(index), name, "duplicate version");
             continue;
         }
@@ -182,7 +185,7 @@ pub(super) fn subresources(out: &mut Out, at: At<'_>, subresources: &Value) {
 /// Selectable fields; `version` may keep more than are allowed if the terms say so.
 pub(super) fn selectable_fields(out: &mut Out, at: At<'_>, version: &Value, schema: &Value, terms: &Terms) {
     let schema = Schema::parse(schema);
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for (index, field) in list_at(version, "selectableFields").iter().enumerate() {
         let (here, path) = (at.index(index), text(field, "jsonPath"));
         let here = here.child("jsonPath");
@@ -205,10 +208,8 @@ pub(super) fn selectable_fields(out: &mut Out, at: At<'_>, version: &Value, sche
             let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
             out.invalid(here, path, why);
         }
-        if seen.contains(&names) {
+        if !seen.insert(names) {
             out.duplicate(here, path);
-        } else {
-            seen.push(names);
         }
     }
     if seen.len() > MAX_SELECTABLE && !terms.allow_many_fields(text(version, "name")) {

@@ -2,7 +2,7 @@
 //! a binding waits for (KEP-5007).
 
 use super::super::at::{At, Out};
-use super::super::read::{list, map, some, text};
+use super::super::read::{Seen, list, map, some, text};
 use super::super::selector;
 use super::{COUNTER_BYTES, at_most, request_name, shown_key, unique};
 use crate::Value;
@@ -149,7 +149,8 @@ pub(super) fn binding(out: &mut Out, at: At<'_>, holder: &Value) {
     }
     unique(out, at.child(waits), waited.iter().copied());
     unique(out, at.child(fails), failing.iter().copied());
-    for (index, name) in failing.iter().enumerate().filter(|(_, name)| waited.contains(name)) {
+    let waits_for: Seen<'_> = waited.iter().copied().collect();
+    for (index, name) in failing.iter().enumerate().filter(|(_, name)| waits_for.contains(*name)) {
         let detail = "bindingFailureConditions must not overlap with bindingConditions";
         out.invalid(at.child(fails).index(index), *name, detail);
     }

@@ -1,5 +1,6 @@
 //! What was allocated for a claim, and who uses it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::super::at::{At, Out, same};
@@ -40,7 +41,8 @@ pub(in super::super) fn claim_status(out: &mut Out, new: &Value, old: &Value) {
     unique(out, consumers_at, consumers.iter().map(|consumer| text(consumer, "uid")));
     let (now, before) = (some(new_status, "allocation"), some(old_status, "allocation"));
     devices(out, at.child("devices"), list(new_status, "devices"), now.unwrap_or(&UNSET));
-    let added = list(new_status, "reservedFor").iter().any(|c| !list(old_status, "reservedFor").contains(c));
+    let reserved: HashSet<&Value> = list(old_status, "reservedFor").iter().collect();
+    let added = list(new_status, "reservedFor").iter().any(|c| !reserved.contains(c));
     if now.is_none() && !list(new_status, "reservedFor").is_empty() {
         out.forbidden(consumers_at, "may not be specified when `allocated` is not set");
     } else if added && some(new, "metadata").is_some_and(|m| some(m, "deletionTimestamp").is_some()) {
@@ -142,7 +144,7 @@ fn devices(out: &mut Out, at: At<'_>, found: &[Value], allocation: &Value) {
         go_escaped(format!(r#"{{"Driver":{driver},"Pool":{pool},"Device":{name},"ShareID":{share}}}"#))
     };
     let results = list(some(allocation, "devices").unwrap_or(&UNSET), "results");
-    let known: Vec<String> = results.iter().map(id).collect();
+    let known: HashSet<String> = results.iter().map(id).collect();
     let ids: Vec<String> = found.iter().map(id).collect();
     for (index, (device, id)) in found.iter().zip(&ids).enumerate() {
         let at = at.index(index);

@@ -1,7 +1,9 @@
 //! What a job makes of failed pods, and when it has succeeded.
 
+use std::collections::HashSet;
+
 use super::super::at::{At, Out};
-use super::super::read::{list, number, some, text};
+use super::super::read::{Seen, list, number, some, text};
 use super::is_indexed;
 use crate::Value;
 use crate::names;
@@ -36,7 +38,7 @@ pub(super) fn all(out: &mut Out, at: At<'_>, spec: &Value) {
 fn failure_policy(out: &mut Out, at: At<'_>, policy: &Value, spec: &Value) {
     let template = some(spec, "template").and_then(|t| some(t, "spec")).unwrap_or(&Value::Null);
     let named = |list_name| list(template, list_name).iter().map(|c| text(c, "name"));
-    let containers: Vec<&str> = named("containers").chain(named("initContainers")).collect();
+    let containers: Seen<'_> = named("containers").chain(named("initContainers")).collect();
     let rules = list(policy, "rules");
     let at = at.child("rules");
     if rules.len() > RULES {
@@ -73,7 +75,7 @@ fn action(out: &mut Out, at: At<'_>, action: &str, spec: &Value) {
     }
 }
 
-fn exit_codes(out: &mut Out, at: At<'_>, requirement: &Value, containers: &[&str]) {
+fn exit_codes(out: &mut Out, at: At<'_>, requirement: &Value, containers: &Seen<'_>) {
     let operator = text(requirement, "operator");
     if operator.is_empty() {
         out.required(at.child("operator"), "valid values: [\"In\" \"NotIn\"]");
@@ -81,7 +83,7 @@ fn exit_codes(out: &mut Out, at: At<'_>, requirement: &Value, containers: &[&str
         out.not_supported(at.child("operator"), operator, &["In", "NotIn"]);
     }
     if let Some(name) = some(requirement, "containerName").and_then(Value::as_str)
-        && !containers.contains(&name)
+        && !containers.contains(name)
     {
         let detail = "must be one of the container or initContainer names in the pod template";
         out.invalid(at.child("containerName"), name, detail);
@@ -93,11 +95,12 @@ fn exit_codes(out: &mut Out, at: At<'_>, requirement: &Value, containers: &[&str
     } else if values.len() > CODES {
         out.too_many(at, values.len(), CODES);
     }
+    let mut seen = HashSet::new();
     for (index, value) in values.iter().enumerate() {
         if operator == "In" && *value == 0 {
             out.invalid(at.index(index), 0, "must not be 0 for the In operator");
         }
-        if values[..index].contains(value) {
+        if !seen.insert(value) {
             out.duplicate(at.index(index), *value);
         }
     }

@@ -1,7 +1,7 @@
 //! Network policies.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, number, some, text};
+use super::super::read::{Seen, list, number, some, text};
 use super::super::{formats, selector};
 use super::UNSET;
 use crate::Value;
@@ -10,7 +10,7 @@ use crate::names;
 /// A network policy; ranges that `old` has may stay as they are.
 pub(in super::super) fn network_policy(out: &mut Out, object: &Value, old: Option<&Value>) {
     let (at, spec) = (At::Root("spec"), some(object, "spec").unwrap_or(&UNSET));
-    let known = old.map_or_else(Vec::new, ranges);
+    let known = old.map_or_else(Seen::new, ranges);
     if let Some(pods) = some(spec, "podSelector") {
         selector::label_selector(out, at.child("podSelector"), pods);
     }
@@ -77,7 +77,7 @@ fn port(out: &mut Out, at: At<'_>, port: &Value) {
 }
 
 /// All ranges that a policy names.
-fn ranges(policy: &Value) -> Vec<&str> {
+fn ranges(policy: &Value) -> Seen<'_> {
     let spec = some(policy, "spec").unwrap_or(&UNSET);
     let peers = [("ingress", "from"), ("egress", "to")]
         .into_iter()
@@ -87,7 +87,7 @@ fn ranges(policy: &Value) -> Vec<&str> {
     blocks.flat_map(each).collect()
 }
 
-fn peer(out: &mut Out, at: At<'_>, peer: &Value, known: &[&str]) {
+fn peer(out: &mut Out, at: At<'_>, peer: &Value, known: &Seen<'_>) {
     let mut count = 0;
     for key in ["podSelector", "namespaceSelector"] {
         if let Some(found) = some(peer, key) {
@@ -107,7 +107,7 @@ fn peer(out: &mut Out, at: At<'_>, peer: &Value, known: &[&str]) {
     }
 }
 
-fn ip_block(out: &mut Out, at: At<'_>, block: &Value, known: &[&str]) {
+fn ip_block(out: &mut Out, at: At<'_>, block: &Value, known: &Seen<'_>) {
     let cidr = text(block, "cidr");
     if cidr.is_empty() {
         out.required(at.child("cidr"), "");

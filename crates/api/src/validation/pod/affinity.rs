@@ -1,5 +1,7 @@
 //! Node and pod affinity.
 
+use std::collections::HashSet;
+
 use super::super::at::{At, Out};
 use super::super::read::{list, number, some, text};
 use super::super::selector;
@@ -75,7 +77,7 @@ fn label_keys(out: &mut Out, at: At<'_>, term: &Value) {
             selector::label_name(out, at.index(index), key.as_str().unwrap_or_default());
         }
     }
-    let mismatched = list(term, "mismatchLabelKeys");
+    let mismatched: HashSet<&Value> = list(term, "mismatchLabelKeys").iter().collect();
     for key in list(term, "matchLabelKeys").iter().filter(|key| mismatched.contains(key)) {
         out.invalid(at.child("matchLabelKeys"), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
     }

@@ -1,7 +1,7 @@
 //! Annotations of pods that mean something.
 
 use super::super::at::{At, Out};
-use super::super::read::{list, map, some, text};
+use super::super::read::{Seen, list, map, some, text};
 use super::update::MIRROR;
 use crate::{Object, Value};
 
@@ -39,6 +39,7 @@ pub(super) fn check(out: &mut Out, pod: &Value, any_cost: bool) {
     let Some(annotations) = of(pod) else { return };
     let spec = some(pod, "spec").unwrap_or(&Value::Null);
     let at = At::Root("metadata.annotations");
+    let mut containers = None;
     for (key, value) in annotations {
         let (at, value) = (at.key(key), value.as_str().unwrap_or_default());
         if key == MIRROR && text(spec, "nodeName").is_empty() {
@@ -46,8 +47,11 @@ pub(super) fn check(out: &mut Out, pod: &Value, any_cost: bool) {
         } else if key == COST && !any_cost && !is_cost(value) {
             out.invalid(at, value, "must be a 32bit integer");
         } else if let Some(container) = key.strip_prefix(APP_ARMOR) {
-            let named = |list_key: &&str| list(spec, list_key).iter().any(|c| text(c, "name") == container);
-            if !["initContainers", "containers", "ephemeralContainers"].iter().any(named) {
+            let containers = containers.get_or_insert_with(|| {
+                let lists = ["initContainers", "containers", "ephemeralContainers"].into_iter();
+                lists.flat_map(|key| list(spec, key)).map(|c| text(c, "name")).collect::<Seen<'_>>()
+            });
+            if !containers.contains(container) {
                 out.invalid(at, container, "container not found");
             }
             if !APP_ARMOR_PROFILES.contains(&value) && !value.starts_with("localhost/") {

@@ -1,6 +1,8 @@
 //! Ephemeral containers: a guest in a running pod, so much of what other containers may have is not theirs; once there, they
 //! stay as they are.
 
+use std::collections::HashMap;
+
 use super::super::at::{At, Out, empty};
 use super::super::read::{Seen, list, map, some, text};
 use super::update::alike;
@@ -73,10 +75,15 @@ pub(crate) fn changed(out: &mut Out, new: &Value, old: &Value) {
     let root = At::Root("spec");
     super::pod_spec(out, root, new);
     let at = root.child(Sort::Ephemeral.field());
-    let present = list(new, Sort::Ephemeral.field());
+    // Of several with one name the last one.
+    let present: HashMap<&str, &Value> =
+        list(new, Sort::Ephemeral.field()).iter().map(|container| (text(container, "name"), container)).collect();
     for before in list(old, Sort::Ephemeral.field()) {
         let name = text(before, "name");
-        match present.iter().rev().find(|c| text(c, "name") == name) {
+        if out.is_full() {
+            return;
+        }
+        match present.get(name).copied() {
             None => out.forbidden(at, &format!("existing ephemeral containers {name:?} may not be removed\n")),
             Some(now) => {
                 if !alike(now, before) {

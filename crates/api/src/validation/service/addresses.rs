@@ -2,11 +2,11 @@
 
 use super::super::at::{At, Out};
 use super::super::formats;
-use super::super::read::{list, some, text};
+use super::super::read::{Seen, list, repeats, some, text};
 use crate::Value;
 
 /// Addresses and ranges that a service names.
-pub(super) fn of(service: &Value) -> Vec<&str> {
+pub(super) fn of(service: &Value) -> Seen<'_> {
     let spec = some(service, "spec").unwrap_or(&Value::Null);
     let lists = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
     let named = lists.flat_map(|key| list(spec, key)).filter_map(Value::as_str);
@@ -16,7 +16,7 @@ pub(super) fn of(service: &Value) -> Vec<&str> {
 }
 
 /// The addresses inside the cluster, and their families.
-pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str]) {
+pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &Seen<'_>) {
     if text(spec, "type") == "ExternalName" {
         return;
     }
@@ -28,6 +28,7 @@ pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str
         _ => {}
     }
     let families = list(spec, "ipFamilies");
+    let mut seen = Seen::new();
     for (index, family) in families.iter().enumerate() {
         let list = at.child("ipFamilies");
         let at = list.index(index);
@@ -35,7 +36,7 @@ pub(super) fn cluster_ips(out: &mut Out, at: At<'_>, spec: &Value, known: &[&str
         if !["IPv4", "IPv6"].contains(&family) {
             out.not_supported(at, family, &["IPv4", "IPv6"]);
         }
-        if families[..index].iter().any(|f| f == family) {
+        if repeats(&mut seen, family) {
             out.duplicate(at, family);
         }
     }

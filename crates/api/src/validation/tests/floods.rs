@@ -107,3 +107,56 @@ fn attack_pairs_of_items_are_not_compared() {
     let job = object("Job", job);
     assert_eq!(texts(&status_update(kind("Job"), &job, &job)), [""; 0]);
 }
+
+#[test]
+fn attack_pairs_of_items_of_other_kinds_are_not_compared() {
+    let containers = many(MANY, |n| json!({"name": format!("c{n}"), "image": "i"}));
+    let rules = many(MANY, |n| {
+        json!({"action": "Ignore",
+        "onExitCodes": {"containerName": format!("c{}", MANY - 1 - n), "operator": "In", "values": [1]}})
+    });
+    let codes = many(MANY, |n| (n + 1).into());
+    let policy = json!({"rules": [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": codes}}]});
+    for policy in [json!({"rules": rules}), policy] {
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": containers}});
+        let (errors, more) = bounded("Job", json!({"spec": {"template": template, "podFailurePolicy": policy}}));
+        let shown = &errors[..errors.len().min(5)];
+        assert!(errors.len() < 5 && errors[0].contains("Too many") && !more, "{shown:?}");
+    }
+    let terms = |values: &str| {
+        json!([{"topologyKey": "t", "labelSelector": {},
+        "matchLabelKeys": many(MANY, |n| format!("a{n}").into()), "mismatchLabelKeys": many(MANY, |n| format!("{values}{n}").into())}])
+    };
+    let affinity = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms("b")}});
+    let (errors, _) =
+        bounded("Pod", json!({"spec": {"affinity": affinity, "containers": [{"name": "c", "image": "i"}]}}));
+    assert!(errors.is_empty(), "{}", errors[0]);
+    let topologies = many(MANY, |n| json!({"matchLabelExpressions": [{"key": "k", "values": [format!("v{n}")]}]}));
+    let (errors, _) = bounded(
+        "StorageClass",
+        json!({"metadata": {"name": "x"}, "provisioner": "p", "allowedTopologies": topologies}),
+    );
+    assert!(errors.is_empty(), "{}", errors[0]);
+    let addresses = many(MANY, |n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255).into());
+    let service = object("Service", json!({"spec": {"ports": [{"port": 80}], "externalIPs": addresses}}));
+    assert_eq!(texts(&update(kind("Service"), &service, &service)), [""; 0]);
+}
+
+#[test]
+fn attack_long_names_are_not_repeated_in_those_of_parts() {
+    let request = json!({"name": "r".repeat(1 << 20), "firstAvailable": many(100_000, |_| json!({}))});
+    let (errors, _) = bounded("ResourceClaim", json!({"spec": {"devices": {"requests": [request]}}}));
+    assert!(!errors.is_empty());
+}
+
+/// Two pods of very many lines, of which some stand again and again.
+#[test]
+fn attack_long_changes_are_shown_without_comparing_all_lines() {
+    let pod = |first: usize| {
+        let value = |n: usize| format!("v{}", (first + n * 7) % 150);
+        let env = many(20_000, |n| json!({"name": "A", "value": value(n)}));
+        object("Pod", json!({"spec": {"containers": [{"name": "c", "image": "i", "env": env}]}}))
+    };
+    let errors = update(kind("Pod"), &pod(0), &pod(3));
+    assert!(errors.iter().any(|error| error.body.contains("pod updates may not change fields")), "{}", errors.len());
+}
