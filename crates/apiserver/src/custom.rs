@@ -25,6 +25,7 @@ use gantry_store::cache::{Scope, ViewSpec};
 use tracing::{info, warn};
 
 use self::known::Known;
+use self::terminate::Endings;
 use crate::app::App;
 use crate::pipeline::change::{self, Made, Part};
 use crate::pipeline::current::Current;
@@ -81,11 +82,11 @@ pub(crate) async fn run(app: Arc<App>) {
 
 async fn follow(app: &App, served: &mut Served, known: &mut Known) -> Result<(), String> {
     let mut changes = app.view(kind()).watch(app.cache.revision(), Scope::All).await.map_err(|e| e.to_string())?;
+    let mut endings = Endings::default();
     loop {
         known.refresh(app);
         served.update(app, known).await?;
-        let more = reconcile(app, known).await;
-        let wait = if more { LOOK_AGAIN } else { Duration::MAX };
+        let wait = reconcile(app, known, &mut endings).await.unwrap_or(Duration::MAX);
         match tokio::time::timeout(wait, changes.next()).await {
             Ok(event) => drop(event.map_err(|e| e.to_string())?),
             Err(_) => continue,
@@ -97,26 +98,27 @@ async fn follow(app: &App, served: &mut Served, known: &mut Known) -> Result<(),
     }
 }
 
-/// Brings the status of the definitions up to date; whether there is more to do that no event will tell of.
-async fn reconcile(app: &App, known: &mut Known) -> bool {
-    let mut more = false;
-    for name in known.unsettled() {
+/// Brings the status of the definitions up to date; how long to wait where there is more to do that no event will tell of.
+async fn reconcile(app: &App, known: &mut Known, endings: &mut Endings) -> Option<Duration> {
+    let (mut again, unsettled) = (None, known.unsettled());
+    endings.retain(&unsettled);
+    for name in unsettled {
         let Some((definition, group)) = known.with_group(&name) else { continue };
-        let done = if terminate::concerns(definition) {
-            terminate::run(app, definition).await
+        let left = if terminate::concerns(definition) {
+            terminate::run(app, definition, endings).await
         } else {
-            settle(app, definition, &group).await.map(|()| true)
+            settle(app, definition, &group).await.map(|()| None)
         };
-        match done {
-            Ok(true) => known.settle(&name),
-            Ok(false) => more = true,
-            Err(status) => {
-                warn!(definition = name, why = status.message, "keeping the status of a definition failed");
-                more = true;
-            }
+        let wait = left.unwrap_or_else(|status| {
+            warn!(definition = name, why = status.message, "keeping the status of a definition failed");
+            Some(LOOK_AGAIN)
+        });
+        if wait.is_none() {
+            known.settle(&name);
         }
+        again = again.into_iter().chain(wait).min();
     }
-    more
+    again
 }
 
 async fn settle(app: &App, definition: &Value, group: &[&Value]) -> Result<(), Status> {

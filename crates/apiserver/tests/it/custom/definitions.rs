@@ -1,5 +1,10 @@
 //! Definitions: their status, what is refused, how they go.
 
+use std::sync::Arc;
+
+use gantry_apiserver::testing::Builder;
+use gantry_store::{MemoryStore, Store, Txn};
+
 use super::*;
 
 #[tokio::test]
@@ -81,6 +86,29 @@ async fn a_definition_takes_its_objects_along() {
     define(&cluster, &crontabs()).await;
     assert_eq!(get(&cluster, CRONTABS).await.json()["items"], json!([]));
     assert_eq!(post(&cluster, CRONTABS, &crontab("a", json!({}))).await.code, 201);
+}
+
+#[tokio::test]
+async fn objects_that_do_not_go_do_not_hold_up_those_behind_them() {
+    let store = Arc::new(MemoryStore::new());
+    let cluster = Cluster::with(Builder::default().store(store.clone())).await;
+    define(&cluster, &crontabs()).await;
+    assert_eq!(post(&cluster, CRONTABS, &crontab("z", json!({}))).await.code, 201);
+    // More than are asked for at a time.
+    let held: Vec<String> = (0..510).map(|number| format!("held-{number:03}")).collect();
+    for names in held.chunks(100) {
+        let write = names.iter().fold(Txn::new(), |write, name| {
+            let object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name,
+                "namespace": "default", "uid": name, "finalizers": ["example.com/hold"],
+                "creationTimestamp": "2026-01-02T03:04:05Z"}});
+            write.put(format!("/registry/stable.example.com/crontabs/default/{name}"), object.to_string().into())
+        });
+        store.txn(write).await.expect("written");
+    }
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    assert_eq!(cluster.rest("DELETE", &path, &[], "").await.code, 200);
+    until(&cluster, &format!("{CRONTABS}/z"), |a| a.code == 404).await;
+    assert_eq!(get(&cluster, &path).await.code, 200, "the others are left");
 }
 
 /// Creates the cron tabs with a change, and expects this refusal.
