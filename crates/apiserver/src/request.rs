@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gantry_api::field::{Error, Path};
 use gantry_api::kinds::{KindInfo, Subresource};
 use gantry_api::status::Status;
+use http::HeaderMap;
 use parking_lot::Mutex;
 
 use crate::auth::User;
@@ -20,6 +21,15 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
+    /// The fence that a request's headers name.
+    ///
+    /// # Errors
+    /// As [`Fence::parse`].
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Status> {
+        let text = headers.get("gantry-fence").map(|value| String::from_utf8_lossy(value.as_bytes()));
+        text.filter(|text| !text.is_empty()).map(|text| Self::parse(&text)).transpose()
+    }
+
     /// Reads `<namespace>/<lease>@<revision>`.
     ///
     /// # Errors
@@ -277,6 +287,14 @@ mod tests {
         for bad in ["", "a/b", "a@1", "a/b@x", "a/b@0", "/b@1", "a/b/c@1"] {
             assert!(Fence::parse(bad).is_err(), "{bad}");
         }
+        let of = |bytes: &[u8]| {
+            let value = http::HeaderValue::from_bytes(bytes).expect("a header");
+            Fence::of(&HeaderMap::from_iter([(http::HeaderName::from_static("gantry-fence"), value)]))
+        };
+        assert_eq!(Fence::of(&HeaderMap::new()), Ok(None));
+        assert_eq!(of(b"kube-system/kube-scheduler@42"), Ok(Some(fence)));
+        assert_eq!(of("a/ü@1".as_bytes()).map(|fence| fence.map(|f| f.name)), Ok(Some("ü".to_owned())));
+        assert!(of(b"\xff").is_err(), "what is not understood is not left out");
     }
 
     #[test]

@@ -203,7 +203,8 @@ async fn get(
     if let Some(etag) = HeaderValue::from_str(etag).ok().filter(|etag| !etag.is_empty()) {
         headers.insert(header::IF_NONE_MATCH, etag);
     }
-    name_user(headers, &User::new("system:kube-aggregator", &[MASTERS]));
+    let aggregator = User::new("system:kube-aggregator", &[MASTERS]);
+    name_user(headers, &aggregator).map_err(|error| failed(error.to_string()))?;
     let answer = backend.send(request, None).await.map_err(|error| failed(gantry_common::error_chain(&error)))?;
     if !answer.status().is_success() {
         return Err((Some(host), Failed::Status(answer.status())));

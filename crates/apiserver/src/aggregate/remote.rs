@@ -146,30 +146,50 @@ impl Remote {
     }
 }
 
-/// Names a user to a remote server, as `--requestheader-*` of that server expects it. Headers of that kind which are there go.
-pub(crate) fn name_user(headers: &mut HeaderMap, user: &User) {
+/// A part of a user that no header can hold: without it the user would be somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the user cannot be named to another API server: the header {header} cannot hold {text:?}")]
+pub(crate) struct Unnameable {
+    header: String,
+    text: String,
+}
+
+/// Names a user to a remote server, as `--requestheader-*` of that server expects it: in UTF-8, as the bytes are. Headers of that
+/// kind which are there go.
+///
+/// # Errors
+/// When a part of the user cannot be said in a header; nobody is named then.
+pub(crate) fn name_user(headers: &mut HeaderMap, user: &User) -> Result<(), Unnameable> {
     let ours = |name: &HeaderName| name.as_str().starts_with("x-remote-");
     let stale: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
     for name in stale {
         headers.remove(name);
     }
-    let mut add = |name: &str, text: &str| {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(text)) {
-            headers.append(name, value);
-        }
+    let mut named: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    let mut add = |header: &str, text: &str| {
+        let written = (HeaderName::try_from(header), HeaderValue::from_bytes(text.as_bytes()));
+        let (Ok(name), Ok(value)) = written else {
+            return Err(Unnameable { header: header.to_owned(), text: text.to_owned() });
+        };
+        named.push((name, value));
+        Ok(())
     };
-    add("x-remote-user", &user.name);
+    add("x-remote-user", &user.name)?;
     if !user.uid.is_empty() {
-        add("x-remote-uid", &user.uid);
+        add("x-remote-uid", &user.uid)?;
     }
     for group in &user.groups {
-        add("x-remote-group", group);
+        add("x-remote-group", group)?;
     }
     for (key, values) in &user.extra {
         for value in values {
-            add(&format!("x-remote-extra-{}", utf8_percent_encode(key, TOKEN)), value);
+            add(&format!("x-remote-extra-{}", utf8_percent_encode(key, TOKEN)), value)?;
         }
     }
+    for (name, value) in named {
+        headers.append(name, value);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,11 +222,35 @@ mod tests {
         headers.insert("x-remote-extra-a", HeaderValue::from_static("forged"));
         let mut user = User::new("alice", &["dev"]);
         user.extra.insert("acme.com/scope".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
-        name_user(&mut headers, &user);
+        assert_eq!(name_user(&mut headers, &user), Ok(()));
         let all = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
         assert_eq!(all("x-remote-user"), ["alice"]);
         assert_eq!(all("x-remote-group"), ["dev", "system:authenticated"]);
         assert_eq!(all("x-remote-extra-acme.com%2fscope"), ["a", "b"]);
         assert_eq!((all("x-remote-extra-a").len(), all("x-remote-uid").len()), (0, 0));
+    }
+
+    #[test]
+    fn a_user_who_cannot_be_named_whole_is_not_named() {
+        let mut headers = HeaderMap::new();
+        let mut user = User::new("müller", &["größte"]);
+        user.extra.insert("straße".to_owned(), vec!["Köln".to_owned()]);
+        assert_eq!(name_user(&mut headers, &user), Ok(()));
+        let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        assert_eq!(bytes("x-remote-user"), Some("müller".as_bytes()));
+        assert_eq!(bytes("x-remote-group"), Some("größte".as_bytes()));
+        assert_eq!(bytes("x-remote-extra-stra%c3%9fe"), Some("Köln".as_bytes()));
+        let change: [&dyn Fn(&mut User); 4] = [
+            &|user| "a\nb".clone_into(&mut user.name),
+            &|user| "a\u{7f}".clone_into(&mut user.uid),
+            &|user| user.groups.push("a\rb".to_owned()),
+            &|user| drop(user.extra.insert("scope".to_owned(), vec!["\0".to_owned()])),
+        ];
+        for change in change {
+            let (mut headers, mut user) = (HeaderMap::new(), user.clone());
+            change(&mut user);
+            let refused = name_user(&mut headers, &user).expect_err("no header holds it");
+            assert!(refused.header.starts_with("x-remote-") && headers.is_empty(), "{refused}");
+        }
     }
 }

@@ -157,10 +157,7 @@ pub(crate) async fn caller(
     }
     let user = review::impersonate(app, user, headers, about)?;
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let fence = match text("gantry-fence") {
-        "" => None,
-        fence => Some(Fence::parse(fence)?),
-    };
+    let fence = Fence::of(headers)?;
     Ok(Caller { notes, ..Caller::new(user, text("user-agent"), fence) })
 }
 

@@ -84,7 +84,7 @@ async fn ask(
         path.parse().map_err(|error| Status::bad_request(format!("the path cannot be passed on: {error}")))?;
     let mut sent = headers::towards_backend(request, upgrade);
     app.authenticator.strip(&mut sent);
-    name_user(&mut sent, &request.caller.user);
+    name_user(&mut sent, &request.caller.user).map_err(Status::internal)?;
     if let Ok(host) = HeaderValue::from_str(&authority) {
         sent.insert(header::HOST, host);
     }
