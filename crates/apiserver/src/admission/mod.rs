@@ -40,7 +40,7 @@ mod pod_security;
 mod policy;
 mod priority;
 mod registered;
-mod reservations;
+pub(crate) mod reservations;
 mod resource_quota;
 mod review;
 mod rounds;

@@ -55,3 +55,8 @@ pub(super) fn epoch_key(quota: &Target) -> String {
 pub(super) fn progress_key(quota: &Target) -> String {
     format!("/registry/gantry.dev/quota-progress/{}/{}", quota.namespace, quota.name)
 }
+
+/// All keys of a quota beside the quota itself.
+pub(crate) fn keys(quota: &Target) -> [String; 2] {
+    [epoch_key(quota), progress_key(quota)]
+}

@@ -154,7 +154,9 @@ impl Change<'_> {
                 app.admission.effects(&request, &object).await?
             }
             // Whoever says what is used has counted it.
-            Part::Status if self.target.kind.is("", "ResourceQuota") && !self.options.dry_run => recounts(self.target),
+            Part::Status if self.target.kind.is("", "ResourceQuota") && !self.options.dry_run && !remove => {
+                recounts(self.target)
+            }
             _ => commit::Effects::default(),
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
@@ -180,7 +182,10 @@ impl Change<'_> {
             from: state.revision,
             bytes: (!remove).then(|| writing.json().clone()),
             lease,
-            effects: effects.with_fence_of(self.target, &object, Some(old)),
+            effects: match remove {
+                true => effects.with_traces_of(self.target),
+                false => effects.with_fence_of(self.target, &object, Some(old)),
+            },
         };
         let committed = match write.commit(app).await {
             Ok(committed) => committed,

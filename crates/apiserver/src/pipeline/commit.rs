@@ -6,6 +6,7 @@ use gantry_api::{Value, canon, value};
 use gantry_store::{Error, KeyValue, Txn, TxnOutcome};
 
 use super::current::{Current, write_failed};
+use crate::admission::reservations;
 use crate::app::App;
 use crate::custom::convert;
 use crate::event_leases::expires;
@@ -80,9 +81,25 @@ impl Effects {
             value::map_at(v, "metadata.annotations").and_then(|a| a.get(FENCED)).is_some_and(|f| f == "true")
         };
         let holder = |v: &Value| value::str_at(v, "spec.holderIdentity").unwrap_or_default().to_owned();
-        let same = old.is_some_and(|old| annotated(old) && holder(old) == holder(new));
+        let was_fenced = old.is_some_and(&annotated);
+        let same = was_fenced && old.is_some_and(|old| holder(old) == holder(new));
+        let key = fence_key(&target.namespace, &target.name);
         if annotated(new) && !same {
-            self.puts.push((fence_key(&target.namespace, &target.name), Bytes::from(holder(new))));
+            self.puts.push((key, Bytes::from(holder(new))));
+        } else if was_fenced && !annotated(new) {
+            self.deletes.push(key);
+        }
+        self
+    }
+
+    /// What an object leaves behind that is no object of the API goes with it, so that a name which is used once is not kept for
+    /// ever. A leader without its fence key writes nothing more, and an object that was reserved under a quota is charged anew.
+    pub(crate) fn with_traces_of(mut self, gone: &Target) -> Self {
+        if gone.kind.is("coordination.k8s.io", "Lease") {
+            self.deletes.push(fence_key(&gone.namespace, &gone.name));
+        }
+        if gone.kind.is("", "ResourceQuota") {
+            self.deletes.extend(reservations::keys(gone));
         }
         self
     }

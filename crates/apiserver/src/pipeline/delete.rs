@@ -149,7 +149,7 @@ async fn attempt(
     }
     let effects = match &marked {
         Some(_) => commit::Effects::default(),
-        None => allocate::plan(app, target, Some(old), None).await?,
+        None => allocate::plan(app, target, Some(old), None).await?.with_traces_of(target),
     };
     let write =
         Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };

@@ -440,3 +440,30 @@ async fn a_reservation_of_unknown_outcome_may_be_tried_again() {
     assert_eq!(all_used().await, ["1", "1", "1"], "the quota was counted");
     assert_eq!(post(&cluster, MAPS, &configmap("y", "1")).await.code, 403);
 }
+
+#[tokio::test]
+async fn a_quota_leaves_nothing_behind() {
+    let (store, cluster) = two_quotas().await;
+    assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 201);
+    let left = async || {
+        let mut keys = Vec::new();
+        for of in ["epochs", "progress"] {
+            let range = gantry_store::Range::prefix(format!("/registry/gantry.dev/quota-{of}/")).keys_only();
+            keys.extend(store.range(range).await.expect("read").kvs.into_iter().map(|kv| kv.key));
+        }
+        keys
+    };
+    assert_eq!(left().await.len(), 3, "{:?}", left().await);
+    assert_eq!(cluster.rest("DELETE", &format!("{QUOTAS}/a"), &[], "").await.code, 200);
+    assert_eq!(left().await, ["/registry/gantry.dev/quota-epochs/default/b"]);
+    // Another one of the same name begins anew.
+    create(&cluster, QUOTAS, &quota("a", json!({"configmaps": "2"}))).await;
+    assert_eq!(post(&cluster, MAPS, &configmap("y", "1")).await.code, 201);
+    assert_eq!(used(&cluster, "a").await, json!({"configmaps": "2"}));
+    let beyond = post(&cluster, MAPS, &configmap("z", "1")).await;
+    assert!(beyond.text.contains("exceeded quota: a"), "{}", beyond.text);
+    for name in ["a", "b"] {
+        assert_eq!(cluster.rest("DELETE", &format!("{QUOTAS}/{name}"), &[], "").await.code, 200);
+    }
+    assert_eq!(left().await, [""; 0]);
+}
