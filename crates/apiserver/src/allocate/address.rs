@@ -70,16 +70,33 @@ fn random_free_in(app: &App, (first, count): (u32, u32)) -> Option<Ipv4Addr> {
     if count == 0 {
         return None;
     }
+    let lower = static_band(count);
+    let upper = random_free_of(app, first + lower, count - lower);
+    upper.or_else(|| random_free_of(app, first, lower))
+}
+
+fn random_free_of(app: &App, first: u32, count: u32) -> Option<Ipv4Addr> {
+    if count == 0 {
+        return None;
+    }
     let mut random = rand::rng();
-    let at = |offset: u32| Ipv4Addr::from(first + offset % count);
+    let at = |offset: u64| Ipv4Addr::from(first + u32::try_from(offset % u64::from(count)).unwrap_or_default());
     for _ in 0..RANDOM_TRIES {
-        let ip = at(random.random_range(0..count));
+        let ip = at(random.random_range(0..u64::from(count)));
         if is_free(app, ip) {
             return Some(ip);
         }
     }
-    let start = random.random_range(0..count);
-    (0..count).map(|i| at(start.wrapping_add(i))).find(|ip| is_free(app, *ip))
+    let start = random.random_range(0..u64::from(count));
+    (0..u64::from(count)).map(|i| at(start + i)).find(|ip| is_free(app, *ip))
+}
+
+/// How many of the first addresses are left to those who choose theirs, as long as there are others (KEP-3070).
+fn static_band(count: u32) -> u32 {
+    const MIN: u32 = 16;
+    const MAX: u32 = 256;
+    const STEP: u32 = 16;
+    if count < MIN { 0 } else { (count / STEP).clamp(MIN, MAX).min(count) }
 }
 
 /// Whether an address is in a range.

@@ -102,13 +102,19 @@ impl Map {
         }
     }
 
-    /// Takes any free port.
+    /// Takes any free port, of the first ones only when there is no other.
     fn take_any(&mut self) -> Option<u16> {
-        let count = self.range.len();
-        let start = rand::rng().random_range(0..count);
-        let offset = (0..count).map(|i| (start + i) % count).find(|offset| !self.get(*offset))?;
+        let (lower, count) = (static_band(self.range.len()), self.range.len());
+        let offset = self.free_of(lower, count).or_else(|| self.free_of(0, lower))?;
         self.set(offset, true);
         self.range.first.checked_add(u16::try_from(offset).ok()?)
+    }
+
+    /// A free one from `from` on and before `to`.
+    fn free_of(&self, from: usize, to: usize) -> Option<usize> {
+        let count = to.checked_sub(from).filter(|count| *count > 0)?;
+        let start = rand::rng().random_range(0..count);
+        (0..count).map(|i| from + (start + i) % count).find(|offset| !self.get(*offset))
     }
 
     /// Key, revision that it must have, and new value.
@@ -123,6 +129,14 @@ impl Map {
         });
         (KEY.to_owned(), self.revision, Bytes::from(object.to_string()))
     }
+}
+
+/// How many of the first ports are left to those who choose theirs (KEP-3668).
+fn static_band(count: usize) -> usize {
+    const MIN: usize = 16;
+    const MAX: usize = 128;
+    const STEP: usize = 32;
+    if count < MIN { 0 } else { (count / STEP).clamp(MIN, MAX).min(count) }
 }
 
 /// Whether a port has to be chosen for the Service.
@@ -191,6 +205,17 @@ mod tests {
             assert!(map.take_any().is_some());
         }
         assert_eq!(map.take_any(), None);
+    }
+
+    #[test]
+    fn the_first_ports_are_left_to_those_who_choose() {
+        let mut map = map();
+        let taken = [map.take_any(), map.take_any(), map.take_any()];
+        assert!(taken[..2].iter().all(|port| port.is_some_and(|port| port >= 30016)), "{taken:?}");
+        assert!(taken[2].is_some_and(|port| port < 30016), "{taken:?}");
+        for (count, expected) in [(8, 0), (16, 16), (500, 16), (2_768, 86), (10_000, 128)] {
+            assert_eq!(static_band(count), expected, "{count}");
+        }
     }
 
     #[test]

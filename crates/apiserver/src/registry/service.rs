@@ -6,6 +6,7 @@ mod cells;
 mod warnings;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use gantry_api::field::{Error, Errors, Path};
 use gantry_api::kinds::KindInfo;
@@ -29,14 +30,14 @@ impl Strategy for Service {
             let ip = text(service, "spec.clusterIP").to_owned();
             value::set(service, "spec.clusterIPs", json!([ip]));
         }
-        families(service);
+        families(service, None);
     }
 
     fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
         normalize_cluster_ips(new, old);
         drop_type_dependent(new, old);
         inherit_allocated(new, old);
-        families(new);
+        families(new, Some(old));
     }
 
     fn validate_create(&self, kind: &'static KindInfo, service: &Value) -> Errors {
@@ -47,6 +48,7 @@ impl Strategy for Service {
 
     fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
+        errors.extend(released(new, old));
         errors.extend(single_stack(new));
         errors
     }
@@ -81,7 +83,12 @@ pub fn needs_cluster_ip(service: &Value) -> bool {
     matches!(text(service, "spec.type"), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
-/// Whether each port has a node port.
+/// Whether its ports may have node ports: those of a load balancer that wants none stay, where it had them.
+fn may_have_node_ports(service: &Value) -> bool {
+    matches!(text(service, "spec.type"), "NodePort" | "LoadBalancer")
+}
+
+/// Whether each port is to have a node port.
 #[must_use]
 pub fn needs_node_ports(service: &Value) -> bool {
     match text(service, "spec.type") {
@@ -138,9 +145,9 @@ fn drop_type_dependent(new: &mut Value, old: &Value) {
             value::remove(new, "spec.clusterIP");
             value::remove(new, "spec.clusterIPs");
         }
-        remove_same(new, old, &["spec.ipFamilies", "spec.ipFamilyPolicy", "spec.internalTrafficPolicy"]);
+        remove_same(new, old, &["spec.ipFamilies", "spec.ipFamilyPolicy"]);
     }
-    if needs_node_ports(old) && !needs_node_ports(new) && node_ports(new) == node_ports(old) {
+    if may_have_node_ports(old) && !may_have_node_ports(new) && node_ports(new).is_subset(&node_ports(old)) {
         for port in ports_mut(new) {
             if let Some(port) = port.as_object_mut() {
                 port.remove("nodePort");
@@ -157,6 +164,9 @@ fn drop_type_dependent(new: &mut Value, old: &Value) {
     if is_externally_accessible(old) && !is_externally_accessible(new) {
         remove_same(new, old, &["spec.externalTrafficPolicy"]);
     }
+    if !balanced(new) && value::get(new, "status.loadBalancer").is_some() {
+        value::set(new, "status.loadBalancer", json!({}));
+    }
 }
 
 fn remove_same(new: &mut Value, old: &Value, paths: &[&str]) {
@@ -167,8 +177,10 @@ fn remove_same(new: &mut Value, old: &Value, paths: &[&str]) {
     }
 }
 
-fn node_ports(service: &Value) -> Vec<i64> {
-    value::list_at(service, "spec.ports").iter().map(|p| value::i64_at(p, "nodePort").unwrap_or(0)).collect()
+/// The node ports that it has.
+fn node_ports(service: &Value) -> BTreeSet<i64> {
+    let ports = value::list_at(service, "spec.ports").iter();
+    ports.filter_map(|port| value::i64_at(port, "nodePort")).filter(|number| *number != 0).collect()
 }
 
 fn ports_mut(service: &mut Value) -> impl Iterator<Item = &mut Value> {
@@ -185,8 +197,8 @@ fn inherit_allocated(new: &mut Value, old: &Value) {
             copy(new, old, "spec.clusterIPs");
         }
     }
-    if needs_node_ports(old) && needs_node_ports(new) {
-        let kept: Vec<i64> = node_ports(new).into_iter().filter(|p| *p != 0).collect();
+    if may_have_node_ports(old) && may_have_node_ports(new) {
+        let kept = node_ports(new);
         for port in ports_mut(new).filter(|p| value::i64_at(p, "nodePort").unwrap_or(0) == 0) {
             let same_name = |p: &&Value| text(p, "name") == text(port, "name");
             let before = value::list_at(old, "spec.ports").iter().rfind(same_name);
@@ -209,34 +221,80 @@ fn copy(new: &mut Value, old: &Value, path: &str) {
     }
 }
 
-/// Families of a cluster that has IPv4 only. A headless service without selector claims both, as its endpoints are not ours.
-fn families(service: &mut Value) {
+/// Whether its endpoints are not ours, so that it may claim families that the cluster does not have.
+fn is_unselected(service: &Value) -> bool {
+    is_headless(service) && value::map_at(service, "spec.selector").is_none_or(|selector| selector.is_empty())
+}
+
+/// Families of a cluster that has IPv4 only. A headless service without selector claims both, unless it says otherwise.
+fn families(service: &mut Value, old: Option<&Value>) {
     if !needs_cluster_ip(service) {
         return;
     }
-    let selector = value::map_at(service, "spec.selector").is_some_and(|s| !s.is_empty());
-    if is_headless(service) && !selector {
-        value::set_default(service, "spec.ipFamilyPolicy", "RequireDualStack");
-        if value::list_at(service, "spec.ipFamilies").is_empty() {
-            let dual = text(service, "spec.ipFamilyPolicy") != "SingleStack";
-            value::set(service, "spec.ipFamilies", if dual { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) });
-        }
-        return;
+    if let Some(old) = old.filter(|_| text(service, "spec.ipFamilyPolicy").is_empty()) {
+        // Who sends none keeps what there is.
+        copy(service, old, "spec.ipFamilyPolicy");
     }
-    value::set_default(service, "spec.ipFamilyPolicy", "SingleStack");
+    let policy = if is_unselected(service) { "RequireDualStack" } else { "SingleStack" };
+    value::set_default(service, "spec.ipFamilyPolicy", policy);
+    let is_single = text(service, "spec.ipFamilyPolicy") == "SingleStack";
+    if let Some(old) = old.filter(|_| is_single) {
+        for path in ["spec.clusterIPs", "spec.ipFamilies"] {
+            if same(service, old, path)
+                && let Some(Value::Array(list)) = value::get_mut(service, path)
+            {
+                list.truncate(1);
+            }
+        }
+    }
     if value::list_at(service, "spec.ipFamilies").is_empty() {
         value::set(service, "spec.ipFamilies", json!(["IPv4"]));
     }
+    // One that had two and sends one has released the other, which its policy must allow.
+    let had_two = old.is_some_and(|old| value::list_at(old, "spec.ipFamilies").len() > 1);
+    if let [only] = value::list_at(service, "spec.ipFamilies")
+        && is_unselected(service)
+        && !is_single
+        && !had_two
+    {
+        let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
+        let both = json!([only, other]);
+        value::set(service, "spec.ipFamilies", both);
+    }
+}
+
+/// What only a single-stack service may give up.
+fn released(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let policy = text(new, "spec.ipFamilyPolicy");
+    if !needs_cluster_ip(new) || policy == "SingleStack" {
+        return errors;
+    }
+    for (path, what) in [("spec.clusterIPs", "cluster IP"), ("spec.ipFamilies", "IP family")] {
+        let (before, now) = (value::list_at(old, path).len(), value::list_at(new, path).len());
+        if now > 0 && now < before {
+            let why = format!("must be 'SingleStack' to release the secondary {what}");
+            errors.push(Error::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, &why));
+        }
+    }
+    errors
 }
 
 /// What a cluster without IPv6 cannot give.
 fn single_stack(service: &Value) -> Errors {
     let mut errors = Errors::new();
-    let selector = value::map_at(service, "spec.selector").is_some_and(|s| !s.is_empty());
-    if !needs_cluster_ip(service) || (is_headless(service) && !selector) {
+    let spec = Path::new("spec");
+    if text(service, "spec.ipFamilyPolicy") == "SingleStack" {
+        for (path, what) in [("spec.clusterIPs", "cluster IPs"), ("spec.ipFamilies", "IP families")] {
+            if needs_cluster_ip(service) && value::list_at(service, path).len() == 2 {
+                let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+                errors.push(Error::invalid(&spec.child("ipFamilyPolicy"), "SingleStack", &why));
+            }
+        }
+    }
+    if !needs_cluster_ip(service) || is_unselected(service) {
         return errors;
     }
-    let spec = Path::new("spec");
     if text(service, "spec.ipFamilyPolicy") == "RequireDualStack" {
         let detail = "this cluster is not configured for dual-stack services";
         errors.push(Error::invalid(&spec.child("ipFamilyPolicy"), "RequireDualStack", detail));

@@ -85,6 +85,23 @@ fn updates_inherit_what_was_allocated() {
     let mut expected = internal.clone();
     expected["ports"] = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
     updated(internal, old.clone(), expected);
+    // A port that goes at the same time does not keep the others'.
+    let mut fewer = old.clone();
+    fewer["type"] = "ClusterIP".into();
+    fewer["ports"] = json!([{"name": "b", "port": 81, "nodePort": 30002}]);
+    let mut expected = fewer.clone();
+    expected["ports"] = json!([{"name": "b", "port": 81}]);
+    updated(fewer, old.clone(), expected);
+    // One that is asked for does.
+    let mut other = old.clone();
+    other["type"] = "ClusterIP".into();
+    other["ports"][0]["nodePort"] = 30_003.into();
+    updated(other.clone(), old.clone(), other);
+    // A balancer that wants no more node ports keeps those that it has.
+    let mut balancer = old.clone();
+    balancer["type"] = "LoadBalancer".into();
+    balancer["allocateLoadBalancerNodePorts"] = false.into();
+    updated(balancer.clone(), old.clone(), balancer);
     let mut external = old.clone();
     external["type"] = "ExternalName".into();
     external["ports"] = json!([]);
@@ -105,4 +122,63 @@ fn families_of_a_single_stack_cluster() {
     check(json!({"type": "ClusterIP", "selector": {"a": "b"}}), json!(["IPv4"]), "SingleStack");
     check(json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"a": "b"}}), json!(["IPv4"]), "SingleStack");
     check(json!({"type": "ClusterIP", "clusterIP": "None"}), json!(["IPv4", "IPv6"]), "RequireDualStack");
+    let headless = json!({"type": "ClusterIP", "clusterIP": "None", "ipFamilies": ["IPv6"]});
+    check(headless, json!(["IPv6", "IPv4"]), "RequireDualStack");
+    let single = json!({"type": "ClusterIP", "clusterIP": "None", "ipFamilyPolicy": "SingleStack"});
+    check(single, json!(["IPv4"]), "SingleStack");
+}
+
+#[test]
+fn families_follow_the_policy() {
+    let kind = kind("", "Service");
+    let headless = |policy: Option<&str>, families: &[&str]| {
+        let mut spec =
+            json!({"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": families});
+        if let Some(policy) = policy {
+            spec["ipFamilyPolicy"] = policy.into();
+        }
+        spec
+    };
+    let check = |new: (Option<&str>, &[&str]), old: (&str, &[&str]), expected: Result<(&str, &[&str]), &str>| {
+        let (mut object, old) = (service(headless(new.0, new.1)), service(headless(Some(old.0), old.1)));
+        strategy(kind).prepare_update(&ctx(kind), &mut object, &old);
+        let refused = strategy(kind).validate_update(kind, &object, &old);
+        let spec = &object["spec"];
+        match expected {
+            Ok((policy, families)) => {
+                assert_eq!(
+                    (&spec["ipFamilyPolicy"], &spec["ipFamilies"]),
+                    (&policy.into(), &json!(families)),
+                    "{new:?}"
+                );
+            }
+            Err(why) => assert!(refused.iter().any(|error| error.body.contains(why)), "{new:?}: {refused:?}"),
+        }
+    };
+    const BOTH: &[&str] = &["IPv4", "IPv6"];
+    const ONE: &[&str] = &["IPv4"];
+    let kept = Ok(("PreferDualStack", BOTH));
+    check((None, BOTH), ("PreferDualStack", BOTH), kept);
+    check((None, ONE), ("SingleStack", ONE), Ok(("SingleStack", ONE)));
+    check((Some("SingleStack"), BOTH), ("RequireDualStack", BOTH), Ok(("SingleStack", ONE)));
+    let released = Err("must be 'SingleStack' to release the secondary IP family");
+    check((Some("RequireDualStack"), ONE), ("RequireDualStack", BOTH), released);
+    let several = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+    check((Some("SingleStack"), BOTH), ("SingleStack", ONE), Err(several));
+}
+
+#[test]
+fn only_balancers_have_the_status_of_one() {
+    let kind = kind("", "Service");
+    let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+    let with = |kind: &str| {
+        let mut object = service(json!({"type": kind, "clusterIP": "10.96.0.2", "clusterIPs": ["10.96.0.2"]}));
+        object["status"] = status.clone();
+        object
+    };
+    for (new, expected) in [("LoadBalancer", &status), ("ClusterIP", &json!({"loadBalancer": {}}))] {
+        let mut object = with(new);
+        strategy(kind).prepare_update(&ctx(kind), &mut object, &with("LoadBalancer"));
+        assert_eq!(&object["status"], expected, "{new}");
+    }
 }
