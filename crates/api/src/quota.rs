@@ -153,6 +153,12 @@ fn devices(usage: &mut Usage, claim: &Value) {
     }
 }
 
+/// Requests or limits (`part`) of a pod's containers together, without what is stated for the pod.
+#[must_use]
+pub fn containers_total(pod: &Value, part: &str) -> Usage {
+    pods::of_containers(pod, part)
+}
+
 /// `requests` or `limits` of a whole pod, as a scheduler counts them: the most of starting and running, and its overhead.
 #[must_use]
 pub fn pod_total(pod: &Value, part: &str) -> Usage {

@@ -27,8 +27,14 @@ pub(super) fn job(object: &mut Value) {
     fill(spec, "backoffLimit", retries);
     fill(spec, "completionMode", "NonIndexed");
     fill(spec, "suspend", false);
+    fill(spec, "manualSelector", false);
     let replacement = if absent(spec, "podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
     fill(spec, "podReplacementPolicy", replacement);
+    job_spec(spec);
+}
+
+/// What the job of a cron job gets, too.
+fn job_spec(spec: &mut Object) {
     if let Some(policy) = object_in(spec, "podFailurePolicy") {
         for rule in objects_in(policy, "rules") {
             objects_in(rule, "onPodConditions").for_each(|condition| fill_text(condition, "status", "True"));
@@ -43,8 +49,8 @@ pub(super) fn cron_job(object: &mut Value) {
     fill(spec, "suspend", false);
     fill(spec, "successfulJobsHistoryLimit", 3);
     fill(spec, "failedJobsHistoryLimit", 1);
-    // The job itself is defaulted when it is made.
+    // The rest of the job is defaulted when it is made.
     if let Some(job) = object_in(spec, "jobTemplate").and_then(|t| object_in(t, "spec")) {
-        pod::template(job);
+        job_spec(job);
     }
 }

@@ -1,8 +1,8 @@
 //! Defaults of pods and of pod templates, which share most of them.
 
 use super::{container, fill, fill_object, fill_text, object_in, objects_in, volume};
-use crate::value::object_mut;
-use crate::{Object, Value};
+use crate::value::{map_at, object_mut, set};
+use crate::{Object, Value, quota};
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -20,9 +20,41 @@ pub(super) fn pod(object: &mut Value) {
             }
         }
     }
+    whole_pod(object);
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
         mirror_addresses(status, "podIP", "podIPs");
         mirror_addresses(status, "hostIP", "hostIPs");
+    }
+}
+
+/// What a pod states for itself as a whole (KEP-2837): huge pages that its containers limit, and where it limits itself, requests
+/// as its containers' together, or else as its limits.
+fn whole_pod(object: &mut Value) {
+    const LIMITS: &str = "spec.resources.limits";
+    const REQUESTS: &str = "spec.resources.requests";
+    if map_at(object, "spec.resources").is_none() {
+        return;
+    }
+    let is_huge = |name: &str| name.starts_with("hugepages-");
+    let is_shared = |name: &str| matches!(name, "cpu" | "memory");
+    let stated = |object: &Value, path| map_at(object, path).cloned().unwrap_or_default();
+    let mut limits = stated(object, LIMITS);
+    for (name, amount) in quota::containers_total(object, "limits").into_iter().filter(|(name, _)| is_huge(name)) {
+        limits.entry(name).or_insert_with(|| amount.to_string().into());
+    }
+    if limits.is_empty() {
+        return;
+    }
+    let mut requests = stated(object, REQUESTS);
+    for (name, amount) in quota::containers_total(object, "requests").into_iter().filter(|(name, _)| is_shared(name)) {
+        requests.entry(name).or_insert_with(|| amount.to_string().into());
+    }
+    for (name, limit) in limits.iter().filter(|(name, _)| is_shared(name) || is_huge(name)) {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    set(object, LIMITS, Value::Object(limits));
+    if !requests.is_empty() {
+        set(object, REQUESTS, Value::Object(requests));
     }
 }
 

@@ -258,3 +258,55 @@ fn webhooks_and_policies() {
         json!({"spec": {"matchResources": matched}}),
     );
 }
+
+#[test]
+fn a_stateful_set_that_names_its_strategy_says_what_it_has() {
+    let check = |given: Value, expected: Value| {
+        let mut set = json!({"metadata": {"name": "s"}, "spec": {"updateStrategy": given}});
+        apply(kinds::by_kind("apps", "v1", "StatefulSet").unwrap(), &mut set);
+        assert_eq!(set["spec"]["updateStrategy"], expected);
+    };
+    check(json!({}), json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
+    check(json!({"type": "RollingUpdate"}), json!({"type": "RollingUpdate"}));
+    let filled = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+    check(json!({"type": "RollingUpdate", "rollingUpdate": {}}), filled);
+    check(json!({"type": "OnDelete"}), json!({"type": "OnDelete"}));
+}
+
+#[test]
+fn jobs_say_that_their_selector_is_not_their_owners() {
+    let policy = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]});
+    let mut job = json!({"metadata": {"name": "j"}, "spec": {"podFailurePolicy": policy}});
+    let mut cron = json!({"metadata": {"name": "j"}, "spec": {"jobTemplate": {"spec": {"podFailurePolicy": policy}}}});
+    apply(kinds::by_kind("batch", "v1", "Job").unwrap(), &mut job);
+    apply(kinds::by_kind("batch", "v1", "CronJob").unwrap(), &mut cron);
+    let of_cron = &cron["spec"]["jobTemplate"]["spec"];
+    assert_eq!((&job["spec"]["manualSelector"], of_cron.get("manualSelector")), (&json!(false), None));
+    for spec in [&job["spec"], of_cron] {
+        assert_eq!(spec["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["status"], "True");
+    }
+}
+
+#[test]
+fn pods_request_as_a_whole_what_their_containers_do() {
+    let whole = |resources: Value, containers: Value| {
+        let mut pod = json!({"metadata": {"name": "p"}, "spec": {"resources": resources, "containers": containers}});
+        pod["spec"]["initContainers"] = json!([{"name": "i", "image": "i:1", "resources": {"requests": {"cpu": "3"}}}]);
+        apply(kinds::by_kind("", "v1", "Pod").unwrap(), &mut pod);
+        pod["spec"]["resources"].clone()
+    };
+    let containers = json!([
+        {"name": "a", "image": "i:1", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}},
+        {"name": "b", "image": "i:1", "resources": {"requests": {"memory": "1Gi"}, "limits": {"hugepages-2Mi": "4Mi"}}},
+    ]);
+    let limits = json!({"cpu": "4", "memory": "4Gi", "hugepages-2Mi": "4Mi"});
+    assert_eq!(
+        whole(json!({"limits": {"cpu": "4", "memory": "4Gi"}}), containers.clone()),
+        json!({"limits": limits, "requests": {"cpu": "3", "memory": "2Gi", "hugepages-2Mi": "4Mi"}})
+    );
+    let none = json!([{"name": "a", "image": "i:1"}]);
+    let of_limits = json!({"limits": {"memory": "4Gi"}, "requests": {"cpu": "3", "memory": "4Gi"}});
+    assert_eq!(whole(json!({"limits": {"memory": "4Gi"}}), none.clone()), of_limits);
+    let stated = json!({"requests": {"memory": "1Gi"}});
+    assert_eq!(whole(stated.clone(), none), stated, "what does not limit itself is left alone");
+}

@@ -56,10 +56,25 @@ pub(super) fn daemon_set(object: &mut Value) {
     pod::template(spec);
 }
 
+/// The strategy of a StatefulSet. One that names its type without saying more says nothing of partitions (upstream's rule).
+fn partition(spec: &mut Object) {
+    fill_object(spec, "updateStrategy");
+    let Some(strategy) = object_in(spec, "updateStrategy") else { return };
+    if strategy.get("type").and_then(Value::as_str).is_none_or(str::is_empty) {
+        fill_text(strategy, "type", "RollingUpdate");
+        fill_object(strategy, "rollingUpdate");
+    }
+    if is_rolling(strategy)
+        && let Some(update) = object_in(strategy, "rollingUpdate")
+    {
+        fill(update, "partition", 0);
+    }
+}
+
 pub(super) fn stateful_set(object: &mut Value) {
     let Some(spec) = object_mut(object, "spec") else { return };
     fill_text(spec, "podManagementPolicy", "OrderedReady");
-    rolling(spec, "updateStrategy", |update| fill(update, "partition", 0));
+    partition(spec);
     fill_object(spec, "persistentVolumeClaimRetentionPolicy");
     if let Some(policy) = object_in(spec, "persistentVolumeClaimRetentionPolicy") {
         fill_text(policy, "whenDeleted", "Retain");

@@ -25,8 +25,8 @@ fn largest(a: &mut Usage, b: &Usage) {
     }
 }
 
-/// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
-pub(super) fn total(pod: &Value, part: &str) -> Usage {
+/// Requests or limits (`part`) of a pod's containers together: of those that run at once, whenever that is most.
+pub(super) fn of_containers(pod: &Value, part: &str) -> Usage {
     let of = |container: &Value| amounts(map_at(container, &format!("resources.{part}")));
     let mut running = Usage::new();
     list_at(pod, "spec.containers").iter().for_each(|c| add(&mut running, &of(c)));
@@ -43,6 +43,12 @@ pub(super) fn total(pod: &Value, part: &str) -> Usage {
         largest(&mut starting, &own);
     }
     largest(&mut running, &starting);
+    running
+}
+
+/// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
+pub(super) fn total(pod: &Value, part: &str) -> Usage {
+    let mut running = of_containers(pod, part);
     // What is stated for the whole pod stands above its containers.
     running.extend(amounts(map_at(pod, &format!("spec.resources.{part}"))));
     for (name, amount) in amounts(map_at(pod, "spec.overhead")) {

@@ -2,7 +2,7 @@
 
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
-use gantry_api::{kinds, value};
+use gantry_api::{Value, kinds, value};
 use http::StatusCode;
 
 use super::Written;
@@ -13,6 +13,19 @@ use crate::admission::Request;
 use crate::app::App;
 use crate::registry::pod;
 use crate::request::{Caller, Payload, Target, WriteOptions};
+
+/// A binding may say which version of the pod it is about.
+fn as_wanted(target: &Target, binding: &Value, revision: u64) -> Result<(), Status> {
+    let wanted = value::str_at(binding, "metadata.resourceVersion").unwrap_or_default();
+    if wanted.is_empty() || wanted == revision.to_string() {
+        return Ok(());
+    }
+    let why = format!(
+        "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({revision}). \
+         The object might have been modified"
+    );
+    Err(Status::conflict("", "pods/binding", &target.name, &why))
+}
 
 /// Binds the pod that the target (or, for `bindings`, the object itself) names.
 ///
@@ -42,6 +55,7 @@ pub(crate) async fn bind(
     let make = |state: &Current| {
         let mut object = state.value.clone();
         pod::bind(&mut object, binding, now)?;
+        as_wanted(&target, binding, state.revision)?;
         Ok(Made { object, warnings: Vec::new() })
     };
     let change = Change { caller, target: &target, options, part: Part::System, version_required: false, make: &make };

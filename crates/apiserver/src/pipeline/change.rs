@@ -210,7 +210,8 @@ impl Change<'_> {
         self.check_identity(&object, state)?;
         metadata::on_update(&mut object, old);
         let strategy = registry::strategy(kind);
-        let ctx = Ctx { kind, now: app.clock.now(), user: &self.caller.user.name };
+        let ctx =
+            Ctx { kind, subresource: &self.target.subresource, now: app.clock.now(), user: &self.caller.user.name };
         self.confine(&mut object, old);
         let sent = self.read(&mut object);
         defaults::apply(kind, &mut object);

@@ -152,7 +152,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificate::identify(object, &caller.user);
     }
-    let ctx = Ctx { kind, now: app.clock.now(), user: &caller.user.name };
+    let ctx = Ctx { kind, subresource: "", now: app.clock.now(), user: &caller.user.name };
     warnings.extend(strategy.outdated(object));
     strategy.prepare_create(&ctx, object);
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {

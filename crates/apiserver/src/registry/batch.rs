@@ -10,7 +10,7 @@ use super::columns::{
     text, text_or,
 };
 use super::pod::template_warnings_at;
-use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings, name_warning};
+use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings, is_newer, name_warning};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of jobs.
@@ -142,8 +142,7 @@ impl Strategy for CronJob {
         if old.is_none_or(|old| spec(old) != spec(job)) {
             out.extend(many_indexes(spec(job).unwrap_or(&Value::Null)));
         }
-        let template = |o| value::get(o, "spec.jobTemplate.spec.template");
-        if old.is_none_or(|old| template(old) != template(job)) {
+        if old.is_none_or(|old| is_newer(job, old)) {
             out.extend(template_warnings_at("spec.jobTemplate.spec.template", job));
         }
         if text(job, "spec.schedule").contains("TZ") {

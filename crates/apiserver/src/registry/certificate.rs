@@ -45,6 +45,20 @@ pub(crate) fn note_times(new: &mut Value, old: &Value, now: jiff::Timestamp) {
     }
 }
 
+/// Decisions are written through `/approval`: who writes the status and sends as many as there are has not changed them.
+fn keep_decisions(new: &mut Value, old: &Value) {
+    for kind in ["Approved", "Denied"] {
+        let is_one = |condition: &&Value| text(condition, "type") == kind;
+        let before: Vec<Value> = value::list_at(old, "status.conditions").iter().filter(is_one).cloned().collect();
+        if value::list_at(new, "status.conditions").iter().filter(is_one).count() != before.len() {
+            continue;
+        }
+        let conditions = value::get_mut(new, "status.conditions").and_then(Value::as_array_mut);
+        let sent = conditions.into_iter().flatten().filter(|condition| text(condition, "type") == kind);
+        sent.zip(before).for_each(|(sent, before)| *sent = before);
+    }
+}
+
 /// Reads the PKCS#10 request in `spec.request`.
 ///
 /// # Errors
@@ -104,6 +118,9 @@ impl Strategy for CertificateSigningRequest {
     }
 
     fn prepare_status_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        if ctx.subresource != "approval" {
+            keep_decisions(new, old);
+        }
         note_times(new, old, ctx.now);
     }
 

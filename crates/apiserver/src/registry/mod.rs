@@ -45,6 +45,8 @@ mod tests;
 pub struct Ctx<'a> {
     /// The kind that is written.
     pub kind: &'static KindInfo,
+    /// The part of it that is written, `""` for the whole.
+    pub subresource: &'a str,
     /// The time of the request.
     pub now: Timestamp,
     /// The user's name.

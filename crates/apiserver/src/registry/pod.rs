@@ -15,6 +15,8 @@ use gantry_api::status::Status;
 use gantry_api::{Object, Value, value};
 use serde_json::json;
 
+use crate::pipeline::metadata::time;
+
 use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
 
 pub(crate) use warnings::{
@@ -25,13 +27,13 @@ pub(crate) use warnings::{
 pub(super) struct Pod;
 
 impl Strategy for Pod {
-    fn prepare_create(&self, _ctx: &Ctx<'_>, pod: &mut Value) {
+    fn prepare_create(&self, ctx: &Ctx<'_>, pod: &mut Value) {
         let mut status = json!({"phase": "Pending", "qosClass": qos::class(pod)});
         if !value::list_at(pod, "spec.schedulingGates").is_empty() {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
-                "lastProbeTime": null, "lastTransitionTime": null,
+                "lastProbeTime": null, "lastTransitionTime": time(ctx.now),
             }]);
         }
         value::set(pod, "status", status);
@@ -208,9 +210,10 @@ pub fn bind(pod: &mut Value, binding: &Value, now: jiff::Timestamp) -> Result<()
     }
     for (key, value) in value::map_at(binding, "metadata.labels").into_iter().flatten() {
         if let Some(map) = value::object_mut(pod, "metadata.labels") {
-            map.entry(key.clone()).or_insert_with(|| value.clone());
+            map.insert(key.clone(), value.clone());
         }
     }
+    value::remove(pod, "status.nominatedNodeName");
     mark_scheduled(pod, now);
     Ok(())
 }

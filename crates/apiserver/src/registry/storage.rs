@@ -164,11 +164,11 @@ impl Strategy for PersistentVolumeClaim {
 
     fn prepare_create(&self, _ctx: &Ctx<'_>, claim: &mut Value) {
         value::set(claim, "status", json!({"phase": "Pending"}));
-        one_source(claim);
+        one_source(claim, None);
     }
 
-    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, _old: &Value) {
-        one_source(new);
+    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+        one_source(new, Some(old));
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -210,9 +210,10 @@ impl Strategy for PersistentVolumeClaim {
 
 /// `dataSource` is the older name of `dataSourceRef`: what one says, the other says too. The older may name only claims
 /// and snapshots.
-fn one_source(claim: &mut Value) {
+fn one_source(claim: &mut Value, before: Option<&Value>) {
     let some = |claim: &Value, path| value::get(claim, path).filter(|v| !v.is_null()).cloned();
     let (old, new) = (some(claim, "spec.dataSource"), some(claim, "spec.dataSourceRef"));
+    let had_source = before.is_some_and(|claim| some(claim, "spec.dataSource").is_some());
     let known = |source: &Value| {
         let group = text(source, "apiGroup");
         matches!(
@@ -221,7 +222,8 @@ fn one_source(claim: &mut Value) {
         )
     };
     match (old, new) {
-        (Some(old), None) if known(&old) => value::set(claim, "spec.dataSourceRef", old),
+        // A client that does not know the newer name sends back the older, whatever is in it.
+        (Some(old), None) if known(&old) || had_source => value::set(claim, "spec.dataSourceRef", old),
         (Some(_), None) => drop(value::remove(claim, "spec.dataSource")),
         (None, Some(new)) if text(&new, "namespace").is_empty() => value::set(claim, "spec.dataSource", new),
         _ => {}

@@ -124,9 +124,15 @@ pub(super) fn name_warning(workload: &Value, old: Option<&Value>) -> Option<Stri
     })
 }
 
+/// Warnings about the template, whatever has changed in the spec.
 pub(super) fn changed_template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
-    let template = |o| value::get(o, "spec.template");
-    if old.is_some_and(|old| template(old) == template(object)) { Vec::new() } else { template_warnings(object) }
+    if old.is_some_and(|old| !is_newer(object, old)) { Vec::new() } else { template_warnings(object) }
+}
+
+/// Whether the spec has changed.
+pub(super) fn is_newer(new: &Value, old: &Value) -> bool {
+    let generation = |o| value::i64_at(o, "metadata.generation");
+    generation(new) != generation(old)
 }
 
 /// The autoscaling/v1 `Scale` of a workload.

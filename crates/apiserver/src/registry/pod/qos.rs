@@ -14,21 +14,26 @@ pub(crate) fn class(pod: &Value) -> &'static str {
     of(containers.map(|c| c.get("resources").unwrap_or(&NONE)))
 }
 
-/// Guaranteed needs limits of both resources in each container, equal to the requests.
+/// Guaranteed needs limits of both resources in each container, and requests that come to the same; zero is none.
 fn of<'a>(all: impl Iterator<Item = &'a Value>) -> &'static str {
-    let (mut any, mut guaranteed) = (false, true);
+    let (mut requests, mut limits, mut limited) = ([None; 2], [None; 2], true);
     for resources in all {
-        for name in ["cpu", "memory"] {
+        for (at, name) in ["cpu", "memory"].into_iter().enumerate() {
             let amount = |list: &str| {
                 let text = resources.get(list)?.get(name)?.as_str()?;
-                text.parse::<Quantity>().ok().filter(|q| q.milli() > 0)
+                text.parse::<Quantity>().ok().filter(|q| q.signum() > 0)
             };
-            let (request, limit) = (amount("requests"), amount("limits"));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+            let sum = |known: Option<Quantity>, more: Option<Quantity>| match (known, more) {
+                (Some(known), Some(more)) => Some(known.plus(more)),
+                (known, more) => known.or(more),
+            };
+            requests[at] = sum(requests[at], amount("requests"));
+            limits[at] = sum(limits[at], amount("limits"));
+            limited &= amount("limits").is_some();
         }
     }
-    match (any, guaranteed) {
+    let any = requests.iter().chain(&limits).any(Option::is_some);
+    match (any, limited && requests == limits) {
         (false, _) => "BestEffort",
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",

@@ -168,6 +168,8 @@ fn quality_of_service() {
     let mixed = json!({"spec": {"containers": [
         {"resources": {"limits": {"cpu": "1", "memory": "1"}, "requests": {"cpu": "1", "memory": "1"}}}, {}]}});
     assert_eq!(qos::class(&mixed), "Burstable");
+    let zero = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "0", "memory": "1Gi"}});
+    assert_eq!(qos::class(&json!({"spec": {"containers": [{"resources": zero}]}})), "Burstable");
 }
 
 #[test]
@@ -179,18 +181,20 @@ fn new_pods_are_pending() {
     pod["spec"]["schedulingGates"] = json!([{"name": "g"}]);
     strategy(kind).prepare_create(&ctx(kind), &mut pod);
     assert_eq!(pod["status"]["conditions"][0]["reason"], "SchedulingGated");
+    assert_eq!(pod["status"]["conditions"][0]["lastTransitionTime"], "2026-01-02T03:04:05Z");
 }
 
 #[test]
 fn binding_assigns_a_node_once() {
-    let unbound = json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "a"}}, "spec": {}, "status": {}});
+    let unbound = json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "a"}}, "spec": {},
+        "status": {"nominatedNodeName": "n0"}});
     let binding = json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "b", "rack": "r"}, "annotations": {"k": "v"}},
         "target": {"kind": "Node", "name": "n1"}});
     let mut pod = unbound.clone();
     bind(&mut pod, &binding, now()).expect("can be bound");
     assert_eq!(
         pod,
-        json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "a", "rack": "r"}, "annotations": {"k": "v"}},
+        json!({"metadata": {"name": "p", "uid": "u", "labels": {"zone": "b", "rack": "r"}, "annotations": {"k": "v"}},
             "spec": {"nodeName": "n1"}, "status": {"conditions": [{"type": "PodScheduled", "status": "True",
                 "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"}]}})
     );

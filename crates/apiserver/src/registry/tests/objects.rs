@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{check, ctx, headers, kind, meta};
 use crate::auth::User;
-use crate::registry::{certificate, strategy};
+use crate::registry::{Ctx, certificate, strategy};
 
 #[test]
 fn golden_object_headers() {
@@ -244,6 +244,15 @@ fn certificates() {
     certificate::note_times(&mut new, &old, super::now());
     assert_eq!(new["status"]["conditions"][0]["lastTransitionTime"], "then");
     assert_eq!(new["status"]["conditions"][1]["lastTransitionTime"], super::NOW);
+    // A signer sends decisions back as it knows them; only approvers change them.
+    let kind = kind("certificates.k8s.io", "CertificateSigningRequest");
+    let old = json!({"status": {"conditions": [
+        {"type": "Approved", "status": "True", "message": "by hand", "lastUpdateTime": "then", "lastTransitionTime": "then"}]}});
+    for (subresource, expected) in [("status", &old), ("approval", &Value::Null)] {
+        let mut new = json!({"status": {"conditions": [{"type": "Approved", "status": "True"}]}});
+        strategy(kind).prepare_status_update(&Ctx { subresource, ..ctx(kind) }, &mut new, &old);
+        assert_eq!(new == *expected, expected.is_object(), "{subresource}: {new}");
+    }
 }
 
 #[test]
@@ -296,6 +305,12 @@ fn claims_name_their_source_in_both_ways() {
     assert_eq!(prepared(json!({"dataSource": other})), json!({"dataSource": other, "dataSourceRef": other}));
     assert_eq!(prepared(json!({"dataSourceRef": other})), json!({"dataSource": other, "dataSourceRef": other}));
     assert_eq!(prepared(json!({"dataSource": {"kind": "Pod", "name": "p"}})), json!({}));
+    // A client that knows only the older name sends back what there is.
+    let custom = json!({"apiGroup": "example.com", "kind": "Backup", "name": "b"});
+    let old = json!({"metadata": {"name": "c"}, "spec": {"dataSource": custom, "dataSourceRef": custom}});
+    let mut new = json!({"metadata": {"name": "c"}, "spec": {"dataSource": custom}});
+    strategy(kind).prepare_update(&ctx(kind), &mut new, &old);
+    assert_eq!(new, old);
 }
 
 #[test]
