@@ -58,7 +58,6 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let machine = Machine::read(&config);
     let pods = Informer::builder(client.api::<Pod>()).fields(&format!("spec.nodeName={name}")).start(&group);
     let services = Informer::builder(client.api::<Service>()).start(&group);
-    // No other: a kubelet may not know them.
     let own_node = Informer::builder(client.api::<Node>()).fields(&format!("metadata.name={name}")).start(&group);
     let network_changed = Arc::new(Notify::new());
     if config.pod_cidr.is_none() {

@@ -38,6 +38,7 @@ mod kubectl_sessions;
 mod lists;
 mod metrics;
 mod node;
+mod node_rights;
 mod plugins;
 mod policies;
 mod proxy;
