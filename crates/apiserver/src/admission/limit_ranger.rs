@@ -1,5 +1,7 @@
 //! Limit ranges: what a namespace's containers get where they say nothing, and what pods and claims may ask for.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use gantry_api::quantity::Quantity;
 use gantry_api::quota::{self, Usage};
@@ -10,6 +12,8 @@ use super::first_look::FirstLook;
 use super::{Operation, Plugin, Request};
 
 const NOTE: &str = "kubernetes.io/limit-ranger";
+/// Amounts that the containers of a pod get from one range: each container gets all of them, and no pod of so many is stored.
+const FILLED_MAX: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct LimitRanger {
@@ -36,7 +40,10 @@ impl Plugin for LimitRanger {
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         if request.creates("Pod") || request.resizes() {
             for range in self.ranges(request).await? {
-                complete(object, &range);
+                if !complete(object, &range) {
+                    let why = format!("its containers would get more than {FILLED_MAX} defaults of limit ranges");
+                    return Err(request.forbidden(&why));
+                }
             }
         }
         Ok(())
@@ -61,13 +68,8 @@ impl Plugin for LimitRanger {
 
 /// One text, or several in brackets, each once.
 fn joined(mut texts: Vec<String>) -> String {
-    let mut seen = Vec::new();
-    texts.retain(|text| {
-        !seen.contains(text) && {
-            seen.push(text.clone());
-            true
-        }
-    });
+    let mut seen = HashSet::new();
+    texts.retain(|text| seen.insert(text.clone()));
     if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) }
 }
 
@@ -79,15 +81,20 @@ fn amounts(item: &Value, path: &str) -> Usage {
     quota::amounts(value::map_at(item, path))
 }
 
-/// Fills in what the containers do not say, and notes it in an annotation.
-fn complete(pod: &mut Value, range: &Value) {
-    let mut notes = Vec::new();
+/// Fills in what the containers do not say, and notes it in an annotation. Says whether that was no more than [`FILLED_MAX`].
+#[must_use]
+fn complete(pod: &mut Value, range: &Value) -> bool {
+    let (mut notes, mut amounts) = (Vec::new(), 0);
     for item in items(range, "Container") {
         for (list, what) in [("containers", "container"), ("initContainers", "init container")] {
             let Some(Value::Array(containers)) = value::get_mut(pod, &format!("spec.{list}")) else { continue };
             for container in containers {
                 for (part, default) in [("requests", "defaultRequest"), ("limits", "default")] {
                     let filled = fill(container, part, item.get(default));
+                    amounts += filled.len();
+                    if amounts > FILLED_MAX {
+                        return false;
+                    }
                     if !filled.is_empty() {
                         let name = value::str_at(container, "name").unwrap_or_default();
                         let part = part.trim_end_matches('s');
@@ -100,6 +107,7 @@ fn complete(pod: &mut Value, range: &Value) {
     if let Some(annotations) = value::object_mut(pod, "metadata.annotations").filter(|_| !notes.is_empty()) {
         annotations.insert(NOTE.to_owned(), format!("LimitRanger plugin set: {}", notes.join("; ")).into());
     }
+    true
 }
 
 /// Adds the amounts that the container does not have; returns their names.
@@ -223,12 +231,10 @@ mod tests {
     #[test]
     fn containers_get_what_they_leave_out() {
         let mut object = pod(json!({"requests": {"cpu": "2"}}));
-        complete(
-            &mut object,
-            &range(
-                json!({"type": "Container", "default": {"cpu": "4", "memory": "1Gi"}, "defaultRequest": {"cpu": "1", "memory": "512Mi"}}),
-            ),
+        let of_range = range(
+            json!({"type": "Container", "default": {"cpu": "4", "memory": "1Gi"}, "defaultRequest": {"cpu": "1", "memory": "512Mi"}}),
         );
+        assert!(complete(&mut object, &of_range));
         let resources = &object["spec"]["containers"][0]["resources"];
         assert_eq!(
             *resources,
@@ -239,8 +245,17 @@ mod tests {
             "LimitRanger plugin set: memory request for container a; cpu, memory limit for container a"
         );
         let mut full = object.clone();
-        complete(&mut full, &range(json!({"type": "Container", "default": {"cpu": "9"}})));
+        assert!(complete(&mut full, &range(json!({"type": "Container", "default": {"cpu": "9"}}))));
         assert_eq!(full, object, "what is said stays");
+    }
+
+    #[test]
+    fn attack_defaults_are_not_given_to_very_many() {
+        let defaults: gantry_api::Object = (0..10_000).map(|n| (format!("r{n}"), "1".into())).collect();
+        let range = range(json!({"type": "Container", "default": defaults}));
+        let pod = |count: usize| json!({"spec": {"containers": vec![json!({}); count]}});
+        assert!(complete(&mut pod(10), &range));
+        assert!(!complete(&mut pod(100_000), &range));
     }
 
     #[test]

@@ -22,12 +22,21 @@ pub(super) struct ServiceCidr;
 
 const SHOWN: usize = 3;
 
-/// The first three, and how many more; `none` for none.
-fn some_of(items: &[String], none: &str) -> String {
-    match items {
-        [] => none.to_owned(),
-        few if few.len() <= SHOWN => few.join(","),
-        many => format!("{} + {} more...", many[..SHOWN].join(","), many.len() - SHOWN),
+/// The first three of `count` items, and how many more; `none` for none.
+fn some_of(first: &[String], count: usize, none: &str) -> String {
+    match count {
+        0 => none.to_owned(),
+        few if few <= SHOWN => first.join(","),
+        many => format!("{} + {} more...", first[..SHOWN].join(","), many - SHOWN),
+    }
+}
+
+/// An address and, if there is one, a port.
+fn reached_at(ip: &str, port: Option<i64>) -> String {
+    match port {
+        None => ip.to_owned(),
+        Some(port) if ip.contains(':') => format!("[{ip}]:{port}"),
+        Some(port) => format!("{ip}:{port}"),
     }
 }
 
@@ -59,22 +68,17 @@ impl Strategy for Endpoints {
     }
 
     fn row(&self, endpoints: &Value, now: jiff::Timestamp) -> Row {
-        let mut all = Vec::new();
+        // Each address goes with each port of its subset: those that are not shown are counted, not made.
+        let (mut shown, mut count) = (Vec::new(), 0);
         for subset in value::list_at(endpoints, "subsets") {
-            let addresses = || value::list_at(subset, "addresses").iter().map(|a| text(a, "ip"));
-            let ports = value::list_at(subset, "ports");
-            if ports.is_empty() {
-                all.extend(addresses().map(str::to_owned));
-            }
-            for port in ports {
-                let port = number(port, "port");
-                all.extend(
-                    addresses()
-                        .map(|ip| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }),
-                );
-            }
+            let (addresses, ports) = (value::list_at(subset, "addresses"), value::list_at(subset, "ports"));
+            count += addresses.len() * ports.len().max(1);
+            let with = |port: Option<i64>| addresses.iter().map(move |address| reached_at(text(address, "ip"), port));
+            let bare = ports.is_empty().then_some(None).into_iter();
+            let all = bare.chain(ports.iter().map(|port| Some(number(port, "port")))).flat_map(with);
+            shown.extend(all.take(SHOWN - shown.len()));
         }
-        cells(vec![name(endpoints), some_of(&all, "<none>").into(), age(endpoints, now)])
+        cells(vec![name(endpoints), some_of(&shown, count, "<none>").into(), age(endpoints, now)])
     }
 }
 
@@ -115,7 +119,7 @@ impl Strategy for Ingress {
         cells(vec![
             name(ingress),
             text_or(ingress, "spec.ingressClassName", "<none>").into(),
-            some_of(&hosts, "*").into(),
+            some_of(&hosts, hosts.len(), "*").into(),
             addresses.join(",").into(),
             ports.into(),
             age(ingress, now),

@@ -1,5 +1,7 @@
 //! `AppArmor` profiles that annotations give to containers become fields when a pod is created.
 
+use std::collections::HashSet;
+
 use gantry_api::containers::Sort;
 use gantry_api::{Object, Value, value};
 use serde_json::json;
@@ -43,9 +45,13 @@ fn all(pod: &Value) -> Vec<Stated> {
         return Vec::new();
     }
     let mut found = Vec::new();
+    // A pod in which two have one name is refused; until then a profile is not repeated for all of them.
+    let mut named = HashSet::new();
     for list in [Sort::Init, Sort::Regular, Sort::Ephemeral].map(Sort::field) {
         for (index, container) in value::list_at(pod, &format!("spec.{list}")).iter().enumerate() {
-            found.extend(stated(annotations, container, list, index));
+            if named.insert(value::str_at(container, "name")) {
+                found.extend(stated(annotations, container, list, index));
+            }
         }
     }
     found

@@ -4,6 +4,8 @@ use gantry_api::{Object, Value, value};
 use serde_json::json;
 
 const AFFINITIES: [&str; 2] = ["podAffinity", "podAntiAffinity"];
+/// The longest value of a label.
+const VALUE_BYTES_MAX: usize = 63;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
@@ -31,7 +33,10 @@ fn one(term: &mut Value, labels: &Object) {
     let mut added = Vec::new();
     for (keys, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
         for key in value::list_at(term, keys).iter().filter_map(Value::as_str) {
-            if let Some(own) = labels.get(key) {
+            // A longer one is no value of a label: the pod will be refused, and its value is not repeated before for each key.
+            if let Some(own) =
+                labels.get(key).filter(|own| own.as_str().is_some_and(|own| own.len() <= VALUE_BYTES_MAX))
+            {
                 added.push(json!({"key": key, "operator": operator, "values": [own]}));
             }
         }
@@ -49,6 +54,16 @@ fn one(term: &mut Value, labels: &Object) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attack_long_values_are_not_repeated() {
+        let keys = vec!["a"; 10_000];
+        let constraint = json!({"labelSelector": {}, "matchLabelKeys": keys});
+        let mut pod = json!({"metadata": {"labels": {"a": "v".repeat(1 << 20)}}, "spec": {"topologySpreadConstraints": [constraint]}});
+        let before = pod.clone();
+        apply(&mut pod);
+        assert!(pod == before);
+    }
 
     #[test]
     fn keys_become_requirements_on_the_values_that_the_pod_has() {

@@ -320,6 +320,45 @@ fn warnings_about_volumes() {
     );
 }
 
+/// Each pair would have its warning, or would be compared.
+#[test]
+fn attack_warnings_are_so_many_and_no_more() {
+    const MANY: usize = 100_000;
+    let many = |make: &dyn Fn(usize) -> Value| Value::from((0..MANY).map(make).collect::<Vec<_>>());
+    let warnings = |spec: Value| strategy(kind("", "Pod")).warnings(&json!({"spec": spec}), None);
+    let with_ports = |ports: Value| json!({"containers": [{"name": "c", "ports": ports}]});
+    let found = warnings(with_ports(many(&|_| json!({"containerPort": 80}))));
+    assert!((200..300).contains(&found.len()), "{}", found.len());
+    let apart =
+        |n: usize| json!({"containerPort": 80, "hostPort": 90, "hostIP": format!("10.0.{}.{}", n >> 8, n & 255)});
+    assert_eq!(warnings(with_ports(many(&apart))), Vec::<String>::new());
+    let items = |path: &dyn Fn(usize) -> String| many(&|n| json!({"key": "k", "path": path(n)}));
+    let volume = |items: Value| json!({"volumes": [{"name": "v", "configMap": {"name": "n", "items": items}}]});
+    assert_eq!(warnings(volume(items(&|n| format!("p{n:06}")))), Vec::<String>::new());
+    let found = warnings(volume(items(&|n| format!("p/{n}"))));
+    assert!((200..300).contains(&found.len()), "{}", found.len());
+    let sources = many(&|n| json!({"serviceAccountToken": {"path": format!("p{n:06}")}}));
+    assert_eq!(warnings(json!({"volumes": [{"name": "v", "projected": {"sources": sources}}]})), Vec::<String>::new());
+}
+
+#[test]
+fn warnings_about_paths_tell_the_first_that_collides() {
+    let paths = |paths: &[&str], told: &[&str]| {
+        let items: Vec<Value> = paths.iter().map(|path| json!({"key": "k", "path": path})).collect();
+        let volume = json!({"volumes": [{"name": "v", "configMap": {"name": "n", "items": items}}]});
+        let found = strategy(kind("", "Pod")).warnings(&json!({"spec": volume}), None);
+        let told: Vec<String> =
+            told.iter().map(|told| format!("volume \"v\" (ConfigMap \"n\"): overlapping paths: {told}")).collect();
+        assert_eq!(found, told, "{paths:?}");
+    };
+    paths(&["a", "b", "c/d"], &[]);
+    paths(&["a/b", "a/c", "a"], &["\"a\" with \"a/b\""]);
+    paths(&["a", "a/b", "a/b/c"], &["\"a/b\" with \"a\"", "\"a/b/c\" with \"a\""]);
+    paths(&["a/b", "a", "a/b/c"], &["\"a\" with \"a/b\"", "\"a/b/c\" with \"a\""]);
+    paths(&["a", "a/"], &["\"a\" with \"a\""]);
+    paths(&["", "a", "a"], &[]);
+}
+
 #[test]
 fn warnings_about_annotations_of_templates() {
     let of = |container: &str| format!("container.{container}/c");

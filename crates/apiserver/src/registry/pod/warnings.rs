@@ -39,6 +39,9 @@ const OLD_ANNOTATIONS: &[(&str, &str)] = &[
     ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
 ];
 /// What is said of seccomp profiles in annotations.
+/// Warnings of one kind that are looked for: a response has room for fewer.
+const WARNINGS_MAX: usize = 200;
+
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 
 /// The warnings about a pod.

@@ -142,6 +142,12 @@ fn networking() {
     check_endpoints(json!([]), "<none>");
     check_endpoints(json!([{"addresses": addresses(1)}]), "10.0.0.1");
     check_endpoints(json!([{"addresses": addresses(2), "ports": [{"port": 80}]}]), "10.0.0.1:80,10.0.0.2:80");
+    // What is not shown is not made.
+    let ports: Vec<Value> = (1..=50_000).map(|port| json!({"port": port})).collect();
+    check_endpoints(
+        json!([{"addresses": addresses(50_000), "ports": ports}]),
+        "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1 + 2499999997 more...",
+    );
     check_endpoints(
         json!([{"addresses": addresses(5), "ports": [{"port": 80}]}]),
         "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...",

@@ -79,8 +79,12 @@ struct Port<'p> {
     host_port: i64,
 }
 
+/// Pairs of ports that are compared: nobody declares so many of one number, and each pair can have its warning.
+const COMPARED_MAX: usize = 1_000_000;
+
 /// Ports of all containers that get in each other's way.
 pub(super) fn ports(out: &mut Vec<String>, at: &str, spec: &Value) {
+    let mut compared = 0;
     let mut taken: HashMap<(i64, &str), Vec<Port<'_>>> = HashMap::new();
     for (at, container) in each(at, spec) {
         for (index, port) in value::list_at(container, "ports").iter().enumerate() {
@@ -99,6 +103,10 @@ pub(super) fn ports(out: &mut Vec<String>, at: &str, spec: &Value) {
                 ));
             }
             let others = taken.entry((number("containerPort"), protocol)).or_default();
+            compared += others.len();
+            if compared > COMPARED_MAX || out.len() > super::WARNINGS_MAX {
+                return;
+            }
             out.extend(others.iter().filter_map(|other| {
                 Some(format!("{}: {} port definition with {}", port.at, conflict(&port, other)?, other.at))
             }));

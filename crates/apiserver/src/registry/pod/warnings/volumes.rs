@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use gantry_api::{Value, value};
 
-use super::fraction;
+use super::{WARNINGS_MAX, fraction};
+
+/// The longest name of an object.
+const NAME_BYTES_MAX: usize = 253;
+/// Paths of the sources of one volume that are looked at, each again with every source behind its own.
+const PATHS_MAX: usize = 1_000_000;
 
 /// Sources that are deprecated, as their warnings name them.
 const OLD_SOURCES: [(&str, &str, &str); 9] = [
@@ -38,7 +43,7 @@ pub(super) fn all(out: &mut Vec<String>, at: &str, spec: &Value) {
         for (source, title) in [("configMap", "ConfigMap"), ("secret", "Secret"), ("downwardAPI", "DownwardAPI")] {
             if let Some(source) = volume.get(source) {
                 let head = format!("volume {name:?} ({}): overlapping paths", titled(title, source));
-                overlaps(out, paths(source), &head);
+                overlaps(out, &paths(source), &head);
             }
         }
         projected(out, name, value::list_at(volume, "projected.sources"));
@@ -49,6 +54,8 @@ pub(super) fn all(out: &mut Vec<String>, at: &str, spec: &Value) {
 fn titled(title: &str, source: &Value) -> String {
     let names = ["secretName", "name", "signerName"];
     let named = names.iter().find_map(|key| value::str_at(source, key)).unwrap_or_default();
+    // Each warning repeats it, and nothing has a longer name.
+    let named = &named[..named.floor_char_boundary(NAME_BYTES_MAX)];
     match title {
         "DownwardAPI" | "ServiceAccountToken" => title.to_owned(),
         _ => format!("{title} {named:?}"),
@@ -68,7 +75,7 @@ fn projected(out: &mut Vec<String>, name: &str, sources: &[Value]) {
         ("serviceAccountToken", "ServiceAccountToken"),
         ("clusterTrustBundle", "ClusterTrustBundle"),
     ];
-    let mut before = BTreeSet::new();
+    let (mut before, mut looked_at) = (BTreeSet::new(), 0);
     for source in sources {
         if source.as_object().is_none_or(serde_json::Map::is_empty) {
             out.push(format!("volume {name:?} (Projected) has no sources provided"));
@@ -82,29 +89,44 @@ fn projected(out: &mut Vec<String>, name: &str, sources: &[Value]) {
             _ => paths(found),
         };
         let head = format!("volume {name:?} (Projected {}): overlapping paths", titled(title, found));
-        overlaps(out, paths.clone(), &head);
+        overlaps(out, &paths, &head);
         let unique: BTreeSet<&str> = paths.into_iter().collect();
+        looked_at += unique.len() + before.len();
+        if out.len() > WARNINGS_MAX || looked_at > PATHS_MAX {
+            return;
+        }
         let mut sorted: Vec<&str> = unique.iter().chain(&before).copied().collect();
         sorted.sort_unstable();
         if !unique.is_empty() {
-            overlaps(out, sorted, &head);
+            overlaps(out, &sorted, &head);
         }
         before.extend(unique);
     }
 }
 
-/// Paths of which one is, or begins, another.
-fn overlaps(out: &mut Vec<String>, paths: Vec<&str>, head: &str) {
+/// Paths of which one is, or begins, another: each is told with the first such path before it.
+fn overlaps(out: &mut Vec<String>, paths: &[&str], head: &str) {
     let mut seen = BTreeSet::new();
+    // Those that no other one begins. At most one of them begins a path, and if so it is the first in order that does.
+    let mut shortest: BTreeSet<&str> = BTreeSet::new();
     for path in paths {
+        if out.len() > WARNINGS_MAX {
+            return;
+        }
         let path = path.trim_end_matches('/');
-        let begins = |longer: &str, shorter: &str| format!("{longer}/").starts_with(shorter);
-        let collides = |other: &&&str| **other == path || begins(other, path) || begins(path, other);
+        let beginning = shortest.range(..=path).next_back().filter(|other| path.starts_with(**other)).copied();
+        let longer = seen.range(path..).next().filter(|other: &&&str| other.starts_with(path)).copied();
         if !path.is_empty()
             && !seen.contains("")
-            && let Some(other) = seen.iter().find(collides)
+            && let Some(other) = beginning.or(longer)
         {
             out.push(format!("{head}: {path:?} with {other:?}"));
+        }
+        if beginning.is_none() {
+            while let Some(longer) = shortest.range(path..).next().copied().filter(|other| other.starts_with(path)) {
+                shortest.remove(longer);
+            }
+            shortest.insert(path);
         }
         seen.insert(path);
     }
