@@ -1,5 +1,7 @@
 //! Aggregated ClusterRoles: the rules of `admin`, `edit`, `view` and their like are the rules of the roles they select.
 
+use std::collections::HashSet;
+
 use gantry_api::selector::LabelSelector;
 use gantry_api::{Value, value};
 
@@ -23,13 +25,13 @@ pub(crate) fn changes(roles: &[Value]) -> Vec<(String, Vec<Rule>)> {
     for role in roles.iter().filter(|r| r.get("aggregationRule").is_some_and(Value::is_object)) {
         let name = value::str_at(role, "metadata.name").unwrap_or_default();
         let selectors = selectors(role);
-        let mut rules: Vec<Rule> = Vec::new();
+        let (mut rules, mut known): (Vec<Rule>, HashSet<Rule>) = Default::default();
         for other in roles.iter().filter(|o| selects(&selectors, o)) {
             if value::str_at(other, "metadata.name") == Some(name) {
                 continue;
             }
             for rule in Rule::of_role(other) {
-                if !rules.contains(&rule) {
+                if known.insert(rule.clone()) {
                     rules.push(rule);
                 }
             }

@@ -51,7 +51,7 @@ impl Attributes {
 }
 
 /// A rule, as it stands in a role.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rule {
     pub(crate) verbs: Vec<String>,
@@ -138,6 +138,19 @@ impl Rule {
             && all(&self.non_resource_urls, &other.non_resource_urls, &urls)
     }
 
+    /// The number of its words, and one.
+    fn word_count(&self) -> usize {
+        let lists = [&self.verbs, &self.api_groups, &self.resources, &self.resource_names, &self.non_resource_urls];
+        1 + lists.into_iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// The bytes of all words of its simple rules, or more.
+    fn simple_bytes(&self) -> usize {
+        let longest = |list: &[String]| list.iter().map(String::len).max().unwrap_or(0);
+        let lists = [&self.verbs, &self.api_groups, &self.resources, &self.resource_names, &self.non_resource_urls];
+        lists.into_iter().map(|list| longest(list)).sum::<usize>().saturating_mul(self.simple_count())
+    }
+
     /// The number of simple rules that it says in one.
     fn simple_count(&self) -> usize {
         let named = self.resource_names.len().max(1);
@@ -194,8 +207,13 @@ impl Rule {
 
 /// Simple rules that are looked at for one role. A rule of a few kilobytes can say more than any memory holds.
 const SIMPLE_MAX: usize = 50_000;
+/// The bytes of their words: each simple rule has its own, however long they are.
+const SIMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Pairs of simple rules and held rules that are compared for one role.
 const COMPARED_MAX: usize = 10_000_000;
+
+/// Pairs of words of the wanted and the held rules. Whether one rule covers another is found by looking at each.
+const WORDS_MAX: usize = 100_000_000;
 
 /// A role says too much to be looked at one permission at a time.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -211,11 +229,16 @@ pub(crate) struct TooMany {
 /// # Errors
 /// [`TooMany`] where rules that no single held rule covers say too much.
 pub(crate) fn uncovered(held: &[Rule], wanted: &[Rule]) -> Result<Vec<Rule>, TooMany> {
+    let words = |rules: &[Rule]| rules.iter().map(Rule::word_count).fold(0, usize::saturating_add);
+    if words(held).saturating_mul(words(wanted)) > WORDS_MAX {
+        return Err(TooMany { said: wanted.iter().map(Rule::simple_count).fold(0, usize::saturating_add) });
+    }
     // What one held rule covers as a whole need not be taken apart.
     let open: Vec<Rule> =
         wanted.iter().filter(|rule| !held.iter().any(|h| h.covers_simple(rule))).map(Rule::deduplicated).collect();
     let said = open.iter().map(Rule::simple_count).fold(0, usize::saturating_add);
-    if said > SIMPLE_MAX || said.saturating_mul(held.len()) > COMPARED_MAX {
+    let bytes = open.iter().map(Rule::simple_bytes).fold(0, usize::saturating_add);
+    if said > SIMPLE_MAX || bytes > SIMPLE_BYTES_MAX || said.saturating_mul(held.len()) > COMPARED_MAX {
         return Err(TooMany { said });
     }
     let parts = open.iter().flat_map(Rule::simple);
@@ -360,5 +383,18 @@ mod tests {
         };
         assert_eq!(uncovered(&[], std::slice::from_ref(&vast)), Err(TooMany { said: 1_000_000_000_000 }));
         assert_eq!(uncovered(&[rule(&["*"], &["*"], &["*"], &[])], &[vast]), Ok(Vec::new()));
+        // Nor are long words repeated.
+        let long = Rule {
+            verbs: (0..40_000).map(|n| n.to_string()).collect(),
+            resources: vec!["r".repeat(1 << 20)],
+            ..rule(&[], &["g"], &[], &[])
+        };
+        assert_eq!(uncovered(&[], &[long]), Err(TooMany { said: 40_000 }));
+        // Nor are very many words compared with very many others.
+        let verbs = |head: &str| Rule {
+            verbs: (0..100_000).map(|n| format!("{head}{n}")).collect(),
+            ..rule(&[], &["g"], &["r"], &[])
+        };
+        assert_eq!(uncovered(&[verbs("a")], &[verbs("a")]), Err(TooMany { said: 100_000 }));
     }
 }
