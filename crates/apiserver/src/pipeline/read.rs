@@ -20,6 +20,9 @@ use crate::request::Target;
 /// Upstream's text for a token whose revision is compacted.
 const TOKEN_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
+/// Objects that are read at a time to be selected from, as upstream's store has it.
+const CHUNK_MAX: usize = 10_000;
+
 /// What a list is asked for.
 #[derive(Debug)]
 pub(crate) struct ListQuery {
@@ -271,26 +274,77 @@ async fn at(
     revision: u64,
     after: Option<&str>,
 ) -> Result<Listed, Status> {
-    let selective = query.selection.is_selective();
-    let limit = if selective { 0 } else { query.limit };
-    let namespace = query.selection.namespace();
     // The kind's view may be another one when the revision has come.
     settle(app, Some(revision)).await?;
     readable(&app.view(kind), &query.selection)?;
-    let page = app.view(kind).page_at(revision, namespace, after, limit).await.map_err(cache_failed)?;
-    if selective && convert::asks(kind) {
-        return cut_converted(app, kind, &query.selection, page.items, query.limit, revision).await;
+    if query.selection.is_selective() {
+        return selected_at(app, kind, query, revision, after).await;
     }
-    if selective {
-        let items = page.items.into_iter().filter(|o| query.selection.matches(o));
-        return Ok(cut(kind, items, query.limit, revision));
-    }
+    let namespace = query.selection.namespace();
+    let page = app.view(kind).page_at(revision, namespace, after, query.limit).await.map_err(cache_failed)?;
     let continue_token = match page.items.last() {
         Some(last) if page.remaining > 0 => token_after(kind, last, revision),
         _ => String::new(),
     };
     let remaining = (page.remaining > 0).then_some(page.remaining);
     Ok(Listed { items: page.items, revision, continue_token, remaining, warnings: Vec::new() })
+}
+
+/// The selected objects as of `revision`. They are read chunk by chunk, until there are as many as were asked for: each may
+/// come from the store.
+async fn selected_at(
+    app: &App,
+    kind: &'static KindInfo,
+    query: &ListQuery,
+    revision: u64,
+    after: Option<&str>,
+) -> Result<Listed, Status> {
+    let (view, selection) = (app.view(kind), &query.selection);
+    let wanted = if query.limit == 0 { usize::MAX } else { query.limit.saturating_add(1) };
+    let mut chunk = Chunk { after: after.map(str::to_owned), objects: wanted.min(CHUNK_MAX) };
+    let (mut found, mut shown) = (Vec::new(), Vec::new());
+    loop {
+        let read = view.page_at(revision, selection.namespace(), chunk.after.as_deref(), chunk.objects);
+        let mut page = read.await.map_err(cache_failed)?;
+        let last = page.items.last().map(|last| relative(kind, last).to_owned());
+        page.items.retain(|object| selection.may_match(object));
+        let mut converted = page.items.clone();
+        if convert::asks(kind) {
+            convert::shown(app, kind, &mut converted).await?;
+        }
+        for (stored, shown_as) in page.items.into_iter().zip(converted) {
+            if selection.matches(&shown_as) {
+                found.push(stored);
+                shown.push(shown_as);
+            }
+        }
+        if page.remaining == 0 || found.len() >= wanted {
+            return Ok(cut_shown(kind, found, shown, query.limit, revision));
+        }
+        chunk.go_on(last);
+    }
+}
+
+/// What is read of a list at a time.
+#[derive(Debug, PartialEq, Eq)]
+struct Chunk {
+    after: Option<String>,
+    objects: usize,
+}
+
+impl Chunk {
+    /// Goes on behind the last object that was read, with a larger chunk: a selection that few objects match needs many of them.
+    fn go_on(&mut self, last: Option<String>) {
+        let doubled = self.objects.saturating_mul(2);
+        match last {
+            Some(last) => {
+                self.after = Some(last);
+                self.objects = doubled.min(CHUNK_MAX);
+            }
+            // What cannot be decoded is left out: a chunk of nothing else does not say where it ends.
+            None => self.objects = doubled,
+        }
+    }
 }
 
 /// The list in the cache's present state.
@@ -339,12 +393,23 @@ async fn cut_converted(
     let mut shown = found.clone();
     convert::shown(app, kind, &mut shown).await?;
     let both = found.into_iter().zip(shown).filter(|(_, shown)| selection.matches(shown));
-    let (found, mut shown): (Vec<_>, Vec<_>) = both.unzip();
+    let (found, shown): (Vec<_>, Vec<_>) = both.unzip();
+    Ok(cut_shown(kind, found, shown, limit, revision))
+}
+
+/// As [`cut`], of matching objects that are shown as `shown`, one for one.
+fn cut_shown(
+    kind: &'static KindInfo,
+    found: Vec<Arc<Object>>,
+    mut shown: Vec<Arc<Object>>,
+    limit: usize,
+    revision: u64,
+) -> Listed {
     // What is converted has no place in the store any more; the others say where to go on.
     let mut listed = cut(kind, found.into_iter(), limit, revision);
     shown.truncate(listed.items.len());
     listed.items = shown;
-    Ok(listed)
+    listed
 }
 
 /// The first `limit` of the matching objects, with a token if there are more.
@@ -362,8 +427,12 @@ fn cut(kind: &'static KindInfo, matching: impl Iterator<Item = Arc<Object>>, lim
 }
 
 fn token_after(kind: &'static KindInfo, last: &Object, revision: u64) -> String {
-    let relative = last.key().strip_prefix(kind.storage_prefix.as_str()).unwrap_or_else(|| last.key());
-    Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative)
+    Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative(kind, last))
+}
+
+/// The key below that of the kind.
+fn relative<'o>(kind: &KindInfo, object: &'o Object) -> &'o str {
+    object.key().strip_prefix(kind.storage_prefix.as_str()).unwrap_or_else(|| object.key())
 }
 
 #[cfg(test)]
@@ -397,6 +466,17 @@ mod tests {
             let message = format!("invalid continue token: continue key is not valid{why}");
             assert_eq!((status.code, status.message), (400, message), "{token}");
         }
+    }
+
+    #[test]
+    fn chunks_grow_and_go_on() {
+        let mut chunk = Chunk { after: None, objects: 3 };
+        chunk.go_on(Some("a/b".to_owned()));
+        assert_eq!(chunk, Chunk { after: Some("a/b".to_owned()), objects: 6 });
+        chunk.go_on(None);
+        assert_eq!(chunk, Chunk { after: Some("a/b".to_owned()), objects: 12 });
+        (0..20).for_each(|_| chunk.go_on(Some("c".to_owned())));
+        assert_eq!(chunk, Chunk { after: Some("c".to_owned()), objects: CHUNK_MAX });
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) const PODS_BY_NODE: usize = 0;
 /// The index of persistent volumes by the claim that they are bound to, as `namespace/name`; the first of their view.
 pub(crate) const VOLUMES_BY_CLAIM: usize = 0;
 
+/// What a request line holds at most; messages could hold more, and every object of a list is compared with all of it.
+const SELECTOR_BYTES_MAX: usize = 64 * 1024;
+
 /// Fields whose text in the object is their value; for others the strategy is asked, which needs the decoded object.
 const PLAIN: &[&str] = &[
     "spec.nodeName",
@@ -62,8 +65,14 @@ impl Selection {
     /// Reads the selectors.
     ///
     /// # Errors
-    /// 400 in upstream's words.
+    /// 400 in upstream's words, and for more than [`SELECTOR_BYTES_MAX`].
     pub(crate) fn parse(kind: &'static KindInfo, namespace: &str, labels: &str, fields: &str) -> Result<Self, Status> {
+        if labels.len() + fields.len() > SELECTOR_BYTES_MAX {
+            let why = format!(
+                "the label and field selectors have more than {SELECTOR_BYTES_MAX} bytes: ask for fewer values"
+            );
+            return Err(Status::bad_request(why));
+        }
         let labels = LabelSelector::parse(labels).map_err(Status::bad_request)?;
         let mut fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
         fields.check(kind).map_err(Status::bad_request)?;
@@ -123,23 +132,33 @@ impl Selection {
 
     fn fields_match(&self, object: &Object) -> bool {
         let mut decoded: Option<Value> = None;
+        // The terms of one field stand together, and there may be thousands: it is read once.
+        let mut read: Option<(&str, Option<Cow<'_, str>>)> = None;
         self.fields.terms().iter().all(|term| {
-            let equal = match term.path.as_str() {
-                "metadata.name" => *object.meta().name == *term.value,
-                "metadata.namespace" => *object.meta().namespace == *term.value,
-                path if self.kind.custom.is_none()
-                    && (PLAIN.contains(&path) || path.starts_with("involvedObject.")) =>
-                {
-                    let steps: Vec<&str> = path.split('.').collect();
-                    object.scalar_at(&steps).unwrap_or(Cow::Borrowed("")) == term.value
-                }
-                path => {
-                    let value = decoded.get_or_insert_with(|| self.decoded(object));
-                    registry::strategy(self.kind).field_value(value, path).is_some_and(|v| v == term.value)
-                }
+            let found = match read.take() {
+                Some((path, found)) if path == term.path => found,
+                _ => self.field(object, &mut decoded, &term.path),
             };
+            let equal = found.as_deref() == Some(term.value.as_str());
+            read = Some((&term.path, found));
             equal != term.negated
         })
+    }
+
+    /// The value of a field; `decoded` is the object, once something had to be looked for in it.
+    fn field<'o>(&self, object: &'o Object, decoded: &mut Option<Value>, path: &str) -> Option<Cow<'o, str>> {
+        match path {
+            "metadata.name" => Some(Cow::Borrowed(&*object.meta().name)),
+            "metadata.namespace" => Some(Cow::Borrowed(&*object.meta().namespace)),
+            path if self.kind.custom.is_none() && (PLAIN.contains(&path) || path.starts_with("involvedObject.")) => {
+                let steps: Vec<&str> = path.split('.').collect();
+                Some(object.scalar_at(&steps).unwrap_or_default())
+            }
+            path => {
+                let value = decoded.get_or_insert_with(|| self.decoded(object));
+                registry::strategy(self.kind).field_value(value, path).map(|value| Cow::Owned(value.into_owned()))
+            }
+        }
     }
 
     /// The object in the version that is asked for.
