@@ -1,5 +1,7 @@
 //! Guards: addresses in use stay, devices of others are for marked namespaces, and nobody claims addresses from outside.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use gantry_api::field::{Error, Path};
 use gantry_api::status::Status;
@@ -60,6 +62,7 @@ impl Plugin for DenyServiceExternalIPs {
             return Ok(());
         }
         let before = request.old.map_or(&[][..], |old| value::list_at(old, "spec.externalIPs"));
+        let before: HashSet<&Value> = before.iter().collect();
         let new = value::list_at(object, "spec.externalIPs").iter().any(|address| !before.contains(address));
         if request.operation == Operation::Delete || !new {
             return Ok(());

@@ -1,6 +1,8 @@
 //! `OwnerReferencesPermissionEnforcement`: whoever ties an object's life to another's must be allowed to end it, and to
 //! hold up the other's end.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
@@ -15,12 +17,10 @@ const OWNERS: &str = "metadata.ownerReferences";
 
 /// The references that block their owner's deletion and did not before.
 fn blocking<'a>(new: &'a [Value], old: &[Value]) -> Vec<&'a Value> {
-    let blocks = |reference: &Value| value::bool_at(reference, "blockOwnerDeletion");
-    let uid = |reference: &Value| reference.get("uid").cloned();
-    new.iter()
-        .filter(|reference| blocks(reference))
-        .filter(|reference| !old.iter().any(|known| uid(known) == uid(reference) && blocks(known)))
-        .collect()
+    let blocks = |reference: &&Value| value::bool_at(reference, "blockOwnerDeletion");
+    let uid = |reference: &'a Value| reference.get("uid");
+    let known: HashSet<Option<&Value>> = old.iter().filter(blocks).map(|reference| reference.get("uid")).collect();
+    new.iter().filter(blocks).filter(|reference| !known.contains(&uid(reference))).collect()
 }
 
 /// The right to hold up the end of everything.

@@ -1,5 +1,7 @@
 //! A pod's runtime class adds what its pods cost and where they can run.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, quota, value};
@@ -80,7 +82,8 @@ fn apply(pod: &mut Value, class: &Value) -> Result<(), String> {
         }
     }
     let own = value::list_at(pod, "spec.tolerations").to_vec();
-    let added = value::list_at(class, "scheduling.tolerations").iter().filter(|t| !own.contains(t)).cloned();
+    let known: HashSet<&Value> = own.iter().collect();
+    let added = value::list_at(class, "scheduling.tolerations").iter().filter(|t| !known.contains(t)).cloned();
     let all: Vec<Value> = own.iter().cloned().chain(added).collect();
     if all.len() > own.len() {
         value::set(pod, "spec.tolerations", all);

@@ -1,5 +1,7 @@
 //! Every pod runs as a service account and finds its token, the cluster's CA and its namespace in a volume.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, containers, kinds, names, value};
@@ -103,7 +105,10 @@ fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
         return Ok(());
     }
     let name = value::str_at(account, "metadata.name").unwrap_or_default();
-    let listed = |list: &str, secret: &str| value::list_at(account, list).iter().any(|s| s["name"] == secret);
+    let names = |list| -> HashSet<&str> {
+        value::list_at(account, list).iter().filter_map(|secret| secret["name"].as_str()).collect()
+    };
+    let (secrets, pull_secrets) = (names("secrets"), names("imagePullSecrets"));
     let refused = |what: String| {
         Err(format!("{what} is not allowed because service account {name} does not reference that secret"))
     };
@@ -111,13 +116,13 @@ fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
     for (sort, container) in containers::all(spec).filter(|(sort, _)| !guests || *sort == containers::Sort::Ephemeral) {
         let of = format!("{} {}", sort.words(), value::str_at(container, "name").unwrap_or_default());
         for env in value::list_at(container, "env") {
-            if let Some(secret) = value::str_at(env, "valueFrom.secretKeyRef.name").filter(|s| !listed("secrets", s)) {
+            if let Some(secret) = value::str_at(env, "valueFrom.secretKeyRef.name").filter(|s| !secrets.contains(s)) {
                 let variable = value::str_at(env, "name").unwrap_or_default();
                 return refused(format!("{of} with envVar {variable} referencing secret.secretName=\"{secret}\""));
             }
         }
         for from in value::list_at(container, "envFrom") {
-            if let Some(secret) = value::str_at(from, "secretRef.name").filter(|s| !listed("secrets", s)) {
+            if let Some(secret) = value::str_at(from, "secretRef.name").filter(|s| !secrets.contains(s)) {
                 return refused(format!("{of} with envFrom referencing secret.secretName=\"{secret}\""));
             }
         }
@@ -126,13 +131,13 @@ fn mountable(pod: &Value, account: &Value, guests: bool) -> Result<(), String> {
         return Ok(());
     }
     for volume in value::list_at(pod, "spec.volumes") {
-        if let Some(secret) = value::str_at(volume, "secret.secretName").filter(|s| !listed("secrets", s)) {
+        if let Some(secret) = value::str_at(volume, "secret.secretName").filter(|s| !secrets.contains(s)) {
             return refused(format!("volume with secret.secretName=\"{secret}\""));
         }
     }
     for (at, secret) in value::list_at(pod, "spec.imagePullSecrets").iter().enumerate() {
         let secret = value::str_at(secret, "name").unwrap_or_default();
-        if !listed("imagePullSecrets", secret) {
+        if !pull_secrets.contains(secret) {
             return Err(format!(
                 "imagePullSecrets[{at}].name=\"{secret}\" is not allowed because service account {name} does not reference that imagePullSecret"
             ));

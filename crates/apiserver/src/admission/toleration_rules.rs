@@ -1,5 +1,7 @@
 //! Tolerations that namespaces give and allow, and those that come with a node's special resources.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -55,6 +57,20 @@ fn covers(wide: &Value, narrow: &Value) -> bool {
             "Equal" | "" => text(narrow, "operator") == "Equal" && text(narrow, "value") == text(wide, "value"),
             _ => false,
         }
+}
+
+/// Tolerations of a pod that are merged or checked: each is compared with all others.
+const TOLERATIONS_MAX: usize = 1_000;
+
+/// Refuses a pod with more than [`TOLERATIONS_MAX`].
+fn bounded(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
+    let count = value::list_at(pod, "spec.tolerations").len();
+    if count > TOLERATIONS_MAX {
+        let why =
+            format!("a pod has at most {TOLERATIONS_MAX} tolerations where they are restricted, and this has {count}");
+        return Err(request.forbidden(&why));
+    }
+    Ok(())
 }
 
 /// Both lists, without what another one covers.
@@ -119,6 +135,7 @@ impl Plugin for PodTolerationRestriction {
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         if writes_pod(request) {
+            bounded(request, object)?;
             let namespace = request.load_namespace().await?;
             let all = self.complete(object, &namespace, request.operation == Operation::Create)?;
             if !all.is_empty() {
@@ -129,7 +146,11 @@ impl Plugin for PodTolerationRestriction {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        if writes_pod(request) { self.check(object, &request.load_namespace().await?) } else { Ok(()) }
+        if !writes_pod(request) {
+            return Ok(());
+        }
+        bounded(request, object)?;
+        self.check(object, &request.load_namespace().await?)
     }
 }
 
@@ -147,13 +168,15 @@ fn tolerate_resources(pod: &mut Value) {
         return;
     }
     let mut all = value::list_at(pod, "spec.tolerations").to_vec();
+    let identity = |t: &Value| ["key", "operator", "value", "effect"].map(|key| text(t, key).to_owned());
+    let mut places = HashMap::new();
+    for (place, known) in all.iter().enumerate() {
+        places.entry(identity(known)).or_insert(place);
+    }
     for name in names {
         let wanted = json!({"key": name, "operator": "Exists", "effect": "NoSchedule"});
-        let same = |known: &&mut Value| {
-            ["key", "operator", "value", "effect"].iter().all(|key| text(known, key) == text(&wanted, key))
-        };
-        match all.iter_mut().find(same) {
-            Some(known) => *known = wanted,
+        match places.get(&identity(&wanted)) {
+            Some(place) => all[*place] = wanted,
             None => all.push(wanted),
         }
     }

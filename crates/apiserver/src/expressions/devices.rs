@@ -35,6 +35,16 @@ fn environment() -> Environment {
     Environment::new().library(Library::Bindings).variable("device", Type::Object(device))
 }
 
+/// The most requests, and selectors of one; and the most alternatives of a request. Longer lists are refused, and not looked into.
+const ITEMS_MAX: usize = 32;
+const ALTERNATIVES_MAX: usize = 8;
+
+/// A list, unless it is too long.
+fn list<'a>(object: &'a Value, path: &str, max: usize) -> &'a [Value] {
+    let list = value::list_at(object, path);
+    if list.len() > max { &[] } else { list }
+}
+
 /// The errors of the selectors of a device class, a claim or a template of claims. Those that were there before are not
 /// looked at again.
 pub(crate) fn errors(object: &Value, old: Option<&Value>) -> Errors {
@@ -74,10 +84,11 @@ fn expressions(object: &Value) -> Vec<(Path, &str)> {
         None => (root, value::get(object, "spec")),
     };
     let at = at.child("devices").child("requests");
-    for (index, request) in spec.map_or(&[][..], |spec| value::list_at(spec, "devices.requests")).iter().enumerate() {
+    let requests = spec.map_or(&[][..], |spec| list(spec, "devices.requests", ITEMS_MAX));
+    for (index, request) in requests.iter().enumerate() {
         let at = at.index(index);
         selectors(&mut found, &at.child("exactly"), request.get("exactly"));
-        for (index, alternative) in value::list_at(request, "firstAvailable").iter().enumerate() {
+        for (index, alternative) in list(request, "firstAvailable", ALTERNATIVES_MAX).iter().enumerate() {
             selectors(&mut found, &at.child("firstAvailable").index(index), Some(alternative));
         }
     }
@@ -85,8 +96,8 @@ fn expressions(object: &Value) -> Vec<(Path, &str)> {
 }
 
 fn selectors<'a>(found: &mut Vec<(Path, &'a str)>, at: &Path, holder: Option<&'a Value>) {
-    let list = holder.map_or(&[][..], |holder| value::list_at(holder, "selectors"));
-    for (index, selector) in list.iter().enumerate() {
+    let selectors = holder.map_or(&[][..], |holder| list(holder, "selectors", ITEMS_MAX));
+    for (index, selector) in selectors.iter().enumerate() {
         if let Some(source) = value::str_at(selector, "cel.expression") {
             found.push((at.child("selectors").index(index).child("cel").child("expression"), source));
         }

@@ -3,6 +3,7 @@
 mod signature;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,13 +33,16 @@ pub(crate) fn identify(request: &mut Value, user: &User) {
 /// Upstream notes when a condition was last written, and when its status last changed.
 pub(crate) fn note_times(new: &mut Value, old: &Value, now: jiff::Timestamp) {
     let now = time(now);
-    let before = value::list_at(old, "status.conditions").to_vec();
+    let key = |c: &Value| (text(c, "type").to_owned(), text(c, "status").to_owned());
+    let mut before = HashMap::new();
+    for condition in value::list_at(old, "status.conditions") {
+        before.entry(key(condition)).or_insert(condition);
+    }
     let Some(Value::Array(conditions)) = value::get_mut(new, "status.conditions") else { return };
     for condition in conditions.iter_mut().filter(|c| c.is_object()) {
         value::set_default(condition, "lastUpdateTime", now.as_str());
         if value::get(condition, "lastTransitionTime").is_none_or(Value::is_null) {
-            let key = |c: &Value| (text(c, "type").to_owned(), text(c, "status").to_owned());
-            let same = before.iter().find(|b| key(b) == key(condition));
+            let same = before.get(&key(condition));
             let at = same.and_then(|b| value::str_at(b, "lastTransitionTime")).unwrap_or(&now).to_owned();
             value::set(condition, "lastTransitionTime", at);
         }

@@ -6,7 +6,7 @@ mod cells;
 mod warnings;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use gantry_api::field::{Error, Errors, Path};
 use gantry_api::kinds::KindInfo;
@@ -199,9 +199,11 @@ fn inherit_allocated(new: &mut Value, old: &Value) {
     }
     if may_have_node_ports(old) && may_have_node_ports(new) {
         let kept = node_ports(new);
+        // Of several with one name the last one.
+        let by_name: HashMap<&str, &Value> =
+            value::list_at(old, "spec.ports").iter().map(|port| (text(port, "name"), port)).collect();
         for port in ports_mut(new).filter(|p| value::i64_at(p, "nodePort").unwrap_or(0) == 0) {
-            let same_name = |p: &&Value| text(p, "name") == text(port, "name");
-            let before = value::list_at(old, "spec.ports").iter().rfind(same_name);
+            let before = by_name.get(text(port, "name")).copied();
             if let Some(number) = before.and_then(|p| value::i64_at(p, "nodePort")).filter(|n| !kept.contains(n)) {
                 value::set(port, "nodePort", number);
             }

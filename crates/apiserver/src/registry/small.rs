@@ -1,5 +1,7 @@
 //! Kinds of which only a rule or a column is special: leases, endpoint slices, priority classes.
 
+use std::collections::HashSet;
+
 use gantry_api::{Value, value};
 
 use super::columns::{AGE, NAME, age, cells, column, first_three, name, number, text};
@@ -64,7 +66,7 @@ fn drop_topology(slice: &mut Value, old: Option<&Value>) {
     if old.is_some() && value::list_at(slice, "endpoints") == before {
         return;
     }
-    let known: Vec<&str> = before.iter().filter_map(old_node).collect();
+    let known: HashSet<&str> = before.iter().filter_map(old_node).collect();
     let endpoints = value::get_mut(slice, "endpoints").and_then(Value::as_array_mut);
     for endpoint in endpoints.into_iter().flatten() {
         let node = old_node(endpoint).filter(|node| known.contains(node)).map(str::to_owned);

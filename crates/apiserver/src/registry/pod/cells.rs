@@ -1,5 +1,7 @@
 //! `kubectl get pods`: readiness, the reason that says most, restarts.
 
+use std::collections::HashSet;
+
 use gantry_api::{Value, value};
 use jiff::Timestamp;
 use serde_json::json;
@@ -120,10 +122,11 @@ fn summarize(pod: &Value) -> Summary {
 /// Counts init containers up to the first that has not done its part; true where there is one.
 fn init_containers(pod: &Value, summary: &mut Summary, sidecar_restarts: &mut Restarts) -> bool {
     let specs = value::list_at(pod, "spec.initContainers");
+    let sidecars: HashSet<&str> =
+        specs.iter().filter(|c| text(c, "restartPolicy") == "Always").map(|c| text(c, "name")).collect();
     for (index, status) in value::list_at(pod, "status.initContainerStatuses").iter().enumerate() {
         summary.restarts.add(status);
-        let this = text(status, "name");
-        let sidecar = specs.iter().any(|c| text(c, "name") == this && text(c, "restartPolicy") == "Always");
+        let sidecar = sidecars.contains(text(status, "name"));
         if sidecar {
             sidecar_restarts.add(status);
         }
