@@ -12,6 +12,8 @@ use gantry_api::{Value, value};
 
 use crate::app::App;
 use crate::pipeline::commit::Effects;
+use crate::pipeline::read::cache_failed;
+use crate::pipeline::turns::Held;
 use crate::registry::service;
 use crate::request::Target;
 
@@ -21,6 +23,16 @@ pub(crate) mod repair;
 
 fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     value::str_at(object, path).unwrap_or_default()
+}
+
+/// Waits for the turn among those who lost an allocation, and until the cache, where what is free is looked up, knows what the
+/// others have taken.
+///
+/// # Errors
+/// When the cache cannot be brought up to date.
+pub(crate) async fn try_again<'a>(app: &'a App, turn: &mut Held<'a>) -> Result<(), Status> {
+    turn.allocation(&app.turns).await;
+    app.cache.consistent().await.map(drop).map_err(cache_failed)
 }
 
 /// The addresses that a Service holds.

@@ -123,7 +123,7 @@ impl Change<'_> {
                     state = next;
                     turn.object(&app.turns, &self.target.key()).await;
                 }
-                Ok(Attempt::Allocate) => turn.allocation(&app.turns).await,
+                Ok(Attempt::Allocate) => allocate::try_again(app, &mut turn).await?,
                 Ok(Attempt::Failed(status)) => return Err(*status),
                 Err(status) if state.fresh => return Err(status),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,

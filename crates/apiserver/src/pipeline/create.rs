@@ -136,7 +136,7 @@ async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>)
                 });
             }
             Commit::Moved(existing) => return Err(exists(target, existing.map(|e| e.value).as_ref())),
-            Commit::Effect => turn.allocation(&app.turns).await,
+            Commit::Effect => allocate::try_again(app, &mut turn).await?,
         }
     }
     Err(Status::internal("could not allocate: too many other writers, try again"))

@@ -1,5 +1,7 @@
 //! Certificates that are asked for: approved, signed, refused.
 
+use std::time::Duration;
+
 use gantry_client::{Client, Key, Reader};
 use k8s_openapi::{
     ByteString,
@@ -149,7 +151,14 @@ async fn kubelets_get_certificates_if_their_requesters_may() {
     let kubeconfig = world.server.kubeconfig("system:node:b", &[]);
     let asker = Client::from_kubeconfig(&kubeconfig, "asker/test").expect("a client");
     let own = request("own", KUBELET, &["client auth", "digital signature"], "system:nodes", "system:node:b");
-    asker.api().create(&own).await.expect("the request is made");
+    let asked = async {
+        // Until the API server has heard of the binding.
+        while let Err(error) = asker.api().create(&own).await {
+            assert!(error.status().is_some_and(|status| status.code == 403), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the request is made");
     world.ask("after", KUBELET, &["client auth", "digital signature"], "system:nodes", "system:node:c").await;
     until(&requests, "a later request is signed", |_| certificate(&requests, "after").is_some()).await;
     assert_eq!(condition(&requests, "own", "Approved"), None, "nobody has given the right");
