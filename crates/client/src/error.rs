@@ -81,6 +81,13 @@ impl Error {
         self.is("NotFound")
     }
 
+    /// The server does not serve what was asked for, or not any more. Of an object that is not there it says the name.
+    #[must_use]
+    pub fn is_unserved(&self) -> bool {
+        let names_none = |s: &Status| s.details.as_ref().is_none_or(|details| details.name.is_empty());
+        self.is_not_found() && self.status().is_some_and(names_none)
+    }
+
     /// The object changed in between (or another write fences this one off, see [`Error::is_fenced`]).
     #[must_use]
     pub fn is_conflict(&self) -> bool {

@@ -86,7 +86,7 @@ struct Inner {
 /// The metadata of all objects.
 pub struct Catalog {
     inner: Mutex<Inner>,
-    /// Kinds whose present objects are not all known yet.
+    /// Kinds whose present objects are not all known yet, nor known not to be served.
     missing: signal::Sender<usize>,
     /// The kinds that there are now.
     kinds: Mutex<Arc<Kinds>>,
@@ -131,7 +131,7 @@ impl Catalog {
         *self.kinds.lock() = Arc::new(kinds);
     }
 
-    /// Resolves once all objects that were there at the start are known.
+    /// Resolves once all objects that were there at the start are known, of the kinds that the server serves.
     pub async fn synced(&self) {
         // The sender lives in `self`.
         drop(self.missing.subscribe().wait_for(|missing| *missing == 0).await);

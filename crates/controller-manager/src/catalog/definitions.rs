@@ -62,6 +62,11 @@ impl Definitions {
         loop {
             match self.stream().await {
                 Ok(()) => backoff.reset(),
+                // Switched off: there are no custom kinds, and nobody need wait for them.
+                Err(error) if error.is_unserved() => {
+                    self.known.clear();
+                    self.apply();
+                }
                 Err(error) => {
                     let error = gantry_common::error_chain(&error);
                     tracing::debug!(error, "the watch of definitions broke, trying again");

@@ -96,6 +96,7 @@ impl Watch {
             match ended {
                 // In good order.
                 Ok(()) => {}
+                Err(error) if error.is_unserved() => self.leave(),
                 Err(error) if error.is_expired() || error.is_ahead() => self.position = Position::Start,
                 Err(error) => {
                     let (resource, error) = (self.kind.resource, gantry_common::error_chain(&error));
@@ -104,6 +105,26 @@ impl Watch {
                 }
             }
             tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// The server does not serve the kind (`--runtime-config`, a definition that has gone): nobody can see objects of it, whatever
+    /// is stored, and nobody need wait for them. It may serve it again.
+    fn leave(&mut self) {
+        if self.revision() > 0 {
+            self.catalog.forget(self.kind);
+        }
+        if self.revision() > 0 || !self.synced {
+            tracing::info!(resource = self.kind.resource, group = self.kind.group, "the API server does not serve it");
+        }
+        self.position = Position::Start;
+        self.settle();
+    }
+
+    /// What there is of the kind is known.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.synced, true) {
+            self.catalog.kind_is_synced();
         }
     }
 
@@ -136,10 +157,7 @@ impl Watch {
                     self.catalog.replace(self.kind, present);
                     self.catalog.advance(self.kind, event.revision);
                     self.position = Position::At(event.revision);
-                    if !self.synced {
-                        self.synced = true;
-                        self.catalog.kind_is_synced();
-                    }
+                    self.settle();
                     return Ok(true);
                 }
                 EventKind::Bookmark { .. } => {}

@@ -81,7 +81,10 @@ impl Controller {
     async fn delete_all(&self, namespace: &str, kind: &'static KindInfo) -> Result<(), Error> {
         let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
         let params = DeleteParams::default().propagation("Background");
-        let deleted = api.delete_collection(&ListParams::default(), &params).await;
+        let deleted = match api.delete_collection(&ListParams::default(), &params).await {
+            Err(error) if error.is_unserved() => return Ok(()),
+            deleted => deleted,
+        };
         deleted.doing(|| format!("delete all {} of namespace {namespace}", kind.resource)).map(drop)
     }
 
@@ -118,8 +121,8 @@ impl Controller {
             let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
             let found = api.list(&one, View::Metadata).await;
             let found = match found {
-                // A custom kind that has just gone holds nothing any more.
-                Err(error) if error.is_not_found() && kind.custom.is_some() => continue,
+                // A custom kind that has just gone, or one that is switched off: as for upstream, it holds nothing.
+                Err(error) if error.is_unserved() => continue,
                 found => found.doing(|| format!("look for {} in namespace {namespace}", kind.resource))?,
             };
             if !found.items.is_empty() {

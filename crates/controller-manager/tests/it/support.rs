@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
-use gantry_apiserver::testing::TestServer;
+use gantry_apiserver::testing::{Builder, TestServer};
 use gantry_client::{Client, DeleteParams, Informer, Key, Object, Patch, Reader};
 use gantry_common::{
     clock,
@@ -91,8 +91,12 @@ impl World {
     }
 
     pub(crate) async fn start() -> Self {
+        Self::with(Builder::default()).await
+    }
+
+    pub(crate) async fn with(builder: Builder) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let server = TestServer::start(folder.path()).await.expect("the server starts");
+        let server = builder.start(folder.path()).await.expect("the server starts");
         let kubeconfig = server.kubeconfig("admin", &["system:masters"]);
         let client = Client::from_kubeconfig(&kubeconfig, "admin/test").expect("a client");
         let group = Group::new(Shutdown::new());

@@ -110,7 +110,7 @@ impl Owners {
         }
         let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
         let scale = match api.get(name, "scale", View::Full).await {
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_not_found() && !error.is_unserved() => return Ok(None),
             found => found.doing(|| format!("read the scale of {} {namespace}/{name}", kind.kind))?,
         };
         let uid = value::str_at(&scale, "metadata.uid").unwrap_or_default();

@@ -41,8 +41,9 @@ struct Partial {
     metadata: ObjectMeta,
 }
 
+/// Whether the object is not there. Of a kind that is not served nobody can say.
 fn is_gone(error: &gantry_client::Error) -> bool {
-    error.is_not_found()
+    error.is_not_found() && !error.is_unserved()
 }
 
 impl Live {
