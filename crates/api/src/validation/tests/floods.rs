@@ -7,7 +7,7 @@ use super::*;
 use crate::field::{ERRORS_MAX, TEXT_BYTES_MAX};
 use crate::status::Status;
 
-const MANY: usize = 200_000;
+const MANY: usize = 100_000;
 const MORE: &str = "there are more errors, which are not listed: mend these first";
 
 fn many(length: usize, make: impl Fn(usize) -> Value) -> Value {
