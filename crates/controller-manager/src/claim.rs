@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gantry_client::{Client, Key, Object};
 use gantry_controller::{
-    Doing, Error, Pending,
+    Doing, Error, Failures, Pending,
     owner::{self, Claim},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -24,7 +24,7 @@ pub async fn claim<O: Object, K: Object>(
 ) -> Result<Option<Vec<Arc<K>>>, Error> {
     let key = owner.key();
     let mut owned = Vec::with_capacity(candidates.len());
-    let mut changed = false;
+    let (mut changed, mut failures) = (false, Failures::default());
     for candidate in candidates {
         let meta = candidate.metadata();
         let patch = match owner::claim(owner.metadata(), meta, selector::matches(wanted, meta.labels.as_ref())) {
@@ -34,7 +34,10 @@ pub async fn claim<O: Object, K: Object>(
             }
             Claim::Ignore => continue,
             Claim::Adopt => {
-                still_there(client, owner).await?;
+                if let Err(error) = still_there(client, owner).await {
+                    failures.note(Err(error))?;
+                    continue;
+                }
                 owner::adopt(owner, candidate.uid())
             }
             Claim::Release => owner::release(owner.uid(), candidate.uid()),
@@ -43,10 +46,13 @@ pub async fn claim<O: Object, K: Object>(
         match client.namespaced::<K>(&namespace).patch(&name, &patch, None).await {
             Ok(patched) => pending.wrote(&key, &patched),
             Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error).doing(|| format!("adopt or release {} {namespace}/{name}", K::KIND)),
+            Err(error) => {
+                failures.note(Err(error).doing(|| format!("adopt or release {} {namespace}/{name}", K::KIND)))?;
+            }
         }
         changed = true;
     }
+    failures.first()?;
     Ok((!changed).then_some(owned))
 }
 

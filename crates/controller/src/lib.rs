@@ -13,5 +13,5 @@ pub mod runner;
 pub use leader::Leadership;
 pub use pending::Pending;
 pub use queue::Queue;
-pub use reconciler::{Doing, Error, Outcome, Reconciler};
+pub use reconciler::{Doing, Error, Failures, Outcome, Reconciler};
 pub use runner::Runner;

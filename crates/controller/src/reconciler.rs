@@ -48,6 +48,36 @@ impl Error {
     }
 }
 
+/// What failed of steps that do not depend on each other: one object that is refused must not keep the others from their turn.
+#[derive(Debug, Default)]
+pub struct Failures(Option<Error>);
+
+impl Failures {
+    /// Takes note of how a step ended.
+    ///
+    /// # Errors
+    /// Another leader has taken over: no more steps.
+    pub fn note(&mut self, step: Result<(), Error>) -> Result<(), Error> {
+        match step {
+            Ok(()) => {}
+            Err(error) if error.is_fenced() => return Err(error),
+            Err(error) if self.0.is_none() => self.0 = Some(error),
+            Err(error) => {
+                tracing::warn!(error = gantry_common::error_chain(&error), "one more step of a reconciliation failed");
+            }
+        }
+        Ok(())
+    }
+
+    /// How all the steps ended.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn first(self) -> Result<(), Error> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
 /// Says what a call was for.
 pub trait Doing<T> {
     /// Wraps the error with what was being done.
@@ -88,4 +118,23 @@ pub trait Reconciler: Send + Sync + 'static {
     /// # Errors
     /// When it could not be done; the key comes back after its back-off.
     async fn reconcile(&self, key: &Key) -> Result<Outcome, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failure_does_not_stop_the_other_steps_but_another_leader_does() {
+        let refused = |why: &str| Err(Error::Refused(why.to_owned()));
+        let mut failures = Failures::default();
+        for step in [Ok(()), refused("a"), Ok(()), refused("b")] {
+            assert!(failures.note(step).is_ok());
+        }
+        assert_eq!(failures.first().map_err(|error| error.to_string()), Err("a".to_owned()));
+        assert!(Failures::default().first().is_ok());
+        let fenced = gantry_api::status::Status::failure(409, "Fenced", "b leads");
+        let fenced = Error::Call { what: "x".to_owned(), source: gantry_client::Error::Api(Box::new(fenced)) };
+        assert!(Failures::default().note(Err(fenced)).is_err());
+    }
 }

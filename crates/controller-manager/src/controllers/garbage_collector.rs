@@ -13,7 +13,7 @@ use gantry_client::{
     Key,
     events::{EventType, Recorder},
 };
-use gantry_controller::{Error, Outcome, Queue, Reconciler, Runner};
+use gantry_controller::{Error, Failures, Outcome, Queue, Reconciler, Runner};
 use k8s_openapi::api::core::v1::ObjectReference;
 use parking_lot::Mutex;
 
@@ -134,9 +134,12 @@ impl Controller {
             (graph.get(uid).cloned(), graph.dependents(uid))
         };
         let Some(known) = known else { return Ok(()) };
+        let mut failures = Failures::default();
         for dependent in dependents {
-            self.live.strike(&dependent, &[uid.to_owned()]).await?;
+            failures.note(self.live.strike(&dependent, &[uid.to_owned()]).await)?;
         }
+        // As long as one of them names the object, it stays: without it that one would be collected.
+        failures.first()?;
         let Some(item) = self.live.get(known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
             return Ok(());
         };

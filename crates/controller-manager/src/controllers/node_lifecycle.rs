@@ -23,7 +23,7 @@ use gantry_client::{
     Change, Client, Key, Object, Patch,
     events::{EventType, Recorder, reference},
 };
-use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
+use gantry_controller::{Doing, Error, Failures, Outcome, Reconciler, Runner};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -204,23 +204,27 @@ impl Controller {
     /// Nobody vouches for the pods of a silent node any more: traffic must not go there.
     async fn silence_pods(&self, node: &Arc<Node>) -> Result<(), Error> {
         let now = Timestamp::from_second(self.context.clock.now().as_second()).unwrap_or_default();
+        let mut failures = Failures::default();
         for pod in self.context.readers.pods.by_index(readers::NODE, &node.key().name) {
-            if !pods::is_ready(&pod) {
-                continue;
-            }
-            let key = pod.key();
-            let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": now.to_string()});
-            let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
-            let api = self.client.namespaced::<Pod>(&key.namespace);
-            match api.patch(&key.name, &Patch::Strategic(patch), Some("status")).await {
-                Ok(_) => {
-                    let message = "Node is not ready";
-                    self.recorder.event(&reference(&*pod), EventType::Warning, "NodeNotReady", message);
-                }
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error).doing(|| format!("mark pod {key} of a silent node as not ready")),
+            if pods::is_ready(&pod) {
+                failures.note(self.silence(&pod, now).await)?;
             }
         }
-        Ok(())
+        failures.first()
+    }
+
+    async fn silence(&self, pod: &Pod, now: Timestamp) -> Result<(), Error> {
+        let key = pod.key();
+        let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": now.to_string()});
+        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
+        let api = self.client.namespaced::<Pod>(&key.namespace);
+        match api.patch(&key.name, &Patch::Strategic(patch), Some("status")).await {
+            Ok(_) => {
+                self.recorder.event(&reference(pod), EventType::Warning, "NodeNotReady", "Node is not ready");
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error).doing(|| format!("mark pod {key} of a silent node as not ready")),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gantry_client::{Change, Client, DeleteParams, Key, Object, Patch};
-use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
+use gantry_controller::{Doing, Error, Failures, Outcome, Reconciler, Runner};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -75,10 +75,11 @@ impl Reconciler for Controller {
         let readers = &self.context.readers;
         if *key == all_ended() {
             let ended = readers.pods.by_index(readers::PHASE, readers::ENDED);
+            let mut failures = Failures::default();
             for pod in surplus(ended, self.context.options.terminated_pod_gc_threshold) {
-                self.delete(&pod, "it is one of too many that have ended").await?;
+                failures.note(self.delete(&pod, "it is one of too many that have ended").await)?;
             }
-            return Ok(Outcome::Done);
+            return failures.first().map(|()| Outcome::Done);
         }
         let Some(pod) = readers.pods.get(key) else { return Ok(Outcome::Done) };
         let node = readers.nodes.get(&Key::cluster(pods::node(&pod)));

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
-use gantry_client::{Key, Patch};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use gantry_client::{Key, Patch, ResourceId, WriteParams};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use serde_json::json;
 
 use crate::support::{World, deployment, until};
@@ -74,5 +74,59 @@ async fn pods_leave_a_silent_node_while_another_is_well() {
     until(&nodes, "n1 is tainted", |_| tainted("n1", "NoSchedule") && tainted("n1", "NoExecute")).await;
     assert!(!tainted("n2", "NoSchedule"));
     until(&pods, "the pod is replaced", |p| p.iter().all(|p| p.metadata.uid != first)).await;
+    manager.stop().await;
+}
+
+/// Refuses to change the status of the pod `held`; resolves once that is so.
+async fn hold_status(world: &World) {
+    let make = async |resource: &str, spec: serde_json::Value| {
+        let api = world.client.dynamic(ResourceId::new("admissionregistration.k8s.io", "v1", resource), "");
+        let object = json!({"metadata": {"name": "held"}, "spec": spec});
+        api.create("", "", &object, &WriteParams::default()).await.expect("made");
+    };
+    let rules = json!({"matchConstraints": {"resourceRules": [
+            {"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/status"]}]},
+        "validations": [{"expression": "object.metadata.name != 'held'"}]});
+    make("validatingadmissionpolicies", rules).await;
+    let binding = json!({"policyName": "held", "validationActions": ["Deny"]});
+    make("validatingadmissionpolicybindings", binding).await;
+    let pods = world.client.namespaced::<Pod>("default");
+    for number in 0_u32.. {
+        let change = Patch::Merge(json!({"status": {"message": number.to_string()}}));
+        if pods.patch("held", &change, Some("status")).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_pod_that_is_refused_does_not_keep_the_others_of_a_silent_node_ready() {
+    let world = World::start().await;
+    let account = json!({"metadata": {"name": "default", "namespace": "default"}});
+    let account: ServiceAccount = serde_json::from_value(account).expect("an account");
+    world.client.api().create(&account).await.expect("made");
+    world.node("n1").await;
+    let ready = Patch::Strategic(json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
+    world.client.api::<Node>().patch("n1", &ready, Some("status")).await.expect("posted");
+    let api = world.client.namespaced::<Pod>("default");
+    for name in ["a", "held", "z"] {
+        let pod = json!({"metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "img:1"}]}});
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        api.create(&pod).await.expect("made");
+        api.patch(name, &ready, Some("status")).await.expect("posted");
+    }
+    hold_status(&world).await;
+    let pods = world.reader::<Pod>();
+    let is_ready = |name: &str| {
+        let pod = pods.get(&Key::new("default", name)).expect("it stays");
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    until(&pods, "all are ready", |_| ["a", "held", "z"].into_iter().all(is_ready)).await;
+    let manager = world.manager(&["--node-monitor-grace-period=2s"]);
+    until(&pods, "two are not ready", |_| !is_ready("a") && !is_ready("z")).await;
+    assert!(is_ready("held"), "its status cannot be changed");
     manager.stop().await;
 }
