@@ -9,6 +9,7 @@ mod failure;
 mod health;
 pub(crate) mod nodes;
 pub(crate) mod objects;
+mod passed;
 mod reflection;
 pub(crate) mod sessions;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
-use gantry_api::kinds::Kinds;
 use gantry_proto::v1::cluster_server::Cluster as Service;
 use gantry_proto::v1::{ResourcesReply, ResourcesRequest, VersionReply, VersionRequest};
 use tonic::{Request, Response};
@@ -25,14 +24,16 @@ impl Service for Cluster {
 
     async fn resources(&self, request: Request<ResourcesRequest>) -> Result<Response<ResourcesReply>, tonic::Status> {
         convert::caller(&request)?;
-        Ok(Response::new(ResourcesReply { groups: Bytes::from(everything(&self.0.kinds.kinds()).to_string()) }))
+        Ok(Response::new(ResourcesReply { groups: Bytes::from(everything(&self.0).to_string()) }))
     }
 }
 
-/// Both halves of discovery as one list.
-fn everything(kinds: &Kinds) -> Value {
-    let mut all = discovery::aggregated(kinds, Root::Api);
-    let mut named = discovery::aggregated(kinds, Root::Apis);
+/// Both halves of discovery as one list, with what other API servers serve.
+fn everything(app: &App) -> Value {
+    let kinds = app.kinds.kinds();
+    let mut all = discovery::aggregated(&kinds, Root::Api);
+    let local = discovery::aggregated(&kinds, Root::Apis);
+    let mut named = app.aggregator.aggregated(local.to_string().as_bytes()).unwrap_or(local);
     if let (Some(Value::Array(items)), Some(Value::Array(more))) = (all.get_mut("items"), named.get_mut("items")) {
         items.append(more);
     }

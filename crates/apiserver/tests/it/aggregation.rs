@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use gantry_apiserver::RequestHeader;
 use gantry_apiserver::testing::{Builder, Pki};
+use gantry_client::{Client, DeleteParams, ListParams, ResourceId, View};
 use gantry_common::{task, tls};
 use http::Response;
 use http_body_util::Full;
@@ -562,4 +563,54 @@ async fn other_servers_learn_whom_to_believe() {
     let role =
         "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/extension-apiserver-authentication-reader";
     assert_eq!(world.cluster.rest("GET", role, &[], "").await.code, 200);
+}
+
+#[tokio::test]
+async fn calls_of_grpc_are_passed_on_in_the_users_name() {
+    let world = World::start().await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let widgets = |client: &Client| client.dynamic(ResourceId::new("example.com", "v1", "widgets"), "default");
+    let last = || {
+        let asked = world.asked.lock();
+        let last = asked.iter().rev().find(|asked| asked.uri.contains("/widgets")).expect("asked").clone();
+        (format!("{} {}", last.method, last.uri), last.all("x-remote-user").join(","), last.certified)
+    };
+    let admin = world.cluster.admin();
+    let named = |asked: &str| (asked.to_owned(), "admin".to_owned(), true);
+    let listed = widgets(&admin).list(&ListParams::labels("a=b"), View::Metadata).await.expect("listed");
+    assert_eq!((listed.items.len(), &listed.list["kind"]), (0, &json!("WidgetList")));
+    assert_eq!(last(), named(&format!("GET {WIDGETS}?labelSelector=a%3Db")));
+    let params = DeleteParams::default();
+    widgets(&admin).delete_collection(&ListParams::default(), &params).await.expect("deleted");
+    assert_eq!(last(), named(&format!("DELETE {WIDGETS}")));
+    widgets(&admin).delete("x", &params).await.expect("deleted");
+    assert_eq!(last(), named(&format!("DELETE {WIDGETS}/x")));
+    assert_eq!(widgets(&admin).get("y", "", View::Full).await.expect("read")["kind"], "WidgetList");
+    assert_eq!(last(), named(&format!("GET {WIDGETS}/y")));
+    // What the caller may not do, the other server is not asked.
+    let before = world.asked.lock().len();
+    let bob = world.cluster.client("bob", &[]);
+    let refused = widgets(&bob).delete("x", &params).await.expect_err("bob may not");
+    assert!(refused.is_forbidden(), "{refused}");
+    assert!(!world.asked.lock()[before..].iter().any(|asked| asked.uri.contains("/widgets")));
+    // A redirection is followed nowhere.
+    let moved = widgets(&admin).get("moved", "", View::Full).await.expect_err("it is elsewhere");
+    assert_eq!(moved.status().map(|status| status.code), Some(302), "{moved}");
+    // Discovery has what others serve, and says when it cannot be known.
+    let version = async || {
+        let list = admin.resources().await.expect("answered");
+        let groups = list["items"].as_array().expect("groups").clone();
+        let group = groups.into_iter().find(|group| group["metadata"]["name"] == "example.com").expect("listed");
+        group["versions"][0].clone()
+    };
+    let known = version().await;
+    assert_eq!((&known["freshness"], &known["resources"][0]["resource"]), (&json!("Current"), &json!("widgets")));
+    world.ill.store(true, Ordering::Relaxed);
+    world.condition("v1.example.com", "FailedDiscoveryCheck").await;
+    while version().await["freshness"] != "Stale" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let away = widgets(&admin).list(&ListParams::default(), View::Full).await.expect_err("it does not answer");
+    assert_eq!(away.status().map(|status| status.code), Some(503), "{away}");
 }

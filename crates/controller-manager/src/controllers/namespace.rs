@@ -1,5 +1,6 @@
 //! Empties namespaces that are on their way out, then lets them go.
 
+mod others;
 mod plan;
 
 use std::sync::Arc;
@@ -12,11 +13,17 @@ use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
 use std::time::Duration;
 
-use crate::{catalog::Meta, context::Context};
+use self::{
+    others::{Discovered, Discovery, Left},
+    plan::Found,
+};
+use crate::context::Context;
 
 const FINALIZER: &str = "kubernetes";
 /// How long to wait where no change will tell that an object is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What discovery said is good for so long, as long as the namespace is not let go because of it.
+const DISCOVERY_AGE: Duration = Duration::from_secs(5);
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
@@ -32,7 +39,7 @@ pub(super) async fn run(context: Context) {
     });
     let runner = runner.watch_keys(&context.readers.namespaces).feed(changes);
     let client = context.client.clone();
-    runner.run(Arc::new(Controller { context, client })).await;
+    runner.run(Arc::new(Controller { context, client, discovery: Discovery::default() })).await;
 }
 
 fn is_terminating(namespace: &Namespace) -> bool {
@@ -47,6 +54,7 @@ fn is_held(namespace: &Namespace) -> bool {
 struct Controller {
     context: Context,
     client: Client,
+    discovery: Discovery,
 }
 
 #[async_trait]
@@ -55,10 +63,31 @@ impl Reconciler for Controller {
         let namespace = self.context.readers.namespaces.get(key);
         let Some(namespace) = namespace.filter(|n| is_terminating(n) && is_held(n)) else { return Ok(Outcome::Done) };
         let content = self.context.catalog.in_namespace(&key.name);
-        let failures = self.delete(&key.name, &plan::to_delete(&content)).await;
-        let reported = self.report(&namespace, &content, &failures).await?;
+        let mut failures = self.delete(&key.name, &plan::to_delete(&content)).await;
+        let age = if content.is_empty() { Duration::ZERO } else { DISCOVERY_AGE };
+        let discovered = self.discovery.ask(&self.client, &self.context.catalog.kinds(), age).await;
+        let others = match &discovered {
+            Ok(discovered) if !plan::has_pods(&content) => self.empty(&key.name, discovered, &mut failures).await,
+            _ => Vec::new(),
+        };
+        let undiscovered = discovered.as_ref().map_or_else(|e| Some(gantry_common::error_chain(e)), |d| d.failure());
+        let found = Found {
+            content: &content,
+            others: &others,
+            undiscovered: undiscovered.clone(),
+            failures: failures.iter().map(|f| gantry_common::error_chain(f)).collect(),
+        };
+        let reported = self.report(&namespace, &found).await?;
         if let Some(first) = failures.into_iter().next() {
             return Err(first);
+        }
+        discovered?;
+        if let Some(why) = undiscovered {
+            tracing::debug!(namespace = %key, why, "a namespace stays, for it may hold more than is known");
+            return Ok(Outcome::After(DISCOVERY_AGE));
+        }
+        if !others.is_empty() {
+            return Ok(Outcome::After(LOOK_AGAIN));
         }
         if !content.is_empty() {
             // Each object that goes brings the key back.
@@ -78,6 +107,19 @@ impl Controller {
         results.into_iter().filter_map(Result::err).collect()
     }
 
+    /// Asks what others keep in the namespace to go; what is left of it.
+    async fn empty(&self, namespace: &str, discovered: &Discovered, failures: &mut Vec<Error>) -> Vec<Left> {
+        let emptied = join_all(discovered.resources.iter().map(|foreign| foreign.empty(&self.client, namespace))).await;
+        let mut left = Vec::new();
+        for result in emptied {
+            match result {
+                Ok(rest) => left.extend(rest),
+                Err(error) => failures.push(error),
+            }
+        }
+        left
+    }
+
     async fn delete_all(&self, namespace: &str, kind: &'static KindInfo) -> Result<(), Error> {
         let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
         let params = DeleteParams::default().propagation("Background");
@@ -89,16 +131,10 @@ impl Controller {
     }
 
     /// Writes the conditions; returns the namespace as it is then.
-    async fn report(
-        &self,
-        namespace: &Arc<Namespace>,
-        content: &[Arc<Meta>],
-        failures: &[Error],
-    ) -> Result<Namespace, Error> {
-        let failures: Vec<String> = failures.iter().map(|f| gantry_common::error_chain(f)).collect();
+    async fn report(&self, namespace: &Arc<Namespace>, found: &Found<'_>) -> Result<Namespace, Error> {
         let old = namespace.status.clone().unwrap_or_default();
         let now = self.context.clock.now();
-        let conditions = plan::conditions(old.conditions.as_deref().unwrap_or_default(), content, &failures, now);
+        let conditions = plan::conditions(old.conditions.as_deref().unwrap_or_default(), found, now);
         let status = NamespaceStatus { phase: Some("Terminating".to_owned()), conditions: Some(conditions) };
         if status == old {
             return Ok(Namespace::clone(namespace));

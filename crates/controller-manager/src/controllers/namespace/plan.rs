@@ -9,30 +9,44 @@ use gantry_api::kinds::KindInfo;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::NamespaceCondition, apimachinery::pkg::apis::meta::v1::Time};
 
+use super::others::Left;
 use crate::catalog::Meta;
+
+/// What a round came upon.
+#[derive(Debug, Default)]
+pub(super) struct Found<'a> {
+    /// What the catalog shows.
+    pub(super) content: &'a [Arc<Meta>],
+    /// What is left of others.
+    pub(super) others: &'a [Left],
+    /// Why it is not known what else there may be.
+    pub(super) undiscovered: Option<String>,
+    /// What could not be deleted, and why.
+    pub(super) failures: Vec<String>,
+}
+
+/// Whether pods are left.
+pub(super) fn has_pods(content: &[Arc<Meta>]) -> bool {
+    content.iter().any(|m| m.kind.is("", "Pod"))
+}
 
 /// The kinds of which something has not been asked to go yet. Pods come first and alone: they may still need their secrets,
 /// accounts and policies until they have ended.
 pub(super) fn to_delete(content: &[Arc<Meta>]) -> Vec<&'static KindInfo> {
-    let pods_remain = content.iter().any(|m| m.kind.is("", "Pod"));
+    let pods_remain = has_pods(content);
     let mut seen = BTreeSet::new();
     let wanted = content.iter().filter(|m| !m.deleting && (!pods_remain || m.kind.is("", "Pod")));
     wanted.map(|m| m.kind).filter(|k| seen.insert(k.type_name.clone())).collect()
 }
 
 /// The conditions after a round: five, each with upstream's reason and words.
-pub(super) fn conditions(
-    old: &[NamespaceCondition],
-    content: &[Arc<Meta>],
-    failures: &[String],
-    now: Timestamp,
-) -> Vec<NamespaceCondition> {
-    let failure = (!failures.is_empty()).then(|| failures.join(", "));
+pub(super) fn conditions(old: &[NamespaceCondition], found: &Found<'_>, now: Timestamp) -> Vec<NamespaceCondition> {
+    let failure = (!found.failures.is_empty()).then(|| found.failures.join(", "));
     let wanted = [
         (
             "NamespaceDeletionDiscoveryFailure",
-            None,
-            ("", "ResourcesDiscovered", "All resources successfully discovered"),
+            found.undiscovered.clone(),
+            ("DiscoveryFailed", "ResourcesDiscovered", "All resources successfully discovered"),
         ),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
@@ -50,12 +64,12 @@ pub(super) fn conditions(
         ),
         (
             "NamespaceContentRemaining",
-            remaining(content),
+            remaining(found),
             ("SomeResourcesRemain", "ContentRemoved", "All content successfully removed"),
         ),
         (
             "NamespaceFinalizersRemaining",
-            finalizers(content),
+            finalizers(found),
             ("SomeFinalizersRemain", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
         ),
     ];
@@ -80,19 +94,23 @@ fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-fn remaining(content: &[Arc<Meta>]) -> Option<String> {
+fn remaining(found: &Found<'_>) -> Option<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for meta in content {
+    for meta in found.content {
         *counts.entry(format!("{}.{}", meta.kind.resource, meta.kind.group)).or_default() += 1;
+    }
+    for left in found.others {
+        *counts.entry(left.what.clone()).or_default() += left.count;
     }
     let parts: Vec<String> =
         counts.iter().map(|(what, count)| format!("{what} has {count} resource instances")).collect();
     (!parts.is_empty()).then(|| format!("Some resources are remaining: {}", parts.join(", ")))
 }
 
-fn finalizers(content: &[Arc<Meta>]) -> Option<String> {
+fn finalizers(found: &Found<'_>) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for finalizer in content.iter().flat_map(|m| &m.finalizers) {
+    let others = found.others.iter().flat_map(|left| &left.finalizers);
+    for finalizer in found.content.iter().flat_map(|m| &m.finalizers).chain(others) {
         *counts.entry(finalizer).or_default() += 1;
     }
     let parts: Vec<String> =
@@ -155,14 +173,25 @@ mod tests {
             };
             conditions.iter().skip(2).map(one).collect()
         };
-        let first = conditions(&[], &content, &["boom".to_owned()], at(1));
+        let widgets = Left { what: "widgets.a.b".to_owned(), count: 3, finalizers: vec!["example.com/a".to_owned()] };
+        let found = Found {
+            content: &content,
+            others: &[widgets],
+            undiscovered: Some("stale".to_owned()),
+            failures: vec!["boom".to_owned()],
+        };
+        let first = conditions(&[], &found, at(1));
         let expected = [
             "True ContentDeletionFailed boom",
-            "True SomeResourcesRemain Some resources are remaining: deployments.apps has 1 resource instances, pods. has 2 resource instances",
-            "True SomeFinalizersRemain Some content in the namespace has finalizers remaining: example.com/a in 2 resource instances",
+            "True SomeResourcesRemain Some resources are remaining: deployments.apps has 1 resource instances, pods. has 2 resource instances, widgets.a.b has 3 resource instances",
+            "True SomeFinalizersRemain Some content in the namespace has finalizers remaining: example.com/a in 3 resource instances",
         ];
         assert_eq!(show(&first), expected);
-        let second = conditions(&first, &[], &[], at(9));
+        let discovery = |conditions: &[NamespaceCondition]| {
+            format!("{} {}", conditions[0].status, conditions[0].reason.clone().unwrap_or_default())
+        };
+        assert_eq!(discovery(&first), "True DiscoveryFailed");
+        let second = conditions(&first, &Found { undiscovered: Some("stale".to_owned()), ..Found::default() }, at(9));
         let expected = [
             "False ContentDeleted All content successfully deleted, may be waiting on finalization",
             "False ContentRemoved All content successfully removed",
@@ -171,6 +200,7 @@ mod tests {
         assert_eq!(show(&second), expected);
         assert_eq!(second[0], first[0], "what did not change keeps its time");
         assert_eq!(second[3].last_transition_time, Some(Time(at(9))));
-        assert_eq!(conditions(&second, &[], &[], at(99)), second);
+        let third = conditions(&second, &Found::default(), at(99));
+        assert_eq!((discovery(&third).as_str(), &third[1..]), ("False ResourcesDiscovered", &second[1..]));
     }
 }

@@ -1,0 +1,320 @@
+//! Calls about group versions that other API servers serve: each becomes one request of REST to them, in the caller's name.
+//!
+//! Only what is one request and one answer: objects are read, listed and deleted. To watch and to write them is REST's.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gantry_api::Value;
+use gantry_api::status::Status;
+use gantry_proto::v1;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::convert;
+use crate::aggregate::Remote;
+use crate::aggregate::remote::{self, name_user};
+use crate::app::App;
+use crate::audit::ObjectRef;
+use crate::auth::credential::Credential;
+use crate::pipeline::current::store_failed;
+use crate::rbac::rule::Attributes;
+use crate::request::Caller;
+use crate::server::connection::Origin;
+use crate::sessions::record::Record;
+
+/// How long an answer may take to begin, and then to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// An answer is held whole; this is what clients take in one message.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// What stands in a path or a query as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A call for another API server.
+pub(super) struct Passing {
+    app: Arc<App>,
+    remote: Arc<Remote>,
+    caller: Caller,
+    credential: Credential,
+}
+
+/// What is asked for.
+struct Asked<'r> {
+    verb: &'static str,
+    method: Method,
+    resource: &'r str,
+    namespace: &'r str,
+    name: &'r str,
+    query: Vec<(&'static str, &'r str)>,
+    accept: &'static str,
+    body: Bytes,
+}
+
+impl<'r> Asked<'r> {
+    fn new(verb: &'static str, resource: Option<&'r v1::Resource>, namespace: &'r str, name: &'r str) -> Self {
+        let method = if verb.starts_with("delete") { Method::DELETE } else { Method::GET };
+        let resource = resource.map(|r| r.resource.as_str()).unwrap_or_default();
+        let (query, accept, body) = (Vec::new(), "application/json", Bytes::new());
+        Self { verb, method, resource, namespace, name, query, accept, body }
+    }
+
+    /// The path and the query below the group version at `root`.
+    ///
+    /// # Errors
+    /// 400 for names that lead elsewhere.
+    fn uri(&self, root: &str) -> Result<String, Status> {
+        for part in [self.resource, self.namespace, self.name] {
+            if part.contains(['/', '\0']) || part == "." || part == ".." {
+                return Err(Status::bad_request(format!("{part:?} cannot be a name in a path")));
+            }
+        }
+        let mut uri = root.to_owned();
+        let mut add = |part: &str| {
+            uri.push('/');
+            uri.extend(utf8_percent_encode(part, PLAIN));
+        };
+        if !self.namespace.is_empty() {
+            add("namespaces");
+            add(self.namespace);
+        }
+        add(self.resource);
+        if !self.name.is_empty() {
+            add(self.name);
+        }
+        let said = self.query.iter().filter(|(_, text)| !text.is_empty());
+        for (at, (key, text)) in said.enumerate() {
+            uri.extend([if at == 0 { "?" } else { "&" }, key, "="]);
+            uri.extend(utf8_percent_encode(text, PLAIN));
+        }
+        Ok(uri)
+    }
+}
+
+impl Passing {
+    /// The call, if another server serves the group version of the resource.
+    pub(super) fn of<T>(
+        app: &Arc<App>,
+        request: &tonic::Request<T>,
+        resource: impl FnOnce(&T) -> Option<&v1::Resource>,
+    ) -> Result<Option<Self>, tonic::Status> {
+        let root = resource(request.get_ref()).map(|r| format!("/apis/{}/{}", r.group, r.version));
+        let Some(remote) = root.and_then(|root| app.aggregator.serving(&root)) else { return Ok(None) };
+        let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
+        Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, credential }))
+    }
+
+    /// Reads one object.
+    pub(super) async fn get(&self, r: &v1::GetRequest) -> Result<v1::ObjectReply, Status> {
+        if !r.subresource.is_empty() {
+            return Err(Status::no_such_resource());
+        }
+        let asked = Asked {
+            query: vec![("resourceVersion", r.resource_version.as_str())],
+            accept: accept(r.view, "PartialObjectMetadata"),
+            ..Asked::new("get", r.resource.as_ref(), &r.namespace, &r.name)
+        };
+        let object = self.pass(&asked).await?;
+        Ok(v1::ObjectReply { object, warnings: Vec::new(), created: false })
+    }
+
+    /// Lists objects.
+    pub(super) async fn list(&self, r: &v1::ListRequest) -> Result<v1::ListChunk, Status> {
+        let limit = if r.limit > 0 { r.limit.to_string() } else { String::new() };
+        let asked = Asked {
+            query: vec![
+                ("labelSelector", r.label_selector.as_str()),
+                ("fieldSelector", r.field_selector.as_str()),
+                ("limit", limit.as_str()),
+                ("continue", r.r#continue.as_str()),
+                ("resourceVersion", r.resource_version.as_str()),
+                ("resourceVersionMatch", r.resource_version_match.as_str()),
+            ],
+            accept: accept(r.view, "PartialObjectMetadataList"),
+            ..Asked::new("list", r.resource.as_ref(), &r.namespace, "")
+        };
+        chunk(&self.pass(&asked).await?)
+    }
+
+    /// Deletes one object.
+    pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<v1::ObjectReply, Status> {
+        if r.name.is_empty() {
+            return Err(Status::bad_request("the request names no object"));
+        }
+        let asked = Asked {
+            query: vec![("dryRun", dry_run(r.options.as_ref()))],
+            body: r.delete_options.clone(),
+            ..Asked::new("delete", r.resource.as_ref(), &r.namespace, &r.name)
+        };
+        let object = self.pass(&asked).await?;
+        Ok(v1::ObjectReply { object, warnings: Vec::new(), created: false })
+    }
+
+    /// Deletes all objects of a selection.
+    pub(super) async fn delete_collection(&self, r: &v1::DeleteCollectionRequest) -> Result<v1::ListChunk, Status> {
+        let asked = Asked {
+            query: vec![
+                ("labelSelector", r.label_selector.as_str()),
+                ("fieldSelector", r.field_selector.as_str()),
+                ("dryRun", dry_run(r.options.as_ref())),
+            ],
+            body: r.delete_options.clone(),
+            ..Asked::new("deletecollection", r.resource.as_ref(), &r.namespace, "")
+        };
+        chunk(&self.pass(&asked).await?)
+    }
+
+    /// Sends the request, once the caller may make it, and gives the whole answer.
+    async fn pass(&self, asked: &Asked<'_>) -> Result<Bytes, Status> {
+        let (uri, text) = (asked.uri(&self.remote.root())?, str::to_owned);
+        let object = ObjectRef {
+            resource: Cow::Owned(text(asked.resource)),
+            namespace: text(asked.namespace),
+            name: text(asked.name),
+            uid: String::new(),
+            api_version: Cow::Owned(self.remote.version.clone()),
+            subresource: Cow::Borrowed(""),
+        };
+        let who = (&self.caller, &self.credential);
+        let mut record = Record::proxied(&self.app, who, uri.clone(), asked.verb, object);
+        let answered = self.answered(asked, &uri, &mut record).await;
+        let success = || Status { status: "Success".to_owned(), ..Status::failure(200, "", "") };
+        record.finish(&answered.as_ref().err().cloned().unwrap_or_else(success));
+        answered
+    }
+
+    async fn answered(&self, asked: &Asked<'_>, uri: &str, record: &mut Record) -> Result<Bytes, Status> {
+        let (user, remote) = (&self.caller.user, &self.remote);
+        let needed = Attributes {
+            verb: asked.verb.to_owned(),
+            group: remote.group.clone(),
+            version: remote.version.clone(),
+            resource: asked.resource.to_owned(),
+            namespace: asked.namespace.to_owned(),
+            name: asked.name.to_owned(),
+            ..Attributes::default()
+        };
+        self.app.authorizer.require(user, &needed)?;
+        let _place = self.app.places.take(&user.name)?;
+        record.open();
+        self.check_fence().await?;
+        if !remote.available {
+            return Err(
+                Status::unavailable(format!("the API server of {} does not answer", remote.name)).retry_after(1)
+            );
+        }
+        let (backend, authority) = remote.connect::<Full<Bytes>>(&self.app).await.map_err(remote::Error::status)?;
+        let mut request = Request::new(Full::new(asked.body.clone()));
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() =
+            uri.parse().map_err(|error| Status::bad_request(format!("{uri:?} cannot be asked for: {error}")))?;
+        *request.headers_mut() = self.headers(asked, &authority)?;
+        let answer = backend.send(request, Some(PATIENCE)).await.map_err(|error| error.status())?;
+        let (head, body) = answer.into_parts();
+        let whole = tokio::time::timeout(PATIENCE, Limited::new(body, ANSWER_BYTES_MAX).collect()).await;
+        let broken = |why: String| Status::unavailable(format!("the answer of {}: {why}", remote.name)).retry_after(1);
+        let whole = whole.map_err(|_| broken(format!("not there within {PATIENCE:?}")))?;
+        let bytes = whole.map_err(|error| broken(error.to_string()))?.to_bytes();
+        // Redirections are followed nowhere (CVE-2022-3172).
+        if head.status.is_success() { Ok(bytes) } else { Err(failure(remote, head.status, &bytes)) }
+    }
+
+    fn headers(&self, asked: &Asked<'_>, authority: &str) -> Result<HeaderMap, Status> {
+        let mut headers = HeaderMap::new();
+        let host = HeaderValue::from_str(authority).map_err(Status::internal)?;
+        headers.insert(header::HOST, host);
+        headers.insert(header::ACCEPT, HeaderValue::from_static(asked.accept));
+        if !asked.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        name_user(&mut headers, &self.caller.user).map_err(Status::internal)?;
+        Ok(headers)
+    }
+
+    /// Another server knows no fences: what can be known before is looked at here.
+    async fn check_fence(&self) -> Result<(), Status> {
+        let Some(fence) = &self.caller.fence else { return Ok(()) };
+        let found = self.app.store.get(&fence.key()).await.map_err(store_failed)?;
+        if found.map_or(0, |kv| kv.mod_revision) == fence.revision {
+            return Ok(());
+        }
+        let (namespace, name) = (&fence.namespace, &fence.name);
+        let why = format!("the leader that asks (lease {namespace}/{name} at {}) has been followed", fence.revision);
+        Err(Status::failure(409, "Fenced", why))
+    }
+}
+
+/// What is accepted for a view; `partial`: the kind of metadata alone.
+fn accept(view: i32, partial: &str) -> &'static str {
+    match v1::View::try_from(view).unwrap_or_default() {
+        v1::View::Full => "application/json",
+        v1::View::Metadata if partial.ends_with("List") => {
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+        }
+        v1::View::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+        v1::View::Table | v1::View::TableWithObject => "application/json;as=Table;g=meta.k8s.io;v=v1,application/json",
+    }
+}
+
+fn dry_run(options: Option<&v1::WriteOptions>) -> &'static str {
+    if options.is_some_and(|options| options.dry_run) { "All" } else { "" }
+}
+
+/// A list: its head, then its items. What is none (a table, a Status) is all head.
+fn chunk(answer: &[u8]) -> Result<v1::ListChunk, Status> {
+    let why = |why: &dyn std::fmt::Display| Status::failure(502, "BadGateway", format!("the answer is no list: {why}"));
+    let mut list: Value = serde_json::from_slice(answer).map_err(|error| why(&error))?;
+    let list = list.as_object_mut().ok_or_else(|| why(&"it is no JSON object"))?;
+    let items = match list.insert("items".to_owned(), json!([])) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let items = items.iter().map(|item| Bytes::from(item.to_string())).collect();
+    Ok(v1::ListChunk { list: Bytes::from(Value::Object(std::mem::take(list)).to_string()), items })
+}
+
+/// What the other server says, or that it says nothing.
+fn failure(remote: &Remote, code: StatusCode, answer: &[u8]) -> Status {
+    let said = serde_json::from_slice::<Status>(answer).ok().filter(|said| said.kind == "Status" && said.code >= 400);
+    said.unwrap_or_else(|| {
+        let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
+        Status::failure(code.as_u16(), &reason, format!("the API server of {} answered {code}", remote.name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_become_requests() {
+        let resource = v1::Resource { resource: "widgets".to_owned(), ..v1::Resource::default() };
+        let check = |namespace: &str, name: &str, query: Vec<(&'static str, &str)>, expected: Option<&str>| {
+            let asked = Asked { query, ..Asked::new("delete", Some(&resource), namespace, name) };
+            let uri = asked.uri("/apis/a.b/v1").ok();
+            assert_eq!((uri.as_deref(), asked.method), (expected, Method::DELETE), "{namespace} {name}");
+        };
+        check("", "", vec![], Some("/apis/a.b/v1/widgets"));
+        check("n", "a b", vec![("x", "")], Some("/apis/a.b/v1/namespaces/n/widgets/a%20b"));
+        let selectors = vec![("labelSelector", "a=b,c"), ("dryRun", ""), ("limit", "5")];
+        check("n", "", selectors, Some("/apis/a.b/v1/namespaces/n/widgets?labelSelector=a%3Db%2Cc&limit=5"));
+        for wrong in ["..", ".", "a/b", "\0"] {
+            check(wrong, "", vec![], None);
+            check("n", wrong, vec![], None);
+        }
+    }
+
+    #[test]
+    fn lists_are_taken_apart() {
+        let part =
+            chunk(br#"{"kind":"WidgetList","metadata":{"continue":"c"},"items":[{"a":1},{"b":2}]}"#).expect("a list");
+        assert_eq!(part.items, [r#"{"a":1}"#, r#"{"b":2}"#]);
+        let head: Value = serde_json::from_slice(&part.list).expect("JSON");
+        assert_eq!(head, json!({"kind": "WidgetList", "metadata": {"continue": "c"}, "items": []}));
+        assert!(chunk(br#"{"kind":"Status","status":"Success"}"#).expect("a success").items.is_empty());
+        assert!(chunk(b"[]").is_err() && chunk(b"").is_err());
+    }
+}
