@@ -17,6 +17,7 @@ use gantry_common::{
     task::{Group, OnExit},
 };
 use serde_json::Value;
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Catalog, watch::Watch};
@@ -27,7 +28,34 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A kind whose objects are watched until this is dropped.
 struct Watched {
     kind: &'static KindInfo,
-    _watch: DropGuard,
+    watch: Running,
+}
+
+/// A task that can be ended; dropping this only asks it to end.
+struct Running {
+    stop: DropGuard,
+    /// Its other end goes when nothing is left of the task.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Running {
+    fn start(group: &Group, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        let stop = CancellationToken::new();
+        let (runs, ended) = oneshot::channel::<()>();
+        let stopped = stop.clone();
+        group.spawn(name, OnExit::Ignore, async move {
+            let _runs = runs;
+            stopped.run_until_cancelled(task).await;
+        });
+        Self { stop: stop.drop_guard(), ended }
+    }
+
+    /// Ends the task. It does nothing any more once this resolves.
+    async fn end(self) {
+        drop(self.stop);
+        // Nothing is ever sent.
+        drop(self.ended.await);
+    }
 }
 
 /// Follows the definitions, and has the objects of their kinds watched.
@@ -84,7 +112,7 @@ impl Definitions {
             if let EventKind::Bookmark { initial_events_end: true } = event.kind {
                 if let Some(present) = present.take() {
                     self.known.retain(|name, _| present.contains(name));
-                    self.apply();
+                    self.apply().await;
                 }
                 continue;
             }
@@ -99,14 +127,14 @@ impl Definitions {
             }
             match &mut present {
                 Some(present) => drop(present.insert(name)),
-                None => self.apply(),
+                None => self.apply().await,
             }
         }
         Ok(())
     }
 
     /// Watches what is defined now, and nothing else.
-    fn apply(&mut self) {
+    async fn apply(&mut self) {
         self.catalog.define(Kinds::with(self.known.values().copied().collect()));
         let wanted: BTreeMap<&String, &'static KindInfo> =
             self.known.iter().filter_map(|(name, definition)| Some((name, definition.canonical()?))).collect();
@@ -115,8 +143,10 @@ impl Definitions {
         };
         let gone: Vec<String> = self.watched.iter().filter(|(n, w)| !is_wanted(n, w)).map(|(n, _)| n.clone()).collect();
         for name in gone {
-            if let Some(watched) = self.watched.remove(&name) {
-                self.catalog.forget(watched.kind);
+            if let Some(Watched { kind, watch }) = self.watched.remove(&name) {
+                // An event that it is about to take would stay in the catalog for ever.
+                watch.end().await;
+                self.catalog.forget(kind);
             }
         }
         for (name, kind) in wanted {
@@ -130,12 +160,48 @@ impl Definitions {
     }
 
     fn watch(&self, kind: &'static KindInfo) -> Watched {
-        let stop = CancellationToken::new();
         let watch = Watch::additional(self.client.clone(), kind, Arc::clone(&self.catalog));
-        let stopped = stop.clone();
-        self.group.spawn("catalog", OnExit::Ignore, async move {
-            stopped.run_until_cancelled(watch.run()).await;
+        Watched { kind, watch: Running::start(&self.group, "catalog", watch.run()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use gantry_common::shutdown::Shutdown;
+
+    use super::*;
+
+    /// Tells when it is dropped.
+    struct Told(Arc<AtomicBool>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_task_that_was_ended() {
+        let group = Group::new(Shutdown::new());
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = Told(Arc::clone(&gone));
+        let started = Arc::new(tokio::sync::Notify::new());
+        let starts = Arc::clone(&started);
+        let running = Running::start(&group, "test", async move {
+            let _told = told;
+            starts.notify_one();
+            std::future::pending().await
         });
-        Watched { kind, _watch: stop.drop_guard() }
+        started.notified().await;
+        assert!(!gone.load(Ordering::Relaxed));
+        running.end().await;
+        assert!(gone.load(Ordering::Relaxed));
+        // One that ended with the daemon does not hold up anybody.
+        let running = Running::start(&group, "test", std::future::pending());
+        group.shutdown().trigger();
+        running.end().await;
+        group.join().await;
     }
 }
