@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::descriptions::Described;
 use super::schema::Style;
 use crate::kinds::{KindInfo, Kinds};
 use crate::{Object, Value};
@@ -9,8 +10,8 @@ use crate::{Object, Value};
 const METADATA: &str = "meta/v1.ObjectMeta";
 const LIST_METADATA: &str = "meta/v1.ListMeta";
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
-const API_VERSION: &str = "Group and version of the form in which the object is written.";
-const KIND: &str = "The kind of the object.";
+/// Where upstream's descriptions of custom kinds send their readers.
+const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
 
 /// The types of built-in kinds that schemas of custom ones refer to.
 pub(super) const REFERENCES: [&str; 2] = [METADATA, LIST_METADATA];
@@ -24,70 +25,83 @@ pub(super) fn named(kinds: &Kinds, type_name: &str) -> Option<(&'static KindInfo
     of(type_name).map(|kind| (kind, false)).or_else(|| Some((of(type_name.strip_suffix("List")?)?, true)))
 }
 
-/// The schema of a custom kind, or of its list.
-pub(super) fn schema(kind: &KindInfo, is_list: bool, style: Style, finish: &dyn Fn(Object) -> Value) -> Value {
-    if is_list { list(kind, style, finish) } else { object(kind, style, finish) }
+/// What the schemas of custom kinds are written with.
+pub(super) struct Writer<'a> {
+    pub(super) style: Style,
+    /// The descriptions of any kind's fields.
+    pub(super) described: Described<'a>,
+    /// What is done to a schema that refers to another one.
+    pub(super) finish: &'a dyn Fn(Object) -> Value,
 }
 
-fn text(description: &str) -> Value {
-    json!({"type": "string", "description": description})
-}
-
-fn reference(style: Style, ty: &str, description: &str, finish: &dyn Fn(Object) -> Value) -> Value {
-    let mut schema = style.reference(ty);
-    schema["description"] = description.into();
-    match schema {
-        Value::Object(schema) => finish(schema),
-        other => other,
+impl Writer<'_> {
+    /// The schema of a custom kind, or of its list.
+    pub(super) fn schema(&self, kind: &KindInfo, is_list: bool) -> Value {
+        if is_list { self.list(kind) } else { self.object(kind) }
     }
-}
 
-fn list(kind: &KindInfo, style: Style, finish: &dyn Fn(Object) -> Value) -> Value {
-    json!({
-        "description": format!("A list of objects of kind {}.", kind.kind),
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": text(API_VERSION),
-            "kind": text(KIND),
-            "items": {
-                "description": format!("List of {}.", kind.resource),
-                "type": "array",
-                "items": style.reference(&kind.type_name),
-            },
-            "metadata": reference(style, LIST_METADATA, "Standard list metadata.", finish),
-        },
-    })
-}
-
-fn object(kind: &KindInfo, style: Style, finish: &dyn Fn(Object) -> Value) -> Value {
-    let Some(custom) = kind.custom else { return json!({"type": "object"}) };
-    let source = &custom.source;
-    // Old clients take an object with some properties for one without others.
-    if style == Style::V2 && source.get(PRESERVE) == Some(&Value::Bool(true)) {
-        return json!({"type": "object"});
+    /// A field that every kind has.
+    fn text(&self, field: &str) -> Value {
+        json!({"type": "string", "description": self.described.field(field).unwrap_or_default()})
     }
-    let mut schema = source.clone();
-    if style == Style::V2 {
-        simplify(&mut schema);
-    }
-    resources(&mut schema, style, finish, true);
-    schema
-}
 
-/// Adds the fields of objects, at the root and wherever an object is embedded.
-fn resources(schema: &mut Value, style: Style, finish: &dyn Fn(Object) -> Value, root: bool) {
-    let Some(map) = schema.as_object_mut() else { return };
-    if root || map.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
-        let properties = map.entry("properties").or_insert_with(|| json!({}));
-        if let Some(properties) = properties.as_object_mut() {
-            properties.insert("apiVersion".to_owned(), text(API_VERSION));
-            properties.insert("kind".to_owned(), text(KIND));
-            let metadata = reference(style, METADATA, "Standard object metadata.", finish);
-            properties.insert("metadata".to_owned(), metadata);
+    fn reference(&self, ty: &str, description: &str) -> Value {
+        let mut schema = self.style.reference(ty);
+        schema["description"] = description.into();
+        match schema {
+            Value::Object(schema) => (self.finish)(schema),
+            other => other,
         }
     }
-    each(map, &mut |below| resources(below, style, finish, false));
+
+    fn list(&self, kind: &KindInfo) -> Value {
+        let metadata = format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds");
+        json!({
+            "description": format!("{0}List is a list of {0}", kind.kind),
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": self.text("apiVersion"),
+                "kind": self.text("kind"),
+                "items": {
+                    "description": format!("List of {}. More info: {CONVENTIONS}", kind.resource),
+                    "type": "array",
+                    "items": self.style.reference(&kind.type_name),
+                },
+                "metadata": self.reference(LIST_METADATA, &metadata),
+            },
+        })
+    }
+
+    fn object(&self, kind: &KindInfo) -> Value {
+        let Some(custom) = kind.custom else { return json!({"type": "object"}) };
+        let source = &custom.source;
+        // Old clients take an object with some properties for one without others.
+        if self.style == Style::V2 && source.get(PRESERVE) == Some(&Value::Bool(true)) {
+            return json!({"type": "object"});
+        }
+        let mut schema = source.clone();
+        if self.style == Style::V2 {
+            simplify(&mut schema);
+        }
+        self.resources(&mut schema, true);
+        schema
+    }
+
+    /// Adds the fields of objects, at the root and wherever an object is embedded.
+    fn resources(&self, schema: &mut Value, root: bool) {
+        let Some(map) = schema.as_object_mut() else { return };
+        if root || map.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
+            let metadata = format!("Standard object's metadata. More info: {CONVENTIONS}#metadata");
+            let properties = map.entry("properties").or_insert_with(|| json!({}));
+            if let Some(properties) = properties.as_object_mut() {
+                properties.insert("apiVersion".to_owned(), self.text("apiVersion"));
+                properties.insert("kind".to_owned(), self.text("kind"));
+                properties.insert("metadata".to_owned(), self.reference(METADATA, &metadata));
+            }
+        }
+        each(map, &mut |below| self.resources(below, false));
+    }
 }
 
 /// The schemas directly below.

@@ -14,7 +14,7 @@ const CELL: char = '\u{1f}';
 const END: char = '\u{1e}';
 
 /// A kind whose fields `apiVersion` and `kind` are described as those of every kind are.
-const ANY_KIND: &str = "io.k8s.api.core.v1.Pod";
+pub(super) const ANY_KIND: &str = "io.k8s.api.core.v1.Pod";
 /// The types that crate k8s-openapi does not have: those of metrics.k8s.io.
 const METRICS: &str = "io.k8s.metrics.pkg.apis.metrics.v1beta1.";
 const USAGE: &str = "CPU (in cores) and memory (in bytes) that were used, by the name of the resource.";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::custom;
-use super::descriptions::{Described, Descriptions};
+use super::descriptions::{ANY_KIND, Described, Descriptions};
 use super::gvk::Gvks;
 use crate::kinds::Kinds;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
@@ -93,7 +93,9 @@ impl Schemas<'_> {
     /// The schema of a type that [`closure`] has found.
     pub(super) fn of(&self, type_name: &str) -> Value {
         if let Some((kind, is_list)) = custom::named(self.kinds, type_name) {
-            let mut schema = custom::schema(kind, is_list, self.style, &|schema| self.finished(schema));
+            let described = self.descriptions.of(ANY_KIND);
+            let finish = |schema| self.finished(schema);
+            let mut schema = custom::Writer { style: self.style, described, finish: &finish }.schema(kind, is_list);
             schema["x-kubernetes-group-version-kind"] = Value::from(self.gvks.of(type_name));
             return schema;
         }
@@ -149,7 +151,7 @@ impl Schemas<'_> {
         match field {
             "items" => Some("The objects of the list."),
             "metadata" => Some("Metadata of the list: the version of the API's state that it shows, and how to go on."),
-            other => self.descriptions.of("io.k8s.api.core.v1.Pod").field(other),
+            other => self.descriptions.of(ANY_KIND).field(other),
         }
     }
 

@@ -331,3 +331,32 @@ fn protobuf_holds_the_same_paths_and_schemas() {
     assert_eq!(count(&third, &[4], 1), size(&document("api/v1")["paths"]));
     assert_eq!(count(&third, &[5, 1], 1), size(&document("api/v1")["components"]["schemas"]));
 }
+
+#[test]
+fn custom_kinds_are_described_as_upstream_describes_them() {
+    let definition = json!({
+        "spec": {"group": "example.com", "scope": "Namespaced", "versions": [{"name": "v1", "served": true,
+            "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}}}]},
+        "status": {"acceptedNames": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}},
+    });
+    let definition = crate::custom::definition(&definition).expect("a whole definition");
+    let generator = Generator::new(Arc::new(Kinds::with(vec![definition])));
+    let document = generator.v3("apis/example.com/v1", Form::Json).expect("listed");
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    let check = |schema: &str, path: &str, start: &str| {
+        let schema = &document["components"]["schemas"][schema];
+        let text = if path.is_empty() { &schema["description"] } else { &schema["properties"][path]["description"] };
+        assert!(text.as_str().is_some_and(|text| text.starts_with(start)), "{path}: {text}");
+    };
+    let conventions = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+    check("com.example.v1.Foo", "apiVersion", "APIVersion defines the versioned schema");
+    check("com.example.v1.Foo", "kind", "Kind is a string value");
+    check("com.example.v1.Foo", "metadata", &format!("Standard object's metadata. More info: {conventions}#metadata"));
+    check("com.example.v1.FooList", "", "FooList is a list of Foo");
+    check("com.example.v1.FooList", "items", &format!("List of foos. More info: {conventions}"));
+    check(
+        "com.example.v1.FooList",
+        "metadata",
+        &format!("Standard list metadata. More info: {conventions}#types-kinds"),
+    );
+}
