@@ -19,7 +19,7 @@ pub(super) mod update;
 mod volumes;
 
 use super::at::{At, Out};
-use super::read::{list, map, number, some, text};
+use super::read::{list, map, number, some, text, truth};
 use super::{formats, meta};
 use crate::Value;
 use crate::names;
@@ -154,9 +154,27 @@ fn pod_names(out: &mut Out, at: At<'_>, spec: &Value) {
             out.invalid_each(at.child(key), name, check(name));
         }
     }
+    hostname_override(out, at.child("hostnameOverride"), spec);
     let policy = text(spec, "preemptionPolicy");
     if !policy.is_empty() && !["PreemptLowerPriority", "Never"].contains(&policy) {
         out.not_supported(at.child("preemptionPolicy"), policy, &["PreemptLowerPriority", "Never"]);
+    }
+}
+
+/// The most bytes of the name that a kernel gives its host.
+const HOSTNAME_BYTES: usize = 64;
+
+/// A hostname that is not derived from the pod's name; there is none to give where the node's or the full name is used.
+fn hostname_override(out: &mut Out, at: At<'_>, spec: &Value) {
+    let Some(name) = some(spec, "hostnameOverride").and_then(Value::as_str) else { return };
+    out.invalid_each(at, name, names::dns_subdomain(name));
+    if name.len() > HOSTNAME_BYTES {
+        out.invalid(at, name, "must be no more than 64 characters");
+    }
+    for key in ["hostNetwork", "setHostnameAsFQDN"] {
+        if truth(spec, key) {
+            out.forbidden(at, &format!("may not be set when {key} is true"));
+        }
     }
 }
 

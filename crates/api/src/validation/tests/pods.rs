@@ -216,6 +216,25 @@ fn probes_and_hooks() {
 }
 
 #[test]
+fn hostnames_that_override() {
+    let over = |spec: Value, expected: &[&str]| check("Pod", pod(spec), expected);
+    let at = "spec.hostnameOverride";
+    over(json!({"hostnameOverride": "a.example.com", "setHostnameAsFQDN": false}), &[]);
+    over(json!({"hostnameOverride": "A"}), &[&format!("{at}: Invalid value: \"A\": {SUBDOMAIN}")]);
+    let longest = "a".repeat(64);
+    over(json!({"hostnameOverride": longest}), &[]);
+    let longer = "a".repeat(65);
+    let why = format!("{at}: Invalid value: \"{longer}\": must be no more than 64 characters");
+    over(json!({"hostnameOverride": longer}), &[&why]);
+    let forbidden =
+        ["hostNetwork", "setHostnameAsFQDN"].map(|key| format!("{at}: Forbidden: may not be set when {key} is true"));
+    over(
+        json!({"hostnameOverride": "a", "hostNetwork": true, "setHostnameAsFQDN": true}),
+        &[&forbidden[0], &forbidden[1]],
+    );
+}
+
+#[test]
 fn policies_and_names() {
     check(
         "Pod",
