@@ -90,6 +90,12 @@ impl Quantity {
         saturate(round_away(self.nano, NANO))
     }
 
+    /// The amount without fractions, rounded away from zero; what is whole stays as it is.
+    #[must_use]
+    pub fn rounded_up(self) -> Self {
+        Self { nano: round_away(self.nano, NANO) * NANO, ..self }
+    }
+
     /// The amount in thousandths, rounded away from zero.
     #[must_use]
     pub fn milli(&self) -> i64 {

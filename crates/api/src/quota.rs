@@ -19,6 +19,8 @@ pub type Usage = BTreeMap<String, Quantity>;
 /// Core kinds that quotas also count by their bare name.
 const BARE: &[&str] = &["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
 const BY_CLASS: &str = ".storageclass.storage.k8s.io/";
+/// Where a claim named its class before there was a field for it; it is still heeded first.
+const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const BY_DEVICE: &str = ".deviceclass.resource.k8s.io/devices";
 /// Devices of a request for all that there are.
 const ALL_DEVICES: i64 = 32;
@@ -109,14 +111,18 @@ pub fn usage(kind: &KindInfo, object: &Value, now: i64) -> Usage {
 }
 
 fn claim(usage: &mut Usage, claim: &Value) {
-    let amount = |path: &str| str_at(claim, path).and_then(|text| Quantity::parse(text).ok());
+    // Quotas count whole bytes.
+    let amount = |path: &str| Some(Quantity::parse(str_at(claim, path)?).ok()?.rounded_up());
     usage.insert("persistentvolumeclaims".to_owned(), count(1));
     let wanted = amount("spec.resources.requests.storage");
-    let storage = wanted.into_iter().chain(amount("status.allocatedResources.storage")).max();
+    // What is being given counts where it is more than what is asked for.
+    let storage = wanted.map(|wanted| amount("status.allocatedResources.storage").map_or(wanted, |a| wanted.max(a)));
     if let Some(storage) = storage {
         usage.insert("requests.storage".to_owned(), storage);
     }
-    let class = str_at(claim, "spec.storageClassName").unwrap_or_default();
+    let annotations = map_at(claim, "metadata.annotations");
+    let of_old = annotations.and_then(|a| a.get(CLASS_ANNOTATION)).and_then(Value::as_str);
+    let class = of_old.or_else(|| str_at(claim, "spec.storageClassName")).unwrap_or_default();
     if !class.is_empty() {
         usage.insert(format!("{class}{BY_CLASS}persistentvolumeclaims"), count(1));
         if let Some(storage) = storage {
@@ -196,8 +202,9 @@ impl<'a> Scope<'a> {
         match (kind.group, kind.resource) {
             ("", "pods") => pods::in_scope(object, self.name, self.operator, self.values),
             ("", "persistentvolumeclaims") if self.name == "VolumeAttributesClass" => {
-                let class = str_at(object, "spec.volumeAttributesClassName").unwrap_or_default();
-                named(class, self.operator, self.values)
+                let classes = attributes_classes(object);
+                let holds = |class: &&str| named(class, self.operator, self.values);
+                if classes.is_empty() { holds(&"") } else { classes.iter().any(holds) }
             }
             _ => false,
         }
@@ -218,6 +225,16 @@ pub fn matches(spec: &Value, kind: &KindInfo, object: &Value) -> bool {
     let hard = map_at(spec, "hard");
     let about = hard.into_iter().flatten().any(|(name, _)| concerns(kind, name));
     about && Scope::all(spec).all(|scope| scope.holds(kind, object))
+}
+
+/// The classes of attributes that a claim asks for, has, and is being given.
+fn attributes_classes(claim: &Value) -> Vec<&str> {
+    let paths = [
+        "spec.volumeAttributesClassName",
+        "status.currentVolumeAttributesClassName",
+        "status.modifyVolumeStatus.targetVolumeAttributesClassName",
+    ];
+    paths.into_iter().filter_map(|path| str_at(claim, path)).filter(|class| !class.is_empty()).collect()
 }
 
 /// What one quota counts, and how.

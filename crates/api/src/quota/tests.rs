@@ -29,6 +29,22 @@ fn objects_use_what_they_say() {
         "count/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,\
          fast.storageclass.storage.k8s.io/requests.storage=5Gi,persistentvolumeclaims=1,requests.storage=5Gi",
     );
+    let claim = |requests: Value, allocated: &str| {
+        json!({"metadata": {"annotations": {"volume.beta.kubernetes.io/storage-class": "old"}},
+            "spec": {"storageClassName": "fast", "resources": {"requests": requests}},
+            "status": {"allocatedResources": {"storage": allocated}}})
+    };
+    let counted = "count/persistentvolumeclaims=1,old.storageclass.storage.k8s.io/persistentvolumeclaims=1";
+    let with = |storage: &str| {
+        format!(
+            "{counted},old.storageclass.storage.k8s.io/requests.storage={storage},persistentvolumeclaims=1,\
+             requests.storage={storage}"
+        )
+    };
+    check("", "PersistentVolumeClaim", &claim(json!({"storage": "1500m"}), "1"), &with("2"));
+    check("", "PersistentVolumeClaim", &claim(json!({"storage": "1Gi"}), "2Gi"), &with("2Gi"));
+    let unsized_claim = claim(json!({}), "2Gi");
+    check("", "PersistentVolumeClaim", &unsized_claim, &format!("{counted},persistentvolumeclaims=1"));
     let service = |kind: &str| json!({"spec": {"type": kind, "ports": [{}, {}]}});
     check(
         "",
@@ -155,4 +171,29 @@ fn a_tally_knows_what_its_quota_limits() {
     assert_eq!(shown(&tally.of(kind("", "Pod"), &ending, 1000)), "", "it is in no scope of the quota");
     assert_eq!(shown(&tally.of(kind("", "Secret"), &Value::Null, 1000)), "", "secrets are in no scope at all");
     assert!(counts_alike(kind("", "Secret")) && !counts_alike(kind("", "Pod")));
+}
+
+#[test]
+fn a_claim_is_in_the_scope_of_every_class_that_it_has_to_do_with() {
+    let kind = kinds::by_resource("", "v1", "persistentvolumeclaims").expect("built in");
+    let check = |claim: Value, operator: &str, values: Value, expected: bool| {
+        let requirement = json!({"scopeName": "VolumeAttributesClass", "operator": operator, "values": values});
+        assert_eq!(Scope::of(&requirement).holds(kind, &claim), expected, "{claim} {requirement}");
+    };
+    let changing = || {
+        json!({"spec": {"volumeAttributesClassName": "new"}, "status": {"currentVolumeAttributesClassName": "old",
+            "modifyVolumeStatus": {"targetVolumeAttributesClassName": "next"}}})
+    };
+    for class in ["new", "old", "next"] {
+        check(changing(), "In", json!([class]), true);
+    }
+    check(changing(), "In", json!(["other"]), false);
+    check(changing(), "NotIn", json!(["old"]), true);
+    check(changing(), "Exists", Value::Null, true);
+    check(changing(), "DoesNotExist", Value::Null, false);
+    let named_by_status = json!({"status": {"currentVolumeAttributesClassName": "old"}});
+    check(named_by_status, "Exists", Value::Null, true);
+    check(json!({}), "DoesNotExist", Value::Null, true);
+    check(json!({}), "NotIn", json!(["old"]), true);
+    check(json!({}), "Exists", Value::Null, false);
 }
