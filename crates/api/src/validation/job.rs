@@ -4,11 +4,10 @@ mod policy;
 pub(super) mod status;
 
 use super::at::{At, Out, same};
-use super::read::{map, number, some, text, truth};
+use super::read::{list, map, number, some, text, truth};
 use super::workload::{labels_of, no_match};
 use super::{formats, pod, selector};
-use crate::Value;
-use crate::names;
+use crate::{Value, names, value};
 
 const UNSET: Value = Value::Null;
 /// The most pods at a time of a job that counts indexes.
@@ -180,9 +179,10 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     completions(out, at.child("completions"), spec, before);
     out.immutable(at.child("selector"), "*meta/v1.LabelSelector", spec.get("selector"), before.get("selector"));
     let mut template = before.get("template").cloned().unwrap_or_default();
-    let started = some(old, "status").is_some_and(|s| some(s, "startTime").is_some());
-    if truth(before, "suspend") && !started {
-        take_scheduling(&mut template, spec.get("template").unwrap_or(&UNSET));
+    if rests(old) {
+        let new = spec.get("template").unwrap_or(&UNSET);
+        take_scheduling(&mut template, new);
+        take_resources(&mut template, new);
     }
     if !same(spec.get("template"), Some(&template)) {
         out.invalid_of(at.child("template"), "*core/v1.PodTemplateSpec", spec.get("template"), "field is immutable");
@@ -210,11 +210,34 @@ fn completions(out: &mut Out, at: At<'_>, spec: &Value, before: &Value) {
     }
 }
 
-/// Where the pods of a job that has not begun will run may still be decided.
+/// Whether a job is suspended and none of its pods are left: it never started, or has come to rest since.
+fn rests(job: &Value) -> bool {
+    let status = some(job, "status").unwrap_or(&UNSET);
+    let is_suspended =
+        |condition: &Value| text(condition, "type") == "Suspended" && text(condition, "status") == "True";
+    let idle = some(status, "startTime").is_none() || list(status, "conditions").iter().any(is_suspended);
+    truth(spec_of(job), "suspend") && idle && number(status, "active").unwrap_or(0) == 0
+}
+
+/// What the pods of a job that rests will ask for may still be decided.
+fn take_resources(template: &mut Value, new: &Value) {
+    for path in ["spec.containers", "spec.initContainers"] {
+        let Some(Value::Array(containers)) = value::get_mut(template, path) else { continue };
+        for (container, new) in containers.iter_mut().zip(value::list_at(new, path)) {
+            let Some(container) = container.as_object_mut() else { continue };
+            match some(new, "resources") {
+                Some(resources) => drop(container.insert("resources".to_owned(), resources.clone())),
+                None => drop(container.remove("resources")),
+            }
+        }
+    }
+}
+
+/// Where the pods of a job that rests will run may still be decided.
 fn take_scheduling(template: &mut Value, new: &Value) {
     let copy = |to: &mut Value, from: &Value, part: &str, keys: &[&str]| {
         let from = from.get(part).unwrap_or(&UNSET);
-        let Some(to) = crate::value::object_mut(to, part) else { return };
+        let Some(to) = value::object_mut(to, part) else { return };
         for key in keys {
             match some(from, key) {
                 Some(value) => drop(to.insert((*key).to_owned(), value.clone())),
@@ -229,6 +252,6 @@ fn take_scheduling(template: &mut Value, new: &Value) {
     copy(old_spec, new_spec, "affinity", &["nodeAffinity"]);
     let empty = map(old_spec, "affinity").is_none_or(serde_json::Map::is_empty);
     if affinity.is_null() && empty {
-        crate::value::remove(old_spec, "affinity");
+        value::remove(old_spec, "affinity");
     }
 }

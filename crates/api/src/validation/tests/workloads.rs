@@ -289,6 +289,29 @@ fn job_updates() {
     assert_eq!(found.len(), 1, "{found:?}");
     let head = r#"spec.template: Invalid value: {"labels":{"a":"b"},"Spec":{"Volumes":null,"InitContainers":null,"#;
     assert!(found[0].starts_with(head) && found[0].ends_with("}}: field is immutable"), "{found:?}");
+    let at_rest =
+        || json!({"startTime": "2026-01-02T03:04:05Z", "conditions": [{"type": "Suspended", "status": "True"}]});
+    check_update("Job", suspended(json!({"a": "b"}), at_rest()), suspended(Value::Null, at_rest()), &[]);
+    let asking = |cpu: &str, status: Value| {
+        let mut job = suspended(json!({"a": "b"}), status);
+        job["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+        job["spec"]["template"]["spec"]["initContainers"] =
+            json!([{"name": "i", "image": "i", "resources": {"requests": {"cpu": cpu}}}]);
+        job
+    };
+    check_update("Job", asking("2", at_rest()), asking("1", at_rest()), &[]);
+    check_update("Job", asking("2", json!({})), asking("1", json!({})), &[]);
+    let refused = |new: Value, old: Value| {
+        let found = texts(&crate::validation::update(kind("Job"), &object("Job", new), &object("Job", old)));
+        assert!(found.len() == 1 && found[0].ends_with("field is immutable"), "{found:?}");
+    };
+    refused(asking("2", started()), asking("1", started()));
+    let mut busy = at_rest();
+    busy["active"] = json!(1);
+    refused(asking("2", busy.clone()), asking("1", busy));
+    let mut other = asking("2", at_rest());
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    refused(other, asking("1", at_rest()));
     let indexed = |completions: i64, parallelism: i64| {
         let mut job = job("spec.completionMode", json!("Indexed"));
         job["spec"]["completions"] = completions.into();
