@@ -11,19 +11,25 @@ use gantry_common::task;
 use gantry_proto::v1::LogRequest;
 use gantry_proto::v1::open_session::Kind;
 use http_body_util::StreamBody;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::answer;
 use super::handler::Incoming;
+use super::stream::channel::Protocol;
+use super::stream::websocket::Tale;
+use super::stream::{self, handshake, websocket};
 use crate::app::App;
+use crate::auth::websocket::is_websocket;
 use crate::request::Target;
 use crate::server::{Body, Response};
 use crate::sessions::Start;
 use crate::sessions::channel::{Gone, Output, Silent, Sink, is_success};
 use crate::sessions::grant::{Ask, grant};
 
-/// Answers a log request.
+/// Answers a log request: with text, or with the messages of a WebSocket, as upstream streams what is no object.
 ///
 /// # Errors
 /// 400 in upstream's words for a container that is not there or has not started, 503 when the node cannot be reached.
@@ -44,6 +50,16 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
         pod_uid: String::new(),
     };
     let received = open(app, Ask::of(request), wanted, text_of).await?;
+    let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
+    if let Some(upgrade) = upgrade {
+        return Ok(match handshake::reader(&request.headers) {
+            Ok((protocol, response)) => {
+                drop(task::spawn("log", over_websocket(received, protocol, upgrade)));
+                response
+            }
+            Err(refused) => refused.response(request.style),
+        });
+    }
     let frames = ReceiverStream::new(received).map(|bytes| Ok::<_, Infallible>(http_body::Frame::data(bytes)));
     Ok(answer::stream("text/plain", Body::new(StreamBody::new(frames))))
 }
@@ -52,6 +68,32 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
 /// tell is in the text, as upstream does.
 fn text_of(piece: Result<Bytes, Status>) -> Bytes {
     piece.unwrap_or_else(|status| Bytes::from(format!("{}\n", status.message)))
+}
+
+/// A log in the messages of a WebSocket.
+struct Messages {
+    received: mpsc::Receiver<Bytes>,
+    protocol: Protocol,
+    /// An empty message comes first, by which a client sees that the log is there.
+    began: bool,
+}
+
+impl Tale for Messages {
+    async fn next(&mut self) -> Option<Message> {
+        if !std::mem::replace(&mut self.began, true) {
+            return Some(self.protocol.encode_whole(Bytes::new()));
+        }
+        Some(self.protocol.encode_whole(self.received.recv().await?))
+    }
+
+    fn try_next(&mut self) -> Option<Message> {
+        Some(self.protocol.encode_whole(self.received.try_recv().ok()?))
+    }
+}
+
+async fn over_websocket(received: mpsc::Receiver<Bytes>, protocol: Protocol, upgrade: OnUpgrade) {
+    let Some(io) = stream::connection(upgrade).await else { return };
+    websocket::tell(websocket::accept(io).await, Messages { received, protocol, began: false }).await;
 }
 
 /// Passes log text on as pieces of `T`.

@@ -63,9 +63,7 @@ pub(crate) async fn start(
         Ok(agreed) => agreed,
         Err(refused) => {
             grant.refuse(&refused.status);
-            let mut response = answer::status(&refused.status, request.style);
-            response.headers_mut().extend(refused.headers);
-            return Ok(response);
+            return Ok(refused.response(request.style));
         }
     };
     let Some(upgrade) = request.upgrade.lock().take() else {

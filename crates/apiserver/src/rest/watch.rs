@@ -5,7 +5,6 @@ pub(crate) mod crowd;
 mod form;
 mod seat;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +38,6 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// The media type of events in protobuf.
 const PROTOBUF_EVENTS: &str = "application/vnd.kubernetes.protobuf;stream=watch";
-
-/// How long a client may take to answer the goodbye of its WebSocket.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The field selector of a watch; a name in the path is part of it.
 fn field_selector(query: &Query, target: &Target) -> String {
@@ -120,11 +116,7 @@ pub(crate) async fn start(
     let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
     let switched = match upgrade.is_some().then(|| handshake::any_websocket(&request.headers)).transpose() {
         Ok(switched) => switched,
-        Err(refused) => {
-            let mut response = answer::status(&refused.status, request.style);
-            response.headers_mut().extend(refused.headers);
-            return Ok(response);
-        }
+        Err(refused) => return Ok(refused.response(request.style)),
     };
     let call = Call { app, caller: &request.caller };
     let source = Source::new(call.watch(target, by_path, query).await)?;
@@ -234,43 +226,9 @@ impl Telling {
     }
 
     /// Sends the events until the watch ends or the client leaves.
-    async fn over_websocket(mut self, upgrade: OnUpgrade) {
+    async fn over_websocket(self, upgrade: OnUpgrade) {
         let Some(io) = stream::connection(upgrade).await else { return };
-        let (mut reader, mut writer) = websocket::split(websocket::accept_for_events(io).await);
-        // The client has nothing to say but goodbye.
-        let mut leaving = pin!(async { while reader.next().await.is_ok() {} });
-        let has_ended = tokio::select! {
-            () = &mut leaving => false,
-            has_ended = self.send_on(&mut writer) => has_ended,
-        };
-        if has_ended {
-            writer.close().await;
-            drop(tokio::time::timeout(GOODBYE_WITHIN, leaving).await);
-        }
-    }
-
-    /// Whether the watch has come to its end, and the client has been told everything.
-    async fn send_on<T: websocket::Io>(&mut self, writer: &mut websocket::Writer<T>) -> bool {
-        loop {
-            let signal = tokio::select! {
-                signal = self.source.next() => signal,
-                _ = writer.keep_alive() => return false,
-            };
-            let Some(mut signal) = signal else { return true };
-            loop {
-                let message = self.message(&signal);
-                if writer.feed(message).await.is_err() {
-                    return false;
-                }
-                match self.source.try_next() {
-                    Some(next) => signal = next,
-                    None => break,
-                }
-            }
-            if writer.flush().await.is_err() {
-                return false;
-            }
-        }
+        websocket::tell(websocket::accept_for_events(io).await, self).await;
     }
 
     fn message(&mut self, signal: &Signal) -> Message {
@@ -291,5 +249,17 @@ impl Telling {
         let mut out = Vec::new();
         self.write(signal, &mut out);
         Bytes::from(out)
+    }
+}
+
+impl websocket::Tale for Telling {
+    async fn next(&mut self) -> Option<Message> {
+        let signal = self.source.next().await?;
+        Some(self.message(&signal))
+    }
+
+    fn try_next(&mut self) -> Option<Message> {
+        let signal = self.source.try_next()?;
+        Some(self.message(&signal))
     }
 }

@@ -1,6 +1,7 @@
 //! Logs from a node that dialled out: order, refusal, cancellation.
 
 use bytes::Bytes;
+use futures::StreamExt;
 use gantry_client::ResourceId;
 use gantry_common::tls;
 use gantry_proto::v1::ControlReport;
@@ -8,7 +9,9 @@ use gantry_proto::v1::session_frame::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_tungstenite::tungstenite::Message;
 
+use crate::exec::{success, websocket};
 use crate::node::{Node, frame, with_pod};
 use crate::support::{Cluster, send};
 
@@ -42,6 +45,45 @@ async fn a_log_arrives_in_order() {
     };
     let ((), text) = tokio::join!(serving, reading);
     assert_eq!(text, "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn a_log_arrives_over_a_websocket() {
+    let cluster = with_pod().await;
+    let admin = cluster.identity("admin", &["system:masters"]);
+    let mut node = Node::connect(&cluster, "n1").await;
+    for (protocol, expected) in [
+        ("binary.k8s.io", ["", "one\n", "two\n"].map(|text| Message::Binary(text.into()))),
+        ("", ["", "one\n", "two\n"].map(|text| Message::Binary(text.into()))),
+        ("base64.binary.k8s.io", ["", "b25lCg==", "dHdvCg=="].map(Message::text)),
+    ] {
+        let serving = async {
+            let (session, _) = node.opened_log().await;
+            let (frames, _back) = node.answer(&session).await;
+            for line in ["one\n", "two\n"] {
+                frames.send(frame(Frame::Data(Bytes::from(line)))).await.expect("room");
+            }
+            let success = Bytes::from(success().to_string());
+            frames.send(frame(Frame::Status(success))).await.expect("room");
+            frames.closed().await;
+        };
+        let reading = async {
+            let path = "/api/v1/namespaces/default/pods/p/log?container=c";
+            let mut socket = websocket(&cluster, Some(&admin), path, protocol).await.expect("upgraded");
+            let mut messages = Vec::new();
+            while let Some(Ok(message)) = socket.next().await {
+                messages.push(message);
+            }
+            messages
+        };
+        let ((), messages) = tokio::join!(serving, reading);
+        let (last, text) = messages.split_last().expect("a goodbye");
+        assert_eq!(text, expected, "{protocol}");
+        assert!(matches!(last, Message::Close(Some(frame)) if frame.code == 1000.into()), "{last:?}");
+    }
+    let path = "/api/v1/namespaces/default/pods/none/log";
+    let (code, _) = websocket(&cluster, Some(&admin), path, "binary.k8s.io").await.err().expect("no such pod");
+    assert_eq!(code, 404);
 }
 
 #[tokio::test]

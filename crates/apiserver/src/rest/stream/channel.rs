@@ -62,6 +62,13 @@ pub(crate) const PORT_FORWARD: &[Protocol] = &[
     protocol("", false, false, false),
 ];
 
+/// Subprotocols of a log, whose messages are its bytes and belong to no channel.
+pub(crate) const READER: &[Protocol] = &[
+    protocol("binary.k8s.io", false, false, false),
+    protocol("base64.binary.k8s.io", true, false, false),
+    protocol("", false, false, false),
+];
+
 /// What a client's message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decoded {
@@ -97,6 +104,11 @@ impl Protocol {
         message.put_u8(channel);
         message.put_slice(bytes);
         Message::Binary(message.freeze())
+    }
+
+    /// A message of a stream that has no channels.
+    pub(crate) fn encode_whole(self, bytes: Bytes) -> Message {
+        if self.base64 { Message::text(STANDARD.encode(&bytes)) } else { Message::Binary(bytes) }
     }
 
     /// Reads a client's message.
@@ -201,6 +213,13 @@ mod tests {
                 assert_eq!(decoded, expected, "{}", protocol.name);
             }
         }
+    }
+
+    #[test]
+    fn a_log_has_no_channels() {
+        let bytes = Bytes::from_static(b"ls\n");
+        let sent: Vec<_> = READER.iter().map(|protocol| protocol.encode_whole(bytes.clone())).collect();
+        assert_eq!(sent, [Message::Binary(bytes.clone()), Message::text("bHMK"), Message::Binary(bytes)]);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use gantry_api::status::Status;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::channel::Protocol;
+use super::channel::{self, Protocol};
 use crate::auth::websocket::{TOKEN, has_token, is_websocket, list};
+use crate::rest::answer::{self, Style};
 use crate::server::{Body, Response};
 use crate::sessions::Start;
 
@@ -57,6 +58,15 @@ impl From<Status> for Refused {
     }
 }
 
+impl Refused {
+    /// The answer that says so.
+    pub(crate) fn response(self, style: Style) -> Response {
+        let mut response = answer::status(&self.status, style);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
 /// Agrees on a protocol.
 ///
 /// # Errors
@@ -100,12 +110,22 @@ pub(crate) fn any_websocket(headers: &HeaderMap) -> Result<Response, Refused> {
     Ok(switched("websocket", Some(&accepted(headers)?), protocol))
 }
 
+/// Agrees with a client that only listens, on a form of its messages.
+///
+/// # Errors
+/// 400 for a request that asks for a WebSocket badly, 403 with the list where no protocol fits.
+pub(crate) fn reader(headers: &HeaderMap) -> Result<(Protocol, Response), Refused> {
+    let accept = accepted(headers)?;
+    let wanted = wanted(headers);
+    let find = |name: &&str| channel::READER.iter().find(|p| p.name == *name);
+    let protocol = wanted.iter().find_map(find).ok_or_else(|| unsupported(&wanted, channel::READER, &[]))?;
+    let agreed = Agreed::WebSocket { accept, protocol: *protocol };
+    Ok((*protocol, agreed.response()))
+}
+
 fn websocket(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
     let accept = accepted(headers)?;
-    let mut wanted: Vec<&str> = named(headers).collect();
-    if wanted.is_empty() {
-        wanted.push("");
-    }
+    let wanted = wanted(headers);
     for name in &wanted {
         if offered.tunnel && *name == TUNNEL {
             return Ok(Agreed::Tunnel { accept });
@@ -114,11 +134,21 @@ fn websocket(headers: &HeaderMap, offered: Offered) -> Result<Agreed, Refused> {
             return Ok(Agreed::WebSocket { accept, protocol: *protocol });
         }
     }
-    let known: Vec<&str> = offered.websocket.iter().map(|p| p.name).filter(|n| !n.is_empty()).collect();
     let tunnel = if offered.tunnel { &[TUNNEL][..] } else { &[] };
+    Err(unsupported(&wanted, offered.websocket, tunnel))
+}
+
+/// What the client names, in its order; the nameless protocol where it names none.
+fn wanted(headers: &HeaderMap) -> Vec<&str> {
+    let wanted: Vec<&str> = named(headers).collect();
+    if wanted.is_empty() { vec![""] } else { wanted }
+}
+
+fn unsupported(wanted: &[&str], known: &[Protocol], tunnel: &[&str]) -> Refused {
+    let known: Vec<&str> = known.iter().map(|p| p.name).filter(|n| !n.is_empty()).collect();
     let known = [tunnel, &known].concat().join(" ");
     let why = format!("requested protocol(s) are not supported: [{}]; supports [{known}]", wanted.join(" "));
-    Err(Status::failure(403, "Forbidden", why).into())
+    Status::failure(403, "Forbidden", why).into()
 }
 
 fn spdy(headers: &HeaderMap, known: &'static [&'static str]) -> Result<Agreed, Refused> {
@@ -183,7 +213,6 @@ fn switched(upgrade: &'static str, accept: Option<&String>, protocol: Option<Hea
 
 #[cfg(test)]
 mod tests {
-    use super::super::channel;
     use super::*;
 
     const COMMAND: Offered = Offered { websocket: channel::REMOTE_COMMAND, tunnel: false, spdy: REMOTE_COMMAND };
@@ -250,6 +279,23 @@ mod tests {
         check(FORWARD, &with(&["v9"]), Err((403, why)));
         check(COMMAND, &[], Err((400, "Upgrade request required")));
         check(COMMAND, &[("upgrade", "SPDY/3.1")], Err((400, "Upgrade request required")));
+    }
+
+    #[test]
+    fn a_log_has_protocols_of_its_own() {
+        let check = |protocols: &'static str, expected: Result<&str, &str>| {
+            let lines = websocket(protocols).into_iter().filter(|(_, value)| !value.is_empty());
+            let lines = lines
+                .map(|(name, value)| (HeaderName::try_from(name).expect("a name"), value.parse().expect("a value")));
+            let got = reader(&lines.collect());
+            let got = got.as_ref().map(|(protocol, _)| protocol.name).map_err(|r| r.status.message.as_str());
+            assert_eq!(got, expected, "{protocols}");
+        };
+        check("binary.k8s.io", Ok("binary.k8s.io"));
+        check("x, base64.binary.k8s.io", Ok("base64.binary.k8s.io"));
+        check("", Ok(""));
+        let why = "requested protocol(s) are not supported: [v5.channel.k8s.io]; supports [binary.k8s.io base64.binary.k8s.io]";
+        check("v5.channel.k8s.io", Err(why));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The channels of exec and attach in the messages of a WebSocket.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +29,8 @@ const READ_BYTES: usize = 32 << 10;
 /// How often the client is asked whether it is there, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(60);
+/// How long a client that only listens may take to answer the goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection that may become a WebSocket.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -151,6 +155,53 @@ impl<T: Io> Writer<T> {
     }
 }
 
+/// What there is to tell a client that only listens.
+pub(crate) trait Tale: Send {
+    /// The next message, as soon as there is one; nothing at the end. It may be dropped when the client has left.
+    fn next(&mut self) -> impl Future<Output = Option<Message>> + Send;
+
+    /// A message that is there already.
+    fn try_next(&mut self) -> Option<Message>;
+}
+
+/// Sends messages until there are no more or the client leaves, and closes. What the client sends is not heeded.
+pub(crate) async fn tell<T: Io>(socket: WebSocketStream<T>, mut tale: impl Tale) {
+    let (mut reader, mut writer) = split(socket);
+    // The client has nothing to say but goodbye.
+    let mut leaving = pin!(async { while reader.next().await.is_ok() {} });
+    let has_ended = tokio::select! {
+        () = &mut leaving => false,
+        has_ended = send_on(&mut tale, &mut writer) => has_ended,
+    };
+    if has_ended {
+        writer.close().await;
+        drop(tokio::time::timeout(GOODBYE_WITHIN, leaving).await);
+    }
+}
+
+/// Whether the tale has come to its end, and the client has been told everything.
+async fn send_on<T: Io>(tale: &mut impl Tale, writer: &mut Writer<T>) -> bool {
+    loop {
+        let message = tokio::select! {
+            message = tale.next() => message,
+            _ = writer.keep_alive() => return false,
+        };
+        let Some(mut message) = message else { return true };
+        loop {
+            if writer.feed(message).await.is_err() {
+                return false;
+            }
+            match tale.try_next() {
+                Some(next) => message = next,
+                None => break,
+            }
+        }
+        if writer.flush().await.is_err() {
+            return false;
+        }
+    }
+}
+
 /// What the client sends: standard input and the size of its terminal.
 pub(crate) struct Channels<T> {
     reader: Reader<T>,
@@ -248,6 +299,37 @@ mod tests {
         let (near, far) = tokio::io::duplex(4096);
         let (reader, writer) = split(accept(near).await);
         (reader, writer, WebSocketStream::from_raw_socket(far, Role::Client, None).await)
+    }
+
+    struct Told(Vec<Message>);
+
+    impl Tale for Told {
+        async fn next(&mut self) -> Option<Message> {
+            self.try_next()
+        }
+
+        fn try_next(&mut self) -> Option<Message> {
+            (!self.0.is_empty()).then(|| self.0.remove(0))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tale_is_told_to_its_end() {
+        let (near, far) = tokio::io::duplex(4096);
+        let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        let listening = async {
+            let mut heard = Vec::new();
+            while let Some(Ok(message)) = client.next().await {
+                heard.push(message);
+            }
+            heard
+        };
+        let texts = ["a", "b"].map(Message::text);
+        let telling = async { tell(accept(near).await, Told(texts.to_vec())).await };
+        let ((), heard) = tokio::join!(telling, listening);
+        let (last, heard) = heard.split_last().expect("a goodbye");
+        assert_eq!(heard, texts);
+        assert!(matches!(last, Message::Close(Some(frame)) if frame.code == CloseCode::Normal), "{last:?}");
     }
 
     #[tokio::test(start_paused = true)]
