@@ -50,6 +50,17 @@ fn check_names(target: &Target, request: &Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// A request may say which account of this name it means.
+fn check_uid(target: &Target, request: &Value, account: &Value) -> Result<(), Status> {
+    let uid = |object| value::str_at(object, "metadata.uid").unwrap_or_default().to_owned();
+    let (given, real) = (uid(request), uid(account));
+    if given.is_empty() || given == real {
+        return Ok(());
+    }
+    let why = format!("the UID in the token request ({given}) does not match the UID of the service account ({real})");
+    Err(Status::conflict(EXPECTED.group, EXPECTED.kind, &target.name, &why))
+}
+
 fn check_life(target: &Target, seconds: i64) -> Result<(), Status> {
     let why = match seconds {
         ..SHORTEST_SECONDS => "may not specify a duration less than 10 minutes",
@@ -90,6 +101,7 @@ pub(crate) async fn create(
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
+    check_uid(target, &request, &stored.value)?;
     let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(DEFAULT_SECONDS);
     check_life(target, seconds)?;
     let (seconds, shortened) = shortened(seconds, app.config.service_account_max_token_expiration);
@@ -129,6 +141,7 @@ pub(crate) async fn create(
     value::set(&mut request, "status", json!({"token": token, "expirationTimestamp": metadata::time(expires)}));
     value::set(&mut request, "metadata.name", target.name.as_str());
     value::set(&mut request, "metadata.namespace", target.namespace.as_str());
+    value::set(&mut request, "metadata.uid", value::str_at(&stored.value, "metadata.uid").unwrap_or_default());
     value::set(&mut request, "metadata.creationTimestamp", metadata::time(app.clock.now()));
     let warnings = decoded.warnings.into_iter().chain(shortened).collect();
     Ok(Written { warnings, ..Written::plain(request.to_string().into_bytes(), StatusCode::CREATED) })

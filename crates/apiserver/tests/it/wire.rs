@@ -414,6 +414,15 @@ async fn questions_that_make_no_sense_are_refused() {
     let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
     let why = "TokenRequest.authentication.k8s.io \"default\" is invalid: metadata.name: Invalid value: \"other\": must match the service account name if specified";
     refused(&cluster, "POST", token, r#"{"metadata": {"name": "other"}, "spec": {}}"#, (422, "Invalid", why)).await;
+    let account = cluster.rest("GET", token.trim_end_matches("/token"), &[], "").await.json();
+    let uid = account["metadata"]["uid"].as_str().unwrap_or_default();
+    let why = format!(
+        "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"default\": the UID in the token request (other) does not match the UID of the service account ({uid})"
+    );
+    refused(&cluster, "POST", token, r#"{"metadata": {"uid": "other"}, "spec": {}}"#, (409, "Conflict", &why)).await;
+    let own = serde_json::json!({"metadata": {"uid": uid}, "spec": {}}).to_string();
+    let issued = cluster.rest("POST", token, &[], &own).await;
+    assert_eq!((issued.code, issued.json()["metadata"]["uid"].as_str()), (201, Some(uid)), "{}", issued.text);
     let class = "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical";
     let why = "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and cannot be deleted";
     refused(&cluster, "DELETE", class, "", (403, "Forbidden", why)).await;
