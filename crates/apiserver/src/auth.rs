@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::names;
 use gantry_api::status::Status;
 use http::{HeaderName, HeaderValue};
 
@@ -32,6 +33,8 @@ pub(crate) const NODES: &str = "system:nodes";
 pub(crate) const NODE_PREFIX: &str = "system:node:";
 /// Service accounts are called `system:serviceaccount:<namespace>:<name>`.
 pub(crate) const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+/// The key of a service account's token that names the node of its pod.
+pub(crate) const NODE_OF_TOKEN: &str = "authentication.kubernetes.io/node-name";
 /// The group of all service accounts; with `:<namespace>` that of one namespace's.
 pub(crate) const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 
@@ -118,6 +121,14 @@ impl User {
     #[must_use]
     pub(crate) fn is_anonymous(&self) -> bool {
         self.name == ANONYMOUS
+    }
+
+    /// The node that a service account's token was made for, where it names one.
+    #[must_use]
+    pub(crate) fn node_of_account(&self) -> Option<&str> {
+        let [node] = self.extra.get(NODE_OF_TOKEN)?.as_slice() else { return None };
+        self.name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+        Some(node).filter(|node| names::dns_subdomain(node).is_empty()).map(String::as_str)
     }
 
     /// The node's name, if this is a kubelet.

@@ -331,6 +331,7 @@ impl Entered<'_, Patch> {
             return Err(Status::unsupported_media_type(PatchType::accepted(target.kind)));
         }
         let asked = Asked::parse(kind, body)?;
+        let options = &WriteOptions { patches: true, ..options.clone() };
         let result = match (target.subresource, &asked) {
             ("" | "status" | "approval" | "ephemeralcontainers" | "resize", Asked::Patch(patch)) => {
                 patch::patch(app, caller, target, patch, options).await

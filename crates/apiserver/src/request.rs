@@ -229,11 +229,19 @@ pub(crate) struct WriteOptions {
     pub(crate) field_validation: FieldValidation,
     /// A server-side apply: the object brings its managed fields.
     pub(crate) applies: bool,
+    /// A PATCH, whatever it is applied by: for rights that are asked for by the verb.
+    pub(crate) patches: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { dry_run: false, field_manager: String::new(), field_validation: FieldValidation::Warn, applies: false }
+        Self {
+            dry_run: false,
+            field_manager: String::new(),
+            field_validation: FieldValidation::Warn,
+            applies: false,
+            patches: false,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::request::{Caller, Target, WriteOptions};
 
 mod always;
 mod certificates;
+mod claim_rights;
 mod classes;
 mod escalation;
 mod event_limits;
@@ -261,6 +262,7 @@ fn all(settings: Settings) -> Vec<Box<dyn Plugin>> {
         Box::new(param_access::PolicyParameters),
         Box::new(guards::AddressInUse),
         Box::new(guards::DeviceAdminAccess),
+        Box::new(claim_rights::ClaimStatusRights),
         Box::new(guards::DenyServiceExternalIPs),
         Box::new(placement::PodTopologyLabels),
         Box::new(pod_resize::PodResizeValidator),

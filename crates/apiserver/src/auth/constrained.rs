@@ -6,11 +6,9 @@
 use gantry_api::names;
 
 use super::impersonation::{Impersonation, Needed, service_account};
-use super::{AUTHENTICATED, MASTERS, NODE_PREFIX, NODES, SERVICE_ACCOUNTS, UNAUTHENTICATED, User};
+use super::{AUTHENTICATED, MASTERS, NODE_OF_TOKEN, NODE_PREFIX, NODES, SERVICE_ACCOUNTS, UNAUTHENTICATED, User};
 
 const GROUP: &str = "authentication.k8s.io";
-/// The key of a service account's token that names the node of its pod.
-const NODE_KEY: &str = "authentication.kubernetes.io/node-name";
 /// From so many groups or extras on, the permission for all of them is looked for first.
 const MANY: usize = 4;
 
@@ -64,7 +62,7 @@ impl Mode {
         let only_name = asked.groups.is_empty() && asked.user.uid.is_empty() && asked.user.extra.is_empty();
         match self {
             Self::AssociatedNode => {
-                let own = caller.extra.get(NODE_KEY).map(Vec::as_slice);
+                let own = caller.extra.get(NODE_OF_TOKEN).map(Vec::as_slice);
                 let is_own = |node: &str| matches!(own, Some([own]) if own == node);
                 only_name && service_account(&caller.name).is_some() && node(name).is_some_and(is_own)
             }
@@ -181,7 +179,7 @@ mod tests {
     fn each_mode_is_for_some() {
         use Mode::{ArbitraryNode, AssociatedNode, ServiceAccount, UserInfo};
         let mut agent = User::new("system:serviceaccount:a:agent", &[]);
-        agent.extra.insert(NODE_KEY.to_owned(), vec!["n1".to_owned()]);
+        agent.extra.insert(NODE_OF_TOKEN.to_owned(), vec!["n1".to_owned()]);
         let check = |pairs: &[(&'static str, &'static str)], expected: &[Mode]| {
             let asked = asked(pairs);
             let fitting: Vec<Mode> = Mode::ALL.into_iter().filter(|mode| mode.fits(&asked, &agent)).collect();

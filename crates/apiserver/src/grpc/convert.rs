@@ -107,6 +107,7 @@ pub(crate) fn write_options(options: Option<&v1::WriteOptions>) -> Result<WriteO
         field_manager: options.field_manager.clone(),
         field_validation: validation.map_err(refused)?,
         applies: false,
+        patches: false,
     })
 }
 

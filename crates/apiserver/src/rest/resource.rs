@@ -251,7 +251,7 @@ fn write_options(query: &Query, kind: &str, mut errors: Vec<field::Error>) -> Re
     if !errors.is_empty() {
         return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
     }
-    Ok(WriteOptions { dry_run, field_manager: manager.to_owned(), field_validation, applies: false })
+    Ok(WriteOptions { dry_run, field_manager: manager.to_owned(), field_validation, applies: false, patches: false })
 }
 
 fn call<'a>(app: &'a Arc<App>, request: &'a Incoming) -> Call<'a> {

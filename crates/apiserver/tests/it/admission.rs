@@ -308,6 +308,59 @@ async fn devices_of_others_need_a_marked_namespace() {
 }
 
 #[tokio::test]
+async fn parts_of_a_claims_status_need_rights_of_their_own() {
+    let cluster = Cluster::start().await;
+    let claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [
+        {"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}});
+    create(&cluster, claims, &claim).await;
+    let path = format!("{claims}/c/status");
+    let allow = async |user: &str, rules: Value| {
+        let roles = "/apis/rbac.authorization.k8s.io/v1";
+        let group = "rbac.authorization.k8s.io";
+        create(&cluster, &format!("{roles}/clusterroles"), &json!({"metadata": {"name": user}, "rules": rules})).await;
+        let binding = json!({"metadata": {"name": user}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user},
+            "subjects": [{"kind": "User", "apiGroup": group, "name": user}]});
+        create(&cluster, &format!("{roles}/clusterrolebindings"), &binding).await;
+    };
+    let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": ["resource.k8s.io"], "resources": [resource], "verbs": verbs});
+    let status = rule("resourceclaims/status", &["patch"]);
+    allow("binder", json!([status, rule("resourceclaims/binding", &["patch"])])).await;
+    let mut own = rule("resourceclaims/driver", &["arbitrary-node:patch"]);
+    own["resourceNames"] = json!(["gpu.example"]);
+    allow("driver", json!([status, own])).await;
+    allow("third", json!([status])).await;
+    let patch = async |user: &str, body: &Value| loop {
+        let answer = cluster.rest("PATCH", &path, &[MERGE, ("impersonate-user", user)], &body.to_string()).await;
+        // Roles are taken up a moment after they are written.
+        if !answer.text.contains("cannot patch resource \\\"resourceclaims/status\\\"") {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    let allocation = json!({"status": {"allocation": {"devices": {"results": [
+        {"request": "r", "driver": "gpu.example", "pool": "p", "device": "d"}]}}}});
+    let devices = json!({"status": {"devices": [{"driver": "gpu.example", "pool": "p", "device": "d"}]}});
+    let refused = patch("third", &allocation).await;
+    let why = "ResourceClaim.resource.k8s.io \"c\" is invalid: status: Forbidden: changing status.allocation or \
+               status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: \
+               resourceclaims.resource.k8s.io is forbidden: User \"third\" cannot patch resource \
+               \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope";
+    assert_eq!((refused.code, refused.json()["message"].as_str()), (422, Some(why)));
+    assert_eq!(patch("driver", &allocation).await.code, 422);
+    let allocated = patch("binder", &allocation).await;
+    assert_eq!(allocated.code, 200, "{}", allocated.text);
+    let refused = patch("binder", &devices).await;
+    let why = "status.devices: Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", \
+               verb=\"[arbitrary-node:patch]\" permission: resourceclaims.resource.k8s.io \"gpu.example\" is forbidden: \
+               User \"binder\" cannot arbitrary-node:patch resource \"resourceclaims/driver\"";
+    let message = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.code == 422 && message.contains(why), "{message}");
+    let told = patch("driver", &devices).await;
+    assert_eq!(told.code, 200, "{}", told.text);
+}
+
+#[tokio::test]
 async fn a_namespace_that_this_replica_has_not_heard_of_is_looked_up() {
     let store = gantry_store::MemoryStore::new();
     let off = ["LimitRanger", "ResourceQuota", "ServiceAccount"].map(str::to_owned).to_vec();
