@@ -71,6 +71,20 @@ pub(crate) fn view(accept: Option<&str>) -> Result<View, Status> {
     text.or_else(|| protobuf(accept)).ok_or_else(|| Status::not_acceptable(ACCEPTED))
 }
 
+/// As [`view`], for a watch that begins with what is there: upstream sends that as objects only, and a client that also takes
+/// those gets them.
+///
+/// # Errors
+/// 406 where there is no alternative to a table.
+pub(crate) fn view_of_streamed_list(accept: Option<&str>) -> Result<View, Status> {
+    let found = view(accept)?;
+    if found != View::Table {
+        return Ok(found);
+    }
+    let other = |a: Alternative<'_>| a.view().filter(|view| a.is_json() && *view != View::Table);
+    alternatives(accept.unwrap_or_default()).find_map(other).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+}
+
 /// What the client wants to see where it takes nothing but protobuf. Whoever takes JSON too gets that: it needs no encoding.
 pub(crate) fn protobuf(accept: &str) -> Option<View> {
     if accept.trim().is_empty() || chosen(accept).is_some() {
@@ -165,6 +179,20 @@ pub(crate) fn format(content_type: Option<&str>) -> Result<Format, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_streamed_list_is_no_table() {
+        let check = |accept: &str, expected: Option<View>| {
+            assert_eq!(view_of_streamed_list(Some(accept)).ok(), expected, "{accept}");
+        };
+        const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        check(TABLE, None);
+        check(&format!("{TABLE},{}", TABLE.replace("v1", "v1beta1")), None);
+        check(&format!("{TABLE},application/json"), Some(View::Full));
+        check(&format!("{TABLE},{}", TABLE.replace("Table", "PartialObjectMetadata")), Some(View::Metadata));
+        check("application/json", Some(View::Full));
+        check("", Some(View::Full));
+    }
 
     #[test]
     fn the_first_known_alternative_wins() {

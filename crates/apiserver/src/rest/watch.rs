@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_common::task;
+use http::header;
 use http_body_util::StreamBody;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::Message;
@@ -111,7 +112,10 @@ pub(crate) async fn start(
         // Events are lines of JSON.
         return Err(negotiate::refused());
     }
-    let shape = shape(app, request, target)?;
+    let mut shape = shape(app, request, target)?;
+    if request.query.flag("sendInitialEvents") {
+        shape.view = negotiate::view_of_streamed_list(Some(request.header(header::ACCEPT)))?;
+    }
     let query = watch_query(&request.query, target)?;
     let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
     let switched = match upgrade.is_some().then(|| handshake::any_websocket(&request.headers)).transpose() {
