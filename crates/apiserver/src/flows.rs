@@ -2,6 +2,7 @@
 //! a schema is told in its status whether its level exists. What is done about too many requests is another matter: see
 //! `server/limits.rs`.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,9 +63,26 @@ struct Flow {
     rules: Vec<Value>,
 }
 
-/// The schemas in the order in which they are looked at.
+/// What is known of flow control.
 #[derive(Debug, Default)]
-pub(crate) struct Flows(ArcSwap<Vec<Flow>>);
+pub(crate) struct Flows {
+    /// The schemas in the order in which they are looked at.
+    schemas: ArcSwap<Vec<Flow>>,
+    /// Of all seats, by the name of the priority level.
+    shares: ArcSwap<BTreeMap<String, i64>>,
+}
+
+/// Shares of a level that does not say: upstream's defaults.
+const LIMITED_SHARES: i64 = 30;
+const EXEMPT_SHARES: i64 = 0;
+
+fn shares_of(level: &Value) -> i64 {
+    let (path, default) = match value::str_at(level, "spec.type") {
+        Some("Exempt") => ("spec.exempt.nominalConcurrencyShares", EXEMPT_SHARES),
+        _ => ("spec.limited.nominalConcurrencyShares", LIMITED_SHARES),
+    };
+    value::i64_at(level, path).unwrap_or(default)
+}
 
 fn has(rule: &Value, key: &str, wanted: &str) -> bool {
     value::list_at(rule, key).iter().filter_map(Value::as_str).any(|item| item == "*" || item == wanted)
@@ -123,12 +141,21 @@ impl Flows {
             flows.push(Flow { order, uid: own, level, rules: value::list_at(schema, "spec.rules").to_vec() });
         }
         flows.sort_by(|a, b| a.order.cmp(&b.order));
-        self.0.store(Arc::new(flows));
+        self.schemas.store(Arc::new(flows));
+        let named = |level: &Value| Some((value::str_at(level, "metadata.name")?.to_owned(), shares_of(level)));
+        self.shares.store(Arc::new(levels.iter().filter_map(named).collect()));
+    }
+
+    /// How many of `seats` each priority level has by its shares, as upstream counts them.
+    pub(crate) fn nominal_seats(&self, seats: usize) -> Vec<(String, f64)> {
+        let shares = self.shares.load();
+        let sum = shares.values().sum::<i64>().max(1) as f64;
+        shares.iter().map(|(name, own)| (name.clone(), (seats as f64 * *own as f64 / sum).ceil())).collect()
     }
 
     /// Tells the client where its request belongs.
     pub(crate) fn tell(&self, user: &User, asked: &Asked<'_>, headers: &mut HeaderMap) {
-        let flows = self.0.load();
+        let flows = self.schemas.load();
         let is_in = |flow: &&Flow| flow.order.1 == CATCH_ALL || flow.rules.iter().any(|rule| covers(rule, user, asked));
         let found = flows.iter().find(is_in);
         if let Some(flow) = found {
@@ -224,6 +251,22 @@ async fn correct(app: &App, schema: &Value, exists: bool) -> Result<(), Status> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_have_seats_by_their_shares() {
+        let level = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+        let flows = Flows::default();
+        assert!(flows.nominal_seats(600).is_empty());
+        let levels = [
+            level("exempt", json!({"type": "Exempt"})),
+            level("a", json!({"type": "Limited", "limited": {"nominalConcurrencyShares": 10}})),
+            level("b", json!({"type": "Limited", "limited": {}})),
+        ];
+        flows.replace(&[], &levels);
+        let seats = flows.nominal_seats(601);
+        let expected = [("a", 151.0), ("b", 451.0), ("exempt", 0.0)].map(|(name, seats)| (name.to_owned(), seats));
+        assert_eq!(seats, expected);
+    }
 
     fn with_uid(mut object: Value) -> Value {
         let uid = object["metadata"]["name"].clone();

@@ -217,6 +217,14 @@ impl Metrics {
     }
 }
 
+/// Gauges that differ in one label.
+pub(crate) fn render_gauges(out: &mut String, (name, help): (&str, &str), label: &str, values: &[(String, f64)]) {
+    header(out, name, "gauge", help);
+    for (value, number) in values {
+        line(out, name, &[(label, value)], *number);
+    }
+}
+
 fn render_histogram(out: &mut String, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
     let bucket = format!("{name}_bucket");
     let mut below = 0;

@@ -13,10 +13,16 @@ use tokio::time::Instant;
 use super::answer::{self, Style};
 use super::query::Query;
 use crate::app::App;
+use crate::metrics;
 use crate::server::Response;
 
 /// How long the store may take to answer a health check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Name and help of a gauge by which clients see that a priority level has come into force.
+const NOMINAL_SEATS: (&str, &str) = (
+    "apiserver_flowcontrol_nominal_limit_seats",
+    "Nominal number of execution seats configured for each priority level",
+);
 
 /// How long an answer of the store is good for: whoever asks needs no credentials, and must not keep etcd busy.
 const GOOD_FOR: Duration = Duration::from_millis(500);
@@ -230,6 +236,8 @@ pub(crate) fn metrics(app: &App) -> Response {
     ];
     let mut text = app.metrics.render(&extra);
     app.authenticator.legacy_uses().counts.render(&mut text);
+    let seats = app.config.max_requests_inflight.saturating_add(app.config.max_mutating_requests_inflight);
+    metrics::render_gauges(&mut text, NOMINAL_SEATS, "priority_level", &app.flows.nominal_seats(seats));
     let mut response = answer::text(200, text);
     let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, form);
