@@ -1,6 +1,6 @@
 //! What pods use up, by requests and limits of all their containers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Usage, add, amounts, count, is_best_effort, is_set, named};
 use crate::Value;
@@ -25,15 +25,56 @@ fn largest(a: &mut Usage, b: &Usage) {
     }
 }
 
+fn wanted(container: &Value, part: &str) -> Usage {
+    amounts(map_at(container, &format!("resources.{part}")))
+}
+
 /// Requests or limits (`part`) of a pod's containers together: of those that run at once, whenever that is most.
 pub(super) fn of_containers(pod: &Value, part: &str) -> Usage {
-    let of = |container: &Value| amounts(map_at(container, &format!("resources.{part}")));
+    together(pod, part, &|container| wanted(container, part))
+}
+
+/// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
+pub(super) fn total(pod: &Value, part: &str) -> Usage {
+    whole(pod, part, of_containers(pod, part))
+}
+
+/// As [`total`], with what containers still hold while they are resized: a pod cannot give back what it has by asking for less.
+fn held(pod: &Value, part: &str) -> Usage {
+    let conditions = list_at(pod, "status.conditions");
+    let pending = conditions.iter().find(|c| str_at(c, "type") == Some("PodResizePending"));
+    let never = pending.is_some_and(|condition| str_at(condition, "reason") == Some("Infeasible"));
+    let statuses: HashMap<_, _> = ["status.initContainerStatuses", "status.containerStatuses"]
+        .into_iter()
+        .flat_map(|path| list_at(pod, path))
+        .filter(|status| is_set(status, "resources"))
+        .map(|status| (str_at(status, "name"), status))
+        .collect();
+    let of = |container: &Value| {
+        let wanted = wanted(container, part);
+        let Some(status) = statuses.get(&str_at(container, "name")) else { return wanted };
+        let mut held = amounts(map_at(status, &format!("resources.{part}")));
+        if part == "requests" {
+            largest(&mut held, &amounts(map_at(status, "allocatedResources")));
+        }
+        // What no node can give is not waited for.
+        if !never {
+            largest(&mut held, &wanted);
+        }
+        held
+    };
+    whole(pod, part, together(pod, part, &of))
+}
+
+/// What containers come to; `of` says what one that runs on counts.
+fn together(pod: &Value, part: &str, of: &dyn Fn(&Value) -> Usage) -> Usage {
     let mut running = Usage::new();
     list_at(pod, "spec.containers").iter().for_each(|c| add(&mut running, &of(c)));
     let (mut sidecars, mut starting) = (Usage::new(), Usage::new());
     for container in list_at(pod, "spec.initContainers") {
-        let mut own = of(container);
-        if str_at(container, "restartPolicy") == Some("Always") {
+        let runs_on = str_at(container, "restartPolicy") == Some("Always");
+        let mut own = if runs_on { of(container) } else { wanted(container, part) };
+        if runs_on {
             add(&mut running, &own);
             add(&mut sidecars, &own);
             own = sidecars.clone();
@@ -46,9 +87,8 @@ pub(super) fn of_containers(pod: &Value, part: &str) -> Usage {
     running
 }
 
-/// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
-pub(super) fn total(pod: &Value, part: &str) -> Usage {
-    let mut running = of_containers(pod, part);
+/// What a pod comes to whose containers are `running`.
+fn whole(pod: &Value, part: &str, mut running: Usage) -> Usage {
     // What is stated for the whole pod stands above its containers.
     running.extend(amounts(map_at(pod, &format!("spec.resources.{part}"))));
     for (name, amount) in amounts(map_at(pod, "spec.overhead")) {
@@ -90,7 +130,7 @@ pub(super) fn usage(pod: &Value, now: i64) -> Usage {
     if !lives(pod, now) {
         return Usage::new();
     }
-    let mut usage = by_quota(&total(pod, "requests"), &total(pod, "limits"));
+    let mut usage = by_quota(&held(pod, "requests"), &held(pod, "limits"));
     usage.insert("pods".to_owned(), count(1));
     usage
 }

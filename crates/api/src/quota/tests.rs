@@ -197,3 +197,20 @@ fn a_claim_is_in_the_scope_of_every_class_that_it_has_to_do_with() {
     check(json!({}), "NotIn", json!(["old"]), true);
     check(json!({}), "Exists", Value::Null, false);
 }
+
+#[test]
+fn a_pod_holds_what_it_has_until_it_is_resized() {
+    let pod = |reason: &str, status: Value| {
+        json!({"spec": {"containers": [container("c", json!({"cpu": "1"}), json!({"cpu": "2"}))]},
+            "status": {"containerStatuses": [status], "conditions": [{"type": "PodResizePending", "reason": reason}]}})
+    };
+    let of = |cpu: &str, limit: &str| format!("count/pods=1,cpu={cpu},limits.cpu={limit},pods=1,requests.cpu={cpu}");
+    let status = |cpu: &str, limit: &str, allocated: &str| {
+        json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": limit}},
+            "allocatedResources": {"cpu": allocated}})
+    };
+    check("", "Pod", &pod("Deferred", status("3", "4", "3")), &of("3", "4"));
+    check("", "Pod", &pod("Deferred", status("500m", "1", "1500m")), &of("1500m", "2"));
+    check("", "Pod", &pod("Infeasible", status("500m", "1", "500m")), &of("500m", "1"));
+    check("", "Pod", &pod("Deferred", json!({"name": "c"})), &of("1", "2"));
+}
