@@ -465,6 +465,63 @@ async fn attack_long_lists_take_no_more_than_their_length() {
         let written = cluster.rest("PATCH", &format!("{pods}/p/status"), &[merge], &conditions.to_string()).await;
         assert_eq!(written.code, 200, "{}", &written.text[..written.text.len().min(500)]);
     }
+    patches(&cluster, &format!("{pods}/mounting")).await;
+    lives(&cluster).await;
+}
+
+/// Patches that name one item again and again, or that move all of a long list each time; none of them needs to be taken.
+async fn patches(cluster: &Cluster, pod: &str) {
+    let some = |length, make: &dyn Fn(usize) -> Value| Value::from((0..length).map(make).collect::<Vec<_>>());
+    let again = some(30_000, &|n| json!({"name": "c", "volumeMounts": [{"mountPath": format!("/{}", n % 10_000)}]}));
+    let keys = some(100_000, &|n| format!("k{n}").into());
+    let strategic = [json!({"spec": {"containers": again}}), json!({"spec": {"$retainKeys": keys}})];
+    let mut moves = vec![json!({"op": "add", "path": "/metadata/x", "value": vec![1; 500_000]})];
+    moves.extend((0..9_999).map(|_| json!({"op": "remove", "path": "/metadata/x/0"})));
+    let selectors = some(100_000, &|n| format!("l{n}").into());
+    let expression = json!({"key": "a", "operator": "In", "values": selectors});
+    let merge = json!({"spec": {"affinity": {"podAffinity": {"x": [expression]}}}});
+    for (form, patch) in [
+        ("strategic-merge-patch", &strategic[0]),
+        ("strategic-merge-patch", &strategic[1]),
+        ("json-patch", &Value::from(moves)),
+        ("merge-patch", &merge),
+    ] {
+        let content = format!("application/{form}+json");
+        let answer = cluster.rest("PATCH", pod, &[("content-type", &content)], &patch.to_string()).await;
+        assert!((200..600).contains(&answer.code), "{form}: {}", &answer.text[..answer.text.len().min(500)]);
+    }
+}
+
+/// One long text that is told again for each of many small faults would take more memory than there is.
+#[tokio::test]
+async fn attack_answers_do_not_repeat_what_was_sent_without_bound() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let again = format!("{}\"aaaa\":1", "\"aaaa\":1,".repeat(90_000));
+    let spec = json!({"nonResourceAttributes": {"path": "/", "verb": "get"}});
+    let review = format!("{{\"spec\":{spec},\"{}\":{{{again}}}}}", "k".repeat(1 << 20));
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews?fieldValidation=";
+    for (validation, code) in [("Ignore", 201), ("Warn", 201), ("Strict", 400)] {
+        let answer = cluster.rest("POST", &format!("{reviews}{validation}"), &[], &review).await;
+        assert_eq!((answer.code, answer.text.len() < 64 * 1024), (code, true), "{validation}");
+    }
+    let owner =
+        |n: usize| json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": n.to_string(), "controller": true});
+    let mut owned = configmap("owned", "1");
+    owned["metadata"]["ownerReferences"] = (0..20_000).map(owner).collect();
+    let answer = cluster.rest("POST", MAPS, &[], &owned.to_string()).await;
+    assert_eq!((answer.code, answer.text.len() < 4 << 20), (422, true), "{}", answer.text.len());
+    let pods = "/api/v1/namespaces/default/pods?dryRun=All";
+    let mut alike = pod("alike");
+    alike["spec"]["containers"][0]["ports"] = (0..50_000).map(|_| json!({"containerPort": 80})).collect();
+    let answer = cluster.rest("POST", pods, &[], &alike.to_string()).await;
+    assert!(matches!(answer.code, 201 | 413), "{}", answer.code);
+    let mut keyed = pod("keyed");
+    keyed["metadata"]["labels"] = json!({"a": "v".repeat(1 << 20)});
+    let keys = vec!["a"; 100_000];
+    keyed["spec"]["topologySpreadConstraints"] = json!([{"maxSkew": 1, "topologyKey": "t",
+        "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}, "matchLabelKeys": keys}]);
+    assert_eq!(cluster.rest("POST", pods, &[], &keyed.to_string()).await.code, 422);
     lives(&cluster).await;
 }
 

@@ -67,6 +67,30 @@ async fn versions_are_honoured() {
     assert_eq!(bad.code, 400);
 }
 
+/// What is selected is read chunk by chunk, and a page ends where it is full.
+#[tokio::test]
+async fn pages_of_a_selection_show_one_state_too() {
+    let cluster = filled(25).await;
+    let now = cluster.rest("GET", MAPS, &[], "").await.json();
+    let version = now["metadata"]["resourceVersion"].as_str().expect("a version").to_owned();
+    assert_eq!(cluster.rest("DELETE", &format!("{MAPS}/c3"), &[], "").await.code, 200);
+    let all: Vec<&str> =
+        names(&now).into_iter().filter(|name| name[1..].parse::<usize>().is_ok_and(|n| n % 2 == 1)).collect();
+    for limit in [1, 5, 12, 100] {
+        let selected = format!("{MAPS}?labelSelector=odd%3D1&limit={limit}");
+        let exact = format!("{selected}&resourceVersion={version}&resourceVersionMatch=Exact");
+        let mut page = cluster.rest("GET", &exact, &[], "").await.json();
+        let mut found: Vec<String> = names(&page).into_iter().map(str::to_owned).collect();
+        while let Some(token) = page["metadata"]["continue"].as_str() {
+            assert_eq!(names(&page).len(), limit);
+            page = cluster.rest("GET", &format!("{selected}&continue={token}"), &[], "").await.json();
+            assert_eq!(page["metadata"]["resourceVersion"], version.as_str());
+            found.extend(names(&page).into_iter().map(str::to_owned));
+        }
+        assert_eq!(found, all, "{limit}");
+    }
+}
+
 #[tokio::test]
 async fn tables_and_metadata() {
     let cluster = filled(2).await;
