@@ -211,7 +211,7 @@ impl Change<'_> {
         metadata::on_update(&mut object, old);
         let strategy = registry::strategy(kind);
         let ctx =
-            Ctx { kind, subresource: &self.target.subresource, now: app.clock.now(), user: &self.caller.user.name };
+            Ctx { kind, subresource: self.target.subresource, now: app.clock.now(), user: &self.caller.user.name };
         self.confine(&mut object, old);
         let sent = self.read(&mut object);
         defaults::apply(kind, &mut object);

@@ -78,10 +78,10 @@ pub(crate) fn view(accept: Option<&str>) -> Result<View, Status> {
 /// 406 where there is no alternative to a table.
 pub(crate) fn view_of_streamed_list(accept: Option<&str>) -> Result<View, Status> {
     let found = view(accept)?;
-    if found != View::Table {
+    if !found.is_table() {
         return Ok(found);
     }
-    let other = |a: Alternative<'_>| a.view().filter(|view| a.is_json() && *view != View::Table);
+    let other = |a: Alternative<'_>| a.view().filter(|view| a.is_json() && !view.is_table());
     alternatives(accept.unwrap_or_default()).find_map(other).ok_or_else(|| Status::not_acceptable(ACCEPTED))
 }
 
@@ -189,7 +189,10 @@ mod tests {
         check(TABLE, None);
         check(&format!("{TABLE},{}", TABLE.replace("v1", "v1beta1")), None);
         check(&format!("{TABLE},application/json"), Some(View::Full));
-        check(&format!("{TABLE},{}", TABLE.replace("Table", "PartialObjectMetadata")), Some(View::Metadata));
+        check(
+            &format!("{TABLE},{}", TABLE.replace("Table", "PartialObjectMetadata")),
+            Some(View::Metadata(MetaVersion::V1)),
+        );
         check("application/json", Some(View::Full));
         check("", Some(View::Full));
     }

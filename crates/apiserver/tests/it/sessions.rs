@@ -82,7 +82,7 @@ async fn a_log_arrives_over_a_websocket() {
         assert!(matches!(last, Message::Close(Some(frame)) if frame.code == 1000.into()), "{last:?}");
     }
     let path = "/api/v1/namespaces/default/pods/none/log";
-    let (code, _) = websocket(&cluster, Some(&admin), path, "binary.k8s.io").await.err().expect("no such pod");
+    let (code, _) = websocket(&cluster, Some(&admin), path, "binary.k8s.io").await.expect_err("no such pod");
     assert_eq!(code, 404);
 }
 

@@ -93,7 +93,7 @@ impl Definitions {
                 // Switched off: there are no custom kinds, and nobody need wait for them.
                 Err(error) if error.is_unserved() => {
                     self.known.clear();
-                    self.apply();
+                    self.apply().await;
                 }
                 Err(error) => {
                     let error = gantry_common::error_chain(&error);

@@ -115,7 +115,7 @@ impl Foreign {
         let left = if self.lists { self.present(&api, namespace).await? } else { Vec::new() };
         let finalizers = left.iter().flat_map(|object| list_at(object, "metadata.finalizers"));
         let finalizers = finalizers.filter_map(Value::as_str).map(str::to_owned).collect();
-        Ok((!left.is_empty()).then(|| Left { what, count: left.len(), finalizers }))
+        Ok((!left.is_empty()).then_some(Left { what, count: left.len(), finalizers }))
     }
 
     async fn present(&self, api: &DynApi, namespace: &str) -> Result<Vec<Value>, Error> {
