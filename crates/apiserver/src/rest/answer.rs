@@ -9,6 +9,7 @@ use gantry_api::status::Status;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::StreamBody;
 
+use crate::request::Format;
 use crate::server::{Body, Response};
 
 /// Smaller bodies are not worth packing (upstream's limit).
@@ -20,6 +21,7 @@ pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// How the client wants JSON.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Style {
+    /// JSON with lines and indents; other forms have but one look.
     pub(crate) pretty: bool,
     pub(crate) gzip: bool,
     /// YAML instead of JSON.
@@ -33,13 +35,18 @@ impl Style {
     pub(crate) fn of(headers: &HeaderMap, query: &super::query::Query) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let by_hand = ["curl", "Wget", "Mozilla/5.0"].iter().any(|a| agent.starts_with(a));
-        let pretty = if query.has("pretty") { query.flag("pretty") } else { by_hand };
+        let asked = if query.has("pretty") { query.flag("pretty") } else { by_hand };
         let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let yaml = super::negotiate::yaml(accept);
-        let protobuf = super::negotiate::protobuf(accept).is_some();
+        let chosen = super::negotiate::objects(accept);
         let gzip = encodings.split(',').any(|e| e.trim().starts_with("gzip"));
-        Self { pretty: pretty && !yaml && !protobuf, yaml, protobuf, gzip }
+        let style = Self { pretty: asked || chosen.is_some_and(|chosen| chosen.pretty), gzip, ..Self::default() };
+        style.in_format(chosen.map_or(Format::Json, |chosen| chosen.format))
+    }
+
+    /// The same in another form.
+    pub(crate) fn in_format(self, format: Format) -> Self {
+        Self { yaml: format == Format::Yaml, protobuf: format == Format::Protobuf, ..self }
     }
 }
 

@@ -13,8 +13,12 @@ use super::proxy::headers;
 use super::{answer, negotiate};
 use crate::aggregate::documents;
 use crate::app::App;
+use crate::request::Format;
 use crate::served::Aggregated;
 use crate::server::{Body, Response};
+
+/// The `Content-Type` of the aggregated form as YAML.
+const AGGREGATED_YAML: &str = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// `/api`, `/apis` and `/`.
 ///
@@ -28,19 +32,19 @@ pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Result<Response
         _ => return Ok(answer::value(200, &paths(app), request.style)),
     };
     let accept = request.header(header::ACCEPT);
-    let mut response = if negotiate::aggregated_discovery(Some(accept)) {
+    let mut response = if let Some(format) = negotiate::aggregated_discovery(accept) {
         let local = served.aggregated(root);
         match others.aggregated(&local.bytes).filter(|_| root == Root::Apis) {
-            Some(all) => aggregated_answer(request, &Aggregated::of(&all)),
-            None => aggregated_answer(request, local),
+            Some(all) => aggregated_answer(request, format, &Aggregated::of(&all)),
+            None => aggregated_answer(request, format, local),
         }
     } else {
-        negotiate::plain(accept)?;
+        let style = request.style.in_format(negotiate::plain(accept)?);
         let body = match root {
             Root::Api => discovery::api_versions(&server_address(app, request)),
             Root::Apis => others.group_list(discovery::group_list(&served.kinds)),
         };
-        answer::json(200, discovery::text(&body).into(), request.style)
+        answer::json(200, discovery::text(&body).into(), style)
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
@@ -54,18 +58,24 @@ fn server_address(app: &App, request: &Incoming) -> String {
     }
 }
 
-fn aggregated_answer(request: &Incoming, document: &Aggregated) -> Response {
+fn aggregated_answer(request: &Incoming, format: Format, document: &Aggregated) -> Response {
     let matches = request.header(header::IF_NONE_MATCH).split(',').any(|tag| tag.trim() == document.etag);
     let mut response = if matches {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        answer::json(200, document.bytes.clone(), request.style)
+        answer::json(200, document.bytes.clone(), request.style.in_format(format))
     };
     let headers = response.headers_mut();
     if !matches {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(discovery::AGGREGATED_CONTENT_TYPE));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(match format {
+                Format::Yaml => AGGREGATED_YAML,
+                _ => discovery::AGGREGATED_CONTENT_TYPE,
+            }),
+        );
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
@@ -83,7 +93,7 @@ pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Respons
     if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
-    negotiate::plain(request.header(header::ACCEPT))?;
+    let style = request.style.in_format(negotiate::plain(request.header(header::ACCEPT))?);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let found: Option<Value> = match segments.as_slice() {
         ["api", version] => discovery::resource_list(kinds, "", version),
@@ -92,7 +102,7 @@ pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Respons
         _ => None,
     };
     Ok(match found {
-        Some(body) => answer::json(200, discovery::text(&body).into(), request.style),
+        Some(body) => answer::json(200, discovery::text(&body).into(), style),
         None => answer::text(404, "404 page not found\n"),
     })
 }

@@ -149,7 +149,7 @@ pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Sh
             )));
         }
     };
-    let view = negotiate::view(Some(accept))?;
+    let view = negotiate::view(accept)?;
     // Fields of custom kinds have no numbers; those of what is made of every kind have.
     if request.style.protobuf && target.kind.custom.is_some() && view == View::Full && target.subresource != "scale" {
         return Err(negotiate::refused_of_custom());
@@ -160,11 +160,41 @@ pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Sh
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     let permitted = call(app, request).permit::<Get>(target)?;
     let shape = shape(app, request, target)?;
-    let bytes = match permitted.enter().await?.get(request.query.get("resourceVersion")).await? {
+    let found = permitted.enter().await?.get(request.query.get("resourceVersion")).await?;
+    check_metadata(request, shape, target, false)?;
+    let bytes = match found {
         Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
         Found::Scale(bytes) => shape.scale(bytes),
     };
     Ok(answer::json(200, bytes, request.style))
+}
+
+/// Whether what was found can be shown as the metadata that the client asked for: that of one object, or of a list.
+fn check_metadata(request: &Incoming, shape: Shape, target: &Target, is_list: bool) -> Result<(), Status> {
+    match shape.view {
+        View::Metadata(_) => {
+            negotiate::check_metadata(request.header(header::ACCEPT), is_list, &go_type(target, is_list))
+        }
+        View::Full | View::Table(_) => Ok(()),
+    }
+}
+
+/// Upstream's Go type of the object, or of a list of the kind, as its refusals name it.
+fn go_type(target: &Target, is_list: bool) -> String {
+    let (kind, list) = (target.kind, if is_list { "List" } else { "" });
+    match (target.subresource, kind.custom.is_some()) {
+        ("scale", true) => return "*v1.Scale".to_owned(),
+        ("scale", false) => return "*autoscaling.Scale".to_owned(),
+        (_, true) => return format!("*unstructured.Unstructured{list}"),
+        _ => {}
+    }
+    // The internal types, whose packages have the names of the groups but for these.
+    let package = match kind.group {
+        "" | "events.k8s.io" => "core",
+        "internal.apiserver.k8s.io" => "apiserverinternal",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    format!("*{package}.{}{list}", kind.kind)
 }
 
 /// What a list request asks for.
@@ -190,6 +220,7 @@ async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Res
     let shape = shape(app, request, target)?;
     let query = list_query(&request.query, target)?;
     let mut listed = call(app, request).list(target.kind, &target.namespace, &query).await?;
+    check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
     let mut response = listed_answer(target, shape, listed, request);
     answer::warn(&mut response, &warnings);
@@ -259,16 +290,20 @@ fn call<'a>(app: &'a Arc<App>, request: &'a Incoming) -> Call<'a> {
 }
 
 async fn payload(content_type: &str, body: &mut Unread) -> Result<Payload, Status> {
-    let format = negotiate::format(Some(content_type))?;
+    let format = negotiate::format(content_type)?;
     Ok(Payload { bytes: read_body(body).await?, format })
 }
 
-fn written(target: &Target, shape: Shape, written: Written, style: answer::Style) -> Response {
-    let code = written.code;
+fn written(target: &Target, shape: Shape, written: Written, request: &Incoming) -> Response {
+    let (code, style) = (written.code, request.style);
     let mut response = match written.outcome {
         Outcome::Object { encoded, revision } => {
-            // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
-            answer::json(code.as_u16(), shape.one(target.kind, &encoded, revision), style)
+            // As upstream, which writes first and then sees that it cannot show it.
+            match check_metadata(request, shape, target, false) {
+                // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
+                Ok(()) => answer::json(code.as_u16(), shape.one(target.kind, &encoded, revision), style),
+                Err(refused) => answer::status(&refused, style),
+            }
         }
         Outcome::Plain(bytes) => answer::json(code.as_u16(), bytes, style),
         Outcome::Status(status) => answer::status(&status, style),
@@ -286,7 +321,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
     }
     let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
-    Ok(written(target, shape, entered.create(&payload, &options).await?, request.style))
+    Ok(written(target, shape, entered.create(&payload, &options).await?, request))
 }
 
 async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
@@ -294,7 +329,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions", Vec::new())?);
     let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
-    Ok(written(target, shape, entered.update(&payload, &options).await?, request.style))
+    Ok(written(target, shape, entered.update(&payload, &options).await?, request))
 }
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
@@ -319,13 +354,13 @@ async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &T
     let options = write_options(&request.query, "PatchOptions", errors)?;
     let entered = permitted.enter().await?;
     let body = read_body(body).await?;
-    Ok(written(target, shape, entered.patch(kind, &body, &options).await?, request.style))
+    Ok(written(target, shape, entered.patch(kind, &body, &options).await?, request))
 }
 
 /// DeleteOptions of the body, or where there is none, of the query: as upstream, which reads one of the two.
 fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<DeleteOptions, Status> {
     if !body.is_empty() {
-        let payload = Payload { bytes: body.clone(), format: negotiate::format(Some(content_type))? };
+        let payload = Payload { bytes: body.clone(), format: negotiate::format(content_type)? };
         return DeleteOptions::from_value(&options::decode(&payload)?);
     }
     let mut said = serde_json::json!({"dryRun": query.all("dryRun")});
@@ -346,7 +381,7 @@ async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
     let shape = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;
-    Ok(written(target, shape, entered.delete(&options).await?, request.style))
+    Ok(written(target, shape, entered.delete(&options).await?, request))
 }
 
 async fn delete_collection(
@@ -372,4 +407,25 @@ async fn delete_collection(
     }
     out.extend_from_slice(b"]}");
     Ok(answer::json(200, Bytes::from(out), request.style))
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_api::kinds;
+
+    use super::*;
+
+    #[test]
+    fn types_are_named_as_in_go() {
+        let check = |group: &str, version: &str, resource: &str, subresource: &'static str, one: &str, list: &str| {
+            let kind = kinds::by_resource(group, version, resource).expect("served");
+            let target = Target { subresource, ..Target::new(kind, "n", "x") };
+            assert_eq!((go_type(&target, false).as_str(), go_type(&target, true).as_str()), (one, list));
+        };
+        check("", "v1", "services", "", "*core.Service", "*core.ServiceList");
+        check("events.k8s.io", "v1", "events", "", "*core.Event", "*core.EventList");
+        check("rbac.authorization.k8s.io", "v1", "roles", "", "*rbac.Role", "*rbac.RoleList");
+        check("apps", "v1", "deployments", "status", "*apps.Deployment", "*apps.DeploymentList");
+        check("apps", "v1", "deployments", "scale", "*autoscaling.Scale", "*autoscaling.Scale");
+    }
 }

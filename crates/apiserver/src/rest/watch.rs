@@ -109,12 +109,12 @@ pub(crate) async fn start(
     by_path: bool,
 ) -> Result<Response, Status> {
     if request.style.yaml {
-        // Events are lines of JSON.
-        return Err(negotiate::refused());
+        // Events are lines of JSON, or frames.
+        return Err(negotiate::refused_of_stream());
     }
     let mut shape = shape(app, request, target)?;
     if request.query.flag("sendInitialEvents") {
-        shape.view = negotiate::view_of_streamed_list(Some(request.header(header::ACCEPT)))?;
+        shape.view = negotiate::view_of_streamed_list(request.header(header::ACCEPT))?;
     }
     let query = watch_query(&request.query, target)?;
     let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };

@@ -124,6 +124,28 @@ async fn discovery_comes_in_the_forms_that_there_are() {
         let both = format!("{beta},application/json");
         assert_eq!(cluster.rest("GET", path, &[("accept", &both)], "").await.code, 200, "{path}");
     }
+    let yaml = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let answer = cluster.rest("GET", "/apis", &[("accept", yaml)], "").await;
+    assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(yaml)));
+    let (read, _) = gantry_api::decode::yaml(answer.text.as_bytes()).expect("YAML");
+    assert_eq!(read["kind"], "APIGroupDiscoveryList");
+}
+
+#[tokio::test]
+async fn metadata_is_shown_of_what_was_asked_for_alone() {
+    let cluster = Cluster::start().await;
+    let form = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
+    let ask = async |path: &str, kind: &str| cluster.rest("GET", path, &[("accept", &form(kind))], "").await;
+    let check = async |path: &str, kind: &str, why: &str| {
+        let status = ask(path, kind).await.json();
+        assert_eq!((&status["code"], &status["reason"]), (&json!(406), &json!("NotAcceptable")), "{status}");
+        assert_eq!(status["message"], format!("you requested {kind}, but the requested object is {why}"));
+    };
+    check("/api/v1/services", "PartialObjectMetadata", "a list (*core.ServiceList)").await;
+    check("/api/v1/namespaces/default", "PartialObjectMetadataList", "not a list (*core.Namespace)").await;
+    assert_eq!(ask("/api/v1/namespaces/none", "PartialObjectMetadataList").await.code, 404);
+    assert_eq!(ask("/api/v1/namespaces/default", "PartialObjectMetadata").await.code, 200);
+    assert_eq!(ask("/api/v1/services", "PartialObjectMetadataList").await.code, 200);
 }
 
 #[tokio::test]
