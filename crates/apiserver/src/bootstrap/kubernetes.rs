@@ -63,13 +63,12 @@ fn port(app: &App) -> u16 {
 
 /// Keeps Service and endpoints until the server stops.
 pub(crate) async fn run(app: Arc<App>) {
-    let Some(address) = app.config.advertised() else {
+    let address = app.config.advertised();
+    if address.is_none() {
         warn!(
             "default/kubernetes gets no endpoint: no bound address can be reached from elsewhere; set --advertise-address"
         );
-        std::future::pending::<()>().await;
-        return;
-    };
+    }
     let mut started = app.started.subscribe();
     if started.wait_for(|done| *done).await.is_err() {
         return;
@@ -127,7 +126,15 @@ pub(crate) async fn leave(app: &App) {
     }
 }
 
-async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result<(), Status> {
+/// Keeps the Service, and where this server can be reached, its address and the endpoints.
+async fn turn(app: &App, address: Option<IpAddr>, lease: &mut Option<LeaseId>) -> Result<(), Status> {
+    let Some(address) = address else { return ensure_service(app).await };
+    keep_address(app, address, lease).await?;
+    ensure_service(app).await?;
+    endpoints(app).await
+}
+
+async fn keep_address(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result<(), Status> {
     let id = match *lease {
         Some(id) => match app.store.lease_keep_alive(id).await {
             // It has ended, and the key with it: others take this server for gone until the key is back.
@@ -147,8 +154,7 @@ async fn turn(app: &App, address: IpAddr, lease: &mut Option<LeaseId>) -> Result
         app.store.txn(txn).await.map_err(store_failed)?;
         *lease = Some(id);
     }
-    ensure_service(app).await?;
-    endpoints(app).await
+    Ok(())
 }
 
 async fn grant(app: &App) -> Result<LeaseId, Status> {

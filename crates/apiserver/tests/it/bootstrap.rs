@@ -81,6 +81,17 @@ async fn the_kubernetes_service_is_repaired() {
 }
 
 #[tokio::test]
+async fn the_kubernetes_service_is_repaired_by_a_server_that_nobody_can_reach() {
+    let cluster = Cluster::start().await;
+    let service = "/api/v1/namespaces/default/services/kubernetes";
+    let uid = async || cluster.rest("GET", service, &[], "").await.json()["metadata"]["uid"].clone();
+    let before = uid().await;
+    assert_eq!(cluster.rest("DELETE", service, &[], "").await.code, 200);
+    let back = async { while [Value::Null, before.clone()].contains(&uid().await) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(15), back).await.expect("put back");
+}
+
+#[tokio::test]
 async fn events_go_on_when_their_lease_has_gone() {
     let cluster = Cluster::start().await;
     let events = "/api/v1/namespaces/default/events";
