@@ -70,9 +70,7 @@ impl Error {
             // These say more than that it cannot be reached.
             Self::Unreachable(status) if matches!(status.code, 403 | 429) => status,
             Self::Unreachable(status) => {
-                let retry = status.details.map_or(0, |details| details.retry_after_seconds);
-                let told = Status::unavailable(format!("error trying to reach service: {}", status.message));
-                if retry > 0 { told.retry_after(retry) } else { told }
+                Status::unavailable(format!("error trying to reach service: {}", status.message))
             }
         }
     }

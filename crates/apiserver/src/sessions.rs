@@ -133,8 +133,9 @@ pub(crate) struct Sessions {
     open: Arc<Open>,
 }
 
+/// No time to try again is named, as upstream names none: with one, client-go tries ten times before it tells its user.
 fn unavailable(node: &str, why: &str) -> Status {
-    Status::unavailable(format!("node {node:?} cannot be reached: {why}")).retry_after(1)
+    Status::unavailable(format!("node {node:?} cannot be reached: {why}"))
 }
 
 impl Sessions {
@@ -318,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_without_a_stream_is_unavailable() {
         let status = Sessions::default().open("n9", log(), Start::AtOnce).await.expect_err("no stream");
-        assert_eq!((status.code, status.details.map(|d| d.retry_after_seconds)), (503, Some(1)));
+        assert_eq!((status.code, status.details), (503, None), "clients would try again instead of telling their user");
     }
 
     #[tokio::test]

@@ -146,10 +146,11 @@ impl Sessions {
     }
 }
 
+// The API server passes these on to the client: upstream names no time to try again where a node cannot be reached.
 fn slow() -> Status {
-    Status::unavailable(format!("the node did not open the session within {PREPARE_WITHIN:?}")).retry_after(1)
+    Status::unavailable(format!("the node did not open the session within {PREPARE_WITHIN:?}"))
 }
 
 fn stopping() -> Status {
-    Status::unavailable("the node's kubelet is stopping").retry_after(1)
+    Status::unavailable("the node's kubelet is stopping")
 }

@@ -160,7 +160,7 @@ async fn who_cannot_be_reached_is_said_in_upstreams_words() {
     cluster.default_account().await;
     running_pod(&cluster, "p", "10.244.1.7").await;
     let gone = cluster.rest("GET", &format!("{POD}/"), &[], "").await;
-    assert_eq!((gone.code, gone.headers["retry-after"].to_str().ok()), (503, Some("1")));
+    assert_eq!((gone.code, gone.headers.contains_key("retry-after")), (503, false));
     assert!(
         message(&gone).1.starts_with("error trying to reach service: node \"n1\" cannot be reached"),
         "{}",
