@@ -6,6 +6,7 @@ pub(crate) mod heads;
 mod held;
 pub(crate) mod limits;
 pub(crate) mod listener;
+mod plain_http;
 mod sni;
 pub(crate) mod standing;
 pub(crate) mod tls;

@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use tracing::{debug, info, warn};
 
 use super::standing::{Nobodies, Shares, Standing};
-use super::{connection, tls};
+use super::{connection, plain_http, tls};
 use crate::app::App;
 
 /// How long a TLS handshake may take.
@@ -161,7 +161,14 @@ async fn handshake(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+    let shaking = async {
+        if plain_http::is_spoken(&stream).await {
+            plain_http::refuse(stream).await?;
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
+        }
+        tls.accept(stream).await
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking).await {
         Ok(Ok(accepted)) => Some(accepted),
         Ok(Err(error)) => {
             app.metrics.tls_failures.add(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
 use http_body_util::Empty;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::node::PATIENCE;
@@ -114,4 +114,15 @@ async fn attack_connections_of_nobody_make_room_for_others_at_once() {
         200,
         "it is older, and somebody's"
     );
+}
+
+#[tokio::test]
+async fn plain_http_is_answered_in_plain_http() {
+    let cluster = Cluster::start().await;
+    let address = cluster.server.url().trim_start_matches("https://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("connects");
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut said = String::new();
+    ends("a connection without TLS", async { drop(stream.read_to_string(&mut said).await) }).await;
+    assert_eq!(said, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
 }
