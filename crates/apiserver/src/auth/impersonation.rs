@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gantry_api::go;
 use gantry_api::status::Status;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -54,9 +55,8 @@ pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, St
         if groups.is_empty() && uid.is_empty() && extra.is_empty() {
             return Ok(None);
         }
-        return Err(Status::bad_request(
-            "requested impersonation of groups, a uid or extras without impersonating a user",
-        ));
+        let asked = in_go(uid, &groups, &extra);
+        return Err(Status::bad_request(format!("requested {asked} without impersonating a user name")));
     }
     let needed = needed(name, &groups, uid, &extra);
     let mut user = User { name: name.to_owned(), uid: uid.to_owned(), extra, groups: Vec::new() };
@@ -76,6 +76,26 @@ pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, St
     }
     let groups = groups.into_iter().map(str::to_owned).collect();
     Ok(Some(Impersonation { user, groups, needed }))
+}
+
+/// A user without a name as Go prints it with `%#v`.
+fn in_go(uid: &str, groups: &[&str], extra: &BTreeMap<String, Vec<String>>) -> String {
+    let texts = |texts: &[&str]| {
+        let quoted: Vec<String> = texts.iter().map(|text| go::quoted(text)).collect();
+        format!("[]string{{{}}}", quoted.join(", "))
+    };
+    let entry = |(key, values): (&String, &Vec<String>)| {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        format!("{}:{}", go::quoted(key), texts(&values))
+    };
+    let shown_groups = if groups.is_empty() { "[]string(nil)".to_owned() } else { texts(groups) };
+    let shown_extra = if extra.is_empty() {
+        "map[string][]string(nil)".to_owned()
+    } else {
+        format!("map[string][]string{{{}}}", extra.iter().map(entry).collect::<Vec<_>>().join(", "))
+    };
+    let uid = go::quoted(uid);
+    format!("&user.DefaultInfo{{Name:\"\", UID:{uid}, Groups:{shown_groups}, Extra:{shown_extra}}}")
 }
 
 pub(super) fn service_account(name: &str) -> Option<(&str, &str)> {
@@ -164,7 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn groups_alone_are_refused() {
-        assert!(requested(&headers(&[("impersonate-group", "dev")])).is_err());
+    fn what_comes_without_a_name_is_refused_in_upstreams_words() {
+        let check = |pairs: &[(&'static str, &'static str)], asked: &str| {
+            let status = requested(&headers(pairs)).expect_err("no name");
+            let message =
+                format!("requested &user.DefaultInfo{{Name:\"\", {asked}}} without impersonating a user name");
+            assert_eq!((status.code, status.message), (400, message));
+        };
+        check(
+            &[("impersonate-group", "x"), ("impersonate-group", "y")],
+            r#"UID:"", Groups:[]string{"x", "y"}, Extra:map[string][]string(nil)"#,
+        );
+        check(&[("impersonate-uid", "7")], r#"UID:"7", Groups:[]string(nil), Extra:map[string][]string(nil)"#);
+        check(
+            &[("impersonate-extra-b", "1"), ("impersonate-extra-b", "2"), ("impersonate-extra-a", "3")],
+            r#"UID:"", Groups:[]string(nil), Extra:map[string][]string{"a":[]string{"3"}, "b":[]string{"1", "2"}}"#,
+        );
     }
 }
