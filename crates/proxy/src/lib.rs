@@ -47,7 +47,8 @@ pub struct Config {
 pub async fn run(config: Config, client: Client, kernel: Arc<dyn kernel::Kernel>, context: Context) {
     let group = Group::new(context.shutdown.clone());
     let others = Informer::<Node>::builder(client.api()).transform(nodes::trim).start(&group);
-    let place = nodes::Place { name: config.hostname_override.clone(), range: config.pod_cidr };
+    let place =
+        nodes::Place { name: config.hostname_override.clone(), range: config.pod_cidr, cluster: config.cluster_cidr };
     // Services do not wait for it: the way to a node may be barred for as long as it likes.
     group.spawn("nodes", OnExit::ShutDown, nodes::follow(others, place));
     let services = Informer::<Service>::builder(client.api()).start(&group);

@@ -8,7 +8,7 @@
 mod masquerade;
 mod routes;
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use gantry_client::{Reader, Subscription};
 use gantry_common::backoff::Backoff;
@@ -48,6 +48,8 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The cluster's nodes and pods, sorted, none within another: what goes there keeps the pod's address.
     pub inside: Vec<Ipv4Net>,
+    /// The nodes whose ranges are not routed to.
+    pub refused: Vec<String>,
 }
 
 /// Which node this is.
@@ -57,6 +59,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// Its range, if the Node object does not decide.
     pub(crate) range: Option<Ipv4Net>,
+    /// The addresses of all pods, where that is known: no node has others.
+    pub(crate) cluster: Option<Ipv4Net>,
 }
 
 /// Takes away what is not looked at: there may be thousands of nodes, and what they report is long.
@@ -79,8 +83,16 @@ pub(crate) async fn follow(nodes: Reader<Node>, place: Place) {
     let mut audit = tokio::time::interval_at(tokio::time::Instant::now() + AUDIT_INTERVAL, AUDIT_INTERVAL);
     let mut known = place.range;
     let mut brought = None;
+    let mut refused = Vec::new();
     loop {
-        let wanted = plan(&nodes.list(), &place.name, place.range, known);
+        let wanted = plan(&nodes.list(), &place.name, place.range, known, place.cluster);
+        if !wanted.refused.is_empty() && refused != wanted.refused {
+            tracing::warn!(
+                nodes = wanted.refused.join(", "),
+                "no routes to the ranges of these nodes: they are not the cluster's, or another node has them"
+            );
+        }
+        refused.clone_from(&wanted.refused);
         // A node whose object was deleted has pods all the same, and will register again.
         known = wanted.own;
         if brought.as_ref() != Some(&wanted) {
@@ -123,24 +135,61 @@ pub async fn bring(plan: &Plan) -> Result<(), Error> {
 
 /// What has to be on the node of this name, among these nodes; pure. Its range is `fixed`, or what its object says, or the
 /// one that was `known` before.
+///
+/// A kubelet may say its own range when it makes its Node: one outside of the `cluster`'s addresses, or that overlaps this
+/// node's or an older node's, gets no route, as it would draw what is meant for others.
 #[must_use]
-pub fn plan(nodes: &[Arc<Node>], name: &str, fixed: Option<Ipv4Net>, known: Option<Ipv4Net>) -> Plan {
+pub fn plan(
+    nodes: &[Arc<Node>],
+    name: &str,
+    fixed: Option<Ipv4Net>,
+    known: Option<Ipv4Net>,
+    cluster: Option<Ipv4Net>,
+) -> Plan {
     let own_node = nodes.iter().find(|node| node.metadata.name.as_deref() == Some(name));
     let own = fixed.or_else(|| own_node.and_then(|node| range(node))).or(known);
     let own_address = own_node.and_then(|node| address(node));
-    let mut routes: Vec<Route> = nodes
+    let mut others: Vec<(&Node, Ipv4Net, Ipv4Addr)> = nodes
         .iter()
-        .filter_map(|node| Some(Route { to: range(node)?, via: Some(address(node)?) }))
-        .filter(|route| route.via != own_address && Some(route.to) != own)
+        .filter_map(|node| Some((&**node, range(node)?, address(node)?)))
+        .filter(|(node, _, via)| node.metadata.name.as_deref() != Some(name) && Some(*via) != own_address)
         .collect();
-    routes.extend(own.map(|to| Route { to, via: None }));
+    let age = |node: &Node| node.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    others.sort_by(|(a, ..), (b, ..)| age(a).cmp(&age(b)).then_with(|| a.metadata.name.cmp(&b.metadata.name)));
+    let mut taken = Taken::default();
+    let mut routes: Vec<Route> = own.map(|to| Route { to, via: None }).into_iter().collect();
+    if let Some(own) = own {
+        taken.take(own);
+    }
+    let mut refused = Vec::new();
+    for (node, to, via) in others {
+        if cluster.is_none_or(|cluster| cluster.contains(&to)) && taken.take(to) {
+            routes.push(Route { to, via: Some(via) });
+        } else {
+            refused.extend(node.metadata.name.clone());
+        }
+    }
     routes.sort();
-    // A range has one way: of two nodes that claim it, the kernel would keep the one that came last.
-    routes.dedup_by_key(|route| route.to);
     let hosts = nodes.iter().filter_map(|node| address(node)).map(Ipv4Net::from);
-    let ranges = nodes.iter().filter(|node| address(node).is_some()).filter_map(|node| range(node));
-    let inside = Ipv4Net::aggregate(&hosts.chain(ranges).chain(own).collect());
-    Plan { own, routes, inside }
+    let inside = Ipv4Net::aggregate(&hosts.chain(routes.iter().map(|route| route.to)).collect());
+    Plan { own, routes, inside, refused }
+}
+
+/// Ranges that do not overlap, by their first address.
+#[derive(Default)]
+struct Taken(BTreeMap<Ipv4Addr, Ipv4Addr>);
+
+impl Taken {
+    /// Takes a range, if nothing of it is taken.
+    fn take(&mut self, range: Ipv4Net) -> bool {
+        let (first, last) = (range.network(), range.broadcast());
+        let before = self.0.range(..=last).next_back();
+        let is_free = before.is_none_or(|(_, end)| *end < first);
+        if is_free {
+            self.0.insert(first, last);
+        }
+        is_free
+    }
 }
 
 fn range(node: &Node) -> Option<Ipv4Net> {

@@ -55,8 +55,8 @@ mod tests {
         let net = |text: &str| text.parse().expect("a range");
         let plan = Plan {
             own: Some(net("10.244.1.0/24")),
-            routes: Vec::new(),
             inside: vec![net("10.200.0.11/32"), net("10.200.0.12/32"), net("10.244.1.0/24")],
+            ..Plan::default()
         };
         let text = table(&plan);
         assert!(text.contains("elements = { 10.200.0.11, 10.200.0.12, 10.244.1.0/24 }"), "{text}");

@@ -22,7 +22,7 @@ fn plan(others: &[(&str, Ipv4Addr)]) -> Plan {
     routes.push(Route { to: own, via: None });
     let hosts = others.iter().map(|(_, via)| Ipv4Net::from(*via)).chain([Ipv4Net::from(NODE)]);
     let inside = hosts.chain(others.iter().map(|(to, _)| net(to))).chain([own]).collect();
-    Plan { own: Some(own), routes, inside: Ipv4Net::aggregate(&inside) }
+    Plan { own: Some(own), routes, inside: Ipv4Net::aggregate(&inside), ..Plan::default() }
 }
 
 /// The node's routes to pods, and those that somebody else made.
@@ -132,7 +132,7 @@ fn rules_are_replaced_only_where_they_differ() {
     lab.block_on(bring(&wanted)).expect("brought");
     assert!(table().contains("masquerade"));
     // A node without a range yet.
-    wanted = Plan { own: None, routes: Vec::new(), inside: vec![Ipv4Net::from(NODE)] };
+    wanted = Plan { inside: vec![Ipv4Net::from(NODE)], ..Plan::default() };
     lab.block_on(bring(&wanted)).expect("brought");
     let alone = table();
     lab.block_on(bring(&wanted)).expect("brought");
