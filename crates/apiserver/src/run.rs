@@ -409,6 +409,8 @@ async fn control(app: Arc<App>) {
     app.cache.ready().await;
     custom::start(&app).await;
     rbac::live::rebuild(&app);
+    // Whoever is let in takes what discovery does not name for what nobody serves.
+    app.aggregator.rebuild(&app);
     if rbac::live::is_bootstrapped(&app) {
         app.authorizer.set_known();
     }

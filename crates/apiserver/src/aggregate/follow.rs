@@ -57,7 +57,6 @@ type Events = BoxStream<'static, Result<Arc<Event>, WatchError>>;
 
 /// Runs until the server stops.
 pub(crate) async fn run(app: Arc<App>) {
-    app.aggregator.rebuild(&app);
     let mut started = app.started.subscribe();
     if started.wait_for(|done| *done).await.is_err() {
         return;

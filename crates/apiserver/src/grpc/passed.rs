@@ -67,6 +67,9 @@ impl<'r> Asked<'r> {
     /// # Errors
     /// 400 for names that lead elsewhere.
     fn uri(&self, root: &str) -> Result<String, Status> {
+        if self.resource.is_empty() {
+            return Err(Status::no_such_resource());
+        }
         for part in [self.resource, self.namespace, self.name] {
             if part.contains(['/', '\0']) || part == "." || part == ".." {
                 return Err(Status::bad_request(format!("{part:?} cannot be a name in a path")));
@@ -112,6 +115,7 @@ impl Passing {
         if !r.subresource.is_empty() {
             return Err(Status::no_such_resource());
         }
+        named(&r.name)?;
         let asked = Asked {
             query: vec![("resourceVersion", r.resource_version.as_str())],
             accept: accept(r.view, "PartialObjectMetadata"),
@@ -141,12 +145,9 @@ impl Passing {
 
     /// Deletes one object.
     pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<v1::ObjectReply, Status> {
-        if r.name.is_empty() {
-            return Err(Status::bad_request("the request names no object"));
-        }
+        named(&r.name)?;
         let asked = Asked {
-            query: vec![("dryRun", dry_run(r.options.as_ref()))],
-            body: r.delete_options.clone(),
+            body: deletion(&r.delete_options, r.options.as_ref())?,
             ..Asked::new("delete", r.resource.as_ref(), &r.namespace, &r.name)
         };
         let object = self.pass(&asked).await?;
@@ -156,12 +157,8 @@ impl Passing {
     /// Deletes all objects of a selection.
     pub(super) async fn delete_collection(&self, r: &v1::DeleteCollectionRequest) -> Result<v1::ListChunk, Status> {
         let asked = Asked {
-            query: vec![
-                ("labelSelector", r.label_selector.as_str()),
-                ("fieldSelector", r.field_selector.as_str()),
-                ("dryRun", dry_run(r.options.as_ref())),
-            ],
-            body: r.delete_options.clone(),
+            query: vec![("labelSelector", r.label_selector.as_str()), ("fieldSelector", r.field_selector.as_str())],
+            body: deletion(&r.delete_options, r.options.as_ref())?,
             ..Asked::new("deletecollection", r.resource.as_ref(), &r.namespace, "")
         };
         chunk(&self.pass(&asked).await?)
@@ -259,8 +256,25 @@ fn accept(view: i32, partial: &str) -> &'static str {
     }
 }
 
-fn dry_run(options: Option<&v1::WriteOptions>) -> &'static str {
-    if options.is_some_and(|options| options.dry_run) { "All" } else { "" }
+/// A right to one object is none to a list of them.
+fn named(name: &str) -> Result<(), Status> {
+    if name.is_empty() { Err(Status::bad_request("the request names no object")) } else { Ok(()) }
+}
+
+/// Options of a deletion as a body. Whoever gets one looks for a dry run nowhere else.
+///
+/// # Errors
+/// 400 for options that are no object.
+fn deletion(options: &Bytes, write: Option<&v1::WriteOptions>) -> Result<Bytes, Status> {
+    if !write.is_some_and(|write| write.dry_run) {
+        return Ok(options.clone());
+    }
+    let parsed = if options.is_empty() { Ok(json!({})) } else { serde_json::from_slice(options) };
+    let mut parsed: Value =
+        parsed.map_err(|error| Status::bad_request(format!("delete_options cannot be read: {error}")))?;
+    let object = parsed.as_object_mut().ok_or_else(|| Status::bad_request("delete_options are no JSON object"))?;
+    object.insert("dryRun".to_owned(), json!(["All"]));
+    Ok(Bytes::from(parsed.to_string()))
 }
 
 /// A list: its head, then its items. What is none (a table, a Status) is all head.
@@ -305,6 +319,21 @@ mod tests {
             check(wrong, "", vec![], None);
             check("n", wrong, vec![], None);
         }
+    }
+
+    #[test]
+    fn a_dry_run_stands_where_it_is_looked_for() {
+        let check = |options: &'static str, dry_run: bool, expected: Option<Value>| {
+            let write = v1::WriteOptions { dry_run, ..v1::WriteOptions::default() };
+            let body = deletion(&Bytes::from_static(options.as_bytes()), Some(&write)).ok();
+            assert_eq!(body.map(|body| serde_json::from_slice(&body).unwrap_or_default()), expected, "{options}");
+        };
+        check("", true, Some(json!({"dryRun": ["All"]})));
+        let orphan = r#"{"propagationPolicy":"Orphan"}"#;
+        check(orphan, true, Some(json!({"propagationPolicy": "Orphan", "dryRun": ["All"]})));
+        check(orphan, false, Some(json!({"propagationPolicy": "Orphan"})));
+        check("", false, Some(Value::Null));
+        check("[]", true, None);
     }
 
     #[test]

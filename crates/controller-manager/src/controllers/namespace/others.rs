@@ -96,10 +96,11 @@ impl Foreign {
     pub(super) async fn empty(&self, client: &Client, namespace: &str) -> Result<Option<Left>, Error> {
         let (api, what) = (self.api(client, namespace), format!("{}.{}", self.resource, self.group));
         let params = DeleteParams::default().propagation("Background");
-        if self.deletes_collections {
+        let is_asked = self.deletes_collections && {
             let deleted = api.delete_collection(&ListParams::default(), &params).await;
-            deleted.doing(|| format!("delete all {what} of namespace {namespace}"))?;
-        } else if self.lists {
+            supported(deleted).doing(|| format!("delete all {what} of namespace {namespace}"))?.is_some()
+        };
+        if !is_asked && self.lists {
             let mut failures = Failures::default();
             for object in self.present(&api, namespace).await? {
                 let name = str_at(&object, "metadata.name").unwrap_or_default();
@@ -119,9 +120,17 @@ impl Foreign {
     }
 
     async fn present(&self, api: &DynApi, namespace: &str) -> Result<Vec<Value>, Error> {
-        let listed = api.list(&ListParams::default(), View::Metadata).await;
+        let listed = supported(api.list(&ListParams::default(), View::Metadata).await);
         let listed = listed.doing(|| format!("list {}.{} of namespace {namespace}", self.resource, self.group))?;
-        Ok(listed.items)
+        Ok(listed.map_or_else(Vec::new, |listed| listed.items))
+    }
+}
+
+/// Discovery may promise what a server does not do: then there is nothing to be done that way, as upstream takes it.
+fn supported<T>(answer: gantry_client::Result<T>) -> gantry_client::Result<Option<T>> {
+    match answer {
+        Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 405)) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -155,6 +164,16 @@ mod tests {
 
     fn resource(name: &str, scope: &str, verbs: &[&str]) -> Value {
         json!({"resource": name, "scope": scope, "verbs": verbs})
+    }
+
+    #[test]
+    fn what_a_server_does_not_do_is_no_failure() {
+        let refused = |code: u16| {
+            let status = gantry_api::status::Status::failure(code, "", "no");
+            supported::<()>(Err(gantry_client::Error::Api(Box::new(status)))).ok()
+        };
+        assert_eq!([404, 405, 403, 503].map(refused), [Some(None), Some(None), None, None]);
+        assert_eq!(supported(Ok(1)).ok(), Some(Some(1)));
     }
 
     #[test]
