@@ -46,13 +46,18 @@ pub(crate) fn kind() -> &'static KindInfo {
 impl Aggregator {
     /// The server of a path below `/apis/{group}/{version}` or of its OpenAPI document, if it is another one.
     pub(crate) fn serving(&self, path: &str) -> Option<Arc<Remote>> {
+        let path = path.strip_prefix("/openapi/v3").unwrap_or(path);
+        let mut segments = path.strip_prefix("/apis/")?.split('/');
+        let (group, version) = (segments.next()?, segments.next()?);
+        self.version(group, version)
+    }
+
+    /// The remote that serves this group version, if one does. Asked for each request: where there is none it costs no memory.
+    pub(crate) fn version(&self, group: &str, version: &str) -> Option<Arc<Remote>> {
         let table = self.table.load();
         if table.is_empty() {
             return None;
         }
-        let path = path.strip_prefix("/openapi/v3").unwrap_or(path);
-        let mut segments = path.strip_prefix("/apis/")?.split('/');
-        let (group, version) = (segments.next()?, segments.next()?);
         table.get(&(group.to_owned(), version.to_owned())).cloned()
     }
 

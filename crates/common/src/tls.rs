@@ -6,12 +6,14 @@ use std::{
     sync::Arc,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
     sign::CertifiedKey,
 };
+use x509_parser::pem::parse_x509_pem;
 
 mod protocol;
 mod unverified;
@@ -83,6 +85,23 @@ pub fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| Error::Pem { what: what.to_owned(), source })?;
     if certs.is_empty() { Err(Error::NoCertificate { what: what.to_owned() }) } else { Ok(certs) }
+}
+
+/// The DER of a PKCS#10 request in PEM (RFC 7468, section 7).
+///
+/// # Errors
+/// Upstream's words for anything else.
+pub fn signing_request_der(pem: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let block = parse_x509_pem(pem).ok().map(|(_, pem)| pem).filter(|pem| pem.label == "CERTIFICATE REQUEST");
+    block.map(|pem| pem.contents).ok_or("PEM block type must be CERTIFICATE REQUEST")
+}
+
+/// A certificate in PEM, from its DER: base64 in lines of 64 characters (RFC 7468).
+#[must_use]
+pub fn certificate_pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 /// The private key in PEM text.

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use gantry_common::tls;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestStatus,
 };
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
-    pem::parse_x509_pem,
     prelude::{FromDer, X509CertificationRequest},
     x509::X509Name,
 };
@@ -121,9 +121,8 @@ fn address(bytes: &[u8]) -> Result<IpAddr, String> {
 /// # Errors
 /// Why it cannot be read.
 pub fn read(pem: &[u8]) -> Result<Asked, String> {
-    let block = parse_x509_pem(pem).ok().map(|(_, pem)| pem).filter(|pem| pem.label == "CERTIFICATE REQUEST");
-    let block = block.ok_or_else(|| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
-    let (_, request) = X509CertificationRequest::from_der(&block.contents).map_err(|error| error.to_string())?;
+    let der = tls::signing_request_der(pem)?;
+    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|error| error.to_string())?;
     let info = &request.certification_request_info;
     Ok(Asked {
         subject: Subject::read(&info.subject),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gantry_api::status::Status;
 use gantry_api::{Value, kinds, value};
+use gantry_common::tls;
 use serde_json::json;
 use tracing::warn;
 use x509_parser::pem::Pem;
@@ -112,19 +113,11 @@ fn bundle(known: &str, own: &str, now: i64) -> String {
     for pem in Pem::iter_from_buffer(known.as_bytes()).chain(Pem::iter_from_buffer(own.as_bytes())).flatten() {
         let good = pem.parse_x509().is_ok_and(|cert| cert.validity().not_after.timestamp() > now);
         if pem.label == "CERTIFICATE" && good && !seen.contains(&pem.contents) {
-            out.push_str(&text(&pem.contents));
+            out.push_str(&tls::certificate_pem(&pem.contents));
             seen.push(pem.contents);
         }
     }
     out
-}
-
-/// PEM with lines of 64 characters (RFC 7468).
-fn text(der: &[u8]) -> String {
-    use base64::Engine;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

@@ -104,8 +104,8 @@ impl Passing {
         request: &tonic::Request<T>,
         resource: impl FnOnce(&T) -> Option<&v1::Resource>,
     ) -> Result<Option<Self>, tonic::Status> {
-        let root = resource(request.get_ref()).map(|r| format!("/apis/{}/{}", r.group, r.version));
-        let Some(remote) = root.and_then(|root| app.aggregator.serving(&root)) else { return Ok(None) };
+        let remote = resource(request.get_ref()).and_then(|r| app.aggregator.version(&r.group, &r.version));
+        let Some(remote) = remote else { return Ok(None) };
         let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
         Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, credential }))
     }

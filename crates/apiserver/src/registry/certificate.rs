@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use gantry_api::field::{Error, Errors, Path};
 use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, duration, validation, value};
+use gantry_common::tls;
 use serde_json::json;
-use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
 use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
@@ -72,9 +72,8 @@ pub(crate) fn read<T>(
     with: impl FnOnce(&X509CertificationRequest<'_>) -> Result<T, String>,
 ) -> Result<T, String> {
     let bytes = STANDARD.decode(text(object, "spec.request")).map_err(|error| error.to_string())?;
-    let pem = parse_x509_pem(&bytes).ok().map(|(_, pem)| pem).filter(|pem| pem.label == "CERTIFICATE REQUEST");
-    let pem = pem.ok_or_else(|| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
-    let (rest, request) = X509CertificationRequest::from_der(&pem.contents).map_err(|e| format!("asn1: {e}"))?;
+    let der = tls::signing_request_der(&bytes)?;
+    let (rest, request) = X509CertificationRequest::from_der(&der).map_err(|e| format!("asn1: {e}"))?;
     if !rest.is_empty() {
         return Err("asn1: syntax error: trailing data".to_owned());
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gantry_common::tls;
 use jiff::Timestamp;
 use rand::RngCore;
 use rustls::SignatureScheme;
@@ -16,8 +16,6 @@ use yasna::{
 use super::authority::Authority;
 use crate::signing_request::{Asked, COMMON_NAME, Names, SERIAL_NUMBER, Subject};
 
-/// Characters of a line of PEM.
-const LINE: usize = 64;
 /// The last second that is written with two digits of its year (RFC 5280, 4.1.2.5): 2049-12-31T23:59:59Z.
 const UTC_TIME_MAX: i64 = 2_524_607_999;
 
@@ -126,7 +124,7 @@ pub(super) fn signed(
             writer.next().write_bitvec_bytes(&signature, signature.len() * 8);
         });
     });
-    Ok(pem(&whole))
+    Ok(tls::certificate_pem(&whole))
 }
 
 fn extensions(writer: &mut DERWriterSeq<'_>, authority: &Authority, names: &Names, usages: &Usages, is_nameless: bool) {
@@ -243,16 +241,6 @@ fn algorithm(scheme: SignatureScheme) -> Vec<u8> {
             }
         });
     })
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut out = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for at in (0..text.len()).step_by(LINE) {
-        out.push_str(&text[at..(at + LINE).min(text.len())]);
-        out.push('\n');
-    }
-    out + "-----END CERTIFICATE-----\n"
 }
 
 #[cfg(test)]
