@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{sh, up::cargo};
+use crate::sh;
 
 /// How long `cargo xtask test` gives each target.
 pub(crate) const TEST_SECONDS: u32 = 20;
@@ -118,10 +118,10 @@ pub(crate) struct Fuzzer {
 impl Fuzzer {
     /// Builds it.
     pub(crate) fn build() -> anyhow::Result<Self> {
-        let host = sh::output(&mut sh::command(&cargo(), &["-vV"]))?;
+        let host = sh::output(&mut sh::cargo(&["-vV"]))?;
         let host = host.lines().find_map(|l| l.strip_prefix("host: ")).context("cargo does not name this machine")?;
         let folder = sh::target().join("fuzz");
-        let mut build = sh::command(&cargo(), &["build", "--quiet", "--manifest-path", "crates/fuzz/Cargo.toml"]);
+        let mut build = sh::cargo(&["build", "--quiet", "--manifest-path", "crates/fuzz/Cargo.toml"]);
         // With a target named, build scripts and macros are built without the flags.
         build.args(["--target", host, "--target-dir"]).arg(&folder);
         build.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\x1f"));

@@ -37,6 +37,23 @@ impl Timer {
     }
 }
 
+/// What `cargo run` says about this program in the environment of it. Build scripts that ask to be run again when such a variable changes (ring's
+/// does) would be, and all that stands on them be built anew, whenever a cargo started here follows one that a person started.
+const OF_CARGO_RUN: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+
+/// The cargo that started this program, in the repository's folder and with the environment that a person's shell would give it.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = command(&program, args);
+    for (name, _) in std::env::vars_os() {
+        let is_ours = name.to_str().is_some_and(|n| OF_CARGO_RUN.iter().any(|start| n.starts_with(start)));
+        if is_ours {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A command in the repository's folder.
 pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{fuzz, packages, sh, tidy, tools, units, up::cargo};
+use crate::{fuzz, packages, sh, tidy, tools, units};
 
 /// Counts of what ran.
 #[derive(Debug, Default)]
@@ -74,10 +74,9 @@ pub(crate) fn check(args: &[String]) -> anyhow::Result<()> {
 
 fn quick(tally: &mut Tally) {
     println!("Checks");
-    let cargo = cargo();
     let sources = tidy::sources().unwrap_or_default();
     tally.step("formatting", || {
-        sh::run(&mut sh::command(&cargo, &["fmt", "--all", "--check"]))?;
+        sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))?;
         // Outside the workspace, and its modules are named by a macro, which cargo fmt does not follow.
         let fuzz =
             sources.iter().map(|s| s.path.as_str()).filter(|p| p.starts_with("crates/fuzz/") && p.ends_with(".rs"));
@@ -96,7 +95,7 @@ fn quick(tally: &mut Tally) {
 
 fn lints(tally: &mut Tally) {
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny=warnings"];
-    tally.step("lints", || sh::run(&mut sh::command(&cargo(), &lint)));
+    tally.step("lints", || sh::run(&mut sh::cargo(&lint)));
 }
 
 pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
@@ -113,12 +112,11 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
     quick(&mut tally);
     lints(&mut tally);
     println!("Build");
-    // The daemons that e2e runs are the ones that the unit tests were built with: one profile, one build.
-    tally.step("build", || sh::run(&mut sh::command(&cargo(), &["build"])));
+    // Every command names the whole workspace: cargo chooses the features of dependencies by the packages that are named, and where they differ it
+    // builds all crates again. The daemons that e2e runs are the ones that the unit tests were built with.
+    tally.step("build", || sh::run(&mut sh::cargo(&["build", "--workspace", "--all-targets"])));
     println!("Unit and integration tests");
-    cargo_test(&mut tally, &["test", "--workspace", "--exclude", "gantry-tests", "--no-fail-fast"], &[])?;
-    let skip = ["--skip", "e2e"];
-    cargo_test(&mut tally, &["test", "--package", "gantry-tests", "--no-fail-fast"], &skip)?;
+    cargo_test(&mut tally, &["test", "--workspace", "--no-fail-fast"], &["--skip", "e2e_"])?;
     println!("Fuzzing, {} s for each target", fuzz::TEST_SECONDS);
     fuzzing(&mut tally);
     if !with_e2e {
@@ -127,8 +125,8 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
         tally.skipped.push("e2e: needs root (network namespaces, Docker)".to_owned());
     } else {
         println!("End to end: etcd, Docker, nftables, kubectl");
-        let one_by_one = ["--test-threads=1", "e2e"];
-        cargo_test(&mut tally, &["test", "--package", "gantry-tests", "--test", "e2e", "--no-fail-fast"], &one_by_one)?;
+        let one_by_one = ["--test-threads=1", "e2e_"];
+        cargo_test(&mut tally, &["test", "--workspace", "--test", "e2e", "--no-fail-fast"], &one_by_one)?;
     }
     tally.finish(&timer)
 }
@@ -150,7 +148,7 @@ fn fuzzing(tally: &mut Tally) {
 /// Runs tests, shows what they print, and counts the results.
 fn cargo_test(tally: &mut Tally, args: &[&str], test_args: &[&str]) -> anyhow::Result<()> {
     let skips = skip_file()?;
-    let mut command = sh::command(&cargo(), &[args, &["--"], test_args].concat());
+    let mut command = sh::cargo(&[args, &["--"], test_args].concat());
     command.stdout(Stdio::piped()).env("GANTRY_SKIPS", &skips);
     let mut child = command.spawn().context("cannot run cargo test")?;
     let stdout = child.stdout.take().context("cargo's output was asked for")?;

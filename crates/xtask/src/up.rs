@@ -78,13 +78,9 @@ fn build(dev: bool) -> anyhow::Result<()> {
     println!("[2/5] Building Gantry (the first time {how_long} on 2 cores, later seconds)");
     let timer = sh::Timer::start();
     let profile: &[&str] = if dev { &[] } else { &["--release"] };
-    sh::run(&mut sh::command(&cargo(), &[&["build"], profile].concat())).context("Gantry does not build")?;
+    sh::run(&mut sh::cargo(&[&["build"], profile].concat())).context("Gantry does not build")?;
     println!("  ok  built ({:.0} s)", timer.seconds());
     Ok(())
-}
-
-pub(crate) fn cargo() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
 /// How to go on.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::verdict;
-use crate::{sh, up::cargo};
+use crate::sh;
 
 /// Crates by layer, the lowest first.
 const LAYERS: &[&[&str]] = &[
@@ -45,7 +45,7 @@ struct Dependency {
 }
 
 pub(crate) fn check() -> anyhow::Result<()> {
-    let text = sh::output(&mut sh::command(&cargo(), &["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
+    let text = sh::output(&mut sh::cargo(&["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
     let metadata: Metadata = serde_json::from_str(&text)?;
     verdict(faults(&metadata))
 }
