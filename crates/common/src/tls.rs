@@ -8,16 +8,19 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, DistinguishedName, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use x509_parser::pem::parse_x509_pem;
 
+pub mod chain;
+mod lenient;
 mod protocol;
 mod unverified;
 
+pub use lenient::{Authorities, Clients};
 pub use protocol::Protocol;
 
 /// Why a TLS configuration could not be made.
@@ -65,8 +68,8 @@ pub enum Error {
         #[source]
         source: rustls::Error,
     },
-    /// The client CA cannot verify clients.
-    #[error("the client CA cannot be used to verify clients")]
+    /// There is no authority to verify with.
+    #[error("the CA cannot be used to verify certificates")]
     Verifier(#[source] rustls::server::VerifierBuilderError),
 }
 
@@ -158,7 +161,7 @@ pub fn certified_key(identity: &Identity, what: &str) -> Result<CertifiedKey, Er
         .map_err(|source| Error::Rustls { what: what.to_owned(), source })
 }
 
-/// A TLS 1.3/1.2 server whose certificate comes from `resolver`; clients may show a certificate of `client_ca`.
+/// A TLS 1.3/1.2 server whose certificate comes from `resolver`; clients that show a certificate must show one of `client_ca`.
 ///
 /// # Errors
 /// When the CA cannot be used.
@@ -167,33 +170,40 @@ pub fn server_config(
     client_ca: Option<RootCertStore>,
     alpn: &[&[u8]],
 ) -> Result<ServerConfig, Error> {
-    server_config_with(resolver, client_ca, alpn, &Protocol::default())
+    let verifier = client_ca.map(|store| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
+        verifier.allow_unauthenticated().build().map_err(Error::Verifier)
+    });
+    server(resolver, verifier.transpose()?, alpn, &Protocol::default())
 }
 
-/// As [`server_config`], with versions and cipher suites of one's own choice.
+/// As [`server_config`], with versions and cipher suites of one's own choice; clients are asked for certificates of the authorities `named`, and
+/// whatever they show is to be judged afterwards (see [`Clients::judge`]).
 ///
 /// # Errors
-/// As [`server_config`], and when no cipher suite is left.
-pub fn server_config_with(
+/// When no cipher suite is left.
+pub fn asking_server_config(
     resolver: Arc<dyn rustls::server::ResolvesServerCert>,
-    client_ca: Option<RootCertStore>,
+    named: Option<Vec<DistinguishedName>>,
+    alpn: &[&[u8]],
+    protocol: &Protocol,
+) -> Result<ServerConfig, Error> {
+    let verifier = named.map(|named| Arc::new(lenient::Asked::new(named)) as Arc<dyn ClientCertVerifier>);
+    server(resolver, verifier, alpn, protocol)
+}
+
+fn server(
+    resolver: Arc<dyn rustls::server::ResolvesServerCert>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     alpn: &[&[u8]],
     protocol: &Protocol,
 ) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(protocol.provider())
         .with_protocol_versions(protocol.versions())
         .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?;
-    let builder = match client_ca {
-        Some(store) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(
-                Arc::new(store),
-                Arc::new(rustls::crypto::ring::default_provider()),
-            )
-            .allow_unauthenticated()
-            .build()
-            .map_err(Error::Verifier)?;
-            builder.with_client_cert_verifier(verifier)
-        }
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(resolver);
@@ -207,10 +217,12 @@ pub fn server_config_with(
 /// # Errors
 /// When a PEM text cannot be used.
 pub fn client_config(ca_pem: &[u8], identity: Option<&Identity>, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
+    let authorities = Authorities::parse(ca_pem, "the cluster's CA certificate")?;
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Rustls { what: "the protocol version list".to_owned(), source })?
-        .with_root_certificates(roots(ca_pem, "the cluster's CA certificate")?);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(authorities.of_servers()?));
     let mut config = match identity {
         Some(identity) => {
             let chain = certificates(&identity.cert_pem, "the client certificate")?;

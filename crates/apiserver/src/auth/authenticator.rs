@@ -35,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) user: Option<User>,
     /// Its common name, if the CA of the proxies in front has signed it.
     pub(crate) proxy: Option<String>,
+    /// Whether no authority stands behind it, or its time was over when it was shown: it names nobody, and must not be taken for nothing.
+    pub(crate) is_refused: bool,
     /// End of the certificate's validity, in seconds since 1970.
     pub(crate) expires: i64,
 }
@@ -115,7 +117,7 @@ impl Authenticator {
             };
         }
         // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
-        let shown = peer.is_some_and(|peer| self.is_over(peer) || peer.proxy.is_some());
+        let shown = peer.is_some_and(|peer| self.is_over(peer) || peer.proxy.is_some() || peer.is_refused);
         if shown || !self.known.anonymous {
             return Err(Status::unauthorized());
         }

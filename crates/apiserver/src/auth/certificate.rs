@@ -1,22 +1,57 @@
 //! The user in a client certificate: common name = user, organisations = groups.
 //!
-//! The chain, the dates and the purpose were checked in the TLS handshake already.
+//! The chain, the dates and the purpose were checked when the connection was made.
+
+use std::fmt::Write as _;
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use sha2::{Digest, Sha256};
+use x509_parser::oid_registry::{Oid, asn1_rs::oid};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::User;
 
-/// Reads the user; a certificate without a common name names nobody.
+/// The attribute of a subject that holds the user's UID: upstream's own number (its gate AllowParsingUserUIDFromCertAuth).
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
+/// Where it is told which certificate was shown (KEP-4193).
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
+/// Reads the user; a certificate without a common name names nobody, and neither does one with several UIDs or a UID that is no text.
 pub(crate) fn user(leaf: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?;
-    if name.is_empty() {
-        return None;
-    }
+    let name = last_common_name(subject)?;
     let groups: Vec<&str> = subject.iter_organization().filter_map(|o| o.as_str().ok()).collect();
-    Some(User::new(name, &groups))
+    let mut user = User::new(name, &groups);
+    user.uid = uid(subject)?;
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={}", fingerprint(leaf))]);
+    Some(user)
+}
+
+/// The name of a proxy in front.
+pub(crate) fn common_name(leaf: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    last_common_name(certificate.subject()).map(str::to_owned)
+}
+
+/// Of several the last one counts, as for Go (`pkix.Name.FillFromRDNSequence`) and so for all who approve or restrict by it.
+fn last_common_name<'a>(subject: &'a X509Name<'_>) -> Option<&'a str> {
+    subject.iter_common_name().last()?.as_str().ok().filter(|name| !name.is_empty())
+}
+
+/// The UID; empty without one.
+fn uid(subject: &X509Name<'_>) -> Option<String> {
+    let mut uids = subject.iter_by_oid(&UID);
+    let uid = uids.next().map_or(Some(""), |uid| uid.as_str().ok())?;
+    uids.next().is_none().then(|| uid.to_owned())
+}
+
+/// SHA-256 of the DER, in hexadecimal.
+fn fingerprint(leaf: &CertificateDer<'_>) -> String {
+    Sha256::digest(leaf.as_ref()).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// When the certificate's validity ends; a connection may outlive its handshake, so requests check it again.
@@ -40,6 +75,27 @@ mod tests {
         let user = user(cert.der()).expect("a user");
         assert_eq!((user.name.as_str(), user.node()), ("system:node:n1", Some("n1")));
         assert_eq!(user.groups, ["system:nodes", "system:authenticated"]);
+        let shown = user.extra.get(CREDENTIAL_ID).expect("the credential is named");
+        assert_eq!(shown, &[format!("X509SHA256={}", fingerprint(cert.der()))]);
         assert!(expires(cert.der()).is_some_and(|t| t > 0));
+    }
+
+    #[test]
+    fn uids_and_several_names() {
+        let uid = rcgen::DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]);
+        let of = |parts: &[(rcgen::DnType, &str)]| {
+            let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).expect("valid");
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            for (kind, value) in parts {
+                params.distinguished_name.push(kind.clone(), *value);
+            }
+            let key = rcgen::KeyPair::generate().expect("key");
+            user(params.self_signed(&key).expect("cert").der())
+        };
+        let name = rcgen::DnType::CommonName;
+        let with_uid = of(&[(name.clone(), "anna"), (uid.clone(), "42")]).expect("a user");
+        assert_eq!((with_uid.name.as_str(), with_uid.uid.as_str()), ("anna", "42"));
+        assert!(of(&[(uid, "42")]).is_none(), "no name, no user");
+        assert!(of(&[(name, "")]).is_none(), "an empty name neither");
     }
 }

@@ -58,7 +58,7 @@ fn load(
     protocol: &tls::Protocol,
 ) -> Result<InForce, tls::Error> {
     let trust = Trust::load(trusted)?;
-    let config = Arc::new(tls::server_config_with(Arc::new(certificates.resolver()), trust.roots(), ALPN, protocol)?);
+    let config = Arc::new(tls::asking_server_config(Arc::new(certificates.resolver()), trust.names(), ALPN, protocol)?);
     Ok(InForce { config, trust })
 }
 

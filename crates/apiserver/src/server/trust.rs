@@ -1,13 +1,11 @@
 //! The authorities of client certificates: one CA for users, one for the proxies in front, never the one for the other.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use gantry_common::tls;
-use rustls::RootCertStore;
+use gantry_common::tls::{self, Clients};
+use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use tracing::debug;
 
 use crate::auth::authenticator::Peer;
 use crate::auth::certificate;
@@ -30,27 +28,9 @@ impl Files {
 
 /// The authorities in force.
 pub(crate) struct Trust {
-    clients: Option<Authority>,
-    proxies: Option<Authority>,
-}
-
-struct Authority {
-    roots: RootCertStore,
-    verifier: Arc<dyn ClientCertVerifier>,
-}
-
-impl Authority {
-    fn load(path: &Path) -> Result<Self, tls::Error> {
-        let roots = tls::roots(&tls::read(path)?, &path.display().to_string())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider);
-        Ok(Self { roots, verifier: verifier.build().map_err(tls::Error::Verifier)? })
-    }
-
-    /// Whether it has signed the certificate.
-    fn knows(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> bool {
-        self.verifier.verify_client_cert(leaf, chain, UnixTime::now()).is_ok()
-    }
+    names: Vec<DistinguishedName>,
+    clients: Option<Clients>,
+    proxies: Option<Clients>,
 }
 
 impl Trust {
@@ -59,31 +39,40 @@ impl Trust {
     /// # Errors
     /// When one cannot be read or holds no CA.
     pub(crate) fn load(files: &Files) -> Result<Self, tls::Error> {
-        let load = |path: &Option<PathBuf>| path.as_deref().map(Authority::load).transpose();
-        Ok(Self { clients: load(&files.clients)?, proxies: load(&files.proxies)? })
+        let load = |path: &Path| tls::Authorities::parse(&tls::read(path)?, &path.display().to_string());
+        let clients = files.clients.as_deref().map(load).transpose()?;
+        let proxies = files.proxies.as_deref().map(load).transpose()?;
+        Ok(Self {
+            names: clients.iter().chain(&proxies).flat_map(tls::Authorities::names).collect(),
+            clients: clients.map(tls::Authorities::of_clients).transpose()?,
+            proxies: proxies.map(tls::Authorities::of_clients).transpose()?,
+        })
     }
 
-    /// Everybody whose certificate the handshake lets in.
-    pub(crate) fn roots(&self) -> Option<RootCertStore> {
-        let mut all: Option<RootCertStore> = None;
-        for authority in self.clients.iter().chain(&self.proxies) {
-            all.get_or_insert_with(RootCertStore::empty).roots.extend(authority.roots.roots.iter().cloned());
-        }
-        all
+    /// The authorities whose certificates clients are asked for; without one they are not asked.
+    pub(crate) fn names(&self) -> Option<Vec<DistinguishedName>> {
+        (self.clients.is_some() || self.proxies.is_some()).then(|| self.names.clone())
     }
 
-    /// What a certificate that the handshake has let in says, by the authority that signed it.
+    /// What a certificate says, by the authority that signed it. Upstream asks for certificates and judges them with the request: one that
+    /// nobody stands behind names nobody, and a token beside it counts.
     pub(crate) fn peer(&self, chain: &[CertificateDer<'_>]) -> Option<Peer> {
         let (leaf, rest) = chain.split_first()?;
-        let knows = |authority: &Option<Authority>| authority.as_ref().is_some_and(|a| a.knows(leaf, rest));
-        // With one authority the handshake has asked it already.
-        let (user, proxy) = match (&self.clients, &self.proxies) {
-            (Some(_), None) => (true, false),
-            _ => (knows(&self.clients), knows(&self.proxies)),
-        };
+        let judge = |authority: &Option<Clients>| authority.as_ref().map(|a| a.judge(leaf, rest, UnixTime::now()));
+        let (user, proxy) = (judge(&self.clients), judge(&self.proxies));
+        let (is_user, is_proxy) = (user == Some(Ok(())), proxy == Some(Ok(())));
+        if !is_user
+            && !is_proxy
+            && let Some(Err(why)) = user.or(proxy)
+        {
+            debug!("a client's certificate names nobody: {why}");
+        }
+        let name = certificate::common_name(leaf);
+        let user = if is_user { certificate::user(leaf) } else { None };
         Some(Peer {
-            user: if user { certificate::user(leaf) } else { None },
-            proxy: if proxy { certificate::user(leaf).map(|user| user.name) } else { None },
+            is_refused: (!is_user && !is_proxy) || (is_user && user.is_none() && name.is_some()),
+            user,
+            proxy: name.filter(|_| is_proxy),
             expires: certificate::expires(leaf)?,
         })
     }

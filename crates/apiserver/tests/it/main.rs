@@ -7,6 +7,7 @@ mod apply;
 mod attacks;
 mod backends;
 mod bootstrap;
+mod certificates;
 mod connections;
 mod contract;
 mod crowds;

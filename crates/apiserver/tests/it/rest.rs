@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use gantry_apiserver::testing::Builder;
-use gantry_common::tls;
 use serde_json::{Value, json};
 
 use crate::slow::Slow;
@@ -244,27 +243,6 @@ async fn yaml_and_impersonation_and_create_on_put() {
     assert_eq!(cluster.rest("PUT", leases, &[], lease).await.code, 201);
     let as_nobody = cluster.rest("GET", maps, &[("impersonate-group", "x")], "").await;
     assert_eq!(as_nobody.code, 400);
-}
-
-#[tokio::test]
-async fn an_expired_or_foreign_certificate_is_no_identity() {
-    let cluster = Cluster::start().await;
-    let other = Cluster::start().await;
-    let foreign = other.server.identity("admin", &["system:masters"]);
-    let foreign = tls::Identity { cert_pem: foreign.cert_pem.into_bytes(), key_pem: foreign.key_pem.into_bytes() };
-    let address = cluster.server.url().trim_start_matches("https://").to_owned();
-    let config = tls::client_config(cluster.server.ca_pem().as_bytes(), Some(&foreign), &[b"http/1.1"]).expect("valid");
-    let stream = tokio::net::TcpStream::connect(&address).await.expect("connects");
-    let name = "localhost".try_into().expect("a name");
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    // TLS 1.3 tells the client at its first read.
-    if let Ok(mut stream) = connector.connect(name, stream).await {
-        use tokio::io::AsyncReadExt;
-        let mut byte = [0_u8; 1];
-        assert!(stream.read_exact(&mut byte).await.is_err());
-    }
-    let health: Value = cluster.rest("GET", "/version", &[], "").await.json();
-    assert_eq!(health["major"], "1");
 }
 
 #[tokio::test]
