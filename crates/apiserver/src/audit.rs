@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::auth::User;
 use crate::rbac::authorizer;
 use crate::request::{Caller, Target};
+use crate::server::connection::Origin;
 
 /// Where events go.
 pub(crate) enum Log {
@@ -91,32 +92,104 @@ pub(crate) struct Event {
     pub(crate) annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
+/// The header that names a request.
+pub(crate) const AUDIT_ID: &str = "audit-id";
+
 /// Sessions have begun.
 pub(crate) const STARTED: &str = "ResponseStarted";
 /// Nothing more comes.
 pub(crate) const COMPLETE: &str = "ResponseComplete";
 
-/// Writes what webhooks and policies want to be kept about a write, whether it succeeded or not.
-pub(crate) fn annotated(app: &App, caller: &Caller, verb: &'static str, target: &Target, result: Result<(), &Status>) {
-    let annotations = caller.notes.annotations();
-    // Without a log of its own, audit is about sessions alone: every write that a webhook sees would be a line.
-    if annotations.is_empty() || matches!(app.audit, Log::Tracing) {
+/// What the right to a request was decided to be (upstream's name).
+const DECISION: &str = "authorization.k8s.io/decision";
+
+/// Writes down a write, whether it succeeded or not, with what webhooks and policies want to be kept about it.
+pub(crate) fn wrote(app: &App, caller: &Caller, verb: &'static str, target: &Target, result: Result<(), &Status>) {
+    write(app, caller, (verb, target), "allow", result);
+}
+
+/// Writes down that somebody wanted what they may not do.
+pub(crate) fn refused(app: &App, caller: &Caller, verb: &'static str, target: &Target, status: &Status) {
+    write(app, caller, (verb, target), "forbid", Err(status));
+}
+
+/// Writes down that somebody was not recognised.
+pub(crate) fn unknown(app: &App, origin: Option<&Origin>, request: &http::request::Parts, status: &Status) {
+    if matches!(app.audit, Log::Tracing) {
         return;
     }
-    let kind = target.kind;
+    let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let now = format!("{:.6}", app.clock.now());
-    let status = result.err().map(|s| json!({"metadata": {}, "status": s.status, "reason": s.reason, "code": s.code}));
     app.audit.write(&Event {
         kind: "Event",
         api_version: "audit.k8s.io/v1",
         level: "Metadata",
-        audit_id: uuid::Uuid::new_v4().to_string(),
+        audit_id: text(AUDIT_ID),
+        stage: COMPLETE,
+        request_uri: request.uri.to_string(),
+        verb: verb_of(&request.method),
+        user: Who::default(),
+        impersonated_user: None,
+        source_ips: origin.map(|origin| origin.address.ip().to_string()).into_iter().collect(),
+        user_agent: text("user-agent"),
+        object_ref: ObjectRef::default(),
+        response_status: Some(shown(status)),
+        request_received_timestamp: now.clone(),
+        stage_timestamp: now,
+        annotations: BTreeMap::new(),
+    });
+}
+
+/// The verb of a request about which no more is known.
+fn verb_of(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "create",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "get",
+    }
+}
+
+fn shown(status: &Status) -> Value {
+    json!({"metadata": {}, "status": status.status, "reason": status.reason, "code": status.code})
+}
+
+/// Who authenticated, and whom the request acts as where that is another.
+pub(crate) fn who(caller: &Caller) -> (Who, Option<Who>) {
+    match &caller.trail.impersonator {
+        None => (Who::from(&caller.user), None),
+        Some(real) => (Who::from(real), Some(Who::from(&caller.user))),
+    }
+}
+
+fn write(
+    app: &App,
+    caller: &Caller,
+    (verb, target): (&'static str, &Target),
+    decision: &'static str,
+    result: Result<(), &Status>,
+) {
+    // Without a log of its own, audit is about sessions alone: every write would be a line.
+    if matches!(app.audit, Log::Tracing) {
+        return;
+    }
+    let mut annotations = caller.notes.annotations();
+    annotations.entry(DECISION.to_owned()).or_insert_with(|| decision.to_owned());
+    let kind = target.kind;
+    let now = format!("{:.6}", app.clock.now());
+    let (user, impersonated_user) = who(caller);
+    app.audit.write(&Event {
+        kind: "Event",
+        api_version: "audit.k8s.io/v1",
+        level: "Metadata",
+        audit_id: caller.trail.audit_id.clone(),
         stage: COMPLETE,
         request_uri: uri(target),
         verb,
-        user: Who::from(&caller.user),
-        impersonated_user: None,
-        source_ips: Vec::new(),
+        user,
+        impersonated_user,
+        source_ips: caller.trail.source.map(|source| source.to_string()).into_iter().collect(),
         user_agent: caller.agent.clone(),
         object_ref: ObjectRef {
             resource: Cow::Borrowed(kind.resource),
@@ -127,7 +200,7 @@ pub(crate) fn annotated(app: &App, caller: &Caller, verb: &'static str, target: 
             api_version: Cow::Borrowed(kind.version),
             subresource: Cow::Borrowed(target.subresource),
         },
-        response_status: status,
+        response_status: result.err().map(shown),
         request_received_timestamp: now.clone(),
         stage_timestamp: now,
         annotations: annotations.into_iter().map(|(key, value)| (Cow::Owned(key), value)).collect(),

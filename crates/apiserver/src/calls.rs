@@ -145,9 +145,15 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// 401 or 403.
-    pub(crate) fn authorize(&self, verb: &str, target: &Target) -> Result<Allowed<'a>, Status> {
+    pub(crate) fn authorize(&self, verb: &'static str, target: &Target) -> Result<Allowed<'a>, Status> {
         let request = authorizer::on(target.kind, verb, &target.namespace, &target.name, target.subresource);
-        self.app.authorizer.allow(&self.caller.user, request)
+        self.allow(verb, target, request)
+    }
+
+    /// Asks for the right, and writes down where there is none.
+    fn allow(&self, verb: &'static str, target: &Target, request: Attributes) -> Result<Allowed<'a>, Status> {
+        let allowed = self.app.authorizer.allow(&self.caller.user, request);
+        allowed.inspect_err(|status| audit::refused(self.app, self.caller, verb, target, status))
     }
 
     /// Whether the caller may do this: asked before a body is read, or anything is said about it.
@@ -170,11 +176,11 @@ impl<'a> Call<'a> {
     /// As [`Call::authorize`], for the objects that `target` and `narrowed` select.
     fn authorize_selection(
         &self,
-        verb: &str,
+        verb: &'static str,
         target: &Target,
         narrowed: Option<&Selection>,
     ) -> Result<Allowed<'a>, Status> {
-        let allowed = self.app.authorizer.allow(&self.caller.user, selecting(verb, target, narrowed))?;
+        let allowed = self.allow(verb, target, selecting(verb, target, narrowed))?;
         served(target, verb)?;
         Ok(allowed)
     }
@@ -191,7 +197,7 @@ impl<'a> Call<'a> {
     ) -> Result<Permitted<'a, DeleteCollection>, Status> {
         let mut request = authorizer::on(target.kind, DeleteCollection::NAME, &target.namespace, "", "");
         request.node_selector = node_in(fields).unwrap_or_default();
-        let allowed = self.app.authorizer.allow(&self.caller.user, request)?;
+        let allowed = self.allow(DeleteCollection::NAME, target, request)?;
         Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
 
@@ -249,7 +255,7 @@ impl<'a, V: Verb> Permitted<'a, V> {
 
 impl<V: Verb> Entered<'_, V> {
     fn audit(&self, result: Result<(), &Status>) {
-        audit::annotated(self.app, self.caller, V::NAME, self.target, result);
+        audit::wrote(self.app, self.caller, V::NAME, self.target, result);
     }
 }
 

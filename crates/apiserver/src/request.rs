@@ -1,6 +1,7 @@
 //! A request as the pipeline sees it, wherever it came from.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -102,6 +103,16 @@ impl Notes {
     }
 }
 
+/// Where a request came from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trail {
+    /// What the client is told in `Audit-ID`.
+    pub(crate) audit_id: String,
+    pub(crate) source: Option<IpAddr>,
+    /// Who authenticated, where the request acts as somebody else.
+    pub(crate) impersonator: Option<User>,
+}
+
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -110,6 +121,8 @@ pub(crate) struct Caller {
     pub(crate) fence: Option<Fence>,
     /// Of the request that is being served.
     pub(crate) notes: Arc<Notes>,
+    /// What the audit log says of the request.
+    pub(crate) trail: Arc<Trail>,
     /// The API server itself, which no webhook may keep from starting.
     pub(crate) internal: bool,
     /// The request has its place among those in flight already.
@@ -119,7 +132,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// A caller from outside.
     pub(crate) fn new(user: User, agent: &str, fence: Option<Fence>) -> Self {
-        Self { user, agent: agent.to_owned(), fence, notes: Arc::default(), internal: false, seated: false }
+        let (notes, trail) = Default::default();
+        Self { user, agent: agent.to_owned(), fence, notes, trail, internal: false, seated: false }
     }
 
     /// The API server itself.

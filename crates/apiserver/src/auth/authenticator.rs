@@ -180,7 +180,13 @@ impl Authenticator {
         let claims = self.claims(token).ok_or_else(|| self.unverified(token))?;
         let expected = Expected { issuers: &self.known.issuers, audiences, now: self.clock.now() };
         match claims.as_ref() {
-            Claimed::Bound(claims) => service_account::user(claims, &expected, &self.anchors).await,
+            Claimed::Bound(claims) => {
+                let known = service_account::user(claims, &expected, &self.anchors).await?;
+                if let Some(text) = service_account::staleness(claims, expected.now) {
+                    notes.annotate("authentication.k8s.io/stale-token", &text);
+                }
+                Ok(known)
+            }
             Claimed::Legacy(claims) => {
                 let (implied, anchors, uses) = (&self.known.audiences, &self.anchors, &self.legacy_uses);
                 legacy::user(claims, &expected, &Look { token, implied, anchors, uses, notes }).await

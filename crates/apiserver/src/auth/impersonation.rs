@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gantry_api::go;
+use gantry_api::names;
 use gantry_api::status::Status;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -98,8 +99,11 @@ fn in_go(uid: &str, groups: &[&str], extra: &BTreeMap<String, Vec<String>>) -> S
     format!("&user.DefaultInfo{{Name:\"\", UID:{uid}, Groups:{shown_groups}, Extra:{shown_extra}}}")
 }
 
+/// Namespace and name of an account; a name that no account can have is a plain user's (upstream's `SplitUsername`).
 pub(super) fn service_account(name: &str) -> Option<(&str, &str)> {
-    name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')
+    let (namespace, account) = name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+    let is_account = names::dns_label(namespace).is_empty() && names::dns_subdomain(account).is_empty();
+    is_account.then_some((namespace, account))
 }
 
 fn needed(name: &str, groups: &[&str], uid: &str, extra: &BTreeMap<String, Vec<String>>) -> Vec<Needed> {
@@ -164,6 +168,11 @@ mod tests {
             requested(&headers(&[("impersonate-user", "system:serviceaccount:a:web")])).expect("valid").expect("asked");
         assert_eq!(asked.user.groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
         assert_eq!((asked.needed[0].resource, asked.needed[0].namespace.as_str()), ("serviceaccounts", "a"));
+        for name in ["system:serviceaccount:a:b:c", "system:serviceaccount:a:", "system:serviceaccount:A:b"] {
+            let asked = requested(&headers(&[("impersonate-user", name)])).expect("valid").expect("asked");
+            assert_eq!(asked.user.groups, ["system:authenticated"], "{name} is a user");
+            assert_eq!((asked.needed[0].resource, asked.needed[0].name.as_str()), ("users", name));
+        }
     }
 
     #[test]

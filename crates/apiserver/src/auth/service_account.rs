@@ -10,8 +10,8 @@ use super::anchors::Anchors;
 
 /// Upstream gives a deleted object's tokens this long, so that a pod can say goodbye.
 const DELETION_LEEWAY_SECONDS: i64 = 60;
-/// Clocks may differ by this much.
-const CLOCK_LEEWAY_SECONDS: i64 = 10;
+/// Clocks may differ by this much (the `DefaultLeeway` of upstream's library).
+const CLOCK_LEEWAY_SECONDS: i64 = 60;
 
 /// An object that a token is bound to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +130,12 @@ pub(crate) async fn user(
     let node = b.node.as_ref().filter(|_| b.pod.is_none());
     check_bound(("node", "nodes"), "", node, expected.now, anchors).await?;
     Ok((with_extra(claims), audiences))
+}
+
+/// What the audit log is told of a token that its pod should have renewed by now.
+pub(crate) fn staleness(claims: &Claims, now: Timestamp) -> Option<String> {
+    let over = claims.binding.warnafter.map(|after| now.as_second() - after).filter(|over| *over > 0)?;
+    Some(format!("subject: {}, seconds after warning threshold: {over}", claims.sub))
 }
 
 fn check_times(claims: &Claims, now: Timestamp) -> Result<(), String> {

@@ -7,8 +7,8 @@ const NODES: &str = "nothing here connects to a node: kubelets keep streams open
 const AUTHENTICATION: &str = "users are known by client certificates, --token-auth-file, service-account tokens and \
     --requestheader-* proxies; put such a proxy in front for others";
 const AUTHORIZATION: &str = "requests are authorised by Node and RBAC; there is no switch to turn that off";
-const AUDIT: &str = "each write and each refusal is recorded with its metadata, to --audit-log-path or the server's log; rotate the \
-    file from outside and ship it from there";
+const AUDIT: &str = "with --audit-log-path each write, each refusal and each session is recorded with its metadata (without, sessions alone \
+    go to the server's log); rotate the file from outside and ship it from there";
 const PRIVILEGED: &str = "privileged pods are bounded by Pod Security: label namespaces, or give defaults by \
     --admission-control-config-file";
 const LOGS: &str = "use --log-level and --log-format";

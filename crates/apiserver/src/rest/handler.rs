@@ -16,12 +16,13 @@ use super::answer::{self, Style};
 use super::query::Query;
 use super::{discovery, health, openapi, resource, zpages};
 use crate::app::App;
+use crate::audit::{self, AUDIT_ID};
 use crate::flows::Asked;
 use crate::metrics::Labels;
 use crate::pipeline::review;
 use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
-use crate::request::{Caller, Fence, Notes};
+use crate::request::{Caller, Fence, Notes, Trail};
 use crate::route::{self, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
@@ -155,10 +156,26 @@ pub(crate) async fn caller(
     if let Some(origin) = origin.filter(|_| !user.is_anonymous()) {
         origin.standing.is_somebodys();
     }
-    let user = review::impersonate(app, user, headers, about)?;
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let authenticated = headers.contains_key("impersonate-user").then(|| user.clone());
+    let user = review::impersonate(app, user, headers, about)?;
+    let audit_id = match text(AUDIT_ID) {
+        "" => uuid::Uuid::new_v4().to_string(),
+        told => told.to_owned(),
+    };
+    let trail = Arc::new(Trail { audit_id, source: origin.map(|o| o.address.ip()), impersonator: authenticated });
     let fence = Fence::of(headers)?;
-    Ok(Caller { notes, ..Caller::new(user, text("user-agent"), fence) })
+    Ok(Caller { notes, trail, ..Caller::new(user, text("user-agent"), fence) })
+}
+
+/// The name of a request in logs, of which everybody that it passes is told: the client's own, or a new one.
+fn audit_id(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    if let Some(told) = headers.get(AUDIT_ID) {
+        return Some(told.clone());
+    }
+    let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok()?;
+    headers.insert(AUDIT_ID, id.clone());
+    Some(id)
 }
 
 /// The method as a label; clients may invent methods, labels they may not.
@@ -233,10 +250,10 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let started = Instant::now();
     let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let wants_upgrade = upgrade.is_some() && request.version() == http::Version::HTTP_11;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let (mut body, version) = (Unread(Some(body)), parts.version);
     let bodyless = parts.method == Method::HEAD;
-    let audit_id = parts.headers.get("audit-id").cloned();
+    let audit_id = audit_id(&mut parts.headers);
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let style = Style::of(&parts.headers, &query);
     let origin = parts.extensions.get::<Arc<Origin>>().cloned();
@@ -260,16 +277,18 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, door, upgrade };
             within(deadline, Box::pin(answered(&app, request, route, &mut body, &mut labels))).await
         }
-        Err(status) => Err(status),
+        Err(status) => {
+            audit::unknown(&app, origin.as_deref(), &parts, &status);
+            Err(status)
+        }
     };
     let mut response = result.unwrap_or_else(|status| answer::status(&status, style));
     if let Some(notes) = notes {
         answer::warn(&mut response, &notes.warnings());
     }
     response.headers_mut().extend(flow);
-    let audit_id = audit_id.or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
     if let Some(id) = audit_id {
-        response.headers_mut().insert("audit-id", id);
+        response.headers_mut().insert(AUDIT_ID, id);
     }
     if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // The client may have sent more already, in the protocol that it wanted: none of it must be read as a request.

@@ -15,7 +15,7 @@ use super::grant::Ask;
 use super::ports::Ports;
 use super::subject::Subject;
 use crate::app::App;
-use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who};
+use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who, who};
 use crate::auth::credential::{Credential, Shown};
 use crate::request::Caller;
 
@@ -68,16 +68,17 @@ fn event(
     object_ref: ObjectRef,
 ) -> Event {
     let now = time(app.clock.now());
+    let (user, impersonated_user) = who(caller);
     Event {
         kind: "Event",
         api_version: "audit.k8s.io/v1",
         level: "Metadata",
-        audit_id: uuid::Uuid::new_v4().to_string(),
+        audit_id: caller.trail.audit_id.clone(),
         stage: COMPLETE,
         request_uri,
         verb,
-        user: Who::from(&caller.user),
-        impersonated_user: None,
+        user,
+        impersonated_user,
         source_ips: credential.source().map(|s| s.ip().to_string()).into_iter().collect(),
         user_agent: caller.agent.clone(),
         object_ref,

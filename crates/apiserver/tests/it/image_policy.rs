@@ -62,7 +62,7 @@ fn message(answer: &Answer) -> (u16, String) {
     (answer.code, answer.json()["message"].as_str().unwrap_or_default().to_owned())
 }
 
-/// An audit annotation of the creations of pods that have any, counted from 0.
+/// An audit annotation of the creations of pods, counted from 0.
 fn noted(cluster: &Cluster, index: usize, key: &str) -> Value {
     let text = std::fs::read_to_string(cluster.folder().join("audit.log")).expect("written");
     let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -105,7 +105,7 @@ async fn a_judge_of_images_lets_pods_in_or_not() {
     let before = hook.asked().len();
     assert_eq!(make(&cluster, "b2", "bad").await.code, 403);
     assert_eq!(hook.asked().len(), before, "what was answered is not asked again");
-    assert_eq!(noted(&cluster, 2, "why"), "old");
+    assert_eq!(noted(&cluster, 3, "why"), "old");
     let label = r#"{"metadata":{"labels":{"a":"b"}}}"#;
     let merge = ("content-type", "application/merge-patch+json");
     assert_eq!(cluster.rest("PATCH", &format!("{PODS}/good"), &[merge], label).await.code, 200);

@@ -5,6 +5,7 @@ mod aggregation;
 mod allocation;
 mod apply;
 mod attacks;
+mod audit;
 mod backends;
 mod bootstrap;
 mod certificates;
