@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 pub(crate) mod anchors;
 pub(crate) mod authenticator;
+pub(crate) mod bootstrap_token;
 pub(crate) mod certificate;
 pub(crate) mod constrained;
 pub(crate) mod credential;

@@ -193,6 +193,13 @@ pub struct Config {
         action = clap::ArgAction::Set
     )]
     pub anonymous_auth: bool,
+    /// Take bootstrap tokens, which Secrets of type bootstrap.kubernetes.io/token in kube-system make good.
+    #[arg(
+        long = "enable-bootstrap-token-auth",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
+        action = clap::ArgAction::Set
+    )]
+    pub enable_bootstrap_token_auth: bool,
     /// How long pods that do not say otherwise stay on a node that is not ready, in seconds.
     #[arg(long = "default-not-ready-toleration-seconds", default_value_t = 300)]
     pub default_not_ready_toleration_seconds: i64,

@@ -347,6 +347,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         issuers: config.service_account_issuers.clone(),
         audiences: config.audiences(),
         front: config.request_header.believed(),
+        bootstrap: config.enable_bootstrap_token_auth,
         anonymous: config.anonymous_auth,
     };
     let app = Arc::new(App {

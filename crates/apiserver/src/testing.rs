@@ -147,6 +147,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         service_node_port_range: "30000-32767".parse().expect("a range"),
         authorization_mode: vec![crate::AuthorizationMode::Node, crate::AuthorizationMode::Rbac],
         anonymous_auth: true,
+        enable_bootstrap_token_auth: false,
         default_not_ready_toleration_seconds: 300,
         default_unreachable_toleration_seconds: 300,
         event_ttl: std::time::Duration::from_secs(3600),

@@ -62,6 +62,11 @@ impl Anchors {
         self.settle(anchor, cached, is_it, |value| value).await
     }
 
+    /// The whole object as the cache has it.
+    pub(crate) fn cached(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.live.object(resource, namespace, name)
+    }
+
     async fn settle<T>(
         &self,
         anchor: Anchor<'_>,

@@ -178,6 +178,30 @@ async fn static_tokens_name_users() {
 }
 
 #[tokio::test]
+async fn bootstrap_tokens_are_as_good_as_their_secret() {
+    const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+    let cluster = Cluster::with(Builder::default().configure(|config| config.enable_bootstrap_token_auth = true)).await;
+    let whoami = async || cluster.bare("POST", WHO, &[("authorization", "Bearer abcdef.0123456789abcdef")], "{}").await;
+    assert_eq!(whoami().await.code, 401, "there is none yet");
+    let data = json!({"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:workers"});
+    let secret = json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "stringData": data});
+    assert_eq!(cluster.rest("POST", SECRETS, &[], &secret.to_string()).await.code, 201);
+    let mut me = whoami().await;
+    while me.code == 401 {
+        tokio::task::yield_now().await;
+        me = whoami().await;
+    }
+    let user = &me.json()["status"]["userInfo"];
+    assert_eq!(user["username"], "system:bootstrap:abcdef");
+    assert_eq!(user["groups"], json!(["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"]));
+    assert_eq!(cluster.rest("DELETE", &format!("{SECRETS}/bootstrap-token-abcdef"), &[], "").await.code, 200);
+    while whoami().await.code != 401 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_starts_refuses_nobody_by_mistake() {
     let store = gantry_store::MemoryStore::new();
     let first = Cluster::with(Builder::default().store(Arc::new(store.clone()))).await;
