@@ -15,6 +15,7 @@ use crate::{Object, Value};
 
 mod custom;
 mod descriptions;
+mod enums;
 mod gvk;
 mod merge;
 mod operation;
@@ -24,13 +25,16 @@ mod plain;
 mod protobuf;
 mod schema;
 mod text;
+mod zeros;
 
 pub use merge::{Foreign, merged};
 
 use descriptions::Descriptions;
+use enums::Enums;
 use gvk::Gvks;
 use operation::{Content, Item};
 use schema::{Schemas, Style};
+use zeros::Zeros;
 
 /// The version that the documents state.
 const VERSION: &str = "v1.36.2";
@@ -48,13 +52,15 @@ pub enum Form {
 pub struct Generator {
     kinds: Arc<Kinds>,
     descriptions: Descriptions,
+    enums: Enums,
+    zeros: Zeros,
 }
 
 impl Generator {
     /// Unpacks the descriptions: a megabyte, to be dropped once the documents are made.
     #[must_use]
     pub fn new(kinds: Arc<Kinds>) -> Self {
-        Self { kinds, descriptions: Descriptions::unpack() }
+        Self { kinds, descriptions: Descriptions::unpack(), enums: Enums::read(), zeros: Zeros::read() }
     }
 
     /// The version 3 document of one of [`v3_paths`].
@@ -88,7 +94,8 @@ impl Generator {
         items.sort_by(|a, b| a.path.cmp(&b.path));
         let named = items.iter().flat_map(types_of).chain(kinds.iter().flat_map(|kind| types_of_kind(kind)));
         let types = schema::closure(&self.kinds, named);
-        let schemas = Schemas { style, kinds: &self.kinds, descriptions: &self.descriptions, gvks };
+        let Self { kinds, descriptions, enums, zeros } = self;
+        let schemas = Schemas { style, kinds, descriptions, enums, zeros, gvks };
         let mut paths = items.iter().map(|item| (item.path.as_str(), item.value(style)));
         let mut types = types.iter().map(|(name, ty)| (name.as_str(), schemas.of(ty)));
         let parts = Parts { paths: &mut paths, schemas: &mut types };

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::custom;
 use super::descriptions::{ANY_KIND, Described, Descriptions};
+use super::enums::{Enum, Enums};
 use super::gvk::Gvks;
+use super::zeros::Zeros;
 use crate::kinds::Kinds;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
 use crate::{Object, Value};
@@ -86,6 +88,8 @@ pub(super) struct Schemas<'a> {
     pub(super) style: Style,
     pub(super) kinds: &'a Kinds,
     pub(super) descriptions: &'a Descriptions,
+    pub(super) enums: &'a Enums,
+    pub(super) zeros: &'a Zeros,
     pub(super) gvks: &'a Gvks,
 }
 
@@ -122,9 +126,22 @@ impl Schemas<'_> {
         let is_kind = ["apiVersion", "kind", "metadata"].iter().all(|name| ty.fields.contains_key(name));
         let mut properties = Object::new();
         for (name, field) in &ty.fields {
-            let mut property = self.property(field, is_kind);
-            if let Some(text) = described.field(name).or_else(|| self.of_every_list(ty, name)) {
+            let mut property = self.property(field);
+            if let Some(default) = self.default_of(ty, field, is_kind) {
+                property.insert("default".to_owned(), default);
+            }
+            let values = field.go.and_then(|go| self.enums.of(ty.name, go));
+            let text = described.field(name).or_else(|| self.of_every_list(ty, name));
+            // Of lists and maps each item says what it may hold, and the description does not.
+            let text = match (values, &field.ty) {
+                (Some(values), FieldType::String) => Some(values.described(text.unwrap_or_default())),
+                _ => text.map(str::to_owned),
+            };
+            if let Some(text) = text {
                 property.insert("description".to_owned(), Value::from(text));
+            }
+            if let Some(values) = values {
+                enumerate(&mut property, values);
             }
             properties.insert((*name).to_owned(), self.finished(property));
         }
@@ -155,10 +172,11 @@ impl Schemas<'_> {
         }
     }
 
-    fn property(&self, field: &Field, of_kind: bool) -> Object {
+    fn property(&self, field: &Field) -> Object {
         let mut schema = self.of_type(&field.ty, field.declared);
         let mut add = |name: &str, value: Value| schema.insert(name.to_owned(), value);
-        if matches!(field.ty, FieldType::List(_)) && field.list_type_stated {
+        // Bytes are a list in Go: caBundle of an APIService has a list type, too.
+        if matches!(field.ty, FieldType::List(_) | FieldType::Bytes) && field.list_type_stated {
             let list_type = match field.list_type {
                 ListType::Atomic => "atomic",
                 ListType::Set => "set",
@@ -180,22 +198,21 @@ impl Schemas<'_> {
         if let Some(key) = field.patch_merge_key {
             add("x-kubernetes-patch-merge-key", Value::from(key));
         }
-        if let Some(default) = self.default_of(field, of_kind) {
-            add("default", default);
-        }
         schema
     }
 
-    /// The default that is stated. Version 3 also states the zero values that are written whether they are set or not: those of
-    /// required text and of the structs that every kind has.
-    fn default_of(&self, field: &Field, of_kind: bool) -> Option<Value> {
+    /// The default that version 3 states; version 2 states none (kube-openapi, `PruneDefaults`). With it come the zero values that
+    /// Go writes whether they are set or not: those of required text and of structs by value.
+    fn default_of(&self, ty: &Type, field: &Field, of_kind: bool) -> Option<Value> {
         if field.default.is_some() || self.style == Style::V2 {
-            return field.default.clone();
+            return field.default.clone().filter(|_| self.style == Style::V3);
         }
+        let stated = self.zeros.is_stated(ty.name, field.name);
         match (&field.ty, field.declared) {
-            (FieldType::String, _) if field.required => Some(Value::from("")),
+            (FieldType::String, _) if stated.unwrap_or(field.required) => Some(Value::from("")),
             (_, "meta/v1.ObjectMeta" | "meta/v1.ListMeta") => Some(json!({})),
             (FieldType::Struct(_), _) if of_kind && matches!(field.name, "spec" | "status") => Some(json!({})),
+            (FieldType::Struct(_), _) if stated == Some(true) => Some(json!({})),
             _ => None,
         }
     }
@@ -254,6 +271,17 @@ impl Schemas<'_> {
             schema.insert("allOf".to_owned(), json!([{"$ref": reference}]));
         }
         Value::Object(schema)
+    }
+}
+
+/// Says which values a field may hold, or the items of its list or the values of its map.
+fn enumerate(property: &mut Object, values: &Enum) {
+    let held = ["items", "additionalProperties"].into_iter().find(|held| property.contains_key(*held));
+    match held.and_then(|held| property.get_mut(held)) {
+        Some(held) => held["enum"] = values.values(),
+        None => {
+            property.insert("enum".to_owned(), values.values());
+        }
     }
 }
 

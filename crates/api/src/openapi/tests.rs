@@ -75,12 +75,58 @@ fn schemas_are_upstreams() {
     assert_eq!(spec["required"], json!(["selector", "template"]));
     assert_eq!(
         bare(&spec["properties"]["strategy"]),
-        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}], "x-kubernetes-patch-strategy": "retainKeys"})
+        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}], "default": {},
+            "x-kubernetes-patch-strategy": "retainKeys"})
     );
     assert_eq!(
         v3_schema("api/v1", "io.k8s.api.core.v1.SeccompProfile")["x-kubernetes-unions"][0]["discriminator"],
         "type"
     );
+}
+
+#[test]
+fn version_3_states_the_zeros_that_go_writes() {
+    let check = |path: &str, name: &str, field: &str, expected: Option<Value>| {
+        assert_eq!(v3_schema(path, name)["properties"][field].get("default"), expected.as_ref(), "{name} {field}");
+    };
+    let core =
+        |name: &str, field: &str, expected| check("api/v1", &format!("io.k8s.api.core.v1.{name}"), field, expected);
+    core("Container", "resources", Some(json!({})));
+    core("Container", "securityContext", None);
+    core("PodTemplateSpec", "spec", Some(json!({})));
+    core("LocalObjectReference", "name", Some(json!("")));
+    core("ContainerRestartRule", "action", None);
+    core("ServicePort", "protocol", Some(json!("TCP")));
+    core("ServicePort", "port", Some(json!(0)));
+    core("ServicePort", "targetPort", None);
+    let apps = |name: &str, field: &str, expected| {
+        check("apis/apps/v1", &format!("io.k8s.api.apps.v1.{name}"), field, expected);
+    };
+    apps("DeploymentSpec", "template", Some(json!({})));
+    apps("DeploymentSpec", "selector", None);
+    apps("StatefulSetSpec", "serviceName", Some(json!("")));
+}
+
+#[test]
+fn enumerated_fields_say_what_they_may_hold() {
+    let restart = json!(["Always", "Never", "OnFailure"]);
+    let modes = json!(["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]);
+    let v2 = |name: &str| &document("v2")["definitions"][format!("io.k8s.api.core.v1.{name}")]["properties"];
+    let v3 = |name: &str| &v3_schema("api/v1", &format!("io.k8s.api.core.v1.{name}"))["properties"];
+    for policy in [&v2("PodSpec")["restartPolicy"], &v3("PodSpec")["restartPolicy"]] {
+        assert_eq!(bare(policy), json!({"type": "string", "enum": restart}));
+        let text = policy["description"].as_str().unwrap_or_default();
+        let end = "\n\nPossible enum values:\n - `\"Always\"`\n - `\"Never\"`\n - `\"OnFailure\"`";
+        assert!(text.ends_with(end), "{text}");
+    }
+    let (second, third) =
+        (&v2("PersistentVolumeClaimSpec")["accessModes"], &v3("PersistentVolumeClaimSpec")["accessModes"]);
+    assert_eq!(second["items"], json!({"type": "string", "enum": modes}));
+    assert_eq!(third["items"], json!({"type": "string", "default": "", "enum": modes}));
+    assert!(!third["description"].as_str().is_none_or(|text| text.contains("Possible")), "items say it");
+    let statuses = &v3("PersistentVolumeClaimStatus")["allocatedResourceStatuses"];
+    assert_eq!(statuses["additionalProperties"]["enum"][2], "NodeResizeInProgress");
+    assert_eq!(statuses["x-kubernetes-map-type"], "granular");
 }
 
 #[test]
@@ -96,7 +142,11 @@ fn version_2_has_its_own_forms() {
     );
     assert_eq!(
         bare(&definitions["io.k8s.api.core.v1.ServicePort"]["properties"]["port"]),
-        json!({"type": "integer", "format": "int32", "default": 0})
+        json!({"type": "integer", "format": "int32"})
+    );
+    assert_eq!(
+        bare(&definitions["io.k8s.api.core.v1.ServicePort"]["properties"]["protocol"]),
+        json!({"type": "string", "enum": ["SCTP", "TCP", "UDP"]})
     );
     assert_eq!(bare(&definitions["io.k8s.api.core.v1.Container"]["properties"]["name"]), json!({"type": "string"}));
     let patch = &document("v2")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
@@ -254,11 +304,12 @@ const UNDESCRIBED: &[&str] = &[
 
 #[test]
 fn every_field_of_the_type_table_is_there_and_described() {
-    let descriptions = Descriptions::unpack();
+    let (descriptions, enums, zeros) = (Descriptions::unpack(), Enums::read(), Zeros::read());
     let gvks = Gvks::new(std::iter::empty());
     for style in [Style::V2, Style::V3] {
         let kinds = Kinds::builtin();
-        let schemas = Schemas { style, kinds: &kinds, descriptions: &descriptions, gvks: &gvks };
+        let schemas =
+            Schemas { style, kinds: &kinds, descriptions: &descriptions, enums: &enums, zeros: &zeros, gvks: &gvks };
         for ty in TypeTable::builtin().types() {
             let name = schema::schema_name(ty.name);
             let schema = schemas.of(ty.name);

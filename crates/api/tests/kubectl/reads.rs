@@ -35,6 +35,14 @@ fn explain_prints_fields_and_what_they_mean() {
         &server.kubectl(&["explain", "pod", "--recursive"]),
         &["metadata\t<ObjectMeta>", "containers\t<[]Container> -required-", "tcpSocket\t<TCPSocketAction>"],
     );
+    explains(
+        &server.kubectl(&["explain", "pod.spec.restartPolicy"]),
+        &[
+            "FIELD: restartPolicy <string>",
+            "ENUM: Always Never OnFailure DESCRIPTION: Restart policy for all containers",
+        ],
+    );
+    explains(&server.kubectl(&["explain", "pod.spec"]), &["restartPolicy\t<string>", "enum: Always, Never, OnFailure"]);
     assert!(!server.run(&["explain", "pod.spec.nothing"]).status.success());
 }
 

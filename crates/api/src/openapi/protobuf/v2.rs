@@ -112,6 +112,9 @@ fn schema(schema_value: &Value) -> Message {
         out.message(5, &any(default));
     }
     out.texts(19, object.get("required"));
+    for value in items(object.get("enum")) {
+        out.message(20, &any(value));
+    }
     match object.get("additionalProperties") {
         Some(Value::Bool(_)) => {
             let mut allowed = Message::default();
@@ -157,6 +160,7 @@ mod tests {
         );
         check(json!({"items": {"format": "f"}}), b"\xba\x01\x05\x0a\x03\x12\x01f");
         check(json!({"additionalProperties": {"format": "f"}}), b"\xaa\x01\x05\x0a\x03\x12\x01f");
+        check(json!({"enum": ["a"]}), b"\xa2\x01\x06\x12\x04\"a\"\n");
         check(json!({"x-a": [1]}), b"\xfa\x01\x0d\x0a\x03x-a\x12\x06\x12\x04[1]\n");
     }
 

@@ -1,6 +1,6 @@
 //! Version 3: messages of `openapi.v3`.
 
-use super::{Message, items, members, within};
+use super::{Message, any, items, members, within};
 use crate::openapi::{Parts, info, security};
 use crate::{Object, Value};
 
@@ -121,6 +121,9 @@ fn schema(value: &Value) -> Message {
     let Some(object) = value.as_object() else { return out };
     out.flag(20, object.get("uniqueItems"));
     out.texts(23, object.get("required"));
+    for value in items(object.get("enum")) {
+        out.message(24, &any(value));
+    }
     out.text(25, object.get("type"));
     for (field, name) in [(26, "allOf"), (27, "oneOf")] {
         for held in items(object.get(name)) {
@@ -179,6 +182,7 @@ mod tests {
         check(json!({"items": {"$ref": "r"}}), b"\xf2\x01\x07\x0a\x05\x12\x03\x0a\x01r");
         check(json!({"properties": {"a": {"$ref": "r"}}}), b"\xfa\x01\x0c\x0a\x0a\x0a\x01a\x12\x05\x12\x03\x0a\x01r");
         check(json!({"additionalProperties": {"$ref": "r"}}), b"\x82\x02\x07\x0a\x05\x12\x03\x0a\x01r");
+        check(json!({"enum": ["a"]}), b"\xc2\x01\x06\x12\x04\"a\"\n");
         check(json!({"default": "x"}), b"\x8a\x02\x03\x1a\x01x");
         check(json!({"default": true}), b"\x8a\x02\x02\x10\x01");
         check(json!({"default": {}}), b"");
