@@ -2,7 +2,8 @@
 //!
 //! As upstream does, the servers agree on a key outside of the prefix: who replaces `compact_rev_key` first has the
 //! turn and compacts to the revision that was the present one an interval before. So history always reaches back one
-//! to two intervals, and a real kube-apiserver on the same etcd takes part.
+//! to two intervals, and a real kube-apiserver on the same etcd takes part. The caches see the key change: from then on
+//! no server gives pages of what is compacted, whatever history it has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use gantry_common::error_chain;
 use gantry_common::shutdown::Shutdown;
 
 use crate::error::{Error, Result};
-use crate::store::{Store, Txn, TxnOutcome};
+use crate::store::{EventKind, Store, StoreEvent, Txn, TxnOutcome};
 
 /// Where the servers agree; upstream's name.
 pub const KEY: &str = "compact_rev_key";
@@ -44,6 +45,14 @@ pub async fn run(store: Arc<dyn Store>, interval: Duration, shutdown: Shutdown) 
             () = shutdown.requested() => return,
         }
     }
+}
+
+/// The revision that the servers have agreed to compact to, if the event says so. Upstream writes 0 at first.
+pub(crate) fn announced(event: &StoreEvent) -> Option<u64> {
+    let kv = Some(&event.kv).filter(|kv| kv.key == KEY && event.kind == EventKind::Put)?;
+    let revision: u64 = std::str::from_utf8(&kv.value).ok()?.parse().ok()?;
+    // What is not past yet cannot be compacted, whoever wrote it.
+    (revision < kv.mod_revision).then_some(revision)
 }
 
 async fn next(store: &dyn Store, turn: Option<Turn>) -> Result<Turn> {

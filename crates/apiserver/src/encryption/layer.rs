@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use gantry_store::{
     Compare, Error, EventKind, KeyValue, LeaseId, Op, Previous, Range, RangeResult, Result, Store, StoreEvent,
-    StoreStatus, Txn, TxnOutcome, WatchStream,
+    StoreStatus, Txn, TxnOutcome, WatchStream, compact,
 };
 
 use super::Keyring;
@@ -53,6 +53,8 @@ impl Shape {
     fn inward(&self, key: String) -> String {
         let Some(prefix) = &self.prefix else { return key };
         match key.strip_prefix(&**prefix) {
+            // It lies outside of every prefix.
+            None if key == compact::KEY => key,
             Some(rest) => format!("{OURS}{rest}"),
             None => format!("{FOREIGN}{key}"),
         }

@@ -92,6 +92,8 @@ pub(crate) struct Core {
     /// Given when the driver has stopped.
     pub(crate) closed: Shutdown,
     revision: watch::Sender<u64>,
+    /// States before this revision are gone for every replica; 0 = none that this cache has heard of.
+    compacted: AtomicU64,
     ready: watch::Sender<bool>,
     questions: mpsc::Sender<Question>,
 }
@@ -113,6 +115,7 @@ impl Core {
             doubt: Notify::new(),
             closed: Shutdown::new(),
             revision: watch::Sender::new(0),
+            compacted: AtomicU64::new(0),
             ready: watch::Sender::new(false),
             questions,
         };
@@ -126,6 +129,21 @@ impl Core {
     /// Every view has everything up to here. Wakes who waits for it.
     pub(crate) fn set_revision(&self, revision: u64) {
         self.revision.send_replace(revision);
+    }
+
+    /// The oldest revision whose state is still to be answered for, as far as is known here.
+    pub(crate) fn compacted(&self) -> u64 {
+        self.compacted.load(Ordering::Relaxed)
+    }
+
+    /// The servers have agreed to compact to `revision`.
+    pub(crate) fn set_compacted(&self, revision: u64) {
+        self.compacted.fetch_max(revision, Ordering::Relaxed);
+    }
+
+    /// After a list, no history here is older than a compaction; and the store may be another one, or an older state of it.
+    pub(crate) fn forget_compaction(&self) {
+        self.compacted.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn set_ready(&self) {

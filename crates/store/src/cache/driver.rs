@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::core::Question;
 use super::state::Prepared;
 use super::{Cache, Slot, View, Views, check, reader, slot_of};
+use crate::compact;
 use crate::error::{Error, Result};
 use crate::store::{EventKind, KeyValue, Previous, Range, StoreEvent, WatchBatch};
 
@@ -111,6 +112,7 @@ async fn list(cache: &Cache) -> Result<()> {
             tracing::warn!(prefix, objects = different, "objects changed while the store was not followed");
         }
     }
+    core.forget_compaction();
     core.set_revision(revision);
     Ok(())
 }
@@ -191,6 +193,9 @@ fn apply(cache: &Cache, batch: &WatchBatch) {
     let views = cache.present();
     let mut changes: BTreeMap<&str, (&Slot, Vec<&StoreEvent>)> = BTreeMap::new();
     for event in &batch.events {
+        if let Some(revision) = compact::announced(event) {
+            cache.core.set_compacted(revision);
+        }
         let Some((prefix, slot)) = slot_of(&views, &event.kv.key) else { continue };
         changes.entry(prefix).or_insert_with(|| (slot, Vec::new())).1.push(event);
     }

@@ -143,7 +143,8 @@ impl View {
         Ok(Snapshot::new(self.prefix().into(), map, revision))
     }
 
-    /// A page as of `revision`: from the cache, or from the store where the cache's history is too short.
+    /// A page as of `revision`: from the cache, or from the store where the cache's history is too short. What has been
+    /// compacted is refused though the history may have it: which replica is asked must make no difference.
     ///
     /// # Errors
     /// `Expired` when the revision has been compacted, `TooLarge` when it does not come in time, `Closed` when another view
@@ -156,6 +157,10 @@ impl View {
         limit: usize,
     ) -> Result<Page, Error> {
         self.0.core.wait_for(revision).await?;
+        let oldest = self.0.core.compacted();
+        if revision < oldest {
+            return Err(Error::Expired { requested: revision, oldest });
+        }
         match self.snapshot_at(revision) {
             Ok(snapshot) => Ok(snapshot.page(namespace, after, limit)),
             Err(Error::Expired { .. }) => self.page_from_store(revision, namespace, after, limit).await,
@@ -192,7 +197,7 @@ impl View {
     }
 
     /// Follows the changes after revision `from` (waits for it if the cache is behind). History comes from the ring,
-    /// or, where that is too short, from the store.
+    /// or, where that is too short, from the store. As upstream's watch cache does, the ring serves what is compacted too.
     ///
     /// # Errors
     /// `Expired` when the history is gone, `TooLarge` when the revision does not come in time, `Closed`, `Store`.

@@ -107,6 +107,34 @@ async fn pages_of_an_old_revision_come_from_history_or_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_servers_compact_is_gone_from_pages_and_not_from_watches() {
+    let world = World::new().await;
+    let mut revisions = Vec::new();
+    for name in ["a/1", "a/2", "a/3"] {
+        revisions.push(world.put(name, "").await);
+    }
+    let page = async |revision| {
+        world.cache.consistent().await.unwrap();
+        world.pods().page_at(revision, None, None, 0).await.map(|page| page.items.len())
+    };
+    let announce =
+        async |text: String| commit(&world.store, Txn::new().put(crate::compact::KEY, Bytes::from(text))).await;
+    for nothing in ["0".to_owned(), "x".to_owned(), (revisions[2] + 1_000).to_string()] {
+        announce(nothing).await;
+        assert_eq!(page(revisions[0]).await.unwrap(), 1);
+    }
+    // Another server compacts; this one's history is complete.
+    announce(revisions[1].to_string()).await;
+    let gone = page(revisions[0]).await;
+    assert!(matches!(gone, Err(Error::Expired { requested, .. }) if requested == revisions[0]), "{gone:?}");
+    assert_eq!(page(revisions[1]).await.unwrap(), 2, "as etcd has it, the revision itself is left");
+    announce("1".to_owned()).await;
+    assert!(page(revisions[0]).await.is_err(), "what is gone does not come back");
+    let mut watch = world.watch(revisions[0], Scope::All).await;
+    assert_eq!(next(&mut watch).await, format!("+a/2@{}", revisions[1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revision_that_does_not_come_times_out() {
     let world = World::new().await;
     let current = world.cache.consistent().await.unwrap();
