@@ -127,11 +127,12 @@ impl Hub {
         self.ring.range(start..)
     }
 
-    /// Takes a new event: into the ring and to whom it concerns. Returns when [`Hub::tell_due`] has to be called because of it.
-    #[must_use]
-    pub(crate) fn publish(&mut self, event: Arc<Event>) -> Option<Instant> {
-        let due = self.subscribers.send(&event);
-        if due.is_some() {
+    /// Takes a new event: into the ring and to whom it concerns. Adds to `turns` when [`Hub::tell_due`] has to be called because
+    /// of it: once for each crowd that begins to wait, since each has a turn of its own.
+    pub(crate) fn publish(&mut self, event: Arc<Event>, turns: &mut Vec<Instant>) {
+        let before = turns.len();
+        self.subscribers.send(&event, turns);
+        if turns.len() > before {
             self.untold.fetch_min(event.revision, Ordering::AcqRel);
         }
         self.ring_bytes += event.size_bytes();
@@ -139,7 +140,6 @@ impl Hub {
         while self.ring.len() > self.limits.history_events || self.ring_bytes > self.limits.history_bytes {
             self.drop_oldest();
         }
-        due
     }
 
     /// Tells watchers what was kept back, as far as it is their turn.
@@ -225,17 +225,16 @@ impl Subscribers {
         }
     }
 
-    /// Returns when somebody has to be told of the event who was not told at once.
-    fn send(&mut self, event: &Arc<Event>) -> Option<Instant> {
+    /// Adds to `turns` when those have to be told of the event who are not told at once.
+    fn send(&mut self, event: &Arc<Event>, turns: &mut Vec<Instant>) {
         if self.count == 0 {
-            return None;
+            return;
         }
         let mut gone = Gone::new();
-        let mut due = self.all.tell(event, &mut gone);
+        turns.extend(self.all.tell(event, &mut gone));
         let meta = event.object.meta();
         if let Some(crowd) = self.namespaces.get_mut(&meta.namespace) {
-            let theirs = crowd.tell(event, &mut gone);
-            due = due.into_iter().chain(theirs).min();
+            turns.extend(crowd.tell(event, &mut gone));
         }
         if let Some(list) = self.names.get(&meta.name) {
             send_narrowed(list, event, &mut gone);
@@ -246,7 +245,6 @@ impl Subscribers {
             }
         }
         self.remove_all(gone);
-        due
     }
 
     /// Tells the crowds that are `wanted` what they wait for. Returns the first revision that others still wait for.

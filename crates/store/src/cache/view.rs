@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use gantry_common::task;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::time::Instant;
 
 use super::core::Core;
 use super::event::{Event, Object, Scope};
@@ -319,18 +318,20 @@ impl View {
             state.revision = revision;
             changes.into_iter().filter_map(|change| state.apply(change)).collect()
         };
-        let due = events.into_iter().filter_map(|event| hub.publish(Arc::new(event))).min();
-        self.tell_at(due);
+        self.publish(&mut hub, events);
     }
 
-    /// Tells watchers that wait for their turn, when it comes.
-    fn tell_at(&self, due: Option<Instant>) {
-        let Some(due) = due else { return };
-        let view = self.clone();
-        drop(task::spawn("watch-turn", async move {
-            tokio::time::sleep_until(due).await;
-            view.hub().tell_due();
-        }));
+    /// Tells watchers of events: now, or when it is their turn.
+    fn publish(&self, hub: &mut Hub, events: Vec<Event>) {
+        let mut turns = Vec::new();
+        events.into_iter().for_each(|event| hub.publish(Arc::new(event), &mut turns));
+        for turn in turns {
+            let view = self.clone();
+            drop(task::spawn("watch-turn", async move {
+                tokio::time::sleep_until(turn).await;
+                view.hub().tell_due();
+            }));
+        }
     }
 
     /// Replaces everything by a list made at `revision`. Watchers get the differences where these are certain to be
@@ -342,7 +343,7 @@ impl View {
         let differences = state.differences(&listed, self.0.core.revision());
         let count = differences.as_ref().map_or_else(|count| *count, Vec::len);
         match differences {
-            Ok(events) => self.tell_at(events.into_iter().filter_map(|event| hub.publish(Arc::new(event))).min()),
+            Ok(events) => self.publish(&mut hub, events),
             Err(_) => hub.end_all(&WatchError::Expired { requested: state.revision, oldest }, false),
         }
         hub.reset(revision);
@@ -361,12 +362,12 @@ impl View {
         hub.reset(revision);
         listed.into_iter().for_each(|change| drop(state.apply(change)));
         state.revision = revision;
+        let mut events = Vec::new();
         for change in waiting.into_iter().filter(|change| change.revision() > revision) {
             state.revision = change.revision();
-            if let Some(event) = state.apply(change) {
-                self.tell_at(hub.publish(Arc::new(event)));
-            }
+            events.extend(state.apply(change));
         }
+        self.publish(&mut hub, events);
     }
 
     /// Whether both are handles of one view.

@@ -246,6 +246,28 @@ async fn a_crowd_is_told_in_turns() {
     assert!(crowd.iter().all(|watch| watch.progress() == Some(third)));
 }
 
+/// Two crowds that hear of the same event have turns of their own, at different times.
+#[tokio::test(start_paused = true)]
+async fn every_crowd_has_its_turn() {
+    let world = World::new().await;
+    let from = world.cache.consistent().await.unwrap();
+    let mut crowds = Vec::new();
+    for (scope, watchers) in [(Scope::All, 200), (scope_of("a"), 50), (scope_of("b"), 100)] {
+        let mut watch = world.watch(from, scope).await;
+        watch.speak_for(watchers);
+        crowds.push(watch);
+    }
+    let events = ["a/1", "b/1", "a/2", "b/2"];
+    let txn = events.iter().fold(Txn::new(), |txn, key| txn.put(format!("{PODS}{key}"), pod(key, "")));
+    let revision = commit(&world.store, txn).await;
+    world.cache.consistent().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let heard: Vec<_> = crowds.iter_mut().map(drain).collect();
+    let expected = |keys: &[&str]| keys.iter().map(|key| format!("+{key}@{revision}")).collect::<Vec<_>>();
+    assert_eq!(heard, [expected(&events), expected(&["a/1", "a/2"]), expected(&["b/1", "b/2"])]);
+    assert!(crowds.iter().all(|watch| watch.progress() == Some(revision)));
+}
+
 /// A lease's end deletes many objects at one revision.
 #[tokio::test(start_paused = true)]
 async fn no_bookmark_is_within_a_revision() {
