@@ -3,18 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use gantry_client::{DeleteParams, Key, Object};
-use gantry_common::error_chain;
-use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
+use gantry_client::{DeleteParams, Object};
+use gantry_controller::{Doing, Error};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use x509_parser::pem::Pem;
 
-use super::tokens::settled;
+use super::{
+    cleaner::{self, Cleaner},
+    tokens::settled,
+};
 use crate::{context::Context, signing_request as request};
 
-/// Upstream's interval.
-const EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long a decision is kept.
 const DECIDED: SignedDuration = SignedDuration::from_hours(1);
 /// How long a request may wait for a decision, and an approved one for its certificate.
@@ -22,9 +22,7 @@ const WAITING: SignedDuration = SignedDuration::from_hours(24);
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
-    let runner = Runner::new("csrcleaner", 1, context.stop.clone());
-    runner.queue().add(Key::cluster("all"));
-    runner.run(Arc::new(Controller { context })).await;
+    cleaner::run(context.stop.clone(), Controller { context }).await;
 }
 
 struct Controller {
@@ -32,25 +30,29 @@ struct Controller {
 }
 
 #[async_trait]
-impl Reconciler for Controller {
-    async fn reconcile(&self, _: &Key) -> Result<Outcome, Error> {
-        let now = self.context.clock.now();
+impl Cleaner for Controller {
+    const NAME: &'static str = "csrcleaner";
+    /// Upstream's interval.
+    const EVERY: Duration = Duration::from_secs(60 * 60);
+    type Object = CertificateSigningRequest;
+    /// When it began.
+    type Round = Timestamp;
+
+    async fn begin(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(Some(self.context.clock.now()))
+    }
+
+    fn objects(&self) -> Vec<Arc<CertificateSigningRequest>> {
+        self.context.readers.signing_requests.list()
+    }
+
+    async fn clean(&self, now: &Timestamp, found: &CertificateSigningRequest) -> Result<(), Error> {
+        let Some(why) = over(found, *now) else { return Ok(()) };
+        let name = found.key().name;
+        tracing::info!(request = name, why, "deleting a certificate signing request");
         let api = self.context.client.api::<CertificateSigningRequest>();
-        for found in self.context.readers.signing_requests.list() {
-            let Some(why) = over(&found, now) else { continue };
-            let name = found.key().name;
-            tracing::info!(request = name, why, "deleting a certificate signing request");
-            let params = DeleteParams::default().uid(found.uid());
-            let deletion = settled(api.delete(&name, &params).await);
-            if let Err(error) = deletion.doing(|| format!("delete certificate signing request {name}")) {
-                if error.is_fenced() {
-                    return Err(error);
-                }
-                // The next round tries again.
-                tracing::warn!(request = name, error = error_chain(&error), "cannot clean up");
-            }
-        }
-        Ok(Outcome::After(EVERY))
+        let params = DeleteParams::default().uid(found.uid());
+        settled(api.delete(&name, &params).await).doing(|| format!("delete certificate signing request {name}"))
     }
 }
 

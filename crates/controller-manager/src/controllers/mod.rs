@@ -1,5 +1,6 @@
 //! The controllers, in the order in which they start. A new one is a file and a line.
 
+mod cleaner;
 mod csr_approving;
 mod csr_cleaner;
 mod csr_signing;

@@ -8,26 +8,24 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gantry_api::legacy_token::{INVALID_SINCE, TRACKED_SINCE, TRACKING, start_of};
-use gantry_client::{DeleteParams, Key, Object, Patch, Preconditions};
-use gantry_common::error_chain;
-use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
+use gantry_client::{DeleteParams, Object, Patch, Preconditions};
+use gantry_controller::{Doing, Error};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use serde_json::json;
 
 use self::plan::{Period, Step};
-use super::tokens::settled;
+use super::{
+    cleaner::{self, Cleaner},
+    tokens::settled,
+};
 use crate::{context::Context, readers::account_of};
 
-/// Upstream's interval.
-const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const SYSTEM: &str = "kube-system";
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
-    let runner = Runner::new("legacy-token-cleaner", 1, context.stop.clone());
-    runner.queue().add(Key::cluster("all"));
-    runner.run(Arc::new(Controller { context })).await;
+    cleaner::run(context.stop.clone(), Controller { context }).await;
 }
 
 struct Controller {
@@ -35,26 +33,28 @@ struct Controller {
 }
 
 #[async_trait]
-impl Reconciler for Controller {
-    async fn reconcile(&self, _: &Key) -> Result<Outcome, Error> {
+impl Cleaner for Controller {
+    const NAME: &'static str = "legacy-token-cleaner";
+    /// Upstream's interval.
+    const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+    type Object = Secret;
+    type Round = Period;
+
+    async fn begin(&self) -> Result<Option<Period>, Error> {
         let now = self.context.clock.now();
         let unused = self.context.options.legacy_service_account_token_clean_up_period;
-        let Some(period) = Period::new(now, unused, self.tracked_since().await?) else {
-            return Ok(Outcome::After(EVERY));
-        };
-        for secret in self.context.readers.token_secrets.list() {
-            let Some(account) = self.account(&secret) else { continue };
-            let pods = self.context.readers.pods.in_namespace(&secret.key().namespace);
-            let Some(step) = period.step(&secret, &account, &pods) else { continue };
-            if let Err(error) = self.take(&secret, step).await {
-                if error.is_fenced() {
-                    return Err(error);
-                }
-                // The next round tries again.
-                tracing::warn!(secret = %secret.key(), error = error_chain(&error), "cannot clean up a token");
-            }
-        }
-        Ok(Outcome::After(EVERY))
+        Ok(Period::new(now, unused, self.tracked_since().await?))
+    }
+
+    fn objects(&self) -> Vec<Arc<Secret>> {
+        self.context.readers.token_secrets.list()
+    }
+
+    async fn clean(&self, period: &Period, secret: &Secret) -> Result<(), Error> {
+        let Some(account) = self.account(secret) else { return Ok(()) };
+        let pods = self.context.readers.pods.in_namespace(&secret.key().namespace);
+        let Some(step) = period.step(secret, &account, &pods) else { return Ok(()) };
+        self.take(secret, step).await
     }
 }
 
