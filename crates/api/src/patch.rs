@@ -25,8 +25,8 @@ const MAX_SHIFTED_BYTES: usize = 1024 * 1024 * 1024;
 pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > MAX_OPERATIONS {
-        let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {operations}");
-        return Err(Status::failure(413, "RequestEntityTooLarge", message));
+        let why = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {operations}");
+        return Err(Status::too_large(&why));
     }
     let mut patch = patch.clone();
     for operation in patch.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {

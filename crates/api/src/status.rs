@@ -270,10 +270,10 @@ impl Status {
         )
     }
 
-    /// 413.
+    /// 413: `Request entity too large: why`.
     #[must_use]
-    pub fn too_large(limit_bytes: usize) -> Self {
-        Self::failure(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit_bytes}"))
+    pub fn too_large(why: &str) -> Self {
+        Self::failure(413, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
     }
 
     /// 410: the resource version is older than what is kept.

@@ -123,7 +123,7 @@ where
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             discard(body).await;
-            Err(Status::too_large(BODY_BYTES_MAX))
+            Err(Status::too_large(&format!("limit is {BODY_BYTES_MAX}")))
         }
         Err(error) => Err(Status::bad_request(format!("reading the request body failed: {error}"))),
     }

@@ -150,7 +150,7 @@ async fn attack_patches_do_not_grow_objects_without_bound() {
     assert!(matches!(grown.code, 413 | 422), "{}", grown.text);
     let many: Vec<Value> = (0..10_001).map(|_| json!({"op": "test", "path": "/kind", "value": "ConfigMap"})).collect();
     let many = cluster.rest("PATCH", &format!("{MAPS}/x"), &[patch], &json!(many).to_string()).await;
-    refused(&many, 413, "The allowed maximum operations in a JSON patch is 10000, got 10001");
+    refused(&many, 413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001");
     lives(&cluster).await;
 }
 
