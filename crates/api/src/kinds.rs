@@ -399,6 +399,15 @@ pub fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
+/// An `apiVersion` as upstream's `ParseGroupVersion` reads it: `/v1` is the core group's `v1`, and with more than one slash it is
+/// none.
+#[must_use]
+pub fn read_api_version(api_version: &str) -> Option<&str> {
+    let plain = api_version.strip_prefix('/').unwrap_or(api_version);
+    let slashes = api_version.bytes().filter(|byte| *byte == b'/').count();
+    (slashes < 2).then_some(plain)
+}
+
 /// The type table's name for a kind: `apps/v1.Deployment`, `core/v1.Pod`, `rbac/v1.Role`.
 #[must_use]
 pub fn type_name(group: &str, version: &str, kind: &str) -> String {

@@ -29,7 +29,8 @@ impl Configuration {
     /// # Errors
     /// 400 when it is neither.
     pub(crate) fn parse(bytes: &Bytes, force: bool) -> Result<Self, Status> {
-        let (body, duplicates) = api_decode::applied(bytes)?;
+        let (mut body, duplicates) = api_decode::applied(bytes)?;
+        decode::settle_api_version(&mut body);
         Ok(Self { body, force, duplicates })
     }
 

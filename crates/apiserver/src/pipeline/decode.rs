@@ -115,8 +115,12 @@ pub(crate) fn object_or(
         let status = no_object(&object);
         return Err(if custom { status } else { unrecognized(expected, &payload.bytes, &status) });
     }
+    let is_named = settle_api_version(&mut object);
     if custom {
-        check_custom_kind(&object, expected, payload, validation)?;
+        check_custom_kind(&object, is_named, expected, payload, validation)?;
+    } else if !is_named {
+        let why = malformed(value::str_at(&object, "apiVersion").unwrap_or_default());
+        return Err(unrecognized(expected, &payload.bytes, &Status::bad_request(why)));
     }
     check_kind(&mut object, expected)?;
     managed::keep_reset(&mut object);
@@ -144,16 +148,34 @@ pub(super) fn kind_missing(shown: &str) -> String {
     format!("Object 'Kind' is missing in '{shown}'")
 }
 
-/// Objects of custom kinds must say what they are, in upstream's three ways of saying so.
+/// Puts an `apiVersion` into its plain form; whether it is one.
+pub(super) fn settle_api_version(object: &mut Value) -> bool {
+    let Some(given) = value::str_at(object, "apiVersion") else { return true };
+    let Some(plain) = kinds::read_api_version(given) else { return false };
+    if plain.len() < given.len() {
+        let plain = plain.to_owned();
+        value::set(object, "apiVersion", plain);
+    }
+    true
+}
+
+/// What upstream says of an `apiVersion` with more than one slash.
+fn malformed(api_version: &str) -> String {
+    format!("unexpected GroupVersion string: {api_version}")
+}
+
+/// Objects of custom kinds must say what they are, in upstream's three ways of saying so. Without a version that can be read
+/// (`is_named`) they do not.
 fn check_custom_kind(
     object: &Value,
+    is_named: bool,
     expected: Expected<'_>,
     payload: &Payload,
     validation: FieldValidation,
 ) -> Result<(), Status> {
     let api_version = value::str_at(object, "apiVersion").unwrap_or_default();
     let kind = value::str_at(object, "kind").unwrap_or_default();
-    if kind.is_empty() {
+    if kind.is_empty() || !is_named {
         // Only a reader that looks at each field knows what the client sent.
         if validation != FieldValidation::Ignore {
             let why = kind_missing(&String::from_utf8_lossy(&payload.bytes));
@@ -230,6 +252,9 @@ pub(super) fn not_of(expected: Expected<'_>, kind: &str, api_version: &str) -> S
     let kind = if kind.is_empty() { expected.kind } else { kind };
     let wanted = expected.api_version();
     let given = if api_version.is_empty() { &wanted } else { api_version };
+    if kinds::read_api_version(given).is_none() {
+        return malformed(given);
+    }
     if kinds::all().iter().any(|k| k.kind == kind && k.api_version == given) {
         return unconvertible((kind, kinds::split_api_version(given).1), expected);
     }

@@ -193,6 +193,7 @@ impl Patch {
     /// What the patched object says it is must be what it was. A strategic patch is made of fields, none of which is that.
     fn check_type(&self, target: &Target, patched: &mut Value) -> Result<(), Status> {
         let kind = target.kind;
+        decode::settle_api_version(patched);
         let said = |path: &str| value::str_at(patched, path).unwrap_or_default();
         for (path, wanted) in [("kind", kind.kind), ("apiVersion", kind.api_version.as_str())] {
             let found = said(path);

@@ -111,6 +111,29 @@ async fn creates() {
 }
 
 #[tokio::test]
+async fn the_core_group_may_have_a_slash_before_its_version() {
+    let cluster = Cluster::start().await;
+    let given = json!({"apiVersion": "/v1", "kind": "ConfigMap", "metadata": {"name": "s"}, "data": {"a": "1"}});
+    let one = format!("{MAPS}/s");
+    let ask = async |method: &str, path: &str, content: &str, body: &str| {
+        let answer = cluster.rest(method, path, &[("content-type", content)], body).await;
+        assert!(answer.code < 300, "{method} {content}: {}", answer.text);
+        assert_eq!(answer.json()["apiVersion"], "v1", "{method} {content}");
+    };
+    ask("POST", MAPS, "application/json", &given.to_string()).await;
+    ask("PUT", &one, "application/json", &given.to_string()).await;
+    ask("PATCH", &one, "application/merge-patch+json", &given.to_string()).await;
+    ask("PATCH", &format!("{one}?fieldManager=m&force=true"), "application/apply-patch+yaml", &given.to_string()).await;
+    ask(
+        "PATCH",
+        &format!("{MAPS}/t?fieldManager=m"),
+        "application/apply-patch+yaml",
+        &given.to_string().replace("\"s\"", "\"t\""),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn bodies_that_cannot_be_decoded() {
     let cluster = Cluster::start().await;
     let check = async |body: &str, expected: &str| {
@@ -125,7 +148,9 @@ async fn bodies_that_cannot_be_decoded() {
         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into",
     )
     .await;
-    let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; ";
+    let unrecognized = "the object provided is unrecognized (must be of type ConfigMap): ";
+    check(r#"{"apiVersion":"a/b/c"}"#, &format!("{unrecognized}unexpected GroupVersion string: a/b/c (")).await;
+    let unrecognized = &format!("{unrecognized}couldn't get version/kind; ");
     check(r#"{"data""#, unrecognized).await;
     let answer = cluster.rest("POST", MAPS, &[], &format!("[{}", "1,".repeat(50))).await.json();
     let message = answer["message"].as_str().unwrap_or_default();
