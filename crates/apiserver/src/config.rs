@@ -155,7 +155,7 @@ pub struct Config {
     /// The issuer of service-account tokens. It may be given several times: the first is written into tokens, all are accepted.
     #[arg(long = "service-account-issuer", default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuers: Vec<String>,
-    /// Where the keys of service-account tokens can be had; below the issuer by default.
+    /// Where the keys of service-account tokens can be had; at the advertised address of this server by default.
     #[arg(long = "service-account-jwks-uri")]
     pub service_account_jwks_uri: Option<String>,
     /// The longest life of a token that is asked for; longer ones are shortened, with a warning.

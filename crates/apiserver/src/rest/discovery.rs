@@ -51,7 +51,7 @@ pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Result<Response
 }
 
 /// Where clients reach this server: as it is advertised, else as this client called it.
-fn server_address(app: &App, request: &Incoming) -> String {
+pub(crate) fn server_address(app: &App, request: &Incoming) -> String {
     match app.config.advertised() {
         Some(address) => SocketAddr::new(address, app.config.secure_port).to_string(),
         None => headers::host(request).to_owned(),

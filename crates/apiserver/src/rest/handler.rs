@@ -395,8 +395,11 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
         "/metrics" => health::metrics(app),
         "/statusz" => zpages::statusz(app, request)?,
         "/flagz" => zpages::flagz(app, request)?,
-        "/.well-known/openid-configuration" => health::published("application/json", &health::openid(app)),
-        "/openid/v1/jwks" => health::published("application/jwk-set+json", &app.keys.jwks()),
+        "/.well-known/openid-configuration" if health::has_openid(app) => {
+            let address = discovery::server_address(app, request);
+            health::published("application/json", &health::openid(app, &address))
+        }
+        "/openid/v1/jwks" if health::has_openid(app) => health::published("application/jwk-set+json", &app.keys.jwks()),
         "" | "/api" | "/apis" => discovery::root(app, request, path.trim_end_matches('/'))?,
         other if other.starts_with("/openapi/") => return openapi::answer(app, request, other).await,
         other if other.starts_with("/api/") || other.starts_with("/apis/") => {

@@ -253,12 +253,18 @@ pub(crate) fn published(content_type: &'static str, value: &Value) -> Response {
     response
 }
 
-/// `/.well-known/openid-configuration`.
-pub(crate) fn openid(app: &App) -> Value {
-    let issuer = app.config.issuer();
-    let own = || format!("{}/openid/v1/jwks", issuer.trim_end_matches('/'));
+/// Whether the issuer can be looked up (OpenID Connect Discovery 1.0): as upstream, nothing is told of another one.
+pub(crate) fn has_openid(app: &App) -> bool {
+    let is_secure = |url: &str| url.starts_with("https://");
+    let (issuer, keys) = (app.config.issuer(), app.config.service_account_jwks_uri.as_deref());
+    is_secure(issuer) && !issuer.contains(['?', '#']) && keys.is_none_or(is_secure)
+}
+
+/// `/.well-known/openid-configuration`. The keys are at `address` (host and port), where nothing else is said.
+pub(crate) fn openid(app: &App, address: &str) -> Value {
+    let own = || format!("https://{address}/openid/v1/jwks");
     json!({
-        "issuer": issuer,
+        "issuer": app.config.issuer(),
         "jwks_uri": app.config.service_account_jwks_uri.clone().unwrap_or_else(own),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],

@@ -158,6 +158,9 @@ async fn health_version_and_metrics() {
     assert!(metrics.contains(counted), "{metrics}");
     let openid = cluster.rest("GET", "/.well-known/openid-configuration", &[], "").await.json();
     assert_eq!(openid["issuer"], "https://kubernetes.default.svc.cluster.local");
+    // Whoever checks tokens from outside may not know the issuer's name.
+    let keys = openid["jwks_uri"].as_str().unwrap_or_default();
+    assert_eq!(keys, "https://localhost/openid/v1/jwks");
     assert_eq!(cluster.rest("GET", "/openid/v1/jwks", &[], "").await.json()["keys"][0]["alg"], "ES256");
 }
 
