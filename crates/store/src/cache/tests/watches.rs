@@ -253,7 +253,7 @@ async fn every_crowd_has_its_turn() {
     let from = world.cache.consistent().await.unwrap();
     let mut crowds = Vec::new();
     for (scope, watchers) in [(Scope::All, 200), (scope_of("a"), 50), (scope_of("b"), 100)] {
-        let mut watch = world.watch(from, scope).await;
+        let watch = world.watch(from, scope).await;
         watch.speak_for(watchers);
         crowds.push(watch);
     }
