@@ -152,6 +152,21 @@ impl KindInfo {
         self.kind == kind && self.group == group && self.custom.is_none()
     }
 
+    /// Where an object of the kind has the spec of pods: `spec.template.spec` of a `Deployment`.
+    #[must_use]
+    pub fn pods_at(&self) -> Option<&'static str> {
+        match (self.group, self.kind) {
+            _ if self.custom.is_some() => None,
+            ("", "Pod") => Some("spec"),
+            ("", "PodTemplate") => Some("template.spec"),
+            ("batch", "CronJob") => Some("spec.jobTemplate.spec.template.spec"),
+            ("", "ReplicationController")
+            | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet")
+            | ("batch", "Job") => Some("spec.template.spec"),
+            _ => None,
+        }
+    }
+
     /// `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {

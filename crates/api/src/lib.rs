@@ -19,6 +19,7 @@ pub mod duration;
 pub mod encode;
 pub mod field;
 pub mod flow;
+pub mod gated;
 pub mod go;
 pub mod internal;
 pub mod kinds;

@@ -38,6 +38,7 @@ mod tests;
 use crate::Value;
 use crate::field::Errors;
 use crate::kinds::KindInfo;
+use crate::value;
 use at::{At, Out};
 use certificate::Through;
 use meta::NameRule;
@@ -197,6 +198,8 @@ fn devices(out: &mut Out, kind: &str, object: &Value) {
 #[must_use]
 pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
+    let pods = kind.pods_at().and_then(|at| value::get(old, at));
+    out.any_se_linux_policy = pods.is_some_and(pod::has_se_linux_policy);
     meta::object_meta_update(&mut out, new, old);
     if let Some(custom) = kind.custom {
         out.extend(crate::custom::validate_changed(custom, new, old));
@@ -309,7 +312,9 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
 /// The errors of a write of `pods/ephemeralcontainers`; everything else in `new` is as it was.
 #[must_use]
 pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
+    // Only what is there already is said of it.
     let mut out = Out::default();
+    out.any_se_linux_policy = true;
     meta::object_meta_update(&mut out, new, old);
     pod::ephemeral::changed(&mut out, new, old);
     out.into_errors()
@@ -319,7 +324,9 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
 /// requests and limits of both say.
 #[must_use]
 pub fn pod_resize(new: &Value, old: &Value, old_class: &str, new_class: &str) -> Errors {
+    // Only what is there already is said of it.
     let mut out = Out::default();
+    out.any_se_linux_policy = true;
     meta::object_meta_update(&mut out, new, old);
     pod::resize::resized(&mut out, new, old, (old_class, new_class));
     out.into_errors()

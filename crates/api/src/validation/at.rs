@@ -50,11 +50,13 @@ pub(crate) struct Out {
     errors: Errors,
     room: Room,
     full: bool,
+    /// Whether pods may have any `seLinuxChangePolicy`, as those may that had one before: the gate `SELinuxMount` is off.
+    pub(crate) any_se_linux_policy: bool,
 }
 
 impl Default for Out {
     fn default() -> Self {
-        Self { errors: Errors::new(), room: Room::for_errors(ERRORS_MAX), full: false }
+        Self { errors: Errors::new(), room: Room::for_errors(ERRORS_MAX), full: false, any_se_linux_policy: false }
     }
 }
 
@@ -76,7 +78,7 @@ impl Out {
 
     /// Forgets what was found.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { any_se_linux_policy: self.any_se_linux_policy, ..Self::default() };
     }
 
     /// Adds the error, which is not even made where there is no room for it.

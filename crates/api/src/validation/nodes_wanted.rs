@@ -8,20 +8,16 @@ use crate::field::Errors;
 use crate::kinds::KindInfo;
 use crate::value::list_at;
 
-const POD: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+const POD: &str = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
 const VOLUME: &str = "spec.nodeAffinity.required.nodeSelectorTerms";
 
 /// The errors of `new`; `old` is absent on create.
 pub(super) fn errors(kind: &KindInfo, new: &Value, old: Option<&Value>) -> Errors {
-    let template = match (kind.group, kind.kind) {
-        ("", "PersistentVolume") => return of(VOLUME, new, old),
-        ("", "Pod") => "",
-        ("", "PodTemplate") => "template.",
-        ("batch", "CronJob") => "spec.jobTemplate.spec.template.",
-        ("", "ReplicationController") | ("apps" | "batch", _) => "spec.template.",
-        _ => return Errors::new(),
-    };
-    of(&format!("{template}{POD}"), new, old)
+    if kind.is("", "PersistentVolume") {
+        return of(VOLUME, new, old);
+    }
+    let Some(pods) = kind.pods_at() else { return Errors::new() };
+    of(&format!("{pods}.{POD}"), new, old)
 }
 
 fn of(path: &str, new: &Value, old: Option<&Value>) -> Errors {

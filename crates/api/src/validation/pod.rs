@@ -27,6 +27,7 @@ use crate::names;
 pub(super) use handlers::port;
 pub(super) use resources::{overcommits, resource_list};
 pub(super) use scheduling::tolerations;
+pub(super) use security::has_se_linux_policy;
 pub(super) use volumes::{Of as VolumeOf, shown as volume_shown, source as volume_source};
 
 /// A pod that is created.

@@ -58,7 +58,7 @@ const OFF: &str = "
     ReduceDefaultCrashLoopBackOffDecay RuntimeClassInImageCriApi SchedulerAsyncAPICalls SELinuxMount SeparateCacheWatchRPC
     ShardedListAndWatch StorageCapacityScoring StorageVersionAPI StorageVersionMigrator TaintTolerationComparisonOperators
     TopologyAwareWorkloadScheduling TopologyManagerPolicyAlphaOptions UserNamespacesHostNetworkSupport
-    WindowsCPUAndMemoryAffinity WindowsHostNetwork WorkloadWithJob
+    VolumeLimitScaling WindowsCPUAndMemoryAffinity WindowsHostNetwork WorkloadWithJob
 ";
 
 /// Gates of the first list whose feature is not here: they are off.
@@ -182,6 +182,8 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), len);
         assert!(ABSENT.iter().chain(SWITCHED).all(|gate| in_list(ON, gate)));
+        // What drops fields is off, whatever is asked for.
+        assert!(gantry_api::gated::gates().all(|gate| in_list(OFF, gate)));
         let written = ["APIServerIdentity=false".to_owned(), "APIServerIdentity=true".to_owned()];
         assert!(is_on(&written, IDENTITY) && !is_on(&written[..1], IDENTITY) && is_on(&[], IDENTITY));
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, defaults, managed, validation, value};
+use gantry_api::{Value, canon, defaults, gated, managed, validation, value};
 use http::StatusCode;
 
 use super::commit::{self, Commit, Write};
@@ -293,6 +293,9 @@ impl Change<'_> {
         let strategy = registry::strategy(ctx.kind);
         match self.part {
             Part::Main | Part::Ephemeral | Part::Resize => {
+        if self.part != Part::System {
+            gated::drop_fields(ctx.kind, object, Some(old), self.part == Part::Status);
+        }
                 strategy.prepare_update(ctx, object, old);
                 defaults::apply(ctx.kind, object);
                 metadata::bump_generation(ctx.kind, object, old);

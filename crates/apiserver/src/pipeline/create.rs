@@ -1,7 +1,7 @@
 //! Creating objects.
 
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, convert, defaults, managed, value};
+use gantry_api::{Value, canon, convert, defaults, gated, managed, value};
 use http::StatusCode;
 
 use super::change::managed_write;
@@ -154,6 +154,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     }
     let ctx = Ctx { kind, subresource: "", now: app.clock.now(), user: &caller.user.name };
     warnings.extend(strategy.outdated(object));
+    gated::drop_fields(kind, object, None, false);
     strategy.prepare_create(&ctx, object);
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
         flows::judge_new(app, object).await?;

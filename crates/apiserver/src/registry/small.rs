@@ -18,22 +18,7 @@ pub(super) struct PriorityClass;
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const OWN_MANAGERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 
-/// What a coordinated election of leaders works with, which is not on by default: it is dropped where it was not before.
-const COORDINATED: [&str; 2] = ["spec.strategy", "spec.preferredHolder"];
-
 impl Strategy for Lease {
-    fn prepare_create(&self, _ctx: &Ctx<'_>, lease: &mut Value) {
-        for path in COORDINATED {
-            value::remove(lease, path);
-        }
-    }
-
-    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
-        for path in COORDINATED.into_iter().filter(|path| value::get(old, path).is_none()) {
-            value::remove(new, path);
-        }
-    }
-
     // A holder renews what it read: a blind write could take a lease from its new holder.
     fn unconditional_update(&self) -> bool {
         false

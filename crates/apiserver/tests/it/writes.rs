@@ -156,6 +156,32 @@ async fn leases_are_not_elected_over() {
 }
 
 #[tokio::test]
+async fn fields_of_gates_that_are_off_are_dropped() {
+    let cluster = Cluster::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut given = pod("p");
+    given["spec"]["schedulingGroup"] = json!({"podGroupName": "g"});
+    given["spec"]["containers"][0]["lifecycle"] = json!({"stopSignal": "SIGHUP"});
+    let made = cluster.rest("POST", pods, &[], &given.to_string()).await;
+    let spec = &made.json()["spec"];
+    assert_eq!((made.code, spec.get("schedulingGroup")), (201, None));
+    assert_eq!(spec["containers"][0].get("lifecycle"), None);
+    // It is not taken for a change of what pods may not change either.
+    given["metadata"]["labels"] = json!({"a": "b"});
+    let headers = [("content-type", "application/merge-patch+json")];
+    let change = json!({"metadata": given["metadata"], "spec": {"schedulingGroup": {"podGroupName": "g"}}}).to_string();
+    let changed = cluster.rest("PATCH", &format!("{pods}/p"), &headers, &change).await;
+    assert_eq!((changed.code, changed.json()["spec"].get("schedulingGroup")), (200, None));
+    let told =
+        json!({"status": {"phase": "Running", "nodeAllocatableResourceClaimStatuses": [{"resourceClaimName": "c"}]}});
+    let told = cluster.rest("PATCH", &format!("{pods}/p/status"), &headers, &told.to_string()).await.json();
+    assert_eq!(
+        (&told["status"]["phase"], told["status"].get("nodeAllocatableResourceClaimStatuses")),
+        (&json!("Running"), None)
+    );
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object() {
     let cluster = Cluster::start().await;
     let mut object = configmap("a", "1");

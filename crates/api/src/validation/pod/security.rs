@@ -45,7 +45,14 @@ pub(super) fn pod(out: &mut Out, at: At<'_>, spec: &Value) {
     choice(out, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
     profiles(out, at, context);
     choice(out, "supplementalGroupsPolicy", &["Merge", "Strict"]);
-    choice(out, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
+    let policies = ["MountOption", "Recursive"];
+    let allowed = if out.any_se_linux_policy { &policies } else { &policies[1..] };
+    choice(out, "seLinuxChangePolicy", allowed);
+}
+
+/// Whether the pods of a spec say how SELinux labels get onto their volumes.
+pub(crate) fn has_se_linux_policy(spec: &Value) -> bool {
+    some(spec, "securityContext").is_some_and(|context| some(context, "seLinuxChangePolicy").is_some())
 }
 
 /// A pod with users of its own cannot share the host's namespaces.

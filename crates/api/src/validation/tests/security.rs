@@ -27,8 +27,8 @@ fn security_contexts() {
         ),
         (context(json!({"seLinuxChangePolicy": "Recursive"}), json!({})), &[]),
         (
-            context(json!({"seLinuxChangePolicy": "X"}), json!({})),
-            &["seLinuxChangePolicy: Unsupported value: \"X\": supported values: \"MountOption\", \"Recursive\""],
+            context(json!({"seLinuxChangePolicy": "MountOption"}), json!({})),
+            &["seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\""],
         ),
         (
             context(json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}}), json!({})),
@@ -195,4 +195,24 @@ fn what_logs_in_to_registries_is_a_json_object() {
         let expected: Vec<_> = why.map(|why| format!("{at}: {why}")).into_iter().collect();
         check("Secret", secret, &expected.iter().map(String::as_str).collect::<Vec<_>>());
     }
+}
+
+/// Templates whose pods had a policy may get another (gate `SELinuxMount`).
+#[test]
+fn policies_of_volumes_that_were_there() {
+    let set = |policy: Option<&str>| {
+        let mut object = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }}});
+        if let Some(policy) = policy {
+            object["spec"]["template"]["spec"]["securityContext"] = json!({"seLinuxChangePolicy": policy});
+        }
+        object
+    };
+    let at = "spec.template.spec.securityContext.seLinuxChangePolicy";
+    check_update("Deployment", set(Some("MountOption")), set(Some("Recursive")), &[]);
+    let why = format!("{at}: Unsupported value: \"MountOption\": supported values: \"Recursive\"");
+    check_update("Deployment", set(Some("MountOption")), set(None), &[&why]);
+    let why = format!("{at}: Unsupported value: \"X\": supported values: \"MountOption\", \"Recursive\"");
+    check_update("Deployment", set(Some("X")), set(Some("MountOption")), &[&why]);
 }
