@@ -9,7 +9,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, canon, defaults, gated, managed, validation, value};
 use http::StatusCode;
 
-use super::commit::{self, Commit, Write};
+use super::commit::{self, Commit, Failed, Write};
 use super::current::{self, Current};
 use super::turns::Held;
 use super::{Outcome, Written, delete, metadata};
@@ -95,8 +95,8 @@ enum Attempt {
     Again(Current),
     /// Start again from the same: another write took what this one wanted to allocate.
     Allocate,
-    /// The store has not done it, or it is not known whether it has.
-    Failed(Box<Status>),
+    /// Final: the store has not done it, or it is not known whether it has, or what was done cannot be shown.
+    Failed(Box<Failed>),
 }
 
 impl Change<'_> {
@@ -107,13 +107,13 @@ impl Change<'_> {
     pub(crate) async fn run(&self, app: &App) -> Result<Written, Status> {
         let reserved = Arc::default();
         let result = self.tried(app, &reserved).await;
-        if result.as_ref().is_err_and(commit::is_refusal) {
+        if result.as_ref().is_err_and(Failed::is_refusal) {
             app.admission.abandon(app, &reserved).await;
         }
-        result
+        result.map_err(Failed::into_status)
     }
 
-    async fn tried(&self, app: &App, reserved: &Arc<Reserved>) -> Result<Written, Status> {
+    async fn tried(&self, app: &App, reserved: &Arc<Reserved>) -> Result<Written, Failed> {
         let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
         let mut turn = Held::default();
         for _ in 0..TRIES {
@@ -124,12 +124,12 @@ impl Change<'_> {
                     turn.object(&app.turns, &self.target.key()).await;
                 }
                 Ok(Attempt::Allocate) => allocate::try_again(app, &mut turn).await?,
-                Ok(Attempt::Failed(status)) => return Err(*status),
-                Err(status) if state.fresh => return Err(status),
+                Ok(Attempt::Failed(failed)) => return Err(*failed),
+                Err(status) if state.fresh => return Err(status.into()),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
             }
         }
-        Err(self.target.stale())
+        Err(self.target.stale().into())
     }
 
     /// The present state, if it is not the one that was looked at, or must be written anew.
@@ -189,14 +189,17 @@ impl Change<'_> {
         };
         let committed = match write.commit(app).await {
             Ok(committed) => committed,
-            Err(status) => return Ok(Attempt::Failed(Box::new(status))),
+            Err(failed) => return Ok(Attempt::Failed(Box::new(failed))),
         };
         match committed {
             Commit::Done(revision) => {
                 if remove {
                     delete::take_along(app, self.target).await;
                 }
-                done(current::stored(&writing, revision)?, revision)
+                match current::stored(&writing, revision) {
+                    Ok(encoded) => done(encoded, revision),
+                    Err(status) => Ok(Attempt::Failed(Box::new(Failed::Open(status)))),
+                }
             }
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),

@@ -20,10 +20,41 @@ pub(crate) fn canonical(object: &Value) -> Bytes {
     Bytes::from(canon::encode(object))
 }
 
-/// Whether a failed write is known not to have been made. Of one that may have been, [`write_failed`] names no time to try again;
-/// whatever else fails with a time happens before a write.
-pub(crate) fn is_refusal(status: &Status) -> bool {
-    status.code < 500 || status.details.as_ref().is_some_and(|details| details.retry_after_seconds > 0)
+/// Why a write failed, and what has become of it. Every failure before a transaction is a refusal, so a [`Status`] is one as it
+/// comes; what happens after one says itself which it is.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Nothing was written.
+    Refused(Status),
+    /// It was written, or may have been, or may yet be.
+    Open(Status),
+}
+
+impl Failed {
+    /// Of a transaction that the store has not answered, or answered with an error.
+    fn of(error: Error) -> Self {
+        let open = error.leaves_outcome_open();
+        let status = write_failed(error);
+        if open { Self::Open(status) } else { Self::Refused(status) }
+    }
+
+    /// Whether the write is known not to have been made.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
+    /// What the client is told.
+    pub(crate) fn into_status(self) -> Status {
+        match self {
+            Self::Refused(status) | Self::Open(status) => status,
+        }
+    }
+}
+
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
 }
 
 /// What a commit came to.
@@ -134,13 +165,13 @@ impl Write<'_> {
 
     /// Makes the transaction. A lease may have gone before its time, with an etcd that was restored or somebody who revoked
     /// it; the refused write has changed nothing, so an event gets another.
-    async fn made(&mut self, app: &App) -> Result<TxnOutcome, Status> {
+    async fn made(&mut self, app: &App) -> Result<TxnOutcome, Failed> {
         match app.store.txn(self.txn()).await {
             Err(Error::LeaseNotFound { .. }) if expires(self.target.kind) => {
                 self.lease = app.event_leases.instead_of(app, self.lease).await?;
-                app.store.txn(self.txn()).await.map_err(write_failed)
+                app.store.txn(self.txn()).await.map_err(Failed::of)
             }
-            other => other.map_err(write_failed),
+            other => other.map_err(Failed::of),
         }
     }
 
@@ -149,7 +180,7 @@ impl Write<'_> {
     /// # Errors
     /// 409 `Fenced` when another leader has taken over; what the store says otherwise. Final in any case: the write may have been made
     /// although it failed, and must not be made again from what is then there.
-    pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Status> {
+    pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Failed> {
         if let Some(bytes) = self.bytes.take() {
             self.bytes = Some(convert::to_storage(app, self.target.kind, bytes).await?);
         }
@@ -163,14 +194,14 @@ impl Write<'_> {
                 if let Some(fence) = fence
                     && guard.map_or(0, |kv| kv.mod_revision) != fence.revision
                 {
-                    return Err(fenced(target, fence, guard));
+                    return Err(fenced(target, fence, guard).into());
                 }
                 if stored.map_or(0, |kv| kv.mod_revision) == from {
                     return Ok(Commit::Effect);
                 }
                 let found = match stored.map(Current::from_stored) {
                     // A create need only know that the name is taken.
-                    Some(Err(_)) if from == 0 => return Err(target.exists()),
+                    Some(Err(_)) if from == 0 => return Err(target.exists().into()),
                     Some(found) => Some(found?.seen_as(app, target.kind).await?),
                     None => None,
                 };

@@ -5,7 +5,7 @@ use gantry_api::{Value, canon, convert, defaults, gated, managed, value};
 use http::StatusCode;
 
 use super::change::managed_write;
-use super::commit::{Commit, Effects, Write, is_refusal};
+use super::commit::{Commit, Effects, Failed, Write};
 use super::decode::{self, Expected};
 use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
@@ -97,14 +97,14 @@ async fn create_named(
         return dry(&request, object, warnings).await;
     }
     let stored = stored(&request, object, warnings).await;
-    if stored.as_ref().is_err_and(is_refusal) {
+    if stored.as_ref().is_err_and(Failed::is_refusal) {
         app.admission.abandon(app, &request.reserved).await;
     }
-    stored
+    stored.map_err(Failed::into_status)
 }
 
 /// Stores an object that was let in.
-async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>) -> Result<Written, Status> {
+async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>) -> Result<Written, Failed> {
     let Request { app, caller, target, stamp, .. } = *request;
     let kind = target.kind;
     let lease = app.event_leases.lease_for(app, kind).await?;
@@ -128,18 +128,18 @@ async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>)
         drop(object);
         match write.commit(app).await? {
             Commit::Done(revision) => {
-                let encoded = current::stored(&writing, revision)?;
+                let encoded = current::stored(&writing, revision).map_err(Failed::Open)?;
                 return Ok(Written {
                     outcome: Outcome::Object { encoded, revision },
                     code: StatusCode::CREATED,
                     warnings,
                 });
             }
-            Commit::Moved(existing) => return Err(exists(target, existing.map(|e| e.value).as_ref())),
+            Commit::Moved(existing) => return Err(exists(target, existing.map(|e| e.value).as_ref()).into()),
             Commit::Effect => allocate::try_again(app, &mut turn).await?,
         }
     }
-    Err(Status::internal("could not allocate: too many other writers, try again"))
+    Err(Status::internal("could not allocate: too many other writers, try again").into())
 }
 
 /// Everything between defaulting and storing; returns the warnings.

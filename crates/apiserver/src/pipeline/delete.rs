@@ -155,7 +155,7 @@ async fn attempt(
         Write { target, fence: caller.fence.as_ref(), from: state.revision, bytes, lease: state.lease, effects };
     let committed = match write.commit(app).await {
         Ok(committed) => committed,
-        Err(status) => return Ok(Err(Lost::Failed(Box::new(status)))),
+        Err(failed) => return Ok(Err(Lost::Failed(Box::new(failed.into_status())))),
     };
     match committed {
         Commit::Done(revision) => match &marked {

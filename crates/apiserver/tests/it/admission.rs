@@ -469,6 +469,10 @@ async fn what_is_tried_again_is_charged_once_and_what_fails_is_given_back() {
     store.before(gantry_store::Txn::create("/registry/configmaps/default/x", theirs.to_string().into()));
     assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 409);
     assert_eq!(used(&cluster, "a").await, json!({"configmaps": "0"}));
+    // The store will not have it: that is certain, though the server is to blame.
+    store.refuse_next();
+    assert_eq!(post(&cluster, MAPS, &configmap("x", "1")).await.code, 500);
+    assert_eq!(used(&cluster, "a").await, json!({"configmaps": "0"}));
 }
 
 /// The object was not written, so whoever wants it may try again at once, and nothing else stays reserved for it.

@@ -31,6 +31,7 @@ pub(crate) struct Racing {
     rewrite: Mutex<Option<Rewrite>>,
     interfered: AtomicUsize,
     loses: AtomicBool,
+    refuses: AtomicBool,
 }
 
 impl Racing {
@@ -42,6 +43,7 @@ impl Racing {
             rewrite: Mutex::default(),
             interfered: AtomicUsize::default(),
             loses: AtomicBool::default(),
+            refuses: AtomicBool::default(),
         })
     }
 
@@ -58,6 +60,11 @@ impl Racing {
     /// Loses the answer to the next write of the key.
     pub(crate) fn lose_next(&self) {
         self.loses.store(true, Ordering::SeqCst);
+    }
+
+    /// Refuses the next write of the key for good.
+    pub(crate) fn refuse_next(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
     }
 
     /// How often somebody else wrote.
@@ -96,6 +103,9 @@ impl Store for Racing {
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
         if txn.ops.iter().any(|op| op.key() == self.key) {
             self.interfere().await?;
+            if self.refuses.swap(false, Ordering::SeqCst) {
+                return Err(Error::Invalid { doing: "committing a transaction", detail: "as asked for".to_owned() });
+            }
             if self.loses.swap(false, Ordering::SeqCst) {
                 self.inner.txn(txn).await?;
                 return Err(Error::Timeout { doing: "committing a transaction", after: Duration::from_secs(1) });
