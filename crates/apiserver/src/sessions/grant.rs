@@ -103,15 +103,13 @@ async fn admit(
     kind: &mut Kind,
     record: &mut Record,
 ) -> Result<Admitted, Status> {
-    let shown = ask.credential.show(app, subject.needed.first()).await?;
-    record.by(&shown);
-    let right = Right::new(app, ask.credential, subject.needed.clone()).await?;
+    let (right, user) = Right::recorded(app, ask.credential, subject.needed.clone(), |shown| record.by(shown)).await?;
     if let Some((target, mut options)) = subject.connects(kind) {
         Request::new(app, &ask.caller, &target, Operation::Connect).admit_other(&mut options).await?;
     }
     let located = subject.locate(app, kind).await?;
     record.at(&located.node, &located.uid, kind);
-    let user = shown.acting.name;
+    let user = user.name;
     let place = app.places.take(&user)?;
     Ok(Admitted { right, user, pod: subject.pod(&located), node: located.node, place })
 }

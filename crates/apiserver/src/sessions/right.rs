@@ -6,7 +6,8 @@ use std::time::Duration;
 use gantry_api::status::Status;
 
 use crate::app::App;
-use crate::auth::credential::Credential;
+use crate::auth::User;
+use crate::auth::credential::{Credential, Shown};
 use crate::rbac::rule::Attributes;
 
 /// However short the period is set, checking must not become all that the server does.
@@ -25,14 +26,37 @@ impl Right {
     /// # Errors
     /// 401 and 403.
     pub(crate) async fn new(app: &Arc<App>, credential: Credential, needed: Vec<Attributes>) -> Result<Self, Status> {
+        Ok(Self::recorded(app, credential, needed, |_| ()).await?.0)
+    }
+
+    /// As [`Right::new`], with who has the right: the very one whom the decision was about. `record` is told who asks before it is
+    /// known whether they may.
+    ///
+    /// # Errors
+    /// As [`Right::new`].
+    pub(crate) async fn recorded(
+        app: &Arc<App>,
+        credential: Credential,
+        needed: Vec<Attributes>,
+        record: impl FnOnce(&Shown),
+    ) -> Result<(Self, User), Status> {
         let right = Self { app: app.clone(), credential, needed };
-        right.check().await?;
-        Ok(right)
+        let shown = right.shown().await?;
+        record(&shown);
+        right.require(&shown.acting)?;
+        Ok((right, shown.acting))
+    }
+
+    async fn shown(&self) -> Result<Shown, Status> {
+        self.credential.show(&self.app, self.needed.first()).await
+    }
+
+    fn require(&self, user: &User) -> Result<(), Status> {
+        self.needed.iter().try_for_each(|needed| self.app.authorizer.require(user, needed))
     }
 
     async fn check(&self) -> Result<(), Status> {
-        let shown = self.credential.show(&self.app, self.needed.first()).await?;
-        self.needed.iter().try_for_each(|needed| self.app.authorizer.require(&shown.acting, needed))
+        self.require(&self.shown().await?.acting)
     }
 
     /// How long the credential may go unchecked.
