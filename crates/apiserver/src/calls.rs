@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gantry_api::kinds::{KindInfo, Kinds};
+use gantry_api::kinds::Kinds;
 use gantry_api::status::Status;
 use gantry_store::cache::Object;
 
@@ -17,7 +17,7 @@ use crate::custom::convert;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::{Asked, PatchType};
 use crate::pipeline::read::{ListQuery, Listed};
-use crate::pipeline::selection::{Selection, node_in};
+use crate::pipeline::selection::Narrowed;
 use crate::pipeline::watch::{WatchQuery, Watcher};
 use crate::pipeline::{
     Written, apply, binding, create, delete, delete_collection, eviction, patch, read, review, scale, token, update,
@@ -54,6 +54,8 @@ macro_rules! verbs {
 
 verbs!(
     Get = "get",
+    List = "list",
+    Watch = "watch",
     Create = "create",
     Update = "update",
     Patch = "patch",
@@ -131,12 +133,12 @@ fn served(target: &Target, verb: &str) -> Result<(), Status> {
 }
 
 /// What a list or watch asks for. Whoever may read one object by name may select it by name.
-fn selecting(verb: &str, target: &Target, narrowed: Option<&Selection>) -> Attributes {
+fn selecting(verb: &str, target: &Target, narrowed: Narrowed) -> Attributes {
     let mut request = authorizer::on(target.kind, verb, &target.namespace, &target.name, "");
-    if let Some(selection) = narrowed {
-        selection.name().unwrap_or_default().clone_into(&mut request.name);
-        selection.node().unwrap_or_default().clone_into(&mut request.node_selector);
+    if target.name.is_empty() {
+        request.name = narrowed.name;
     }
+    request.node_selector = narrowed.node;
     request
 }
 
@@ -156,12 +158,13 @@ impl<'a> Call<'a> {
         allowed.inspect_err(|status| audit::refused(self.app, self.caller, verb, target, status))
     }
 
-    /// Whether the caller may do this: asked before a body is read, or anything is said about it.
+    /// Whether the caller may do this: asked before a body or an option is read, or anything is said about them.
     ///
     /// # Errors
-    /// 401 or 403.
+    /// 401 or 403, and 405 to those who may.
     pub(crate) fn permit<V: Verb>(self, target: &'a Target) -> Result<Permitted<'a, V>, Status> {
         let allowed = self.authorize(V::NAME, target)?;
+        served(target, V::NAME)?;
         Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
 
@@ -173,31 +176,18 @@ impl<'a> Call<'a> {
         self.permit(target)?.enter().await
     }
 
-    /// As [`Call::authorize`], for the objects that `target` and `narrowed` select.
-    fn authorize_selection(
-        &self,
-        verb: &'static str,
-        target: &Target,
-        narrowed: Option<&Selection>,
-    ) -> Result<Allowed<'a>, Status> {
-        let allowed = self.allow(verb, target, selecting(verb, target, narrowed))?;
-        served(target, verb)?;
-        Ok(allowed)
-    }
-
-    /// As [`Call::permit`], to delete a list: who may do so for one node's pods names the node. A selector that cannot be read is
-    /// refused later, to those who may.
+    /// As [`Call::permit`], for the objects that `target` and `narrowed` select. Selectors that cannot be read are refused later,
+    /// to those who may.
     ///
     /// # Errors
-    /// 401 or 403.
-    pub(crate) fn permit_deletion(
+    /// As [`Call::permit`].
+    pub(crate) fn permit_selection<V: Verb>(
         self,
         target: &'a Target,
-        fields: &str,
-    ) -> Result<Permitted<'a, DeleteCollection>, Status> {
-        let mut request = authorizer::on(target.kind, DeleteCollection::NAME, &target.namespace, "", "");
-        request.node_selector = node_in(fields).unwrap_or_default();
-        let allowed = self.allow(DeleteCollection::NAME, target, request)?;
+        narrowed: Narrowed,
+    ) -> Result<Permitted<'a, V>, Status> {
+        let allowed = self.allow(V::NAME, target, selecting(V::NAME, target, narrowed))?;
+        served(target, V::NAME)?;
         Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
 
@@ -206,50 +196,27 @@ impl<'a> Call<'a> {
         let write = !matches!(allowed.verb(), "get" | "list");
         if self.caller.seated { Ok(None) } else { self.app.place(allowed.user(), write).await }
     }
-
-    /// LIST.
-    ///
-    /// # Errors
-    /// A Status in upstream's words.
-    pub(crate) async fn list(
-        &self,
-        kind: &'static KindInfo,
-        namespace: &str,
-        query: &ListQuery,
-    ) -> Result<Listed, Status> {
-        let target = Target::new(kind, namespace, "");
-        let allowed = self.authorize_selection("list", &target, Some(&query.selection))?;
-        let _slot = self.place(&allowed).await?;
-        if kind.computed() {
-            return computed::list(self.app, kind, &query.selection).await;
-        }
-        let mut listed = read::list(self.app, kind, query).await?;
-        convert::shown(self.app, kind, &mut listed.items).await?;
-        Ok(listed)
-    }
-
-    /// WATCH. `by_path`: the path says so, and may name an object.
-    ///
-    /// # Errors
-    /// A Status in upstream's words.
-    pub(crate) async fn watch(&self, target: &Target, by_path: bool, query: WatchQuery) -> Result<Watcher, Status> {
-        // Watches are bounded by the streams of their connections, not by the slots of short requests.
-        // Upstream looks at no selector of a path that says `watch`.
-        self.authorize_selection("watch", target, (!by_path).then_some(&query.selection))?;
-        watch::watch(self.app, target.kind, query).await
-    }
 }
 
 impl<'a, V: Verb> Permitted<'a, V> {
     /// A place to do it in: taken before a body is read, since bodies in flight are what takes most memory.
     ///
     /// # Errors
-    /// 405, and 429 when all places are taken.
+    /// 429 when all places are taken.
     pub(crate) async fn enter(self) -> Result<Entered<'a, V>, Status> {
-        served(self.target, self.allowed.verb())?;
         let slot = self.call.place(&self.allowed).await?;
         let Call { app, caller } = self.call;
         Ok(Entered { app, caller, target: self.target, _slot: slot, verb: PhantomData })
+    }
+}
+
+impl Permitted<'_, Watch> {
+    /// WATCH. Watches are bounded by the streams of their connections, not by the slots of short requests.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn watch(self, query: WatchQuery) -> Result<Watcher, Status> {
+        watch::watch(self.call.app, self.target.kind, query).await
     }
 }
 
@@ -277,6 +244,22 @@ impl Entered<'_, Get> {
             "scale" => scale::get(self.app, target, resource_version).await.map(|b| Found::Scale(Bytes::from(b))),
             _ => Err(Status::method_not_allowed()),
         }
+    }
+}
+
+impl Entered<'_, List> {
+    /// LIST.
+    ///
+    /// # Errors
+    /// A Status in upstream's words.
+    pub(crate) async fn list(self, query: &ListQuery) -> Result<Listed, Status> {
+        let (app, kind) = (self.app, self.target.kind);
+        if kind.computed() {
+            return computed::list(app, kind, &query.selection).await;
+        }
+        let mut listed = read::list(app, kind, query).await?;
+        convert::shown(app, kind, &mut listed.items).await?;
+        Ok(listed)
     }
 }
 
@@ -399,8 +382,8 @@ mod tests {
         let check = |resource: &str, (namespace, name): (&str, &str), fields: Option<&str>, expected: [&str; 3]| {
             let kind = kinds::by_resource("", "v1", resource).expect("served");
             let target = Target::new(kind, namespace, name);
-            let selection = fields.map(|fields| Selection::parse(kind, namespace, "", fields).expect("valid"));
-            let asked = selecting("watch", &target, selection.as_ref());
+            let narrowed = fields.map(|fields| Narrowed::of(fields, || true)).unwrap_or_default();
+            let asked = selecting("watch", &target, narrowed);
             assert_eq!([&*asked.namespace, &*asked.name, &*asked.node_selector], expected, "{resource} {fields:?}");
         };
         check("pods", ("a", ""), Some(""), ["a", "", ""]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
+use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use gantry_proto::v1::objects_server::Objects as Service;
 use gantry_proto::v1::{self, EventType};
@@ -16,11 +17,11 @@ use super::passed::Passing;
 use super::{batch, convert};
 use crate::app::App;
 use crate::auth::MASTERS;
-use crate::calls::{Call, Create, Delete, Found, Get, Patch, Update};
+use crate::calls::{Call, Create, Delete, DeleteCollection, Found, Get, List, Patch, Update, Watch};
 use crate::metrics::Labels;
 use crate::pipeline::Written;
 use crate::pipeline::read::{ListQuery, Listed};
-use crate::pipeline::selection::Selection;
+use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
 use crate::request::{Caller, Payload, Target};
 use crate::view::{ListMeta, Shape};
@@ -127,6 +128,8 @@ impl Objects {
     }
 
     async fn listed(&self, caller: &Caller, r: &v1::ListRequest, target: &Target) -> Result<Listed, Status> {
+        let narrowed = narrowed(&r.label_selector, &r.field_selector);
+        let permitted = Call { app: &self.0, caller }.permit_selection::<List>(target, narrowed)?;
         let query = ListQuery {
             selection: Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
             limit: usize::try_from(r.limit).unwrap_or(0),
@@ -134,7 +137,7 @@ impl Objects {
             resource_version: r.resource_version.clone(),
             resource_version_match: r.resource_version_match.clone(),
         };
-        Call { app: &self.0, caller }.list(target.kind, &r.namespace, &query).await
+        permitted.enter().await?.list(&query).await
     }
 }
 
@@ -249,6 +252,11 @@ impl Events {
     }
 }
 
+/// What a list or watch narrows itself to, as far as it can be read.
+fn narrowed(labels: &str, fields: &str) -> Narrowed {
+    Narrowed::of(fields, || LabelSelector::parse(labels).is_ok())
+}
+
 fn watch_query(r: &v1::WatchRequest, target: &Target) -> Result<WatchQuery, Status> {
     let send = r.send_initial_events.then_some(true);
     Ok(WatchQuery {
@@ -306,8 +314,10 @@ impl Service for Objects {
         let r = request.into_inner();
         let start = async {
             let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "")?;
-            let query = watch_query(&r, &target)?;
-            let watcher = Call { app: &self.0, caller: &caller }.watch(&target, false, query).await?;
+            let (call, narrowed) =
+                (Call { app: &self.0, caller: &caller }, narrowed(&r.label_selector, &r.field_selector));
+            let permitted = call.permit_selection::<Watch>(&target, narrowed)?;
+            let watcher = permitted.watch(watch_query(&r, &target)?).await?;
             Ok::<_, Status>((target, watcher))
         };
         let (target, watcher) = start.await.map_err(convert::failed)?;
@@ -352,10 +362,12 @@ impl Service for Objects {
         let r = request.into_inner();
         let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let run = async {
+            let call = Call { app: &self.0, caller: &caller };
+            let permitted =
+                call.permit_selection::<DeleteCollection>(&target, Narrowed::of_deletion(&r.field_selector))?;
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
-            let call = Call { app: &self.0, caller: &caller };
-            let entered = call.permit_deletion(&target, &r.field_selector)?.enter().await?;
+            let entered = permitted.enter().await?;
             entered.delete_collection(&ListQuery::all(selection), &options).await
         };
         let listed = run.await;

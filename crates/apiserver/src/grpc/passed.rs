@@ -51,14 +51,15 @@ struct Asked<'r> {
     name: &'r str,
     query: Vec<(&'static str, &'r str)>,
     accept: &'static str,
-    body: Bytes,
+    /// Or why it cannot be made, which is nothing for those who may not ask.
+    body: Result<Bytes, Status>,
 }
 
 impl<'r> Asked<'r> {
     fn new(verb: &'static str, resource: Option<&'r v1::Resource>, namespace: &'r str, name: &'r str) -> Self {
         let method = if verb.starts_with("delete") { Method::DELETE } else { Method::GET };
         let resource = resource.map(|r| r.resource.as_str()).unwrap_or_default();
-        let (query, accept, body) = (Vec::new(), "application/json", Bytes::new());
+        let (query, accept, body) = (Vec::new(), "application/json", Ok(Bytes::new()));
         Self { verb, method, resource, namespace, name, query, accept, body }
     }
 
@@ -147,7 +148,7 @@ impl Passing {
     pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<v1::ObjectReply, Status> {
         named(&r.name)?;
         let asked = Asked {
-            body: deletion(&r.delete_options, r.options.as_ref())?,
+            body: deletion(&r.delete_options, r.options.as_ref()),
             ..Asked::new("delete", r.resource.as_ref(), &r.namespace, &r.name)
         };
         let object = self.pass(&asked).await?;
@@ -158,7 +159,7 @@ impl Passing {
     pub(super) async fn delete_collection(&self, r: &v1::DeleteCollectionRequest) -> Result<v1::ListChunk, Status> {
         let asked = Asked {
             query: vec![("labelSelector", r.label_selector.as_str()), ("fieldSelector", r.field_selector.as_str())],
-            body: deletion(&r.delete_options, r.options.as_ref())?,
+            body: deletion(&r.delete_options, r.options.as_ref()),
             ..Asked::new("deletecollection", r.resource.as_ref(), &r.namespace, "")
         };
         chunk(&self.pass(&asked).await?)
@@ -195,6 +196,7 @@ impl Passing {
             ..Attributes::default()
         };
         self.app.authorizer.require(user, &needed)?;
+        let body = asked.body.clone()?;
         let _place = self.app.places.take(&user.name)?;
         record.open();
         self.check_fence().await?;
@@ -204,11 +206,12 @@ impl Passing {
             );
         }
         let (backend, authority) = remote.connect::<Full<Bytes>>(&self.app).await.map_err(remote::Error::status)?;
-        let mut request = Request::new(Full::new(asked.body.clone()));
+        let is_empty = body.is_empty();
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() =
             uri.parse().map_err(|error| Status::bad_request(format!("{uri:?} cannot be asked for: {error}")))?;
-        *request.headers_mut() = self.headers(asked, &authority)?;
+        *request.headers_mut() = self.headers(asked.accept, is_empty, &authority)?;
         let answer = backend.send(request, Some(PATIENCE)).await.map_err(|error| error.status())?;
         let (head, body) = answer.into_parts();
         let whole = tokio::time::timeout(PATIENCE, Limited::new(body, ANSWER_BYTES_MAX).collect()).await;
@@ -219,12 +222,12 @@ impl Passing {
         if head.status.is_success() { Ok(bytes) } else { Err(failure(remote, head.status, &bytes)) }
     }
 
-    fn headers(&self, asked: &Asked<'_>, authority: &str) -> Result<HeaderMap, Status> {
+    fn headers(&self, accept: &'static str, is_empty: bool, authority: &str) -> Result<HeaderMap, Status> {
         let mut headers = HeaderMap::new();
         let host = HeaderValue::from_str(authority).map_err(Status::internal)?;
         headers.insert(header::HOST, host);
-        headers.insert(header::ACCEPT, HeaderValue::from_static(asked.accept));
-        if !asked.body.is_empty() {
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if !is_empty {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         name_user(&mut headers, &self.caller.user).map_err(Status::internal)?;

@@ -43,6 +43,35 @@ pub(crate) fn node_in(fields: &str) -> Option<String> {
     FieldSelector::parse(fields).ok()?.exact(NODE_NAME).map(str::to_owned)
 }
 
+/// What a right to some objects alone may depend on, as upstream reads it of a request before anything is refused for what the
+/// request says: what cannot be read narrows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Narrowed {
+    /// The one name that can match; "" = any.
+    pub(crate) name: String,
+    /// The one node whose objects can match; "" = any.
+    pub(crate) node: String,
+}
+
+impl Narrowed {
+    /// What a field selector says. `readable`: whether all other options can be read, or else upstream sees no name.
+    pub(crate) fn of(fields: &str, readable: impl FnOnce() -> bool) -> Self {
+        if fields.is_empty() || fields.len() > SELECTOR_BYTES_MAX {
+            return Self::default();
+        }
+        let Ok(fields) = FieldSelector::parse(fields) else { return Self::default() };
+        let is_segment = |name: &&str| !matches!(*name, "." | "..") && !name.contains(['/', '%']);
+        let name = fields.exact("metadata.name").filter(is_segment).filter(|_| readable());
+        let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+        Self { name: text(name), node: text(fields.exact(NODE_NAME)) }
+    }
+
+    /// As [`Narrowed::of`], for a deletion of many: upstream sees no name in it.
+    pub(crate) fn of_deletion(fields: &str) -> Self {
+        Self { name: String::new(), ..Self::of(fields, || false) }
+    }
+}
+
 struct MetaLabels<'a>(&'a Meta);
 
 impl Labels for MetaLabels<'_> {
@@ -87,11 +116,6 @@ impl Selection {
     /// The one name that the selection can match, if it says so.
     pub(crate) fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")
-    }
-
-    /// The one node whose objects the selection can match, if it says so.
-    pub(crate) fn node(&self) -> Option<&str> {
-        self.fields.exact(NODE_NAME)
     }
 
     /// Whether objects of the namespace have to be looked at one by one.

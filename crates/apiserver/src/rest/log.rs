@@ -18,11 +18,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::answer;
 use super::handler::Incoming;
+use super::query::Query;
 use super::stream::channel::Protocol;
 use super::stream::websocket::Tale;
 use super::stream::{self, handshake, websocket};
 use crate::app::App;
 use crate::auth::websocket::is_websocket;
+use crate::calls::Call;
 use crate::request::Target;
 use crate::server::{Body, Response};
 use crate::sessions::Start;
@@ -34,20 +36,13 @@ use crate::sessions::grant::{Ask, grant};
 /// # Errors
 /// 400 in upstream's words for a container that is not there or has not started, 503 when the node cannot be reached.
 pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
-    let query = &request.query;
-    let wanted = LogRequest {
-        namespace: target.namespace.clone(),
-        pod: target.name.clone(),
-        container: query.get("container").to_owned(),
-        follow: query.flag("follow"),
-        previous: query.flag("previous"),
-        since_seconds: query.number("sinceSeconds")?,
-        since_time: query.get("sinceTime").to_owned(),
-        timestamps: query.flag("timestamps"),
-        tail_lines: query.number("tailLines")?,
-        limit_bytes: query.number("limitBytes")?,
-        stream: query.get("stream").to_owned(),
-        pod_uid: String::new(),
+    let wanted = match wanted(&request.query, target) {
+        Ok(wanted) => wanted,
+        Err(unread) => {
+            // What is wrong with it is for those who may ask.
+            Call { app, caller: &request.caller }.authorize("get", target)?;
+            return Err(unread);
+        }
     };
     let received = open(app, Ask::of(request), wanted, text_of).await?;
     let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
@@ -62,6 +57,24 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
     }
     let frames = ReceiverStream::new(received).map(|bytes| Ok::<_, Infallible>(http_body::Frame::data(bytes)));
     Ok(answer::stream("text/plain", Body::new(StreamBody::new(frames))))
+}
+
+/// The log that the path and the query name.
+fn wanted(query: &Query, target: &Target) -> Result<LogRequest, Status> {
+    Ok(LogRequest {
+        namespace: target.namespace.clone(),
+        pod: target.name.clone(),
+        container: query.get("container").to_owned(),
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        since_seconds: query.number("sinceSeconds")?,
+        since_time: query.get("sinceTime").to_owned(),
+        timestamps: query.flag("timestamps"),
+        tail_lines: query.number("tailLines")?,
+        limit_bytes: query.number("limitBytes")?,
+        stream: query.get("stream").to_owned(),
+        pod_uid: String::new(),
+    })
 }
 
 /// What a reader gets: text, and at the end perhaps why there is no more. The headers are out by then, so the only way to

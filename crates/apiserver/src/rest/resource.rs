@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gantry_api::field;
 use gantry_api::kinds::KindInfo;
+use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, header};
 
@@ -14,12 +15,12 @@ use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
 use crate::app::App;
-use crate::calls::{self, Call, Create, Delete, Found, Get, Patch, Update};
+use crate::calls::{self, Call, Create, Delete, DeleteCollection, Found, Get, List, Patch, Update};
 use crate::metrics::Labels;
 use crate::pipeline::options::{self, DeleteOptions};
 use crate::pipeline::patch::PatchType;
 use crate::pipeline::read::{self, ListQuery, Listed};
-use crate::pipeline::selection::Selection;
+use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::{Outcome, Written};
 use crate::request::{FieldValidation, Payload, Target, WriteOptions, manager_errors};
 use crate::route::ResourcePath;
@@ -197,6 +198,15 @@ fn go_type(target: &Target, is_list: bool) -> String {
     format!("*{package}.{}{list}", kind.kind)
 }
 
+/// What a list or watch narrows itself to, as far as it can be read.
+pub(super) fn narrowed(query: &Query) -> Narrowed {
+    let readable = || {
+        let numbers = ["limit", "timeoutSeconds"].iter().all(|name| query.number(name).is_ok());
+        numbers && LabelSelector::parse(query.get("labelSelector")).is_ok()
+    };
+    Narrowed::of(query.get("fieldSelector"), readable)
+}
+
 /// What a list request asks for.
 ///
 /// # Errors
@@ -217,9 +227,10 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
 }
 
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+    let permitted = call(app, request).permit_selection::<List>(target, narrowed(&request.query))?;
     let shape = shape(app, request, target)?;
     let query = list_query(&request.query, target)?;
-    let mut listed = call(app, request).list(target.kind, &target.namespace, &query).await?;
+    let mut listed = permitted.enter().await?.list(&query).await?;
     check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
     let mut response = listed_answer(target, shape, listed, request);
@@ -390,7 +401,8 @@ async fn delete_collection(
     body: &mut Unread,
     target: &Target,
 ) -> Result<Response, Status> {
-    let permitted = call(app, request).permit_deletion(target, request.query.get("fieldSelector"))?;
+    let narrowed = Narrowed::of_deletion(request.query.get("fieldSelector"));
+    let permitted = call(app, request).permit_selection::<DeleteCollection>(target, narrowed)?;
     let shape = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;

@@ -21,14 +21,14 @@ use self::form::Form;
 use self::seat::Step;
 use super::handler::Incoming;
 use super::query::Query;
-use super::resource::shape;
+use super::resource::{narrowed, shape};
 use super::stream::{self, handshake, websocket};
 use super::{answer, negotiate};
 use crate::app::App;
 use crate::auth::websocket::is_websocket;
-use crate::calls::Call;
+use crate::calls::{Call, Watch};
 use crate::custom::convert;
-use crate::pipeline::selection::Selection;
+use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::watch::{Due, Schedule, Signal, WatchQuery, Watcher};
 use crate::request::Target;
 use crate::server::door::Door;
@@ -108,6 +108,10 @@ pub(crate) async fn start(
     target: &Target,
     by_path: bool,
 ) -> Result<Response, Status> {
+    let call = Call { app, caller: &request.caller };
+    // Upstream looks at no selector of a path that says `watch`.
+    let narrowed = if by_path { Narrowed::default() } else { narrowed(&request.query) };
+    let permitted = call.permit_selection::<Watch>(target, narrowed)?;
     if request.style.yaml {
         // Events are lines of JSON, or frames.
         return Err(negotiate::refused_of_stream());
@@ -122,8 +126,7 @@ pub(crate) async fn start(
         Ok(switched) => switched,
         Err(refused) => return Ok(refused.response(request.style)),
     };
-    let call = Call { app, caller: &request.caller };
-    let source = Source::new(call.watch(target, by_path, query).await)?;
+    let source = Source::new(permitted.watch(query).await)?;
     let protobuf = request.style.protobuf;
     let form = Form { kind: target.kind, shape, protobuf, clock: app.clock.clone() };
     let telling = Telling { source, form, first: true };

@@ -1,5 +1,7 @@
 //! Every error text of the contract, section 1.7.
 
+use gantry_client::ListParams;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, configmap, pod};
@@ -201,6 +203,54 @@ async fn a_head_is_authorised_as_a_get_and_not_served() {
         let refused = cluster.rest("HEAD", path, &[("impersonate-user", "nobody")], "").await;
         assert_eq!(refused.code, 403, "{path}");
     }
+}
+
+/// Upstream authorises before any handler reads what is asked for.
+#[tokio::test]
+async fn what_cannot_be_read_is_said_to_those_who_may_ask() {
+    let cluster = Cluster::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "t1"}, "rules": [
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["t1"], "verbs": ["list", "watch"]}]});
+    let binding = json!({"metadata": {"name": "t1"}, "subjects": [{"kind": "User", "name": "eve"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "t1"}});
+    for (resource, object) in [("roles", role), ("rolebindings", binding)] {
+        let made = cluster.rest("POST", &format!("{rbac}/{resource}"), &[], &object.to_string()).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let check = async |method: &str, query: &str, accept: &str, admins: u16, eves: u16| {
+        let path = format!("{MAPS}?timeoutSeconds=1{query}");
+        let accept = ("accept", accept);
+        let codes = (
+            cluster.rest(method, &path, &[accept], "").await.code,
+            cluster.rest(method, &path, &[accept, ("impersonate-user", "eve")], "").await.code,
+        );
+        assert_eq!(codes, (admins, eves), "{method} {query} {}", accept.1);
+    };
+    let (json, one) = ("application/json", "&fieldSelector=metadata.name%3Dt1");
+    check("GET", "&labelSelector=!!", json, 400, 403).await;
+    check("GET", "&fieldSelector=a%3D%3D%3Db", json, 400, 403).await;
+    check("GET", "&limit=x", json, 400, 403).await;
+    check("GET", "&sendInitialEvents=true", json, 422, 403).await;
+    check("GET", "", "text/html", 406, 403).await;
+    check("GET", "&watch=true&labelSelector=!!", json, 400, 403).await;
+    check("GET", "&watch=true", "application/yaml", 406, 403).await;
+    check("DELETE", "&labelSelector=!!", json, 400, 403).await;
+    // Who may see one object may select it, and is told of what cannot be read otherwise only where upstream sees the name.
+    check("GET", one, json, 200, 200).await;
+    check("GET", one, "text/html", 406, 406).await;
+    check("GET", &format!("{one}&watch=true"), json, 200, 200).await;
+    check("GET", &format!("{one},data%3Dx"), json, 400, 400).await;
+    check("GET", &format!("{one}&limit=x"), json, 400, 403).await;
+    check("GET", &format!("{one}&labelSelector=!!"), json, 400, 403).await;
+    check("GET", &format!("{one}x"), json, 200, 403).await;
+    let log = "/api/v1/namespaces/default/pods/p/log?tailLines=x";
+    assert_eq!(cluster.rest("GET", log, &[], "").await.code, 400);
+    assert_eq!(cluster.rest("GET", log, &[("impersonate-user", "eve")], "").await.code, 403);
+    let unreadable = ListParams { label_selector: "!!".to_owned(), ..ListParams::default() };
+    let maps = cluster.client("eve", &[]).namespaced::<ConfigMap>("default");
+    assert!(maps.list(&unreadable).await.expect_err("unreadable").is_forbidden());
+    assert!(maps.watch(&unreadable, false).await.err().is_some_and(|error| error.is_forbidden()));
 }
 
 #[tokio::test]
