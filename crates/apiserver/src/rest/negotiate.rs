@@ -181,36 +181,41 @@ pub(crate) fn objects(accept: &str) -> Option<Chosen> {
     let ranges = ranges(accept);
     let mut found = candidates(&ranges, Range::objects);
     let first = found.next()?;
+    Some(unencoded(first, found))
+}
+
+/// The first of several, or for protobuf whichever shows the same otherwise.
+fn unencoded(first: Chosen, mut others: impl Iterator<Item = Chosen>) -> Chosen {
     if first.format != Format::Protobuf {
-        return Some(first);
+        return first;
     }
     let is_alike =
         |other: &Chosen| other.format != Format::Protobuf && (other.view, other.of_list) == (first.view, first.of_list);
-    Some(found.find(is_alike).unwrap_or(first))
+    others.find(is_alike).unwrap_or(first)
 }
 
-/// What the client wants to see of objects.
+/// What the client wants to see of objects, and how it is written.
 ///
 /// # Errors
 /// 406 when it takes no form that there is.
-pub(crate) fn view(accept: &str) -> Result<View, Status> {
-    objects(accept).map(|chosen| chosen.view).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+pub(crate) fn chosen(accept: &str) -> Result<Chosen, Status> {
+    objects(accept).ok_or_else(|| Status::not_acceptable(ACCEPTED))
 }
 
-/// As [`view`], for a watch that begins with what is there: upstream sends that as objects only, and a client that also takes
-/// those gets them.
+/// As [`chosen`], where there are no rows: in what is no object, and in a watch that begins with what is there. A client that also
+/// takes another form gets that.
 ///
 /// # Errors
 /// 406 where there is no alternative to a table.
-pub(crate) fn view_of_streamed_list(accept: &str) -> Result<View, Status> {
-    let found = view(accept)?;
-    if !found.is_table() {
+pub(crate) fn chosen_without_rows(accept: &str) -> Result<Chosen, Status> {
+    let found = chosen(accept)?;
+    if !found.view.is_table() {
         return Ok(found);
     }
     let ranges = ranges(accept);
-    let mut others = candidates(&ranges, Range::objects).filter(|other| other.format == Format::Json);
-    let other = others.find(|other| !other.view.is_table());
-    other.map(|other| other.view).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    let mut others = candidates(&ranges, Range::objects).filter(|other| !other.view.is_table());
+    let first = others.next().ok_or_else(|| Status::not_acceptable(ACCEPTED))?;
+    Ok(unencoded(first, others))
 }
 
 /// Whether the metadata that the client wants is that of what was found, which is of Go's type `found`.
@@ -362,24 +367,30 @@ mod tests {
     const V2: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
     #[test]
-    fn a_streamed_list_is_no_table() {
-        let check = |accept: &str, expected: Option<View>| {
-            assert_eq!(view_of_streamed_list(accept).ok(), expected, "{accept}");
+    fn what_has_no_rows_comes_in_the_next_form() {
+        let check = |accept: &str, expected: Option<(Format, View)>| {
+            let chosen = chosen_without_rows(accept).ok().map(|chosen| (chosen.format, chosen.view));
+            assert_eq!(chosen, expected, "{accept}");
         };
         check(TABLE, None);
         check(&format!("{TABLE},{}", TABLE.replace("v1", "v1beta1")), None);
-        check(&format!("{TABLE},application/json"), Some(View::Full));
+        check(&format!("{TABLE},application/json"), Some((Format::Json, View::Full)));
+        check(&format!("{TABLE},{PROTOBUF}"), Some((Format::Protobuf, View::Full)));
+        check(&format!("{TABLE},{PROTOBUF},application/json"), Some((Format::Json, View::Full)));
+        check(&format!("{TABLE},application/yaml"), Some((Format::Yaml, View::Full)));
         check(
             &format!("{TABLE},{}", TABLE.replace("Table", "PartialObjectMetadata")),
-            Some(View::Metadata(MetaVersion::V1)),
+            Some((Format::Json, View::Metadata(MetaVersion::V1))),
         );
-        check("application/json", Some(View::Full));
-        check("", Some(View::Full));
+        check(PROTOBUF, Some((Format::Protobuf, View::Full)));
+        check("", Some((Format::Json, View::Full)));
     }
 
     #[test]
     fn the_first_range_that_can_be_served_wins() {
-        let check = |accept: &str, expected: Option<View>| assert_eq!(view(accept).ok(), expected, "{accept}");
+        let check = |accept: &str, expected: Option<View>| {
+            assert_eq!(chosen(accept).ok().map(|chosen| chosen.view), expected, "{accept}")
+        };
         check("", Some(View::Full));
         check("*/*", Some(View::Full));
         check("*", Some(View::Full));

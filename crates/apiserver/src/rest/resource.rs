@@ -9,7 +9,7 @@ use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use http::{HeaderValue, Method, header};
 
-use super::answer;
+use super::answer::{self, Style};
 use super::handler::{Incoming, Unread, read_body};
 use super::proxy;
 use super::query::Query;
@@ -134,11 +134,21 @@ async fn dispatch(
     }
 }
 
-/// The form that the client asked for.
+/// The form that the client asked for: what is shown, and how it is written.
 ///
 /// # Errors
 /// 406, and 400 for an unknown `includeObject`.
-pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Shape, Status> {
+fn shape(app: &App, request: &Incoming, target: &Target) -> Result<(Shape, Style), Status> {
+    // What is no object of a kind: upstream has no columns for them. A Scale has its own.
+    let is_rowless = matches!(target.subresource, "token" | "binding" | "eviction") || target.kind.create_only();
+    shape_of(app, request, target, !is_rowless)
+}
+
+/// As [`shape`]; `rows`: whether there are tables.
+///
+/// # Errors
+/// As [`shape`].
+pub(super) fn shape_of(app: &App, request: &Incoming, target: &Target, rows: bool) -> Result<(Shape, Style), Status> {
     let accept = request.header(header::ACCEPT);
     let include = match request.query.get("includeObject") {
         "" | "Metadata" => Include::Metadata,
@@ -150,24 +160,25 @@ pub(crate) fn shape(app: &App, request: &Incoming, target: &Target) -> Result<Sh
             )));
         }
     };
-    let view = negotiate::view(accept)?;
+    let chosen = if rows { negotiate::chosen(accept)? } else { negotiate::chosen_without_rows(accept)? };
+    let (view, style) = (chosen.view, request.style.in_format(chosen.format));
     // Fields of custom kinds have no numbers; those of what is made of every kind have.
-    if request.style.protobuf && target.kind.custom.is_some() && view == View::Full && target.subresource != "scale" {
+    if style.protobuf && target.kind.custom.is_some() && view == View::Full && target.subresource != "scale" {
         return Err(negotiate::refused_of_custom());
     }
-    Ok(Shape { view, include, now: app.clock.now() })
+    Ok((Shape { view, include, now: app.clock.now() }, style))
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     let permitted = call(app, request).permit::<Get>(target)?;
-    let shape = shape(app, request, target)?;
+    let (shape, style) = shape(app, request, target)?;
     let found = permitted.enter().await?.get(request.query.get("resourceVersion")).await?;
     check_metadata(request, shape, target, false)?;
     let bytes = match found {
         Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
-        Found::Scale(bytes) => shape.scale(bytes),
+        Found::Scale(bytes) => shape.plain(bytes),
     };
-    Ok(answer::json(200, bytes, request.style))
+    Ok(answer::json(200, bytes, style))
 }
 
 /// Whether what was found can be shown as the metadata that the client asked for: that of one object, or of a list.
@@ -186,6 +197,7 @@ fn go_type(target: &Target, is_list: bool) -> String {
     match (target.subresource, kind.custom.is_some()) {
         ("scale", true) => return "*v1.Scale".to_owned(),
         ("scale", false) => return "*autoscaling.Scale".to_owned(),
+        ("token", _) => return "*authentication.TokenRequest".to_owned(),
         (_, true) => return format!("*unstructured.Unstructured{list}"),
         _ => {}
     }
@@ -228,17 +240,17 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
 
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     let permitted = call(app, request).permit_selection::<List>(target, narrowed(&request.query))?;
-    let shape = shape(app, request, target)?;
     let query = list_query(&request.query, target)?;
+    let (shape, style) = shape(app, request, target)?;
     let mut listed = permitted.enter().await?.list(&query).await?;
     check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
-    let mut response = listed_answer(target, shape, listed, request);
+    let mut response = listed_answer(target, (shape, style), listed);
     answer::warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incoming) -> Response {
+fn listed_answer(target: &Target, (shape, style): (Shape, Style), listed: Listed) -> Response {
     let kind = target.kind;
     let meta =
         ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
@@ -264,15 +276,15 @@ fn listed_answer(target: &Target, shape: Shape, listed: Listed, request: &Incomi
         Some(Bytes::from(chunk))
     };
     let mut chunks = std::iter::from_fn(next_chunk).peekable();
-    if request.style.pretty || request.style.yaml || request.style.protobuf {
+    if style.pretty || style.yaml || style.protobuf {
         let whole: Vec<u8> = chunks.flatten().collect();
-        return answer::json(200, Bytes::from(whole), request.style);
+        return answer::json(200, Bytes::from(whole), style);
     }
     let first = chunks.next().unwrap_or_default();
     if chunks.peek().is_none() {
-        return answer::json(200, first, request.style);
+        return answer::json(200, first, style);
     }
-    answer::chunked("application/json", std::iter::once(first).chain(chunks), request.style.gzip)
+    answer::chunked("application/json", std::iter::once(first).chain(chunks), style.gzip)
 }
 
 /// The options of a write, from the query; `kind` is what upstream calls them, `errors` what is wrong already.
@@ -305,18 +317,17 @@ async fn payload(content_type: &str, body: &mut Unread) -> Result<Payload, Statu
     Ok(Payload { bytes: read_body(body).await?, format })
 }
 
-fn written(target: &Target, shape: Shape, written: Written, request: &Incoming) -> Response {
-    let (code, style) = (written.code, request.style);
+fn written(target: &Target, (shape, style): (Shape, Style), written: Written, request: &Incoming) -> Response {
+    let code = written.code;
+    // As upstream, which writes first and then sees that it cannot show it.
+    let shown = |show: &dyn Fn() -> Bytes| match check_metadata(request, shape, target, false) {
+        Ok(()) => answer::json(code.as_u16(), show(), style),
+        Err(refused) => answer::status(&refused, style),
+    };
     let mut response = match written.outcome {
-        Outcome::Object { encoded, revision } => {
-            // As upstream, which writes first and then sees that it cannot show it.
-            match check_metadata(request, shape, target, false) {
-                // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
-                Ok(()) => answer::json(code.as_u16(), shape.one(target.kind, &encoded, revision), style),
-                Err(refused) => answer::status(&refused, style),
-            }
-        }
-        Outcome::Plain(bytes) => answer::json(code.as_u16(), bytes, style),
+        // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
+        Outcome::Object { encoded, revision } => shown(&|| shape.one(target.kind, &encoded, revision)),
+        Outcome::Plain(bytes) => shown(&|| shape.plain(bytes.clone())),
         Outcome::Status(status) => answer::status(&status, style),
     };
     answer::warn(&mut response, &written.warnings);
@@ -326,10 +337,6 @@ fn written(target: &Target, shape: Shape, written: Written, request: &Incoming) 
 async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     let permitted = call(app, request).permit::<Create>(target)?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions", Vec::new())?);
-    if shape.view != View::Full && target.kind.create_only() {
-        // A question has no rows, and its metadata says nothing.
-        return Err(negotiate::refused());
-    }
     let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
     Ok(written(target, shape, entered.create(&payload, &options).await?, request))
@@ -403,22 +410,14 @@ async fn delete_collection(
 ) -> Result<Response, Status> {
     let narrowed = Narrowed::of_deletion(request.query.get("fieldSelector"));
     let permitted = call(app, request).permit_selection::<DeleteCollection>(target, narrowed)?;
-    let shape = shape(app, request, target)?;
+    let form = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;
     let query = list_query(&request.query, target)?;
     let listed = entered.delete_collection(&query, &options).await?;
-    let whole = Shape { view: View::Full, ..shape };
-    let meta = ListMeta { revision: listed.revision, ..ListMeta::default() };
-    let mut out = whole.list_head(target.kind, &meta);
-    for (at, object) in listed.items.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        whole.item(target.kind, object.encoded(), object.rv(), &mut out);
-    }
-    out.extend_from_slice(b"]}");
-    Ok(answer::json(200, Bytes::from(out), request.style))
+    check_metadata(request, form.0, target, true)?;
+    // It is what went, and nothing goes on from there.
+    Ok(listed_answer(target, form, Listed { continue_token: String::new(), remaining: None, ..listed }))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry_api::status::Status;
 use gantry_common::task;
-use http::header;
 use http_body_util::StreamBody;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::Message;
@@ -21,7 +20,7 @@ use self::form::Form;
 use self::seat::Step;
 use super::handler::Incoming;
 use super::query::Query;
-use super::resource::{narrowed, shape};
+use super::resource::{narrowed, shape_of};
 use super::stream::{self, handshake, websocket};
 use super::{answer, negotiate};
 use crate::app::App;
@@ -112,22 +111,21 @@ pub(crate) async fn start(
     // Upstream looks at no selector of a path that says `watch`.
     let narrowed = if by_path { Narrowed::default() } else { narrowed(&request.query) };
     let permitted = call.permit_selection::<Watch>(target, narrowed)?;
-    if request.style.yaml {
+    let query = watch_query(&request.query, target)?;
+    // Upstream streams what is there as objects only.
+    let streams_list = query.send_initial_events == Some(true) && query.allow_bookmarks;
+    let (shape, style) = shape_of(app, request, target, !streams_list)?;
+    if style.yaml {
         // Events are lines of JSON, or frames.
         return Err(negotiate::refused_of_stream());
     }
-    let mut shape = shape(app, request, target)?;
-    if request.query.flag("sendInitialEvents") {
-        shape.view = negotiate::view_of_streamed_list(request.header(header::ACCEPT))?;
-    }
-    let query = watch_query(&request.query, target)?;
     let upgrade = if is_websocket(&request.headers) { request.upgrade.lock().take() } else { None };
     let switched = match upgrade.is_some().then(|| handshake::any_websocket(&request.headers)).transpose() {
         Ok(switched) => switched,
-        Err(refused) => return Ok(refused.response(request.style)),
+        Err(refused) => return Ok(refused.response(style)),
     };
     let source = Source::new(permitted.watch(query).await)?;
-    let protobuf = request.style.protobuf;
+    let protobuf = style.protobuf;
     let form = Form { kind: target.kind, shape, protobuf, clock: app.clock.clone() };
     let telling = Telling { source, form, first: true };
     if let (Some(response), Some(upgrade)) = (switched, upgrade) {

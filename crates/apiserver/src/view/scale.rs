@@ -1,4 +1,5 @@
-//! A Scale in the forms in which objects are shown.
+//! What is no object of the kind that it stands under (a Scale, a token, the answer to a question) in the forms in which objects
+//! are shown.
 
 use bytes::Bytes;
 use gantry_api::{Value, value};
@@ -17,11 +18,11 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Shape {
-    /// What a GET of `/scale` answers; `scale` is a Scale as JSON.
-    pub(crate) fn scale(&self, scale: Bytes) -> Bytes {
-        let parsed = || serde_json::from_slice::<Value>(&scale).unwrap_or_default();
+    /// What is answered for `plain`, which is JSON. Of these a Scale alone has columns: for the others no table is ever chosen.
+    pub(crate) fn plain(&self, plain: Bytes) -> Bytes {
+        let parsed = || serde_json::from_slice::<Value>(&plain).unwrap_or_default();
         match self.view {
-            View::Full => scale,
+            View::Full => plain,
             View::Metadata(version) => partial_value(version, &parsed()["metadata"]).to_string().into(),
             View::Table(version) => {
                 let scale = parsed();
@@ -59,7 +60,7 @@ mod tests {
             "spec": {"replicas": 3}, "status": {}});
         let shown = |view, include| {
             let now = jiff::Timestamp::from_second(60).expect("in range");
-            let bytes = Shape { view, include, now }.scale(scale.to_string().into());
+            let bytes = Shape { view, include, now }.plain(scale.to_string().into());
             serde_json::from_slice::<Value>(&bytes).expect("JSON")
         };
         assert_eq!(shown(View::Full, Include::Metadata), scale);

@@ -106,6 +106,14 @@ async fn tables_and_metadata() {
     let partial = cluster.rest("GET", MAPS, &[("accept", partial)], "").await.json();
     assert_eq!(partial["kind"], "PartialObjectMetadataList");
     assert!(partial["items"][0].get("data").is_none());
+    // What a deletion of many answers is a list too.
+    let one = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let refused = cluster.rest("DELETE", &format!("{MAPS}?labelSelector=none"), &[("accept", one)], "").await;
+    assert_eq!(refused.code, 406, "{}", refused.text);
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let gone = cluster.rest("DELETE", MAPS, &[("accept", table)], "").await.json();
+    assert_eq!((&gone["kind"], &gone["rows"][1]["cells"][0]), (&"Table".into(), &"c1".into()));
+    assert_eq!(names(&cluster.rest("GET", MAPS, &[], "").await.json()), [""; 0]);
 }
 
 #[tokio::test]

@@ -225,6 +225,15 @@ async fn sets_and_controllers_scale() {
         );
         let object = cluster.rest("GET", &format!("{path}/s"), &[], "").await.json();
         assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(4), &json!(2)));
+        let table = ("accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+        let mut four = scale;
+        four["metadata"]["resourceVersion"] = "".into();
+        let requests =
+            [("PATCH", json!({"spec": {"replicas": 5}}), vec![table, MERGE], 5), ("PUT", four, vec![table], 4)];
+        for (method, body, headers, replicas) in requests {
+            let shown = cluster.rest(method, &format!("{path}/s/scale"), &headers, &body.to_string()).await.json();
+            assert_eq!((&shown["kind"], &shown["rows"][0]["cells"][1]), (&json!("Table"), &json!(replicas)), "{shown}");
+        }
     }
 }
 

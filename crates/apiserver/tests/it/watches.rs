@@ -104,6 +104,21 @@ async fn initial_events_end_with_a_bookmark() {
     assert_eq!(end["object"]["kind"], "ConfigMap");
     cluster.rest("POST", MAPS, &[], &configmap("b", "1").to_string()).await;
     is(watch.brief().await, "ADDED", "b");
+    // What is there is streamed as objects only: whoever also takes those gets them.
+    let path = format!("{MAPS}?watch=true&timeoutSeconds=1&{query}");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for (accept, expected) in [
+        (table.to_owned(), (406, "application/json")),
+        (format!("{table},application/json"), (200, "application/json")),
+        (
+            format!("{table},application/vnd.kubernetes.protobuf"),
+            (200, "application/vnd.kubernetes.protobuf;stream=watch"),
+        ),
+    ] {
+        let answer = cluster.rest("GET", &path, &[("accept", &accept)], "").await;
+        let content_type = answer.headers["content-type"].to_str().unwrap_or_default();
+        assert_eq!((answer.code, content_type), expected, "{accept}");
+    }
     let bad = cluster.rest("GET", &format!("{MAPS}?watch=true&sendInitialEvents=true"), &[], "").await;
     assert_eq!(bad.code, 422);
     let bad = cluster.rest("GET", &format!("{MAPS}?sendInitialEvents=true"), &[], "").await;
