@@ -202,6 +202,10 @@ impl Strategy for IpAddress {
 }
 
 impl Strategy for ServiceCidr {
+    fn fixes_metadata(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &'static [Column] {
         const { &[NAME, column("CIDRs", "string", "The ranges"), AGE] }
     }

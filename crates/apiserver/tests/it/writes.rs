@@ -139,6 +139,14 @@ async fn some_status_writes_leave_metadata_alone() {
         let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
         assert!(blind.code == 422 && blind.text.contains(why), "{}", blind.text);
     }
+    let ranges = "/apis/networking.k8s.io/v1/servicecidrs";
+    let range = json!({"metadata": {"name": "r"}, "spec": {"cidrs": ["10.99.0.0/24"]}});
+    let made = cluster.rest("POST", ranges, &[], &range.to_string()).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let change = json!({"metadata": {"labels": {"a": "b"}}, "status": {"conditions": []}}).to_string();
+    let headers = [("content-type", "application/merge-patch+json")];
+    let written = cluster.rest("PATCH", &format!("{ranges}/r/status"), &headers, &change).await;
+    assert_eq!((written.code, &written.json()["metadata"]["labels"]), (200, &Value::Null), "{}", written.text);
 }
 
 #[tokio::test]
