@@ -14,7 +14,7 @@ use crate::auth::credential::Credential;
 use crate::calls;
 use crate::pipeline::options::DeleteOptions;
 use crate::pipeline::patch::PatchType;
-use crate::pipeline::{Outcome, Written};
+use crate::pipeline::{Outcome, Written, current};
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 use crate::server::connection::Origin;
 use crate::sessions::right::Right;
@@ -31,6 +31,7 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
         (404, _) => Code::NotFound,
         (409, _) => Code::Aborted,
         (413 | 429, _) => Code::ResourceExhausted,
+        _ if current::is_too_large(&status) => Code::ResourceExhausted,
         (503, _) => Code::Unavailable,
         (408 | 504, _) => Code::DeadlineExceeded,
         _ => Code::Internal,

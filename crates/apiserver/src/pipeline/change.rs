@@ -116,14 +116,20 @@ impl Change<'_> {
     async fn tried(&self, app: &App, reserved: &Arc<Reserved>) -> Result<Written, Failed> {
         let mut state = current::load(app, self.target).await?.ok_or_else(|| self.target.not_found())?;
         let mut turn = Held::default();
+        let mut is_managed = true;
         for _ in 0..TRIES {
-            match self.attempt(app, &state, reserved).await {
+            match self.attempt(app, (&state, is_managed), reserved).await {
                 Ok(Attempt::Done(written)) => return Ok(*written),
                 Ok(Attempt::Again(next)) => {
                     state = next;
                     turn.object(&app.turns, &self.target.key()).await;
                 }
                 Ok(Attempt::Allocate) => allocate::try_again(app, &mut turn).await?,
+                // As upstream, what only its managed fields make too large is stored without them, unless it is applied: that is
+                // about who owns what.
+                Ok(Attempt::Failed(failed)) if is_managed && !self.options.applies && failed.is_too_large() => {
+                    is_managed = false;
+                }
                 Ok(Attempt::Failed(failed)) => return Err(*failed),
                 Err(status) if state.fresh => return Err(status.into()),
                 Err(status) => state = self.doubt(app, &state).await?.ok_or(status)?,
@@ -138,8 +144,17 @@ impl Change<'_> {
         Ok((now.revision != state.revision || now.stale).then_some(now))
     }
 
-    async fn attempt(&self, app: &App, state: &Current, reserved: &Arc<Reserved>) -> Result<Attempt, Status> {
+    /// `is_managed`: it is noted who owns what.
+    async fn attempt(
+        &self,
+        app: &App,
+        (state, is_managed): (&Current, bool),
+        reserved: &Arc<Reserved>,
+    ) -> Result<Attempt, Status> {
         let Ready { mut object, warnings, remove } = self.ready(app, state).await?;
+        if !is_managed {
+            value::remove(&mut object, "metadata.managedFields");
+        }
         let old = &state.value;
         let done = |encoded, revision| {
             Ok(Attempt::Done(Box::new(Written {

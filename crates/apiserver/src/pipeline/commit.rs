@@ -26,6 +26,8 @@ pub(crate) fn canonical(object: &Value) -> Bytes {
 pub(crate) enum Failed {
     /// Nothing was written.
     Refused(Status),
+    /// Nothing was written: it is more than the store takes.
+    TooLarge(Status),
     /// It was written, or may have been, or may yet be.
     Open(Status),
 }
@@ -33,20 +35,28 @@ pub(crate) enum Failed {
 impl Failed {
     /// Of a transaction that the store has not answered, or answered with an error.
     fn of(error: Error) -> Self {
-        let open = error.leaves_outcome_open();
-        let status = write_failed(error);
-        if open { Self::Open(status) } else { Self::Refused(status) }
+        let wrap = match &error {
+            open if open.leaves_outcome_open() => Self::Open,
+            Error::TooLarge { .. } => Self::TooLarge,
+            _ => Self::Refused,
+        };
+        wrap(write_failed(error))
     }
 
     /// Whether the write is known not to have been made.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
+        matches!(self, Self::Refused(_) | Self::TooLarge(_))
+    }
+
+    /// Whether the store would take less of it.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge(_))
     }
 
     /// What the client is told.
     pub(crate) fn into_status(self) -> Status {
         match self {
-            Self::Refused(status) | Self::Open(status) => status,
+            Self::Refused(status) | Self::TooLarge(status) | Self::Open(status) => status,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Creating objects.
 
+use gantry_api::managed::{self, Stamp};
 use gantry_api::status::Status;
-use gantry_api::{Value, canon, convert, defaults, gated, managed, value};
+use gantry_api::{Value, canon, convert, defaults, gated, value};
+use gantry_store::encoded::Encoded;
 use http::StatusCode;
 
 use super::change::managed_write;
@@ -9,7 +11,7 @@ use super::commit::{Commit, Effects, Failed, Write};
 use super::decode::{self, Expected};
 use super::turns::Held;
 use super::{Outcome, Written, current, metadata};
-use crate::admission::{Request, Which};
+use crate::admission::{Options, Request, Which};
 use crate::allocate;
 use crate::app::App;
 use crate::flows;
@@ -103,17 +105,31 @@ async fn create_named(
     stored.map_err(Failed::into_status)
 }
 
-/// Stores an object that was let in.
+/// Stores an object that was let in. As upstream, one that only its managed fields make too large is stored without them, unless
+/// it is applied: that is about who owns what.
 async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>) -> Result<Written, Failed> {
-    let Request { app, caller, target, stamp, .. } = *request;
+    let applies = matches!(request.options, Options::Write(options) if options.applies);
+    let (encoded, revision) = match put(request, &mut object, request.stamp).await {
+        Err(failed) if !applies && failed.is_too_large() => {
+            value::remove(&mut object, "metadata.managedFields");
+            put(request, &mut object, None).await?
+        }
+        made => made?,
+    };
+    Ok(Written { outcome: Outcome::Object { encoded, revision }, code: StatusCode::CREATED, warnings })
+}
+
+/// Stores it once; its served form and revision. The object is given up, but where the store finds it too large.
+async fn put(request: &Request<'_>, whole: &mut Value, stamp: Option<&Stamp>) -> Result<(Encoded, u64), Failed> {
+    let Request { app, caller, target, .. } = *request;
     let kind = target.kind;
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
     for _ in 0..ALLOCATIONS_TRIED {
-        let mut effects = app.admission.effects(request, &object).await?;
+        let mut effects = app.admission.effects(request, whole).await?;
         // Only what changes something beside itself may have to start again.
         let again = allocate::concerns(kind) || !effects.is_empty();
-        let mut object = if again { object.clone() } else { std::mem::take(&mut object) };
+        let mut object = if again { whole.clone() } else { std::mem::take(whole) };
         effects.merge(allocate::plan(app, target, None, Some(&mut object)).await?);
         let writing = current::writing(app, target, current::stamped(&object, stamp)?);
         let write = Write {
@@ -126,17 +142,18 @@ async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>)
         };
         // Its memory is hot now and may be another thread's after the wait.
         drop(object);
-        match write.commit(app).await? {
-            Commit::Done(revision) => {
-                let encoded = current::stored(&writing, revision).map_err(Failed::Open)?;
-                return Ok(Written {
-                    outcome: Outcome::Object { encoded, revision },
-                    code: StatusCode::CREATED,
-                    warnings,
-                });
+        match write.commit(app).await {
+            Ok(Commit::Done(revision)) => {
+                return current::stored(&writing, revision).map(|encoded| (encoded, revision)).map_err(Failed::Open);
             }
-            Commit::Moved(existing) => return Err(exists(target, existing.map(|e| e.value).as_ref()).into()),
-            Commit::Effect => allocate::try_again(app, &mut turn).await?,
+            Ok(Commit::Moved(existing)) => return Err(exists(target, existing.map(|e| e.value).as_ref()).into()),
+            Ok(Commit::Effect) => allocate::try_again(app, &mut turn).await?,
+            Err(failed) => {
+                if !again && failed.is_too_large() {
+                    *whole = current::decoded(writing.json(), &target.key())?;
+                }
+                return Err(failed);
+            }
         }
     }
     Err(Status::internal("could not allocate: too many other writers, try again").into())

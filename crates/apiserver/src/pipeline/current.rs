@@ -26,7 +26,7 @@ fn undecodable(key: &str, why: &dyn std::fmt::Display) -> Status {
     Status::internal(format!("the stored object {key} cannot be decoded: {why}"))
 }
 
-fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
+pub(crate) fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
     let mut object: Value = serde_json::from_slice(json).map_err(|e| undecodable(key, &e))?;
     value::remove(&mut object, "metadata.resourceVersion");
     Ok(object)
@@ -97,7 +97,7 @@ pub(crate) fn namespace_of(target: &Target) -> &str {
 pub(crate) fn store_failed(error: Error) -> Status {
     let text = gantry_common::error_chain(&error);
     match error {
-        Error::TooLarge { .. } => Status::failure(413, "RequestEntityTooLarge", text),
+        Error::TooLarge { detail, .. } => too_large(&detail),
         Error::Timeout { .. } => Status::timeout(text, 1),
         Error::Unavailable { .. } | Error::NotSent { .. } | Error::WatchEnded | Error::NoSpace { .. } => {
             tracing::warn!("{text}");
@@ -106,6 +106,28 @@ pub(crate) fn store_failed(error: Error) -> Status {
         Error::Compacted { .. } => Status::expired(text),
         _ => Status::internal(text),
     }
+}
+
+/// How upstream's two refusals of what is too large for etcd begin: by etcd, and by its client.
+const TOO_LARGE: [&str; 2] = [
+    "etcdserver: request is too large",
+    "rpc error: code = ResourceExhausted desc = trying to send message larger than max",
+];
+
+/// 500 without a reason, as upstream's, which knows nothing of its cause. `detail`: the store's words.
+fn too_large(detail: &str) -> Status {
+    let [by_etcd, by_client] = TOO_LARGE;
+    let words = match detail.split_once("larger than max") {
+        Some((_, sizes)) => format!("{by_client}{sizes}"),
+        None => by_etcd.to_owned(),
+    };
+    let why = "what is written exceeds etcd's --max-request-bytes (1.5 MiB by default): make the object smaller";
+    Status::failure(500, "", format!("{words}: {why}"))
+}
+
+/// Whether the store has refused a write because it is too large.
+pub(crate) fn is_too_large(status: &Status) -> bool {
+    status.code == 500 && TOO_LARGE.iter().any(|words| status.message.starts_with(words))
 }
 
 /// As [`store_failed`], of a transaction. One that may have been made is not for a client to send again unseen, which clients do with

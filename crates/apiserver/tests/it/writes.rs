@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, configmap, pod};
+use crate::support::{Answer, Cluster, configmap, pod};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -313,4 +313,39 @@ async fn an_owner_that_is_named_twice_is_kept_once_with_a_warning() {
         assert!(warning.starts_with(&expected) && warning.ends_with("observed: u\""), "{method}: {warning}");
         assert_eq!(answer.json()["metadata"]["ownerReferences"], json!([owner]), "{method}");
     }
+}
+
+#[tokio::test]
+async fn what_only_its_managed_fields_make_too_large_is_stored_without_them() {
+    let cluster = Cluster::start().await;
+    // etcd takes 1.5 MiB. Who owns a key takes somewhat more than the key.
+    let map = |name: &str, keys: usize| {
+        let data: serde_json::Map<String, Value> = (0..keys).map(|n| (format!("k{n:06}"), "".into())).collect();
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}).to_string()
+    };
+    let path = |name: &str| format!("{MAPS}/{name}");
+    let content = |kind: &'static str| [("content-type", kind)];
+    let is_bare = |answer: &Answer| {
+        assert!(answer.code < 300, "{}", &answer.text[..answer.text.len().min(300)]);
+        answer.json()["metadata"].get("managedFields").is_none()
+    };
+    assert!(is_bare(&cluster.rest("POST", MAPS, &[], &map("created", 60_000)).await));
+    for name in ["put", "patched", "applied"] {
+        assert!(!is_bare(&cluster.rest("POST", MAPS, &[], &map(name, 1)).await));
+    }
+    assert!(is_bare(&cluster.rest("PUT", &path("put"), &[], &map("put", 60_000)).await));
+    let merge = content("application/merge-patch+json");
+    assert!(is_bare(&cluster.rest("PATCH", &path("patched"), &merge, &map("patched", 60_000)).await));
+    let refused = |answer: Answer| {
+        let status = answer.json();
+        let message = status["message"].as_str().unwrap_or_default();
+        assert_eq!((answer.code, status["reason"].as_str()), (500, None), "{message}");
+        let words = "etcdserver: request is too large: what is written exceeds etcd's --max-request-bytes";
+        assert!(message.starts_with(words), "{message}");
+    };
+    let apply = content("application/apply-patch+yaml");
+    let applied = format!("{}?fieldManager=m", path("applied"));
+    refused(cluster.rest("PATCH", &applied, &apply, &map("applied", 60_000)).await);
+    refused(cluster.rest("PATCH", &format!("{}?fieldManager=m", path("new")), &apply, &map("new", 60_000)).await);
+    refused(cluster.rest("POST", MAPS, &[], &map("huge", 130_000)).await);
 }
