@@ -121,6 +121,31 @@ pub(super) fn parse(sent: &[Value]) -> Option<Vec<Value>> {
     Some(entries.into_values().collect())
 }
 
+/// What is wrong with entries that somebody else than their owners has changed.
+///
+/// # Errors
+/// In the words of upstream's `DecodeManagedFields`.
+pub fn check(entries: &[Value]) -> Result<(), String> {
+    for (at, entry) in entries.iter().enumerate() {
+        let text = |path| value::str_at(entry, path).unwrap_or_default();
+        if !matches!(text("operation"), "Apply" | "Update") {
+            return Err("operation must be `Apply` or `Update`".to_owned());
+        }
+        if text("apiVersion").is_empty() {
+            return Err("apiVersion must not be empty".to_owned());
+        }
+        match text("fieldsType") {
+            "FieldsV1" => {}
+            "" => return Err(format!("missing fieldsType in managed fields entry {at}")),
+            other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {at}")),
+        }
+        if parse(std::slice::from_ref(entry)).is_none() {
+            return Err(format!("error decoding versioned set from {entry}: fieldsV1 does not hold paths"));
+        }
+    }
+    Ok(())
+}
+
 /// Leaves out entries that own nothing, or in a version that the kind is not known in.
 pub(super) fn retain_meaningful(entries: &mut Vec<Value>, write: &Write<'_>) {
     entries.retain(|e| {

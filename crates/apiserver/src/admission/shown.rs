@@ -1,6 +1,7 @@
 //! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
 
 use gantry_api::kinds::KindInfo;
+use gantry_api::managed::{self, Stamp};
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
 use gantry_api::{Value, convert, decode, defaults, value};
@@ -28,8 +29,9 @@ const SYSTEM: &[&str] = &[
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
-    "managedFields",
 ];
+/// Who owns what.
+const MANAGED: &str = "metadata.managedFields";
 /// What a new object gets only when it is stored.
 const NOT_YET: &[&str] = &["uid", "creationTimestamp", "generation"];
 
@@ -105,10 +107,35 @@ impl Request<'_> {
     /// As `kind` shows the object that is written.
     fn stamped(&self, kind: &'static KindInfo, object: &Value) -> Value {
         let mut shown = self.form(kind, object);
-        if let Some(stamp) = self.stamp {
-            value::set(&mut shown, "metadata.managedFields", stamp.value());
+        if let Some(managed) = self.managed(object) {
+            value::set(&mut shown, MANAGED, managed);
         }
         shown
+    }
+
+    /// The managed fields of the object that is written. In the tree of a new one are those that a webhook or policy made.
+    fn managed(&self, object: &Value) -> Option<Value> {
+        value::get(object, MANAGED).cloned().or_else(|| self.stamp.map(Stamp::value))
+    }
+
+    /// Takes over what a webhook or policy has made of the managed fields, where they still are some; else the client is told.
+    fn take_over_managed(&self, shown: &mut Value, object: &Value) {
+        let before = self.managed(object);
+        let given = value::list_at(shown, MANAGED).to_vec();
+        if before.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice) != given {
+            match managed::check(&given) {
+                // An empty list says that there are to be none; nothing would say that nobody has changed them.
+                Ok(()) => return value::set(shown, MANAGED, given),
+                Err(why) => self.caller.notes.warn(&format!(
+                    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated \
+                     mutating admission controller; please fix your requests: {why}"
+                )),
+            }
+        }
+        match value::get(object, MANAGED) {
+            Some(kept) => value::set(shown, MANAGED, kept.clone()),
+            None => drop(value::remove(shown, MANAGED)),
+        }
     }
 
     /// As `kind` shows an object, but for versions of custom kinds.
@@ -168,6 +195,7 @@ impl Request<'_> {
                     None => drop(value::remove(&mut shown, &path)),
                 }
             }
+            self.take_over_managed(&mut shown, object);
             versions::convert(self.app, self.target.kind, &mut [&mut shown]).await?;
             convert::to_hub(kind, &mut shown);
             defaults::apply(self.target.kind.hub(), &mut shown);

@@ -235,11 +235,17 @@ impl Change<'_> {
         defaults::apply(kind, &mut object);
         let request = self.request(app, state);
         // Whoever writes owns what they wrote, not what webhooks and policies make of it.
-        let meant = app.admission.interferes(app).then(|| object.clone());
+        let early = app.admission.interferes(app);
+        if early {
+            let mut meant = object.clone();
+            self.prepare(&ctx, &mut meant, old);
+            canon::canonical(&mut meant, kind.hub())?;
+            self.stamp(app, &mut meant, old, sent.as_ref());
+            copy(&meant, &mut object, "metadata.managedFields");
+        }
         app.admission.mutate(&request, self.which(), &mut object).await?;
         warnings.extend(metadata::dedup_owners(&mut object, true));
-        let meant = meant.filter(|_| request.rounds.lock().is_changed());
-        if meant.is_some() || self.part == Part::Resize {
+        if self.part == Part::Resize || request.rounds.lock().is_changed() {
             metadata::on_update(&mut object, old);
             self.confine(&mut object, old);
         }
@@ -262,21 +268,24 @@ impl Change<'_> {
             warnings.extend(app.admission.warnings(&request, &object).await);
         }
         canon::canonical(&mut object, kind.hub())?;
-        if !self.options.applies {
-            let write = managed_write(app, self.caller, self.target, self.options);
-            match meant {
-                None => stamp(&mut object, old, &write, sent),
-                Some(mut meant) => {
-                    self.prepare(&ctx, &mut meant, old);
-                    canon::canonical(&mut meant, kind.hub())?;
-                    stamp(&mut meant, old, &write, sent);
-                    copy(&meant, &mut object, "metadata.managedFields");
-                }
-            }
+        if !early {
+            self.stamp(app, &mut object, old, sent.as_ref());
         }
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })
+    }
+
+    /// Notes who owns what of an object that its kind has prepared; an apply has done that.
+    fn stamp(&self, app: &App, object: &mut Value, old: &Value, sent: Option<&Sent>) {
+        if self.options.applies {
+            return;
+        }
+        let decided = sent.map(|sent| sent.swap(object));
+        managed::stamp(Some(old), object, &managed_write(app, self.caller, self.target, self.options));
+        if let Some(decided) = decided {
+            decided.swap(object);
+        }
     }
 
     /// Reads what the client sent as the kind does. The annotation that the kind decides in the end, as it was sent.
@@ -381,23 +390,14 @@ struct Sent {
 
 impl Sent {
     /// Puts it into the object; returns what was there.
-    fn swap(self, object: &mut Value) -> Self {
-        let Self { name, text } = self;
-        let there = match (text, value::object_mut(object, "metadata.annotations")) {
-            (Some(text), Some(annotations)) => annotations.insert(name.to_owned(), text),
+    fn swap(&self, object: &mut Value) -> Self {
+        let name = self.name;
+        let there = match (&self.text, value::object_mut(object, "metadata.annotations")) {
+            (Some(text), Some(annotations)) => annotations.insert(name.to_owned(), text.clone()),
             (None, Some(annotations)) => annotations.remove(name),
             (_, None) => None,
         };
         Self { name, text: there }
-    }
-}
-
-/// Stamps an object that its kind has prepared.
-fn stamp(object: &mut Value, old: &Value, write: &managed::Write<'_>, sent: Option<Sent>) {
-    let decided = sent.map(|sent| sent.swap(object));
-    managed::stamp(Some(old), object, write);
-    if let Some(decided) = decided {
-        decided.swap(object);
     }
 }
 

@@ -91,9 +91,13 @@ async fn create_named(
     });
     let stamp = stamped.flatten();
     let stamp = stamp.as_ref();
-    let request = Request { nameless: generated, stamp, ..Request::creating(app, caller, &target, options) };
+    let mut request = Request { nameless: generated, stamp, ..Request::creating(app, caller, &target, options) };
     let mut warnings: Vec<String> = repeated.into_iter().collect();
     warnings.extend(admitted(&request, &mut object).await?);
+    if value::get(&object, "metadata.managedFields").is_some() {
+        // A webhook or policy has made others of them.
+        request.stamp = None;
+    }
     canon::canonical(&mut object, kind.hub())?;
     if options.dry_run {
         return dry(&request, object, warnings).await;

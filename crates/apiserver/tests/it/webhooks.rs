@@ -105,6 +105,55 @@ async fn mutating_webhooks_take_turns_and_what_they_add_is_nobodys() {
 }
 
 #[tokio::test]
+async fn webhooks_may_change_managed_fields_but_not_break_them() {
+    let cluster = cluster().await;
+    let hook = Hook::start(&cluster, |request| {
+        patch(match request["name"].as_str() {
+            Some("broken") => json!([
+                {"op": "remove", "path": "/metadata/managedFields/0/apiVersion"},
+                {"op": "remove", "path": "/metadata/managedFields/0/fieldsV1"},
+                {"op": "remove", "path": "/metadata/managedFields/0/fieldsType"},
+            ]),
+            Some("renamed") => json!([{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "hook"}]),
+            _ if request["object"]["metadata"]["managedFields"].is_null() => json!([]),
+            _ => json!([{"op": "remove", "path": "/metadata/managedFields"}]),
+        })
+    })
+    .await;
+    register(&cluster, MUTATING, "m", &[hook.config(&cluster, "m", json!({}))]).await;
+    let managers = |answer: &Answer| {
+        let object = answer.json();
+        assert!(answer.code < 300, "{}", answer.text);
+        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let names = entries.iter().map(|entry| entry["manager"].as_str().unwrap_or_default().to_owned());
+        (names.collect::<Vec<_>>(), entries.iter().all(|entry| entry["fieldsV1"].is_object()))
+    };
+    let told = "299 - \".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: apiVersion must not be empty\"";
+    for (name, manager, warned) in
+        [("broken", &["tester"][..], &[told][..]), ("renamed", &["hook"], &[]), ("cleared", &[], &[])]
+    {
+        let made = post(&cluster, MAPS, &configmap(name, "x")).await;
+        assert_eq!(
+            (managers(&made), warnings(&made)),
+            ((manager.iter().map(ToString::to_string).collect(), true), warned.to_vec())
+        );
+    }
+    let change = r#"{"data":{"b":"y"}}"#;
+    let patched = cluster.rest("PATCH", &format!("{MAPS}/broken"), &[MERGE, ("user-agent", "other/1")], change).await;
+    let both = vec!["tester".to_owned(), "other".to_owned()];
+    assert_eq!((managers(&patched), warnings(&patched)), ((both.clone(), true), vec![told]));
+    assert_eq!(
+        hook.last()["object"]["metadata"]["managedFields"].as_array().map(Vec::len),
+        Some(2),
+        "shown to webhooks"
+    );
+    let patched = cluster.rest("PATCH", &format!("{MAPS}/renamed"), &[MERGE, ("user-agent", "other/1")], change).await;
+    assert_eq!(managers(&patched), (vec!["hook".to_owned(), "other".to_owned()], true));
+    let patched = cluster.rest("PATCH", &format!("{MAPS}/cleared"), &[MERGE, ("user-agent", "other/1")], change).await;
+    assert_eq!(managers(&patched), (vec![], true));
+}
+
+#[tokio::test]
 async fn a_webhook_that_wants_to_is_asked_again_after_a_later_change() {
     let cluster = cluster().await;
     let hook = Hook::start(&cluster, |request| {
