@@ -16,6 +16,8 @@ use crate::request::{FieldValidation, WriteOptions};
 
 const GROUP: &str = "admission.k8s.io";
 const OPTIONS: &str = "meta.k8s.io/v1";
+/// The one type of patches.
+const JSON_PATCH: &str = "JSONPatch";
 
 /// The objects, as they are shown.
 pub(super) struct Objects {
@@ -134,10 +136,37 @@ pub(super) struct Answer {
     pub(super) allowed: bool,
     /// Why not.
     pub(super) status: Option<Status>,
-    /// A JSON patch.
-    pub(super) patch: Option<Value>,
+    /// A patch, as it came: only that of a webhook which allows is looked at.
+    pub(super) patch: Vec<u8>,
+    /// The type of that patch; empty where v1beta1 says none.
+    pub(super) patch_type: String,
     pub(super) warnings: Vec<String>,
     pub(super) annotations: Vec<(String, String)>,
+}
+
+impl Answer {
+    /// The operations of the patch; none where it is empty.
+    ///
+    /// # Errors
+    /// In upstream's words why it cannot be read.
+    pub(super) fn operations(&self) -> Result<Option<Value>, String> {
+        if self.patch.is_empty() {
+            return Ok(None);
+        }
+        let operations: Value = serde_json::from_slice(&self.patch).map_err(|error| undecodable(&error))?;
+        Ok(Some(operations).filter(|found| found.as_array().is_none_or(|all| !all.is_empty())))
+    }
+
+    /// Looks at the type of the patch.
+    ///
+    /// # Errors
+    /// In upstream's words that it is no JSON patch.
+    pub(super) fn check_type(&self) -> Result<(), String> {
+        match self.patch_type.as_str() {
+            "" | JSON_PATCH => Ok(()),
+            other => Err(format!("unsupported patch type {other:?}")),
+        }
+    }
 }
 
 /// Reads an answer.
@@ -177,12 +206,8 @@ pub(super) fn answer(review: &Value, uid: &str, version: &str, mutating: bool) -
             (false, Some(_)) => {
                 return invalid("webhook returned response.patchType but not response.patch".to_owned());
             }
-            (_, Some(other)) if other != "JSONPatch" => {
-                let shown = other.as_str().unwrap_or_default();
-                return match shown {
-                    "" => invalid(format!("webhook returned invalid response.patchType of {shown:?}")),
-                    _ => Err(format!("unsupported patch type {shown:?}")),
-                };
+            (_, Some(kind)) if kind.as_str().is_none_or(str::is_empty) => {
+                return invalid("webhook returned invalid response.patchType of \"\"".to_owned());
             }
             _ => {}
         }
@@ -192,7 +217,9 @@ pub(super) fn answer(review: &Value, uid: &str, version: &str, mutating: bool) -
     Ok(Answer {
         allowed: response.get("allowed") == Some(&Value::Bool(true)),
         status: response.get("status").and_then(|s| serde_json::from_value(s.clone()).ok()),
-        patch: if has_patch { Some(serde_json::from_slice(&patch).map_err(|e| undecodable(&e))?) } else { None },
+        patch,
+        // The older version knows one type, and upstream takes it for meant.
+        patch_type: if version == "v1" { text("patchType").to_owned() } else { String::new() },
         warnings: strings("warnings").filter_map(Value::as_str).map(str::to_owned).collect(),
         annotations: annotations.filter_map(|(key, v)| Some((key.clone(), v.as_str()?.to_owned()))).collect(),
     })
@@ -251,24 +278,47 @@ mod tests {
         let with = |kind: Value| json!({"uid": "u", "allowed": true, "patch": patch, "patchType": kind});
         check(with("JSONPatch".into()), false, Err(&invalid("validating webhook may not return response.patch")));
         let ops = json!([{"op": "remove", "path": "/a"}]);
-        check(with("JSONPatch".into()), true, Ok(Answer { patch: Some(ops.clone()), ..yes() }));
         let numbers: Vec<u8> = ops.to_string().into_bytes();
+        let patched = || Answer { patch: numbers.clone(), patch_type: JSON_PATCH.to_owned(), ..yes() };
+        check(with("JSONPatch".into()), true, Ok(patched()));
         let listed = json!({"uid": "u", "allowed": true, "patch": numbers, "patchType": "JSONPatch"});
-        check(listed, true, Ok(Answer { patch: Some(ops), ..yes() }));
+        check(listed, true, Ok(patched()));
+        assert_eq!(patched().operations(), Ok(Some(ops)));
         let too_large = json!({"uid": "u", "allowed": true, "patch": [300], "patchType": "JSONPatch"});
         let why = "received undecodable patch in webhook response: invalid value: integer `300`, expected u8";
         check(too_large, true, Err(why));
         check(with(Value::Null), true, Err(&invalid("webhook returned response.patch but not response.patchType")));
         check(with("".into()), true, Err(&invalid("webhook returned invalid response.patchType of \"\"")));
-        check(with("Other".into()), true, Err("unsupported patch type \"Other\""));
+        let other = Answer { patch_type: "Other".to_owned(), ..patched() };
+        assert_eq!(other.check_type(), Err("unsupported patch type \"Other\"".to_owned()));
+        check(with("Other".into()), true, Ok(other));
         let only_type = json!({"uid": "u", "patchType": "JSONPatch"});
         check(only_type, true, Err(&invalid("webhook returned response.patchType but not response.patch")));
         let old = json!({"response": {"allowed": true, "patch": patch}});
-        assert!(answer(&old, "u", "v1beta1", true).is_ok_and(|a| a.patch.is_some()), "v1beta1 checks less");
+        assert!(
+            answer(&old, "u", "v1beta1", true).is_ok_and(|a| a.operations().is_ok_and(|p| p.is_some())),
+            "v1beta1 checks less"
+        );
         let wrong =
             json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "response": {"uid": "u"}});
         let why = answer(&wrong, "u", "v1", false).expect_err("another version");
         assert!(why.ends_with("AdmissionReview, got admission.k8s.io/v1beta1, Kind=AdmissionReview"), "{why}");
+    }
+
+    #[test]
+    fn a_refusal_is_one_whatever_patch_comes_with_it() {
+        for (patch, kind) in [("{not json", "JSONPatch"), ("[]", "Other")] {
+            let patch = STANDARD.encode(patch);
+            let response = json!({"uid": "u", "allowed": false, "patch": patch, "patchType": kind, "warnings": ["w"]});
+            let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+            let got = answer(&review, "u", "v1", true).expect("an answer: failing open would let the request pass");
+            assert_eq!((got.allowed, got.warnings.as_slice()), (false, &["w".to_owned()][..]));
+        }
+        let broken = Answer { allowed: true, patch: b"{not json".to_vec(), ..Answer::default() };
+        let why = broken.operations().expect_err("no JSON");
+        assert!(why.starts_with("received undecodable patch in webhook response: "), "{why}");
+        let empty = Answer { patch: b"[]".to_vec(), ..Answer::default() };
+        assert_eq!(empty.operations(), Ok(None));
     }
 
     #[test]

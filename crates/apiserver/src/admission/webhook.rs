@@ -167,9 +167,8 @@ async fn apply(
     shown: Option<&Value>,
     object: &mut Value,
 ) -> Result<bool, No> {
-    let Some(operations) = answer.patch.as_ref().filter(|p| p.as_array().is_none_or(|ops| !ops.is_empty())) else {
-        return Ok(false);
-    };
+    let unusable = |why| No::Failed { why, code: 503 };
+    let Some(operations) = answer.operations().map_err(unusable)? else { return Ok(false) };
     let Some(shown) = shown else {
         let why = format!(
             "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
@@ -177,11 +176,12 @@ async fn apply(
         );
         return Err(No::Broken(Status::internal(why)));
     };
+    answer.check_type().map_err(unusable)?;
     let failed = |status: Status| {
         let cause = status.details.and_then(|d| d.causes.into_iter().next()).map(|c| c.message);
         No::Broken(Status::internal(cause.filter(|c| !c.is_empty()).unwrap_or(status.message)))
     };
-    let patched = patch::json(shown, operations).map_err(failed)?;
+    let patched = patch::json(shown, &operations).map_err(failed)?;
     if patched == *shown {
         return Ok(false);
     }
