@@ -120,6 +120,10 @@ impl Plugin for NamespaceAutoProvision {
         "NamespaceAutoProvision"
     }
 
+    fn sees_unstored(&self) -> bool {
+        true
+    }
+
     async fn mutate(&self, request: &Request<'_>, _object: &mut Value) -> Result<(), Status> {
         let (target, app) = (request.target, request.app);
         if request.operation != Operation::Create || request.dry_run || target.namespace.is_empty() {

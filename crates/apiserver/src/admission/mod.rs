@@ -78,8 +78,8 @@ pub(crate) enum Which {
     All,
     /// Those that the server brings.
     BuiltIn,
-    /// Those that ask webhooks and policies.
-    Dynamic,
+    /// Those that look at what is no stored object, too: a binding, an eviction, a review.
+    Unstored,
 }
 
 /// A request that asks to be admitted.
@@ -132,13 +132,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Asks webhooks and policies about what is no stored object: a binding, an eviction, a review, options of a connection.
+    /// Asks about what is no stored object: a binding, an eviction, a token, a review, options of a connection. Webhooks and
+    /// policies are asked, and those that the server brings that care for whatever is created.
     ///
     /// # Errors
     /// The first refusal.
     pub(crate) async fn admit_other(&self, object: &mut Value) -> Result<(), Status> {
-        self.app.admission.mutate(self, Which::Dynamic, object).await?;
-        self.app.admission.validate(self, Which::Dynamic, object).await
+        self.app.admission.mutate(self, Which::Unstored, object).await?;
+        self.app.admission.validate(self, Which::Unstored, object).await
     }
 
     /// Whether an object of this kind (core group) is created, subresources left out.
@@ -202,6 +203,11 @@ pub(crate) trait Plugin: Send + Sync {
     /// Whether it asks what users have set up, of whatever they ask about.
     fn is_dynamic(&self) -> bool {
         false
+    }
+
+    /// Whether it also looks at what is no stored object. Most of the server's own leave subresources alone.
+    fn sees_unstored(&self) -> bool {
+        self.is_dynamic()
     }
 
     /// Changes the object before it is validated.
@@ -329,7 +335,7 @@ impl Chain {
         let wanted = move |plugin: &&dyn Plugin| match which {
             Which::All => true,
             Which::BuiltIn => !plugin.is_dynamic(),
-            Which::Dynamic => plugin.is_dynamic(),
+            Which::Unstored => plugin.sees_unstored(),
         };
         self.0.iter().map(AsRef::as_ref).filter(wanted)
     }

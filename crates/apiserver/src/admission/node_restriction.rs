@@ -45,6 +45,10 @@ impl Plugin for NodeRestriction {
         NAME
     }
 
+    fn sees_unstored(&self) -> bool {
+        true
+    }
+
     /// Nothing is changed; but what a node asks for is looked at before the kind leaves out what may not be asked for.
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         let Some(node) = request.caller.user.node().filter(|_| request.operation != Operation::Connect) else {
@@ -163,6 +167,8 @@ impl Asked<'_> {
                 let operation = self.operation();
                 Err(format!("unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods"))
             }
+            // See `may_evict`.
+            ("eviction", _) => Ok(()),
             ("status", Operation::Update) => self.pod_status(),
             ("status", _) => Err(format!("unexpected operation {:?}", self.operation())),
             (other, _) => {

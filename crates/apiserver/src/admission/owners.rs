@@ -44,6 +44,10 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
         "OwnerReferencesPermissionEnforcement"
     }
 
+    fn sees_unstored(&self) -> bool {
+        true
+    }
+
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         let target = request.target;
         let written = matches!(request.operation, Operation::Create | Operation::Update);

@@ -14,6 +14,7 @@ mod contract;
 mod crowds;
 mod custom;
 mod deletes;
+mod edges;
 mod encryption;
 mod ends;
 mod entry;

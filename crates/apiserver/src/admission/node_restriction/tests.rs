@@ -96,7 +96,8 @@ fn a_node_tells_of_its_own_pods_only() {
     let why = "unexpected operation \"UPDATE\", node \"n1\" can only create and delete mirror pods";
     may_not("update Pod p", own(), own(), why);
     let why = "unexpected pod subresource \"binding\", only 'status' and 'eviction' are allowed";
-    may_not("update Pod/binding p", own(), own(), why);
+    may_not("create Pod/binding p", json!({}), Value::Null, why);
+    may("create Pod/eviction p", json!({}), Value::Null);
 }
 
 #[test]

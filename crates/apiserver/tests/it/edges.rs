@@ -1,0 +1,66 @@
+//! Answers at the edges of what is served: where a request is refused, and in which words.
+
+use gantry_apiserver::testing::Builder;
+use serde_json::{Value, json};
+
+use crate::support::Cluster;
+
+/// A binding, an eviction and a request for a token, for a pod `p` and an account `default`.
+fn unstored(namespace: &str) -> [(String, Value, &'static str); 4] {
+    let base = format!("/api/v1/namespaces/{namespace}");
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    [
+        (format!("{base}/serviceaccounts/default/token"), json!({}), "serviceaccounts \"default\""),
+        (
+            format!("{base}/pods/p/eviction"),
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}),
+            "pods \"p\"",
+        ),
+        (format!("{base}/pods/p/binding"), binding.clone(), "pods \"p\""),
+        (format!("{base}/bindings"), binding, "bindings \"p\""),
+    ]
+}
+
+#[tokio::test]
+async fn nothing_at_all_begins_in_a_namespace_that_ends_or_is_not() {
+    let cluster = Cluster::start().await;
+    let post = async |path: &str, body: &Value| cluster.rest("POST", path, &[], &body.to_string()).await;
+    let made = post("/api/v1/namespaces", &json!({"metadata": {"name": "x"}})).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    assert_eq!(cluster.rest("DELETE", "/api/v1/namespaces/x", &[], "").await.code, 200);
+    for (path, body, object) in unstored("x") {
+        let refused = post(&path, &body).await;
+        let status = refused.json();
+        let why = "unable to create new content in namespace x because it is being terminated";
+        assert_eq!(status["message"], format!("{object} is forbidden: {why}"), "{path}");
+        let cause = json!({"reason": "NamespaceTerminating", "message": "namespace x is being terminated",
+            "field": "metadata.namespace"});
+        assert_eq!((refused.code, &status["details"]["causes"][0]), (403, &cause), "{path}");
+    }
+    for (path, body, _) in unstored("none") {
+        let refused = post(&path, &body).await;
+        assert_eq!(
+            (refused.code, &refused.json()["message"]),
+            (404, &json!("namespaces \"none\" not found")),
+            "{path}"
+        );
+    }
+    let review = json!({"metadata": {"namespace": "none"}, "spec": {"user": "u", "resourceAttributes":
+        {"namespace": "none", "verb": "get", "resource": "pods"}}});
+    let path = "/apis/authorization.k8s.io/v1/namespaces/none/localsubjectaccessreviews";
+    let asked = post(path, &review).await;
+    assert_eq!(asked.code, 201, "who asks for a right does not learn what there is: {}", asked.text);
+}
+
+#[tokio::test]
+async fn a_namespace_comes_by_whatever_is_asked_for_in_it() {
+    let enable =
+        Builder::default().configure(|config| config.enable_admission_plugins = vec!["NamespaceAutoProvision".into()]);
+    let cluster = Cluster::with(enable).await;
+    for (at, (path, body, _)) in unstored("ns").into_iter().enumerate() {
+        let path = path.replace("/ns/", &format!("/ns{at}/"));
+        let answer = cluster.rest("POST", &path, &[], &body.to_string()).await;
+        assert_eq!(answer.code, 404, "neither account nor pod is there: {}", answer.text);
+        assert_eq!(cluster.rest("GET", &format!("/api/v1/namespaces/ns{at}"), &[], "").await.code, 200, "{path}");
+    }
+}
