@@ -45,7 +45,7 @@ impl Request<'_> {
     }
 
     /// The namespace, as upstream's admission has it: a namespace is in itself.
-    pub(super) fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         if self.is_about_namespaces() { &self.target.name } else { &self.target.namespace }
     }
 

@@ -99,7 +99,7 @@ fn resource(asked: &Request<'_>) -> Check {
         group: target.kind.group.to_owned(),
         resource: target.kind.resource.to_owned(),
         subresource: target.subresource.to_owned(),
-        namespace: target.namespace.clone(),
+        namespace: asked.namespace().to_owned(),
         name: if asked.nameless { String::new() } else { target.name.clone() },
         ..ResourceCheck::default()
     })

@@ -64,3 +64,39 @@ async fn a_namespace_comes_by_whatever_is_asked_for_in_it() {
         assert_eq!(cluster.rest("GET", &format!("/api/v1/namespaces/ns{at}"), &[], "").await.code, 200, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_namespace_is_the_namespace_of_what_is_asked_about_it() {
+    let cluster = Cluster::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([{"verbs": ["update", "patch", "get", "mark"], "apiGroups": [""], "resources": ["namespaces"]}]);
+    let role = json!({"metadata": {"name": "own"}, "rules": rules});
+    let binding = json!({"metadata": {"name": "own"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+        "name": "own"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}]});
+    for (kind, body) in [("roles", role), ("rolebindings", binding)] {
+        let made = cluster.rest("POST", &format!("{rbac}/namespaces/default/{kind}"), &[], &body.to_string()).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let spec = json!({"failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": ["namespaces"]}]},
+        "validations": [{"expression": "authorizer.requestResource.check('mark').allowed()", "message": "no mark"}]});
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    for (kind, spec) in [
+        ("validatingadmissionpolicies", spec),
+        ("validatingadmissionpolicybindings", json!({"policyName": "mark", "validationActions": ["Deny"]})),
+    ] {
+        let body = json!({"metadata": {"name": "mark"}, "spec": spec}).to_string();
+        let made = cluster.rest("POST", &format!("{group}/{kind}"), &[], &body).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+        // A consistent read: the server knows it from now on.
+        assert_eq!(cluster.rest("GET", &format!("{group}/{kind}"), &[], "").await.code, 200);
+    }
+    let merge = ("content-type", "application/merge-patch+json");
+    let alice = [merge, ("impersonate-user", "alice")];
+    let patch = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
+    let path = "/api/v1/namespaces/default";
+    while cluster.rest("GET", path, &alice, "").await.code == 403 {}
+    let marked = cluster.rest("PATCH", path, &alice, &patch).await;
+    assert_eq!(marked.code, 200, "{}", marked.text);
+}
