@@ -215,10 +215,12 @@ pub struct Config {
     /// Writes at once; more are answered 429.
     #[arg(long = "max-mutating-requests-inflight", default_value_t = 200)]
     pub max_mutating_requests_inflight: usize,
-    /// Sessions (exec, attach, port-forward, logs, stats) that one user may have open; more are answered 429.
+    /// Sessions (exec, attach, port-forward, logs, stats) that one user may have open; more are answered 429. All service
+    /// accounts of a namespace count as one user. Members of system:masters are not counted.
     #[arg(long = "max-sessions-per-user", default_value_t = 512)]
     pub max_sessions_per_user: usize,
-    /// Sessions that all users together may have open; more are answered 429.
+    /// Sessions that all users together may have open; more are answered 429. The fewer are left, the fewer one
+    /// user may have. Nodes, controllers and the accounts of kube-system have as many of their own.
     #[arg(long = "max-sessions", default_value_t = 4096)]
     pub max_sessions: usize,
     /// Where the audit log goes: a file that lines of JSON (audit.k8s.io/v1) are added to, or `-` for standard output.

@@ -10,7 +10,7 @@ use gantry_proto::v1::open_session::Kind;
 use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
-use super::bounds::Place;
+use super::bounds::{Holder, Place};
 use super::channel::{Sink, Source};
 use super::pod::Pod;
 use super::ports::Ports;
@@ -63,7 +63,7 @@ pub(crate) struct Grant {
     pub(crate) node: String,
     /// What the node is asked for: complete, with container and UID.
     pub(crate) kind: Kind,
-    user: String,
+    holder: Holder,
     pod: Pod,
     right: Right,
     record: Record,
@@ -78,8 +78,8 @@ pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Gr
     let subject = Subject::of(&mut kind, ask.by_get)?;
     let mut record = Record::new(app, &ask, &subject, &kind);
     match admit(app, ask, &subject, &mut kind, &mut record).await {
-        Ok(Admitted { right, user, node, pod, place }) => {
-            Ok(Grant { app: app.clone(), node, kind, user, pod, right, record, _place: place })
+        Ok(Admitted { right, holder, node, pod, place }) => {
+            Ok(Grant { app: app.clone(), node, kind, holder, pod, right, record, _place: place })
         }
         Err(status) => {
             record.finish(&status);
@@ -90,7 +90,7 @@ pub(crate) async fn grant(app: &Arc<App>, ask: Ask, mut kind: Kind) -> Result<Gr
 
 struct Admitted {
     right: Right,
-    user: String,
+    holder: Holder,
     node: String,
     pod: Pod,
     place: Place,
@@ -109,9 +109,9 @@ async fn admit(
     }
     let located = subject.locate(app, kind).await?;
     record.at(&located.node, &located.uid, kind);
-    let user = user.name;
-    let place = app.places.take(&user)?;
-    Ok(Admitted { right, user, pod: subject.pod(&located), node: located.node, place })
+    let holder = Holder::of(&user);
+    let place = app.places.take_for(holder.clone())?;
+    Ok(Admitted { right, holder, pod: subject.pod(&located), node: located.node, place })
 }
 
 impl Grant {
@@ -178,7 +178,7 @@ pub(crate) struct Connector {
     app: Arc<App>,
     node: String,
     request: PortForwardRequest,
-    user: String,
+    holder: Holder,
     ending: watch::Receiver<Ending>,
     ports: Arc<Ports>,
     pub(crate) counts: Arc<Counts>,
@@ -193,7 +193,7 @@ impl Connector {
     /// 429 past a bound, 503 when the node cannot be reached, what the node says, and why the port-forward ends.
     pub(crate) async fn open(&self, port: u16) -> Result<(Place, Opened), Status> {
         self.ports.used(port);
-        let place = self.app.places.take(&self.user)?;
+        let place = self.app.places.take_for(self.holder.clone())?;
         let request = PortForwardRequest { port: port.into(), ..self.request.clone() };
         let opened = tokio::select! {
             opened = self.app.sessions.open(&self.node, Kind::PortForward(request), Start::AtOnce) => opened?,
@@ -255,7 +255,7 @@ impl Grant {
             app: self.app.clone(),
             node: self.node.clone(),
             request,
-            user: self.user.clone(),
+            holder: self.holder.clone(),
             ending,
             ports,
             counts: self.record.counts(),

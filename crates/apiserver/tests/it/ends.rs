@@ -36,7 +36,8 @@ async fn what_a_node_has_ended_is_not_held_by_its_reader() {
     let cluster = Cluster::with(Builder::default().configure(|config| config.max_sessions_per_user = 1)).await;
     add_pod(&cluster, "p", |_| {}).await;
     let mut node = Node::connect(&cluster, "n1").await;
-    let admin = cluster.identity("admin", &["system:masters"]);
+    cluster.make_mighty("ops").await;
+    let admin = cluster.identity("admin", &["ops"]);
     let (socket, (session, served)) =
         tokio::join!(websocket(&cluster, Some(&admin), EXEC, "v5.channel.k8s.io"), node.serve_named());
     let mut socket = socket.expect("upgraded");

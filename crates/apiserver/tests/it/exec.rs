@@ -333,8 +333,9 @@ async fn sessions_are_bounded_per_user_and_altogether() {
     .await;
     add_pod(&cluster, "p", |_| {}).await;
     let mut node = Node::connect(&cluster, "n1").await;
-    let masters = &["system:masters"];
-    let names = ["a", "b", "c"].map(|user| cluster.identity(user, masters));
+    // Who may everything is not counted.
+    cluster.make_mighty("ops").await;
+    let names = ["a", "b", "c"].map(|user| cluster.identity(user, &["ops"]));
     let mut kept = Vec::new();
     for identity in &names[..2] {
         let (socket, (_, served)) =

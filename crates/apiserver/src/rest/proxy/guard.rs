@@ -13,7 +13,7 @@ use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
 use crate::request::Target;
 use crate::rest::handler::Incoming;
-use crate::sessions::bounds::Place;
+use crate::sessions::bounds::{Holder, Place};
 use crate::sessions::over::Over;
 use crate::sessions::record::Record;
 use crate::sessions::right::Right;
@@ -65,7 +65,7 @@ impl Guard {
         let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, object);
         let granted = async {
             let right = Right::new(app, credential, vec![needed]).await?;
-            Ok((right, app.places.take(&request.caller.user.name)?))
+            Ok((right, app.places.take_for(Holder::of(&request.caller.user))?))
         };
         match granted.await {
             Ok((right, place)) => {
