@@ -23,6 +23,7 @@ impl Plugin for Escalation {
         let authorizer = &request.app.authorizer;
         let index = authorizer.index();
         let allowed = |attributes: &_| authorizer.decide(user, attributes).is_ok();
-        Check { index: &index, user, allowed: &allowed }.write(request.target.kind, object, request.old)
+        let asked = if request.posted { "" } else { &request.target.name };
+        Check { index: &index, user, allowed: &allowed, asked }.write(request.target.kind, object, request.old)
     }
 }

@@ -96,6 +96,8 @@ pub(crate) struct Request<'a> {
     pub(crate) options: Options<'a>,
     /// The client gave no name: the server made one up, or the request is about a list.
     pub(crate) nameless: bool,
+    /// It is asked for among all of its kind (POST), not by its name.
+    pub(crate) posted: bool,
     /// The managed fields of a new object that are not in its tree.
     pub(crate) stamp: Option<&'a Stamp>,
     /// What has been asked of webhooks and policies so far.
@@ -117,6 +119,7 @@ impl<'a> Request<'a> {
             dry_run: false,
             options: Options::None,
             nameless: false,
+            posted: false,
             stamp: None,
             rounds: Mutex::default(),
             reserved: Arc::default(),

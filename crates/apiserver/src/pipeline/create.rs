@@ -79,6 +79,7 @@ async fn create_named(
 ) -> Result<Written, Status> {
     let kind = target.kind;
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
+    let posted = target.name.is_empty();
     let target = Target { name, ..target.clone() };
     registry::strategy(kind).read(&mut object);
     defaults::apply(kind, &mut object);
@@ -91,7 +92,7 @@ async fn create_named(
     });
     let stamp = stamped.flatten();
     let stamp = stamp.as_ref();
-    let mut request = Request { nameless: generated, stamp, ..Request::creating(app, caller, &target, options) };
+    let mut request = Request { nameless: generated, posted, stamp, ..Request::creating(app, caller, &target, options) };
     let mut warnings: Vec<String> = repeated.into_iter().collect();
     warnings.extend(admitted(&request, &mut object).await?);
     if value::get(&object, "metadata.managedFields").is_some() {

@@ -16,6 +16,8 @@ pub(crate) struct Check<'a> {
     pub(crate) user: &'a User,
     /// Whether the user may do something; the whole authoriser, not only the index.
     pub(crate) allowed: &'a dyn Fn(&Attributes) -> bool,
+    /// The object that the request's path names; empty for a POST to all of its kind.
+    pub(crate) asked: &'a str,
 }
 
 impl Check<'_> {
@@ -51,7 +53,8 @@ impl Check<'_> {
     }
 
     fn role(&self, kind: &KindInfo, object: &Value, old: Option<&Value>, at: (&str, &str)) -> Result<(), Status> {
-        if self.may("escalate", kind.resource, at.0, at.1) {
+        // As upstream, of what the path names: a right to some names is none to create them by POST.
+        if self.may("escalate", kind.resource, at.0, self.asked) {
             return Ok(());
         }
         self.covers(kind, at, &Rule::of_role(object))?;
@@ -150,7 +153,7 @@ mod tests {
         let user = User::new("alice", &[]);
         let allowed = |request: &Attributes| verbs.contains(&request.verb.as_str());
         let kind = kinds::by_resource(GROUP, "v1", resource).expect("served");
-        let result = Check { index: &index, user: &user, allowed: &allowed }.write(kind, object, old);
+        let result = Check { index: &index, user: &user, allowed: &allowed, asked: "" }.write(kind, object, old);
         assert_eq!(result.err().map(|s| s.message), message.map(str::to_owned));
     }
 
@@ -178,6 +181,17 @@ mod tests {
                 "clusterroles.rbac.authorization.k8s.io \"new\" is forbidden: user \"alice\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\"]}",
             ),
         );
+    }
+
+    #[test]
+    fn a_right_to_some_names_is_none_to_create_them() {
+        let (index, user) = (Index::default(), User::new("alice", &[]));
+        let allowed = |request: &Attributes| request.verb == "escalate" && request.name == "new";
+        let kind = kinds::by_resource(GROUP, "v1", "clusterroles").expect("served");
+        let role = json!({"metadata": {"name": "new"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
+        let write = |asked| Check { index: &index, user: &user, allowed: &allowed, asked }.write(kind, &role, None);
+        assert_eq!(write("").map_err(|status| status.code), Err(403), "POST .../clusterroles names none");
+        assert_eq!(write("new"), Ok(()), "PATCH .../clusterroles/new does");
     }
 
     #[test]
