@@ -16,6 +16,7 @@ use crate::auth::impersonation::{Impersonation, Needed};
 use crate::auth::{self, User};
 use crate::config::AuthorizationMode;
 use crate::rbac::authorizer;
+use crate::rbac::index::aggregated;
 use crate::rbac::rule::{Attributes, Rule};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
@@ -137,7 +138,8 @@ fn rules(app: &App, user: &User, object: &mut Value) -> Result<(), Status> {
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let mut held = app.authorizer.index().rules_of(user, &namespace);
+    let index = app.authorizer.index();
+    let mut held = index.rules_of(user, &namespace);
     if user.in_group(crate::auth::MASTERS) {
         let all = || vec!["*".to_owned()];
         held.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
@@ -147,10 +149,15 @@ fn rules(app: &App, user: &User, object: &mut Value) -> Result<(), Status> {
     held.dedup();
     let (paths, resources): (Vec<Rule>, Vec<Rule>) = held.into_iter().partition(|r| !r.non_resource_urls.is_empty());
     let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    let mut errors = Vec::new();
     // What a node may do depends on its pods.
     if user.node().is_some() && app.config.authorization_mode.contains(&AuthorizationMode::Node) {
         status["incomplete"] = true.into();
-        status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+        errors.push("node authorizer does not support user rule resolution".to_owned());
+    }
+    errors.extend(index.missing(user, &namespace).into_iter().map(|missing| missing.text(None)));
+    if !errors.is_empty() {
+        status["evaluationError"] = aggregated(errors).into();
     }
     value::set(object, "status", status);
     Ok(())

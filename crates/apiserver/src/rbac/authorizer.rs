@@ -8,7 +8,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use tokio::sync::watch;
 
-use super::index::Index;
+use super::index::{Index, aggregated};
 use super::node::{self, Graph};
 use super::rule::Attributes;
 use crate::auth::{MASTERS, User};
@@ -99,19 +99,27 @@ impl Authorizer {
             return Err(String::new());
         }
         let mut why = String::new();
+        let mut because = |reason: &str| {
+            if !why.is_empty() && !reason.is_empty() {
+                why.push('\n');
+            }
+            why.push_str(reason);
+        };
         for mode in &self.modes {
             match mode {
                 AuthorizationMode::Node => {
                     let Some(node) = user.node() else { continue };
                     match node::decide(node, request, self.graph.as_ref()) {
                         Ok(()) => return Ok(()),
-                        Err(reason) => why = reason,
+                        Err(reason) => because(&reason),
                     }
                 }
                 AuthorizationMode::Rbac => {
-                    if self.index.load().allows(user, request) {
+                    let index = self.index.load();
+                    if index.allows(user, request) {
                         return Ok(());
                     }
+                    because(&unresolved(&index, user, &request.namespace));
                 }
             }
         }
@@ -162,6 +170,15 @@ impl Authorizer {
         }
         Err(refused(user, request, &why))
     }
+}
+
+/// What roles that are bound but not there may have to do with a refusal, in upstream's words.
+fn unresolved(index: &Index, user: &User, namespace: &str) -> String {
+    let missing = index.missing(user, namespace);
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!("RBAC: {}", aggregated(missing.iter().map(|missing| missing.text(None)).collect()))
 }
 
 /// 403 in upstream's words.

@@ -4,7 +4,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
 
-use super::index::Index;
+use super::index::{Index, aggregated};
 use super::rule::{Attributes, Rule, compact, merged, uncovered};
 use crate::auth::{MASTERS, User};
 
@@ -90,12 +90,18 @@ impl Check<'_> {
         lines.sort();
         lines.dedup();
         let groups: Vec<String> = self.user.groups.iter().map(|g| format!("{g:?}")).collect();
-        let why = format!(
+        let mut why = format!(
             "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
             self.user.name,
             groups.join(" "),
             lines.join("\n")
         );
+        // Upstream reads them as part of the request, and calls them as what that is about.
+        let unresolved = self.index.missing(self.user, namespace);
+        if !unresolved.is_empty() {
+            let texts = unresolved.iter().map(|missing| missing.text(Some(kind.resource))).collect();
+            why = format!("{why}; resolution errors: [{}]", aggregated(texts));
+        }
         Err(Status::forbidden(kind.group, kind.resource, name, &why))
     }
 }
@@ -192,6 +198,19 @@ mod tests {
         let write = |asked| Check { index: &index, user: &user, allowed: &allowed, asked }.write(kind, &role, None);
         assert_eq!(write("").map_err(|status| status.code), Err(403), "POST .../clusterroles names none");
         assert_eq!(write("new"), Ok(()), "PATCH .../clusterroles/new does");
+    }
+
+    #[test]
+    fn a_refusal_names_roles_that_are_not_there() {
+        let bound = |name: &str| json!({"roleRef": {"kind": "ClusterRole", "name": name}, "subjects": [{"kind": "User", "name": "alice"}]});
+        let index = Index::new(&Objects { cluster_role_bindings: vec![bound("x")], ..Objects::default() });
+        let user = User::new("alice", &[]);
+        let kind = kinds::by_resource(GROUP, "v1", "clusterroles").expect("served");
+        let role = json!({"metadata": {"name": "new"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
+        let check = Check { index: &index, user: &user, allowed: &|_: &Attributes| false, asked: "" };
+        let why = check.write(kind, &role, None).expect_err("not held").message;
+        let errors = "Verbs:[\"get\"]}; resolution errors: [clusterroles.rbac.authorization.k8s.io \"x\" not found]";
+        assert!(why.ends_with(errors), "{why}");
     }
 
     #[test]

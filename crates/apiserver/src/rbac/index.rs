@@ -1,8 +1,9 @@
 //! Roles and bindings, compiled so that a decision touches only the caller's own grants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use gantry_api::go::quoted;
 use gantry_api::{Value, value};
 
 use super::rule::{Attributes, Rule};
@@ -19,12 +20,56 @@ struct Grant {
     text: Arc<str>,
 }
 
+/// A binding's role that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// `ClusterRole` or `Role`, and its name.
+    Role(&'static str, String),
+    /// What refers to neither.
+    Kind(String),
+}
+
+impl Missing {
+    fn of(kind: &str, name: &str) -> Self {
+        match kind {
+            "ClusterRole" => Self::Role("clusterrole", name.to_owned()),
+            "Role" => Self::Role("role", name.to_owned()),
+            other => Self::Kind(other.to_owned()),
+        }
+    }
+
+    /// In upstream's words; `resource`: what its kind is called in them, where that is not the kind's own name.
+    pub(crate) fn text(&self, resource: Option<&str>) -> String {
+        match self {
+            Self::Role(kind, name) => {
+                format!("{}.rbac.authorization.k8s.io {} not found", resource.unwrap_or(kind), quoted(name))
+            }
+            Self::Kind(kind) => format!("unsupported role reference kind: {}", quoted(kind)),
+        }
+    }
+}
+
+/// Several errors as one, as upstream's aggregates are written: each text once.
+pub(crate) fn aggregated(mut errors: Vec<String>) -> String {
+    let mut known = HashSet::new();
+    errors.retain(|error| known.insert(error.clone()));
+    match errors.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        all => format!("[{}]", all.join(", ")),
+    }
+}
+
 /// What one subject was given.
 #[derive(Debug, Default, Clone)]
 struct Grants {
     cluster: Vec<Grant>,
     /// By namespace.
     local: HashMap<String, Vec<Grant>>,
+    /// What could not be given: looked at only where what could be is not enough.
+    missing: Vec<Missing>,
+    /// The same by namespace.
+    locally_missing: HashMap<String, Vec<Missing>>,
 }
 
 /// An immutable picture of all roles and bindings.
@@ -98,11 +143,9 @@ impl Index {
     fn bind(&mut self, binding: &Value, namespace: Option<String>) {
         let kind = value::str_at(binding, "roleRef.kind").unwrap_or_default();
         let name = value::str_at(binding, "roleRef.name").unwrap_or_default();
-        // A cluster-wide binding cannot refer to a namespace's role.
-        if namespace.is_none() && kind == "Role" {
-            return;
-        }
-        let Some(rules) = self.role_rules(kind, name, namespace.as_deref().unwrap_or_default()) else { return };
+        // A cluster-wide binding cannot refer to a namespace's role: there is none in no namespace.
+        let rules = self.role_rules(kind, name, namespace.as_deref().unwrap_or_default());
+        let missing = Missing::of(kind, name);
         for subject in value::list_at(binding, "subjects") {
             let name = value::str_at(subject, "name").unwrap_or_default();
             let grants = match value::str_at(subject, "kind").unwrap_or_default() {
@@ -114,6 +157,13 @@ impl Index {
                     self.users.entry(format!("{SERVICE_ACCOUNT_PREFIX}{of}:{name}")).or_default()
                 }
                 _ => continue,
+            };
+            let Some(rules) = &rules else {
+                match &namespace {
+                    None => grants.missing.push(missing.clone()),
+                    Some(n) => grants.locally_missing.entry(n.clone()).or_default().push(missing.clone()),
+                }
+                continue;
             };
             let text = described(binding, subject, namespace.as_deref()).into();
             let grant = Grant { rules: rules.clone(), text };
@@ -131,17 +181,30 @@ impl Index {
 
     /// Whether a role gives the user what it asks for.
     pub(crate) fn allows(&self, user: &User, request: &Attributes) -> bool {
-        self.reason(user, request).is_some()
+        let gives = |grant: &Grant| grant.rules.iter().any(|rule| rule.allows(request));
+        self.grants(user).any(|grants| {
+            let local = grants.local.get(&request.namespace).filter(|_| !request.namespace.is_empty());
+            grants.cluster.iter().any(gives) || local.is_some_and(|list| list.iter().any(gives))
+        })
     }
 
-    /// The binding that gives the user what it asks for, as upstream describes it.
+    /// The binding that gives the user what it asks for, as upstream describes it: bindings of the cluster come first.
     pub(crate) fn reason(&self, user: &User, request: &Attributes) -> Option<Arc<str>> {
         let gives = |grant: &&Grant| grant.rules.iter().any(|rule| rule.allows(request));
-        self.grants(user).find_map(|grants| {
-            let local = grants.local.get(&request.namespace).filter(|_| !request.namespace.is_empty());
-            let lists = [Some(&grants.cluster), local];
-            lists.into_iter().flatten().find_map(|list| list.iter().find(gives)).map(|grant| grant.text.clone())
-        })
+        let local = |grants: &'_ Grants| {
+            let list = grants.local.get(&request.namespace).filter(|_| !request.namespace.is_empty());
+            list.and_then(|list| list.iter().find(gives)).map(|grant| grant.text.clone())
+        };
+        let cluster = |grants: &'_ Grants| grants.cluster.iter().find(gives).map(|grant| grant.text.clone());
+        self.grants(user).find_map(cluster).or_else(|| self.grants(user).find_map(local))
+    }
+
+    /// The roles that the user is bound to in a namespace (empty: cluster-wide only) and that are not there.
+    pub(crate) fn missing<'a>(&'a self, user: &'a User, namespace: &str) -> Vec<&'a Missing> {
+        let cluster = self.grants(user).flat_map(|grants| &grants.missing);
+        let mut found: Vec<&Missing> = cluster.collect();
+        found.extend(self.grants(user).filter_map(|grants| grants.locally_missing.get(namespace)).flatten());
+        found
     }
 
     /// All rules that the user holds in a namespace (empty: cluster-wide ones only).
@@ -176,6 +239,7 @@ mod tests {
                 json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "User", "name": "alice"}]}),
                 json!({"roleRef": {"kind": "ClusterRole", "name": "health"}, "subjects": [{"kind": "Group", "name": "system:authenticated"}]}),
                 json!({"roleRef": {"kind": "Role", "name": "local"}, "subjects": [{"kind": "User", "name": "mallory"}]}),
+                json!({"roleRef": {"kind": "ClusterRole", "name": "lost"}, "subjects": [{"kind": "Group", "name": "lost"}]}),
             ],
             role_bindings: vec![
                 json!({"metadata": {"namespace": "a"}, "roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "Group", "name": "dev"}]}),
@@ -209,6 +273,49 @@ mod tests {
         check(&bot, "delete", "a", true);
         check(&bot, "delete", "b", false);
         check(&User::new("mallory", &[]), "delete", "a", false);
+    }
+
+    #[test]
+    fn roles_that_are_not_there_are_named() {
+        let check = |user: &User, namespace: &str, expected: &str| {
+            let index = index();
+            let found = index.missing(user, namespace);
+            let texts = found.iter().chain(&found).map(|missing| missing.text(None)).collect();
+            assert_eq!(aggregated(texts), expected, "{} in {namespace:?}", user.name);
+        };
+        let gone = "role.rbac.authorization.k8s.io \"gone\" not found";
+        check(&User::new("bob", &[]), "a", gone);
+        check(&User::new("bob", &[]), "b", "");
+        check(
+            &User::new("bob", &["lost"]),
+            "a",
+            &format!("[clusterrole.rbac.authorization.k8s.io \"lost\" not found, {gone}]"),
+        );
+        check(&User::new("mallory", &[]), "b", "role.rbac.authorization.k8s.io \"local\" not found");
+        assert_eq!(Missing::of("X", "n").text(None), "unsupported role reference kind: \"X\"");
+        let shown = Missing::of("Role", "n").text(Some("rolebindings"));
+        assert_eq!(shown, "rolebindings.rbac.authorization.k8s.io \"n\" not found");
+    }
+
+    #[test]
+    fn bindings_of_the_cluster_are_told_first() {
+        let pods = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]);
+        let index = Index::new(&Objects {
+            cluster_roles: vec![json!({"metadata": {"name": "r"}, "rules": pods})],
+            cluster_role_bindings: vec![
+                json!({"metadata": {"name": "wide"}, "roleRef": {"kind": "ClusterRole", "name": "r"},
+                "subjects": [{"kind": "Group", "name": "system:authenticated"}]}),
+            ],
+            role_bindings: vec![
+                json!({"metadata": {"name": "near", "namespace": "a"}, "roleRef": {"kind": "ClusterRole",
+                "name": "r"}, "subjects": [{"kind": "User", "name": "alice"}]}),
+            ],
+            ..Objects::default()
+        });
+        let (verb, resource, namespace) = ("get".to_owned(), "pods".to_owned(), "a".to_owned());
+        let request = Attributes { verb, resource, namespace, ..Attributes::default() };
+        let reason = index.reason(&User::new("alice", &[]), &request).expect("allowed");
+        assert!(reason.starts_with("ClusterRoleBinding \"wide\""), "{reason}");
     }
 
     #[test]

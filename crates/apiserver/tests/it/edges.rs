@@ -100,3 +100,28 @@ async fn a_namespace_is_the_namespace_of_what_is_asked_about_it() {
     let marked = cluster.rest("PATCH", path, &alice, &patch).await;
     assert_eq!(marked.code, 200, "{}", marked.text);
 }
+
+#[tokio::test]
+async fn a_refusal_names_the_roles_that_are_not_there() {
+    let cluster = Cluster::start().await;
+    let rbac = "rbac.authorization.k8s.io";
+    let binding = json!({"metadata": {"name": "lost"}, "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "x"},
+        "subjects": [{"kind": "User", "apiGroup": rbac, "name": "alice"}]});
+    let path = format!("/apis/{rbac}/v1/clusterrolebindings");
+    assert_eq!(cluster.rest("POST", &path, &[], &binding.to_string()).await.code, 201);
+    let why = "RBAC: clusterrole.rbac.authorization.k8s.io \"x\" not found";
+    let review =
+        json!({"spec": {"user": "alice", "resourceAttributes": {"verb": "list", "resource": "nodes"}}}).to_string();
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    // The index follows by a watch.
+    let asked = loop {
+        let asked = cluster.rest("POST", reviews, &[], &review).await.json();
+        if asked["status"]["reason"].is_string() {
+            break asked;
+        }
+    };
+    assert_eq!(asked["status"], json!({"allowed": false, "reason": why}));
+    let refused = cluster.rest("GET", "/api/v1/nodes", &[("impersonate-user", "alice")], "").await;
+    let message = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(refused.code == 403 && message.ends_with(&format!("at the cluster scope: {why}")), "{message}");
+}
