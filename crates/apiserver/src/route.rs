@@ -15,6 +15,9 @@ pub(crate) struct ResourcePath {
     pub(crate) rest: String,
     /// The deprecated `/watch/` prefix was used.
     pub(crate) watch: bool,
+    /// There is nothing between two slashes where a name should be: who asks may only do so as the path says, but nothing is
+    /// served here by such a path.
+    pub(crate) hollow: bool,
 }
 
 /// What a path names.
@@ -40,15 +43,15 @@ struct Segment {
     safe: bool,
 }
 
+/// As upstream: slashes at the ends are nothing, but there is a name, an empty one, between any two others. What another server
+/// is sent has to be what was asked for here.
 fn segments(path: &str) -> Vec<Segment> {
-    let mut at = 0;
+    let inner = path.trim_start_matches('/');
+    let mut at = path.len() - inner.len();
     let mut found = Vec::new();
-    for raw in path.split('/') {
+    for raw in inner.trim_end_matches('/').split('/') {
         let end = at + raw.len();
         at = end + 1;
-        if raw.is_empty() {
-            continue;
-        }
         let decoded = percent_decode_str(raw).decode_utf8();
         let safe = decoded.as_ref().is_ok_and(|text| is_safe(text));
         found.push(Segment { text: decoded.map(String::from).unwrap_or_default(), end, safe });
@@ -61,15 +64,17 @@ pub(crate) fn parse(path: &str) -> Route {
     let segments = segments(path);
     let words: Vec<&str> = segments.iter().map(|s| s.text.as_str()).collect();
     let (mut found, used) = match resource(&words) {
-        Some(read) => read,
-        None if segments.iter().all(|s| s.safe) => return Route::Plain(path.to_owned()),
-        None => return Route::Malformed,
+        // No router of upstream's knows a path that begins with two slashes.
+        Some(read) if !path.starts_with("//") => read,
+        _ if segments.iter().all(|s| s.safe) => return Route::Plain(path.to_owned()),
+        _ => return Route::Malformed,
     };
     // What follows a proxy is its backend's; everything else becomes part of keys.
     let ours = if found.subresource == "proxy" { used } else { segments.len() };
     if !segments[..ours].iter().all(|s| s.safe) {
         return Route::Malformed;
     }
+    found.hollow = words[..used].iter().any(|word| word.is_empty());
     if !found.subresource.is_empty() {
         path[segments[used - 1].end..].clone_into(&mut found.rest);
     }
@@ -91,8 +96,8 @@ fn resource(words: &[&str]) -> Option<(ResourcePath, usize)> {
         rest = tail;
     }
     // /namespaces/{ns}/{resource}...; below a namespace, `status` and `finalize` are its own subresources.
-    if let ["namespaces", namespace, resource, tail @ ..] = rest
-        && !(group.is_empty() && tail.is_empty() && matches!(*resource, "status" | "finalize"))
+    if let ["namespaces", namespace, resource, ..] = rest
+        && !matches!(*resource, "status" | "finalize")
     {
         found.namespace = (*namespace).to_owned();
         rest = &rest[2..];
@@ -138,11 +143,29 @@ mod tests {
         check("/api/v1/namespaces/a", "/v1 ns= namespaces name=a sub=");
         check("/api/v1/namespaces/a/finalize", "/v1 ns= namespaces name=a sub=finalize");
         check("/api/v1/namespaces/a/status", "/v1 ns= namespaces name=a sub=status");
+        check("/apis/g/v1/namespaces/a/status/b", "g/v1 ns= namespaces name=a sub=status");
         check("/api/v1/watch/namespaces/a/pods", "/v1 ns=a pods name= sub= watch");
         check(
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
             "rbac.authorization.k8s.io/v1 ns= clusterroles name=system:node sub=",
         );
+    }
+
+    #[test]
+    fn nothing_between_slashes_is_an_empty_name() {
+        let check = |path: &str, expected: &str| {
+            check(path, expected);
+            assert!(matches!(parse(path), Route::Resource(found) if found.hollow), "{path}");
+        };
+        check("/apis/g/v1//foos", "g/v1 ns=  name=foos sub=");
+        check("/apis/g/v1/namespaces//foos", "g/v1 ns= foos name= sub=");
+        check("/apis/g/v1/namespaces/a//foos", "g/v1 ns=a  name=foos sub=");
+        check("/apis/g/v1/foos//status", "g/v1 ns= foos name= sub=status");
+        check("/api//v1/pods", "/ ns= v1 name=pods sub=");
+        check("/apis//v1/pods", "/v1 ns= pods name= sub=");
+        super::tests::check("/api/v1/pods/", "/v1 ns= pods name= sub=");
+        super::tests::check("/api/v1/pods//", "/v1 ns= pods name= sub=");
+        super::tests::check("//api/v1/pods", "plain //api/v1/pods");
     }
 
     #[test]

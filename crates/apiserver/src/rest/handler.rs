@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::answer::{self, Style};
+use super::proxy::aggregated;
 use super::query::Query;
 use super::{discovery, health, openapi, resource, zpages};
 use crate::app::App;
@@ -264,8 +265,9 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let mut flow = HeaderMap::new();
     let route = route::parse(&path);
     let about = parts.headers.contains_key("impersonate-user").then(|| attributes(&route, &parts.method, &query));
+    let remote = if matches!(route, Route::Malformed) { None } else { app.aggregator.serving(&path) };
     let known = async {
-        let deadline = deadline(&route, &parts.method, &query, started)?;
+        let deadline = deadline(&route, remote.is_some(), (&parts.method, &query), started)?;
         Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref()).await?))
     };
     let result = match known.await {
@@ -275,7 +277,13 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, door, upgrade };
-            within(deadline, Box::pin(answered(&app, request, route, &mut body, &mut labels))).await
+            let answer = async {
+                match &remote {
+                    Some(remote) => aggregated::handle(&app, &request, body.take()?, (remote, &route), deadline).await,
+                    None => answered(&app, request, route, &mut body, &mut labels).await,
+                }
+            };
+            within(deadline, Box::pin(answer)).await
         }
         Err(status) => {
             audit::unknown(&app, origin.as_deref(), &parts, &status);
@@ -313,17 +321,23 @@ fn drop_body(response: &mut Response) {
 
 /// When a request must be answered.
 #[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Instant,
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
     /// Whether it changes something.
     writes: bool,
 }
 
-/// When the request must be answered; `None` for streams and for what passes through.
+/// When the request must be answered; `None` for streams and for what passes through. Writes to another server (`elsewhere`)
+/// have their own bound there.
 ///
 /// # Errors
 /// 400 for a `timeout` that is no duration.
-fn deadline(route: &Route, method: &Method, query: &Query, started: Instant) -> Result<Option<Deadline>, Status> {
+fn deadline(
+    route: &Route,
+    elsewhere: bool,
+    (method, query): (&Method, &Query),
+    started: Instant,
+) -> Result<Option<Deadline>, Status> {
     let mut most = REQUEST_TIMEOUT;
     let mut writes = false;
     if let Route::Resource(path) = route {
@@ -331,7 +345,7 @@ fn deadline(route: &Route, method: &Method, query: &Query, started: Instant) -> 
         if watches || matches!(path.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy") {
             return Ok(None);
         }
-        writes = !matches!(*method, Method::GET | Method::HEAD);
+        writes = !elsewhere && !matches!(*method, Method::GET | Method::HEAD);
         if writes {
             most = WRITE_TIMEOUT;
         }
@@ -367,12 +381,12 @@ async fn answered(
     body: &mut Unread,
     labels: &mut Labels,
 ) -> Result<Response, Status> {
-    if !matches!(route, Route::Malformed)
-        && let Some(remote) = app.aggregator.serving(&request.path)
-    {
-        return super::proxy::aggregated::handle(app, &request, body.take()?, &remote, &route).await;
-    }
     match route {
+        Route::Resource(path) if path.hollow => {
+            let needed = attributes(&Route::Resource(path), &request.method, &request.query);
+            app.authorizer.require(&request.caller.user, &needed)?;
+            Err(Status::no_such_resource())
+        }
         Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),
         Route::Plain(path) => plain(app, &request, &path).await,
         Route::Resource(path) => resource::handle(app, &request, body, path, labels).await,
@@ -384,7 +398,7 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
     let verb = request.method.as_str().to_lowercase();
     let attributes = Attributes { verb, path: Some(path.to_owned()), ..Attributes::default() };
     app.authorizer.require(&request.caller.user, &attributes)?;
-    let found = match path.trim_end_matches('/') {
+    let found = match forgiven(path) {
         "/healthz" | "/livez" | "/readyz" => health::answer(app, path, &request.query).await,
         // Upstream writes this for people, whoever asks.
         "/version" => answer::json(
@@ -414,8 +428,18 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
     Ok(found)
 }
 
+/// The path as it is looked up: a slash at its end is nothing where upstream's router for the API is asked, elsewhere it makes
+/// another path of it.
+fn forgiven(path: &str) -> &str {
+    let trimmed = path.trim_end_matches('/');
+    let routed = ["/api/", "/apis/", "/version/", "/.well-known/", "/openid/"];
+    let is_root = path == "/" || routed.iter().any(|root| path.starts_with(root));
+    if is_root { trimmed } else { path }
+}
+
 fn is_probe(path: &str) -> bool {
-    ["/healthz/", "/livez/", "/readyz/"].iter().any(|p| path.starts_with(p))
+    let checks = ["/healthz/", "/livez/", "/readyz/"];
+    checks.iter().any(|probe| path.strip_prefix(probe).is_some_and(|check| !check.is_empty()))
 }
 
 #[cfg(test)]
@@ -451,7 +475,8 @@ mod tests {
         let of = |method: Method, uri: &str, expected: Option<u64>| {
             let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
             let started = Instant::now();
-            let deadline = deadline(&route::parse(path), &method, &Query::parse(query), started).expect("valid");
+            let asked = (&method, &Query::parse(query));
+            let deadline = deadline(&route::parse(path), path.contains("/metrics/"), asked, started).expect("valid");
             assert_eq!(deadline.map(|deadline| (deadline.at - started).as_secs()), expected, "{uri}");
             deadline
         };
@@ -469,10 +494,23 @@ mod tests {
         assert_eq!(status.message, "Timeout: request did not complete within the allotted timeout");
         of(Method::DELETE, "/api/v1/namespaces/a/pods/p?timeout=60s", Some(34));
         of(Method::POST, "/api/v1/namespaces/a/pods/p/exec", None);
+        of(Method::POST, "/apis/metrics/v1/namespaces/a/pods", Some(60));
+        of(Method::GET, "/apis/metrics/v1/namespaces/a/pods/p/log", None);
         let late = of(Method::POST, "/api/v1/namespaces/a/pods?timeout=5s", Some(5));
         let status = within(late, std::future::pending()).await.expect_err("too late");
         let why = "Timeout: request did not complete within requested timeout - context deadline exceeded";
         assert_eq!((status.code, status.message.as_str()), (504, why));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_forgiven_where_upstream_forgives_it() {
+        for (path, expected) in [("/", ""), ("/apis/", "/apis"), ("/api/v1//", "/api/v1"), ("/version/", "/version")] {
+            assert_eq!(forgiven(path), expected, "{path}");
+        }
+        for path in ["//", "/healthz/", "/metrics/", "//api/v1", "/openapi/v2/"] {
+            assert_eq!(forgiven(path), path);
+        }
+        assert!(is_probe("/healthz/ping") && !is_probe("/healthz/"));
     }
 
     #[tokio::test(start_paused = true)]

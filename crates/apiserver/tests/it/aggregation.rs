@@ -176,6 +176,11 @@ fn switch(request: &http::Request<hyper::body::Incoming>, upgrade: hyper::upgrad
 
 impl World {
     async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with a change to how the server is told to be.
+    async fn with(change: impl FnOnce(&mut gantry_apiserver::Config) + Send + 'static) -> Self {
         let files = tempfile::tempdir().expect("a folder");
         let front = Arc::new(Pki::new());
         let client = front.client("front-proxy-client", &[]);
@@ -198,6 +203,7 @@ impl World {
                 group_headers: one("X-Remote-Group"),
                 extra_headers_prefix: one("X-Remote-Extra-"),
             };
+            change(config);
         });
         let cluster = Cluster::with(builder).await;
         cluster.default_account().await;
@@ -318,6 +324,45 @@ async fn requests_are_passed_on_in_the_users_name() {
     assert_eq!(world.asked.lock().len(), count, "who may not is not passed on");
     let moved = cluster.rest("GET", &format!("{WIDGETS}/moved"), &[], "").await;
     assert_eq!((moved.code, moved.headers.contains_key("location")), (502, false), "{}", moved.text);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_what_is_sent() {
+    // Only what lasts needs a place among the sessions.
+    let world = World::with(|config| config.max_sessions = 0).await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let cluster = &world.cluster;
+    let rules = json!([{"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["widgets"]},
+        {"verbs": ["list", "watch"], "apiGroups": ["example.com"], "resources": ["widgets"], "resourceNames": ["mine"]}]);
+    let rbac = "rbac.authorization.k8s.io";
+    let role = json!({"metadata": {"name": "widgets"}, "rules": rules});
+    let binding = json!({"metadata": {"name": "widgets"}, "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name":
+        "widgets"}, "subjects": [{"kind": "User", "apiGroup": rbac, "name": "alice"}]});
+    for (kind, body) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+        let made = cluster.rest("POST", &format!("/apis/{rbac}/v1/{kind}"), &[], &body.to_string()).await;
+        assert_eq!(made.code, 201, "{}", made.text);
+    }
+    let alice = cluster.identity("alice", &[]);
+    let ask = async |path: &str| request(&cluster.server, Some(&alice), "GET", path, &[], "").await.code;
+    // The index follows by a watch.
+    while ask(&format!("{WIDGETS}/w")).await == 403 {}
+    // The server asks for discovery itself.
+    let passed = || world.asked.lock().iter().filter(|asked| asked.uri.contains("widgets")).count();
+    let count = passed();
+    let base = WIDGETS.rsplit_once('/').expect("a path").0;
+    for (path, code) in [
+        (format!("{WIDGETS}/w?watch=1"), 200),
+        (format!("{WIDGETS}?fieldSelector=metadata.name%3Dmine"), 200),
+        (format!("{WIDGETS}?watch=1&fieldSelector=metadata.name%3Dmine"), 429),
+        (format!("{WIDGETS}?watch=1"), 403),
+        (WIDGETS.to_owned(), 403),
+        (format!("{base}//widgets/w"), 403),
+        (format!("{WIDGETS}//w"), 403),
+    ] {
+        assert_eq!(ask(&path).await, code, "{path}");
+    }
+    assert_eq!(passed(), count + 2, "what may not be asked for is not passed on");
 }
 
 #[tokio::test]

@@ -125,3 +125,25 @@ async fn a_refusal_names_the_roles_that_are_not_there() {
     let message = refused.json()["message"].as_str().unwrap_or_default().to_owned();
     assert!(refused.code == 403 && message.ends_with(&format!("at the cluster scope: {why}")), "{message}");
 }
+
+#[tokio::test]
+async fn paths_are_what_upstreams_router_takes_them_for() {
+    let cluster = Cluster::start().await;
+    for (path, code) in [
+        ("/healthz", 200),
+        ("/healthz/", 404),
+        ("/healthz/ping", 200),
+        ("/version/", 200),
+        ("/apis/", 200),
+        ("/api/v1/", 200),
+        ("/api/v1/pods/", 200),
+        ("//api/v1/pods", 404),
+        ("/api//v1/pods", 404),
+        ("/apis//v1/pods", 404),
+        ("/api/v1/namespaces//pods", 404),
+        ("/api/v1//pods", 404),
+    ] {
+        let answer = cluster.rest("GET", path, &[], "").await;
+        assert_eq!(answer.code, code, "{path}: {}", answer.text);
+    }
+}

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use gantry_api::status::Status;
+use http::Method;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::audit::ObjectRef;
@@ -13,6 +15,7 @@ use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
 use crate::request::Target;
 use crate::rest::handler::Incoming;
+use crate::server::limits::Slot;
 use crate::sessions::bounds::{Holder, Place};
 use crate::sessions::over::Over;
 use crate::sessions::record::Record;
@@ -24,7 +27,17 @@ pub(super) struct Guard {
     record: Record,
     /// The connection to the backend, through a node.
     over: Option<Over>,
-    _place: Place,
+    /// When it has to be over, where it does not last.
+    until: Option<Instant>,
+    _held: Held,
+}
+
+/// What makes room for a request.
+enum Held {
+    /// One that lasts: its place is among all sessions.
+    Place { _place: Place },
+    /// Any other: one of the requests in flight.
+    Slot { _slot: Slot },
 }
 
 impl Guard {
@@ -48,10 +61,11 @@ impl Guard {
             api_version: Cow::Borrowed("v1"),
             subresource: Cow::Borrowed(target.subresource),
         };
-        Self::open(app, request, needed, (verb, object)).await
+        Self::open(app, request, needed, (verb, object), None).await
     }
 
-    /// Checks the right to a request about `object` and takes a place for it.
+    /// Checks the right to a request about `object` and makes room for it: a place among all sessions where it lasts, else one
+    /// among the requests in flight `until` it must be over.
     ///
     /// # Errors
     /// As [`Guard::take`].
@@ -60,17 +74,26 @@ impl Guard {
         request: &Incoming,
         needed: Attributes,
         (verb, object): (&'static str, ObjectRef),
+        until: Option<Instant>,
     ) -> Result<Self, Status> {
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
         let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, object);
         let granted = async {
             let right = Right::new(app, credential, vec![needed]).await?;
-            Ok((right, app.places.take_for(Holder::of(&request.caller.user))?))
+            let user = &request.caller.user;
+            let held = match until {
+                None => Held::Place { _place: app.places.take_for(Holder::of(user))? },
+                Some(_) => {
+                    let writes = !matches!(request.method, Method::GET | Method::HEAD);
+                    Held::Slot { _slot: app.place(user, writes).await? }
+                }
+            };
+            Ok((right, held))
         };
         match granted.await {
-            Ok((right, place)) => {
+            Ok((right, held)) => {
                 record.open();
-                Ok(Self { right, record, over: None, _place: place })
+                Ok(Self { right, record, over: None, until, _held: held })
             }
             Err(status) => {
                 record.finish(&status);
@@ -90,8 +113,8 @@ impl Guard {
         self.over = over;
     }
 
-    /// Waits until the request may not go on, and says why: its right has ended, the server stops, or the node has ended the
-    /// connection.
+    /// Waits until the request may not go on, and says why: its right or its time has ended, the server stops, or the node has
+    /// ended the connection.
     pub(super) async fn ends(&self) -> Status {
         let over = async {
             match &self.over {
@@ -99,9 +122,16 @@ impl Guard {
                 None => std::future::pending().await,
             }
         };
+        let late = async {
+            match self.until {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             status = self.right.ends() => status,
             status = over => status,
+            () = late => Status::timeout("request did not complete within the allotted timeout", 0),
         }
     }
 }
