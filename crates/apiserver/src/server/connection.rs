@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gantry_api::status::Status;
@@ -35,8 +36,13 @@ const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Bytes that a connection may have in flight: as much as all its streams together, so that sessions which nobody reads cannot
 /// close the window for the others. It is a bound, not a buffer: only bytes that nobody took are held.
 const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
-/// Header bytes of one request.
-const HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Header bytes of one request (upstream's bound). Of them a path and query have 65,534 at most: more a URI cannot hold.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
+/// Headers of one request over HTTP/1.1. Upstream counts bytes alone; here room for all of them is made for each request.
+const HEADERS_MAX: usize = 1024;
+/// Header bytes of the requests over HTTP/2 that are under way on a connection on which nobody has said who he is. There may
+/// be as many requests as streams, and nobody could make the server hold a GiB for each connection.
+const NOBODYS_HEADER_BYTES_MAX: usize = 4 << 20;
 /// How long requests wait for a server that has just started.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// A peer that does not answer a ping for this long is gone.
@@ -51,9 +57,48 @@ pub(crate) struct Origin {
     pub(crate) standing: Arc<Standing>,
 }
 
+/// The header bytes of requests under way.
+#[derive(Debug, Default)]
+struct Heads(AtomicUsize);
+
+/// Those of one request, as long as it is under way.
+#[derive(Debug)]
+struct Head {
+    all: Arc<Heads>,
+    bytes: usize,
+}
+
+impl Heads {
+    /// Makes room for the head of a request; `None` where there is none.
+    fn take<B>(self: &Arc<Self>, request: &http::Request<B>) -> Option<Head> {
+        let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let bytes = headers + request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        let head = Head { all: self.clone(), bytes };
+        (self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= NOBODYS_HEADER_BYTES_MAX).then_some(head)
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// 431: too much at once.
+fn too_many_heads() -> Status {
+    let why = "the headers of all requests under way on this connection are too long for one on which nobody has shown a \
+               credential: send fewer at once";
+    Status::failure(431, "RequestHeaderFieldsTooLarge", why)
+}
+
 pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -74,15 +119,22 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
     let (stream, door) = Doored::new(stream);
     let (stream, heads) = Timed::new(stream, !is_http2);
     let (standing, shutdown, bounds) = (origin.standing.clone(), app.shutdown.clone(), app.config.connections.clone());
+    let under_way = Arc::<Heads>::default();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         heads.came(request.version());
+        let nobodys = request.version() == http::Version::HTTP_2 && !origin.standing.is_known();
+        let head = nobodys.then(|| under_way.take(&request));
         let asked = (request.version() == http::Version::HTTP_2).then(|| origin.standing.asked());
         if request.version() == http::Version::HTTP_11 {
             request.extensions_mut().insert::<Arc<dyn Door>>(door.clone());
         }
         let (heads, answer) = (heads.clone(), answer(app.clone(), origin.clone(), grpc.clone(), request));
         async move {
-            let response = answer.await?;
+            let response = match &head {
+                Some(None) => rest::answer::status(&too_many_heads(), rest::answer::Style::default()),
+                _ => answer.await?,
+            };
+            drop(head);
             Ok::<_, Infallible>(match asked {
                 Some(asked) => asked.answered(response),
                 None => heads.answered(response),
@@ -153,4 +205,21 @@ fn is_grpc<B>(request: &http::Request<B>) -> bool {
     }
     let content_type = request.headers().get(http::header::CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_long_heads_of_nobody_are_bounded_together() {
+        let heads = Arc::<Heads>::default();
+        let long = "x".repeat(1 << 20);
+        let request = http::Request::builder().uri("/a").header("b", long).body(()).expect("a request");
+        let held: Vec<_> = std::iter::from_fn(|| heads.take(&request)).collect();
+        assert_eq!(held.len(), 3, "of a MiB and three bytes each");
+        drop(held);
+        assert_eq!(heads.0.load(Ordering::Relaxed), 0);
+        assert!(heads.take(&request).is_some());
+    }
 }

@@ -147,3 +147,19 @@ async fn paths_are_what_upstreams_router_takes_them_for() {
         assert_eq!(answer.code, code, "{path}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn long_heads_are_read() {
+    let cluster = Cluster::start().await;
+    let many: Vec<(String, String)> = (0..300).map(|n| (format!("x-{n}"), "y".repeat(1000))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = cluster.rest("GET", "/version", &many, "").await;
+    assert_eq!(answer.code, 200, "300 headers of 300 kB over HTTP/1.1: {}", answer.text);
+    let mut sender = cluster.http2::<http_body_util::Empty<bytes::Bytes>>().await;
+    let mut request = http::Request::builder().uri("https://localhost/version");
+    for (name, value) in &many {
+        request = request.header(*name, *value);
+    }
+    let answer = sender.send_request(request.body(http_body_util::Empty::new()).expect("a request")).await;
+    assert_eq!(answer.expect("an answer").status(), 200, "and over HTTP/2");
+}
