@@ -119,6 +119,9 @@ impl Authenticator {
                 Err(_) => Err(Status::unauthorized()),
             };
         }
+        if is_spaced(headers) {
+            notes.warn(SPACED);
+        }
         // A proxy that names nobody is nobody itself: its certificate is not one of the users' CA.
         let shown = peer.is_some_and(|peer| self.is_over(peer) || peer.proxy.is_some() || peer.is_refused);
         if shown || !self.known.anonymous {
@@ -232,6 +235,16 @@ fn shown(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Status> {
         Some(token) => Ok(Some(Cow::Borrowed(token))),
         None => Ok(websocket::token(headers)?.map(Cow::Owned)),
     }
+}
+
+/// What is said of two spaces before a token, in upstream's words.
+const SPACED: &str = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+
+/// Whether a bearer token is not read because of a space too many before it.
+fn is_spaced(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return false };
+    let words: Vec<&[u8]> = value.as_bytes().trim_ascii().splitn(3, |byte| *byte == b' ').collect();
+    matches!(words.as_slice(), [scheme, b"", _] if scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// The bearer token.

@@ -81,7 +81,7 @@ impl Mode {
                 user.add_group(SERVICE_ACCOUNTS);
                 user.add_group(&format!("{SERVICE_ACCOUNTS}:{namespace}"));
             }
-            _ => asked.groups.iter().for_each(|group| user.add_group(group)),
+            _ => user.groups.clone_from(&asked.groups),
         }
         if user.is_anonymous() {
             user.add_group(UNAUTHENTICATED);

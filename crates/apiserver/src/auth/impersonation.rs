@@ -60,10 +60,8 @@ pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Impersonation>, St
         return Err(Status::bad_request(format!("requested {asked} without impersonating a user name")));
     }
     let needed = needed(name, &groups, uid, &extra);
-    let mut user = User { name: name.to_owned(), uid: uid.to_owned(), extra, groups: Vec::new() };
-    for group in &groups {
-        user.add_group(group);
-    }
+    let named = groups.iter().map(|group| (*group).to_owned()).collect();
+    let mut user = User { name: name.to_owned(), uid: uid.to_owned(), extra, groups: named };
     if groups.is_empty()
         && let Some((namespace, _)) = service_account(name)
     {
@@ -121,10 +119,11 @@ fn needed(name: &str, groups: &[&str], uid: &str, extra: &BTreeMap<String, Vec<S
         }
         None => needed.push(one("", "users", name)),
     }
-    needed.extend(groups.iter().map(|g| one("", "groups", g)));
+    // In upstream's order: who lacks several rights is told of the first.
     if !uid.is_empty() {
         needed.push(one("authentication.k8s.io", "uids", uid));
     }
+    needed.extend(groups.iter().map(|g| one("", "groups", g)));
     for (key, values) in extra {
         for value in values {
             needed.push(Needed { subresource: key.clone(), ..one("authentication.k8s.io", "userextras", value) });
@@ -151,15 +150,16 @@ mod tests {
         let asked = requested(&headers(&[
             ("impersonate-user", "alice"),
             ("impersonate-group", "dev"),
-            ("impersonate-group", "ops"),
+            ("impersonate-group", "dev"),
+            ("impersonate-uid", "7"),
             ("impersonate-extra-acme.com%2Fscope", "x"),
         ]))
         .expect("valid")
         .expect("asked");
-        assert_eq!(asked.user.groups, ["dev", "ops", "system:authenticated"]);
+        assert_eq!(asked.user.groups, ["dev", "dev", "system:authenticated"]);
         let resources: Vec<&str> = asked.needed.iter().map(|n| n.resource).collect();
-        assert_eq!(resources, ["users", "groups", "groups", "userextras"]);
-        assert_eq!(asked.needed[3].subresource, "acme.com/scope");
+        assert_eq!(resources, ["users", "uids", "groups", "groups", "userextras"]);
+        assert_eq!(asked.needed[4].subresource, "acme.com/scope");
     }
 
     #[test]

@@ -57,9 +57,8 @@ impl RequestHeader {
         if let Some(uid) = texts(headers, &self.uid_headers)?.first() {
             (*uid).clone_into(&mut user.uid);
         }
-        for group in texts(headers, &self.group_headers)? {
-            user.add_group(group);
-        }
+        // As they are: upstream keeps what is said twice.
+        user.groups = texts(headers, &self.group_headers)?.into_iter().map(str::to_owned).collect();
         user.extra = self.extra(headers)?;
         if !user.is_anonymous() && !user.in_group(super::UNAUTHENTICATED) {
             user.add_group(super::AUTHENTICATED);

@@ -36,10 +36,9 @@ impl Style {
         let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let by_hand = ["curl", "Wget", "Mozilla/5.0"].iter().any(|a| agent.starts_with(a));
         let asked = if query.has("pretty") { query.flag("pretty") } else { by_hand };
-        let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let chosen = super::negotiate::objects(accept);
-        let gzip = encodings.split(',').any(|e| e.trim().starts_with("gzip"));
+        let gzip = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(takes_gzip);
         let style = Self { pretty: asked || chosen.is_some_and(|chosen| chosen.pretty), gzip, ..Self::default() };
         style.in_format(chosen.map_or(Format::Json, |chosen| chosen.format))
     }
@@ -48,6 +47,11 @@ impl Style {
     pub(crate) fn in_format(self, format: Format) -> Self {
         Self { yaml: format == Format::Yaml, protobuf: format == Format::Protobuf, ..self }
     }
+}
+
+/// Whether a client takes packed bodies: as upstream, only the bare word says so, no weight (`gzip;q=0` refuses it).
+fn takes_gzip(encodings: &str) -> bool {
+    encodings.split(',').any(|encoding| encoding.trim() == "gzip")
 }
 
 fn body(bytes: Bytes) -> Body {
@@ -162,6 +166,14 @@ pub(crate) fn status(status: &Status, style: Style) -> Response {
     response
 }
 
+/// A refusal for want of room, as text, with the seconds after which to ask again.
+pub(crate) fn too_many(status: &Status) -> Response {
+    let mut response = text(status.code, format!("{}\n", status.message));
+    let seconds = status.details.as_ref().map_or(1, |details| details.retry_after_seconds);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 /// Plain text.
 pub(crate) fn text(code: u16, text: impl Into<String>) -> Response {
     let mut response = with_type(code, "text/plain; charset=utf-8", body(Bytes::from(text.into())));
@@ -238,6 +250,20 @@ pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_bare_word_asks_for_gzip() {
+        for (text, expected) in [
+            ("gzip", true),
+            ("deflate, gzip", true),
+            ("gzip;q=0", false),
+            ("gzip;q=1.0", false),
+            ("gzipped", false),
+            ("*", false),
+        ] {
+            assert_eq!(takes_gzip(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn pretty_json_keeps_its_order_and_its_texts() {

@@ -28,7 +28,7 @@ use crate::route::{self, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
 use crate::server::door::Door;
-use crate::server::limits::BODY_TIMEOUT;
+use crate::server::limits::{BODY_TIMEOUT, TOO_MANY};
 
 /// Bytes of a request body (upstream's limit).
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -290,7 +290,11 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             Err(status)
         }
     };
-    let mut response = result.unwrap_or_else(|status| answer::status(&status, style));
+    let mut response = result.unwrap_or_else(|status| match status.message.as_str() {
+        // Upstream's filter before its handlers, which knows no Status.
+        TOO_MANY if status.code == 429 => answer::too_many(&status),
+        _ => answer::status(&status, style),
+    });
     if let Some(notes) = notes {
         answer::warn(&mut response, &notes.warnings());
     }

@@ -42,12 +42,9 @@ impl Query {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// A boolean as upstream reads it: given without a value, `1` and `true` are true.
+    /// A boolean as upstream reads it: `0` and `false` in any case are false, whatever else is given (nothing, too) is true.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.0
-            .get(name)
-            .and_then(|v| v.first())
-            .is_some_and(|v| !matches!(v.as_str(), "0" | "false" | "False" | "F" | "f"))
+        self.0.get(name).and_then(|v| v.first()).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
 
     /// A number.
@@ -78,6 +75,10 @@ mod tests {
             Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&watch&pretty=false&limit=x&dryRun=All&dryRun=None");
         assert_eq!(query.get("labelSelector"), "a=b,c in (d)");
         assert!(query.flag("watch") && !query.flag("pretty") && !query.flag("absent"));
+        let watch = |text: &str| Query::parse(&format!("watch={text}")).flag("watch");
+        assert!(
+            ["", "1", "true", "F", "f", "no"].into_iter().all(watch) && !["0", "false", "FALSE"].into_iter().any(watch)
+        );
         let message = |text: &str| Query::parse(&format!("limit={text}")).number("limit").map_err(|s| s.message);
         assert_eq!(message("x"), Err("strconv.ParseInt: parsing \"x\": invalid syntax".to_owned()));
         let large = "9223372036854775808";

@@ -10,6 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How long a client may take to send a body that is read whole, over either edge: it holds a slot meanwhile.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What is said where there is no slot, in upstream's words.
+pub(crate) const TOO_MANY: &str = "Too many requests, please try again later.";
+
 /// How long a request waits for a slot.
 const WAIT: Duration = Duration::from_secs(5);
 /// Requests that wait at once, per slot.
@@ -77,7 +80,7 @@ impl Limits {
     /// 429 with a time to wait.
     pub(crate) async fn enter(&self, write: bool) -> Result<OwnedSemaphorePermit, Status> {
         let budget = if write { &self.writes } else { &self.reads };
-        budget.enter().await.ok_or_else(|| Status::too_many_requests("too many requests, please try again later.", 1))
+        budget.enter().await.ok_or_else(|| Status::too_many_requests(TOO_MANY, 1))
     }
 }
 

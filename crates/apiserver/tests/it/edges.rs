@@ -163,3 +163,14 @@ async fn long_heads_are_read() {
     let answer = sender.send_request(request.body(http_body_util::Empty::new()).expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), 200, "and over HTTP/2");
 }
+
+#[tokio::test]
+async fn a_space_too_many_before_a_token_is_warned_of() {
+    let cluster = Cluster::start().await;
+    let answer = cluster.bare("GET", "/version", &[("authorization", "Bearer  token")], "").await;
+    let warning = answer.headers.get("warning").and_then(|text| text.to_str().ok()).unwrap_or_default();
+    let why = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+    assert_eq!((answer.code, warning), (200, format!("299 - \"{why}\"").as_str()), "{}", answer.text);
+    let none = cluster.bare("GET", "/version", &[("authorization", "Bearer")], "").await;
+    assert_eq!((none.code, none.headers.contains_key("warning")), (200, false));
+}
