@@ -163,16 +163,9 @@ impl Change<'_> {
                 warnings: warnings.clone(),
             })))
         };
-        let mut effects = match self.part {
-            Part::Main | Part::Resize if !remove => {
-                let request = Request { reserved: reserved.clone(), ..self.request(app, state) };
-                app.admission.effects(&request, &object).await?
-            }
-            // Whoever says what is used has counted it.
-            Part::Status if self.target.kind.is("", "ResourceQuota") && !self.options.dry_run && !remove => {
-                recounts(self.target)
-            }
-            _ => commit::Effects::default(),
+        let mut effects = match remove {
+            true => commit::Effects::default(),
+            false => self.effects(app, (state, &object), reserved).await?,
         };
         effects.merge(allocate::plan(app, self.target, Some(old), (!remove).then_some(&mut object)).await?);
         let draft = current::draft(&object)?;
@@ -219,6 +212,26 @@ impl Change<'_> {
             Commit::Moved(Some(now)) => Ok(Attempt::Again(*now)),
             Commit::Moved(None) => Err(self.target.not_found()),
             Commit::Effect => Ok(Attempt::Allocate),
+        }
+    }
+
+    /// What admission writes along with `object`.
+    async fn effects(
+        &self,
+        app: &App,
+        (state, object): (&Current, &Value),
+        reserved: &Arc<Reserved>,
+    ) -> Result<commit::Effects, Status> {
+        match self.part {
+            Part::Main | Part::Resize => {
+                let request = Request { reserved: reserved.clone(), ..self.request(app, state) };
+                app.admission.effects(&request, object).await
+            }
+            // Whoever says what is used has counted it.
+            Part::Status if self.target.kind.is("", "ResourceQuota") && !self.options.dry_run => {
+                Ok(recounts(self.target))
+            }
+            _ => Ok(commit::Effects::default()),
         }
     }
 
@@ -320,9 +333,9 @@ impl Change<'_> {
         let strategy = registry::strategy(ctx.kind);
         match self.part {
             Part::Main | Part::Ephemeral | Part::Resize => {
-        if self.part != Part::System {
-            gated::drop_fields(ctx.kind, object, Some(old), self.part == Part::Status);
-        }
+                if self.part != Part::System {
+                    gated::drop_fields(ctx.kind, object, Some(old), self.part == Part::Status);
+                }
                 strategy.prepare_update(ctx, object, old);
                 defaults::apply(ctx.kind, object);
                 metadata::bump_generation(ctx.kind, object, old);

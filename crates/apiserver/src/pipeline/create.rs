@@ -92,7 +92,8 @@ async fn create_named(
     });
     let stamp = stamped.flatten();
     let stamp = stamp.as_ref();
-    let mut request = Request { nameless: generated, posted, stamp, ..Request::creating(app, caller, &target, options) };
+    let mut request =
+        Request { nameless: generated, posted, stamp, ..Request::creating(app, caller, &target, options) };
     let mut warnings: Vec<String> = repeated.into_iter().collect();
     warnings.extend(admitted(&request, &mut object).await?);
     if value::get(&object, "metadata.managedFields").is_some() {
