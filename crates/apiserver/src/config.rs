@@ -186,7 +186,8 @@ pub struct Config {
     /// Authorisers, in order.
     #[arg(long = "authorization-mode", value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<AuthorizationMode>,
-    /// Let those who show no credential ask for health and version; nothing else ever is for them.
+    /// Let in those who show no credential, as system:anonymous: they may read what roles let them, usually health and version.
+    /// They may write nothing, whatever roles say.
     #[arg(
         long = "anonymous-auth",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true,

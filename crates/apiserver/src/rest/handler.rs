@@ -24,7 +24,7 @@ use crate::pipeline::review;
 use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
 use crate::request::{Caller, Fence, Notes, Trail};
-use crate::route::{self, Route};
+use crate::route::{self, ResourcePath, Route};
 use crate::server::Response;
 use crate::server::connection::Origin;
 use crate::server::door::Door;
@@ -225,6 +225,15 @@ fn asked<'a>(route: &'a Route, method: &Method, query: &Query) -> Asked<'a> {
         }
         Route::Malformed => Asked::default(),
     }
+}
+
+/// Whether the caller may do this with what is not there: whoever may not is not told so (upstream authorises before it routes).
+///
+/// # Errors
+/// 403.
+pub(crate) fn require(app: &App, request: &Incoming, path: &ResourcePath) -> Result<(), Status> {
+    let about = attributes(&Route::Resource(path.clone()), &request.method, &request.query);
+    app.authorizer.require(&request.caller.user, &about)
 }
 
 /// What a request is about, for permissions.

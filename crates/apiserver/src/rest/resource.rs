@@ -10,7 +10,7 @@ use gantry_api::status::Status;
 use http::{HeaderValue, Method, header};
 
 use super::answer::{self, Style};
-use super::handler::{Incoming, Unread, read_body};
+use super::handler::{self, Incoming, Unread, read_body};
 use super::proxy;
 use super::query::Query;
 use super::{log, negotiate, stream, watch};
@@ -41,21 +41,24 @@ pub(crate) async fn handle(
     path: ResourcePath,
     labels: &mut Labels,
 ) -> Result<Response, Status> {
-    if request.caller.user.is_anonymous() {
-        return Err(Status::unauthorized());
-    }
     let kinds = app.kinds.kinds();
     let of_version = |kind: &KindInfo| kind.group == path.group && kind.version == path.version;
     if !kinds.all().any(|kind| of_version(kind) && (kind.custom.is_none() || kind.resource == path.resource)) {
+        handler::require(app, request, &path)?;
         return Ok(answer::text(404, "404 page not found\n"));
     }
     if path.subresource != "proxy" && !path.rest.trim_matches('/').is_empty() {
+        handler::require(app, request, &path)?;
         return Err(Status::no_such_resource());
     }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
     let is_custom = kinds.by_resource(resource.0, resource.1, resource.2).is_some_and(|kind| kind.custom.is_some());
     let target = match calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource) {
-        Err(status) if status.code == 404 && is_custom => {
+        Err(status) if status.code == 404 => {
+            handler::require(app, request, &path)?;
+            if !is_custom {
+                return Err(status);
+            }
             // No router of upstream's knows the paths of custom kinds.
             return if path.subresource.is_empty() {
                 Ok(answer::text(404, "404 page not found\n"))

@@ -320,7 +320,7 @@ async fn requests_are_passed_on_in_the_users_name() {
         "{}",
         refused.text
     );
-    assert_eq!(cluster.bare("GET", WIDGETS, &[], "").await.code, 401);
+    assert_eq!(cluster.bare("GET", WIDGETS, &[], "").await.code, 403);
     assert_eq!(world.asked.lock().len(), count, "who may not is not passed on");
     let moved = cluster.rest("GET", &format!("{WIDGETS}/moved"), &[], "").await;
     assert_eq!((moved.code, moved.headers.contains_key("location")), (502, false), "{}", moved.text);

@@ -65,7 +65,7 @@ async fn a_proxy_in_front_speaks_for_users() {
 #[tokio::test]
 async fn the_headers_of_others_mean_nothing() {
     let (cluster, front) = cluster().await;
-    assert_eq!(who(&cluster, None, ROOT).await, Err(401), "without a certificate");
+    assert_eq!(who(&cluster, None, ROOT).await, Err(403), "without a certificate");
     let bob = cluster.identity("bob", &[]);
     assert_eq!(who(&cluster, Some(&bob), ROOT).await.expect("bob")["username"], "bob");
     let namesake = cluster.identity("front-proxy-client", &[]);

@@ -24,28 +24,64 @@ async fn message(
 }
 
 #[tokio::test]
-async fn nothing_is_served_to_nobody_but_health_and_version() {
+async fn nobody_reads_what_roles_say_and_writes_nothing() {
     let cluster = Cluster::start().await;
     for (path, code) in [
         ("/healthz", 200),
         ("/livez", 200),
         ("/readyz", 200),
         ("/version", 200),
-        ("/", 401),
-        ("/api", 401),
-        ("/apis/apps/v1", 401),
-        ("/metrics", 401),
-        ("/openapi/v3", 401),
-        ("/openid/v1/jwks", 401),
-        ("/healthz/etcd", 401),
-        ("/api/v1/pods", 401),
-        ("/api/v1/nothing", 401),
+        ("/", 403),
+        ("/api", 403),
+        ("/apis/apps/v1", 403),
+        ("/metrics", 403),
+        ("/openapi/v3", 403),
+        ("/openid/v1/jwks", 403),
+        ("/healthz/etcd", 403),
+        ("/api/v1/pods", 403),
+        ("/api/v1/nothing", 403),
+        ("/apis/nothing.io/v1/things", 403),
+        ("/api/v1/namespaces/a/pods/p/nothing", 403),
     ] {
         assert_eq!(cluster.bare("GET", path, &[], "").await.code, code, "{path}");
     }
     let maps = "/api/v1/namespaces/default/configmaps";
-    assert_eq!(cluster.bare("POST", maps, &[], &configmap("a", "1").to_string()).await.code, 401);
+    let refused = cluster.bare("GET", maps, &[], "").await.json();
+    let anonymous = "User \"system:anonymous\" cannot";
+    let expected = format!(
+        "configmaps is forbidden: {anonymous} list resource \"configmaps\" in API group \"\" in the namespace \"default\""
+    );
+    assert_eq!(refused["message"], expected);
     assert_eq!(cluster.bare("GET", "/healthz", &[("authorization", "Bearer wrong")], "").await.code, 401);
+    let binding = json!({
+        "metadata": {"name": "open"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:unauthenticated"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(cluster.rest("POST", bindings, &[], &binding.to_string()).await.code, 201);
+    while cluster.bare("GET", maps, &[], "").await.code != 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(cluster.bare("GET", "/openid/v1/jwks", &[], "").await.code, 200);
+    let made = configmap("a", "1").to_string();
+    assert_eq!(cluster.bare("POST", maps, &[], &made).await.code, 403, "whatever is bound to whom");
+    let posing = [("impersonate-user", "admin")];
+    assert_eq!(cluster.bare("POST", maps, &posing, &made).await.code, 401);
+}
+
+#[tokio::test]
+async fn strangers_do_not_learn_what_there_is() {
+    let cluster = Cluster::start().await;
+    for path in
+        ["/apis/nope.io/v1/foos", "/api/v1/nothing", "/api/v1/namespaces/a/pods/p/nothing", "/api/v1/pods/p/log/x"]
+    {
+        let (code, text) = message(&cluster, "alice", &[], "GET", path, &Value::Null).await;
+        assert_eq!(code, 403, "{path}: {text}");
+        assert_eq!(cluster.rest("GET", path, &[], "").await.code, 404, "{path}");
+    }
+    let (_, text) = message(&cluster, "alice", &[], "GET", "/apis/nope.io/v1/foos", &Value::Null).await;
+    let expected = "foos.nope.io is forbidden: User \"alice\" cannot list resource \"foos\" in API group \"nope.io\" at the cluster scope";
+    assert_eq!(text, expected);
 }
 
 #[tokio::test]

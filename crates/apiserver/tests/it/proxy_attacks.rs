@@ -173,7 +173,7 @@ async fn cve_2020_8562_and_8554_slices_do_not_aim_the_api_server() {
 async fn cve_2020_8551_nobody_gets_through_without_a_right() {
     let backend = Backend::saying("hello").await;
     let (cluster, node, _) = cluster_with_pod(backend.address).await;
-    assert_eq!(cluster.bare("GET", &format!("{POD}/"), &[], "").await.code, 401);
+    assert_eq!(cluster.bare("GET", &format!("{POD}/"), &[], "").await.code, 403);
     let role = json!({"metadata": {"name": "reader"}, "rules": [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
         {"apiGroups": [""], "resources": ["pods/proxy"], "resourceNames": ["http:p:8080"], "verbs": ["get"]}]});

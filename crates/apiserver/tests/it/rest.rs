@@ -68,7 +68,7 @@ async fn openapi_is_linked_by_hash() {
     assert_eq!((old.code, old.headers["location"].to_str().ok()), (301, Some(link.as_str())));
     assert_eq!(cluster.rest("GET", "/openapi/v3/apis/nope/v1", &[], "").await.code, 404);
     assert_eq!(cluster.rest("POST", "/openapi/v3/api/v1", &[], "").await.code, 405);
-    assert_eq!(cluster.bare("GET", "/openapi/v3", &[], "").await.code, 401);
+    assert_eq!(cluster.bare("GET", "/openapi/v3", &[], "").await.code, 403);
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn only_who_may_gets_a_session() {
     let refused = async |identity: Option<tls::Identity>, protocols: &str| {
         websocket(&cluster, identity.as_ref(), EXEC, protocols).await.map(drop).expect_err("refused").0
     };
-    assert_eq!(refused(None, V5).await, 401);
+    assert_eq!(refused(None, V5).await, 403);
     assert_eq!(refused(Some(cluster.identity("alice", &[])), V5).await, 403);
     // Whoever may only read must not come in by a GET.
     let role = json!({"metadata": {"name": "read"}, "rules": [
