@@ -333,6 +333,16 @@ impl Watcher {
         self.source.progress().filter(|revision| idle && *revision >= self.after)
     }
 
+    /// What [`Watcher::told`] waits for, if it is a matter of a moment: an event may be told before the cache says that it has come
+    /// as far.
+    pub(crate) fn settles(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let position = self.source.position();
+        (position > self.app.cache.revision()).then(|| {
+            let app = self.app.clone();
+            async move { drop(app.cache.wait_for(position).await) }
+        })
+    }
+
     /// Where the events come from, and what remains for somebody else to see to.
     pub(crate) fn split(self) -> (Subscription, Selection, Schedule) {
         (self.source, self.selection, self.schedule)

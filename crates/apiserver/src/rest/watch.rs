@@ -166,9 +166,16 @@ struct Answer {
 
 impl Answer {
     async fn next_batch(&mut self) -> Option<Bytes> {
-        self.take_seat();
         loop {
-            let Some((seated, schedule)) = &mut self.seat else { return self.telling.next_batch().await };
+            self.take_seat();
+            let Some((seated, schedule)) = &mut self.seat else {
+                let Some(settled) = self.settles() else { return self.telling.next_batch().await };
+                tokio::select! {
+                    biased;
+                    batch = self.telling.next_batch() => return batch,
+                    () = settled => continue,
+                }
+            };
             let end = tokio::select! {
                 biased;
                 step = seated.next() => match step {
@@ -188,6 +195,15 @@ impl Answer {
             };
             self.seat = None;
             self.telling.source = Source::Ended(end);
+        }
+    }
+
+    /// What a seat waits for, if it is a matter of a moment: who does not wait gets none before the next event, which may be long.
+    fn settles(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.place.as_ref().filter(|place| place.is_crowded())?;
+        match &self.telling.source {
+            Source::Running(watcher) => watcher.settles(),
+            Source::Ended(_) => None,
         }
     }
 

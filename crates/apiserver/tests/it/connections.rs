@@ -11,14 +11,17 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::node::PATIENCE;
 use crate::support::{Cluster, answer, connect, http, send_on, shake_hands_on};
 
+/// How long a connection may be idle, or nobody's: long enough for a client on a busy machine to say who it is.
+const MOMENT: Duration = Duration::from_secs(3);
+
 /// A server that gives an idle connection no more than a moment.
 fn hasty(max: usize, max_per_address: usize) -> Builder {
     Builder::default().configure(move |config| {
         config.connections.max = max;
         config.connections.max_per_address = max_per_address;
-        config.connections.unknown = Duration::from_millis(500);
-        config.connections.idle = Duration::from_millis(500);
-        config.connections.last = Duration::from_millis(500);
+        config.connections.unknown = MOMENT;
+        config.connections.idle = MOMENT;
+        config.connections.last = MOMENT;
     })
 }
 

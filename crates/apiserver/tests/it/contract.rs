@@ -56,7 +56,8 @@ async fn health_is_told_to_everybody() {
 #[tokio::test]
 async fn health_follows_start_and_stop() {
     let store = MemoryStore::new();
-    store.faults().delay(Duration::from_millis(200));
+    // Several answers, one after the other, are between the start and a server that serves: a client has been heard by then.
+    store.faults().delay(Duration::from_secs(2));
     let cluster = Cluster::now(Builder::default().store(std::sync::Arc::new(store.clone()))).await;
     let mut health = HealthClient::new(channel(&cluster, None));
     let mut watch = health.watch(service("")).await.expect("watched").into_inner();
@@ -130,7 +131,8 @@ async fn a_watch_ends_with_its_deadline() {
     let mut objects = ObjectsClient::new(channel(&cluster, Some("admin")));
     let watch = WatchRequest { resource: Some(configmaps()), send_initial_events: true, ..WatchRequest::default() };
     let mut request = Request::new(watch);
-    request.set_timeout(Duration::from_millis(300));
+    // It counts from the connection's handshake on, and the watch must have begun by then.
+    request.set_timeout(Duration::from_secs(3));
     let mut events = objects.watch(request).await.expect("watched").into_inner();
     let ended = loop {
         match events.message().await {

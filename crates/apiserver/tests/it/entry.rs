@@ -169,8 +169,13 @@ async fn attack_who_does_not_take_answers_holds_no_places() {
     let mut sender = cluster.http2_as(Some(&cluster.identity("deaf", &[]))).await;
     let unread = batch(&mut sender, StreamBody::new(Box::pin(frames.chain(stream::pending())))).await;
     let maps = "/api/v1/namespaces/default/configmaps";
-    // As many as are worked on while nobody listens.
-    let stored = async || cluster.rest("GET", maps, &[], "").await.json()["items"].as_array().map_or(0, Vec::len);
+    // As many as are worked on while nobody listens. They are counted, not fetched: all of them are many megabytes.
+    let one = format!("{maps}?limit=1");
+    let stored = async || {
+        let list = cluster.rest("GET", &one, &[], "").await.json();
+        list["items"].as_array().map_or(0, Vec::len) as u64
+            + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0)
+    };
     let worked_on = async { while stored().await < 128 {} };
     tokio::time::timeout(3 * PATIENCE, worked_on).await.expect("what has been read is worked on");
     let (other, map) = (cluster.identity("other", &[]), crate::support::configmap("theirs", "1").to_string());

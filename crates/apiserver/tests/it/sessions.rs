@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::StreamExt;
+use gantry_apiserver::testing::Builder;
 use gantry_client::ResourceId;
 use gantry_common::tls;
 use gantry_proto::v1::ControlReport;
@@ -12,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::exec::{success, websocket};
-use crate::node::{Node, frame, with_pod};
+use crate::node::{Node, PATIENCE, add_pod, frame, with_pod};
 use crate::support::{Cluster, send};
 
 async fn open_log(cluster: &Cluster, query: &str) -> http::Response<hyper::body::Incoming> {
@@ -156,7 +157,9 @@ async fn only_kubelets_open_streams() {
 
 #[tokio::test]
 async fn a_server_that_stops_waits_for_no_stream() {
-    let cluster = with_pod().await;
+    let patient = |config: &mut gantry_apiserver::Config| config.shutdown_grace = 2 * PATIENCE;
+    let cluster = Cluster::with(Builder::default().configure(patient)).await;
+    add_pod(&cluster, "p", |_| {}).await;
     let mut node = Node::connect(&cluster, "n1").await;
     let batch = cluster.admin().batch();
     let missing = gantry_client::Write::Delete {
@@ -171,8 +174,8 @@ async fn a_server_that_stops_waits_for_no_stream() {
     };
     let (response, (_frames, _back)) = tokio::join!(open_log(&cluster, "follow=true"), opening);
     let Cluster { server, .. } = cluster;
-    // The grace period of test servers is two seconds; without open streams there is nothing to wait for.
-    let stopped = tokio::time::timeout(std::time::Duration::from_millis(1500), server.stop()).await;
+    // Without open streams there is nothing to wait for.
+    let stopped = tokio::time::timeout(PATIENCE, server.stop()).await;
     assert!(stopped.is_ok(), "a stream held the server up");
     assert!(response.into_body().collect().await.is_ok(), "the log ends in good order");
 }

@@ -163,8 +163,9 @@ async fn bookmarks_tell_an_idle_watch_how_far_it_is() {
     let cluster = Cluster::start().await;
     let from = version(&cluster).await;
     let query = format!("resourceVersion={from}&labelSelector=a%3Db&allowWatchBookmarks=true&timeoutSeconds=3");
-    let mut watch = Lines::open(&cluster, &query, "").await;
+    // Before the watch, however long it takes: the bookmark comes at its time.
     let other = cluster.rest("POST", MAPS, &[], &configmap("other", "1").to_string()).await.json();
+    let mut watch = Lines::open(&cluster, &query, "").await;
     let number = |object: &Value| -> u64 {
         object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).expect("a version")
     };
@@ -214,9 +215,9 @@ async fn a_bookmark_comes_before_the_end() {
     let cluster = Cluster::start().await;
     let from = version(&cluster).await;
     let query = format!("resourceVersion={from}&timeoutSeconds=3&allowWatchBookmarks=true");
-    let mut watch = Lines::open(&cluster, &query, "").await;
     let other = "/api/v1/namespaces/default/secrets";
     let made = cluster.rest("POST", other, &[], &json!({"metadata": {"name": "s"}}).to_string()).await.json();
+    let mut watch = Lines::open(&cluster, &query, "").await;
     let bookmark = watch.next().await.expect("a bookmark");
     assert_eq!(bookmark["type"], "BOOKMARK");
     let number = |object: &Value| object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok());

@@ -1,7 +1,5 @@
 //! What a client sees around the objects: options and their refusals, codes, headers, forms.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::exec::websocket;
+use crate::node::PATIENCE;
 use crate::support::{Cluster, configmap};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -227,7 +226,7 @@ async fn an_access_review_names_the_binding_that_allows() {
     let allowed = |why: &str| json!({"allowed": true, "reason": format!("RBAC: allowed by {why}")});
     let by = "RoleBinding \"b/default\" of Role \"r\" to";
     let counts = async { while review("bob", &[], "").await["allowed"] != true {} };
-    tokio::time::timeout(Duration::from_secs(10), counts).await.expect("the binding is taken up");
+    tokio::time::timeout(PATIENCE, counts).await.expect("the binding is taken up");
     assert_eq!(review("bob", &[], "").await, allowed(&format!("{by} User \"bob\"")));
     let bot = "system:serviceaccount:default:bot";
     assert_eq!(review(bot, &[], "").await, allowed(&format!("{by} ServiceAccount \"bot/default\"")));
@@ -260,7 +259,7 @@ async fn requests_are_told_their_flow_and_schemas_whether_their_level_exists() {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), told).await.expect("the condition comes")
+        tokio::time::timeout(PATIENCE, told).await.expect("the condition comes")
     };
     assert_eq!(dangling("True").await["reason"], "NotFound");
     let flora = cluster.identity("flora", &[]);
@@ -463,7 +462,7 @@ async fn custom_kinds_take_any_finalizer_and_have_no_router() {
     assert_eq!(cluster.rest("POST", definitions, &[], &definition.to_string()).await.code, 201);
     let noxus = "/apis/example.com/v1/noxus";
     let served = async { while cluster.rest("GET", noxus, &[], "").await.code != 200 {} };
-    tokio::time::timeout(Duration::from_secs(10), served).await.expect("the kind is served");
+    tokio::time::timeout(PATIENCE, served).await.expect("the kind is served");
     let body = json!({"apiVersion": "example.com/v1", "kind": "Noxu", "metadata": {"name": "n", "finalizers": ["test-finalizer"]}});
     let apply = ("content-type", "application/apply-patch+yaml");
     let path = format!("{noxus}/n?fieldManager=m&fieldValidation=Strict");

@@ -125,6 +125,13 @@ impl Subscription {
         }
     }
 
+    /// The revision of the last event that was delivered, or the start. The cache's own revision may still be lower: it is raised
+    /// after events are in the queues.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// A revision for a BOOKMARK: everything up to it that concerns this watcher has been delivered. None = there is
     /// more to deliver now, or of the last revision not everything has come (a lease that ends takes many objects at one revision).
     #[must_use]
