@@ -25,6 +25,7 @@ use crate::dial;
 use crate::encryption::Keyring;
 use crate::event_leases::EventLeases;
 use crate::flows::Flows;
+use crate::grpc::answers::Answers;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
@@ -58,6 +59,8 @@ pub(crate) struct App {
     pub(crate) places: Arc<Places>,
     /// Of batches that are open.
     pub(crate) batches: Arc<Places>,
+    /// Answers of other API servers to calls of gRPC.
+    pub(crate) answers: Arc<Answers>,
     pub(crate) audit: audit::Log,
     pub(crate) stats: Stats,
     /// The kinds that are served now.

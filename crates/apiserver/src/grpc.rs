@@ -1,5 +1,6 @@
 //! The gRPC services of `gantry.v1`: thin translations to the calls that REST uses too.
 
+pub(crate) mod answers;
 pub(crate) mod batch;
 pub(crate) mod cluster;
 pub(crate) mod convert;

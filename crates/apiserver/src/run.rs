@@ -364,6 +364,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         sessions: Sessions::default(),
         places: Arc::new(Places::sessions(config.max_sessions_per_user, config.max_sessions)),
         batches: Arc::new(Places::batches(STREAMS_PER_USER)),
+        answers: Arc::default(),
         audit,
         stats: Stats::default(),
         kinds: Arc::new(Registry::new(unserved)),

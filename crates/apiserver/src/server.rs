@@ -3,7 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod door;
 pub(crate) mod heads;
-mod held;
+pub(crate) mod held;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod plain_http;

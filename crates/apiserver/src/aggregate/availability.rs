@@ -205,7 +205,7 @@ async fn get(
     }
     let aggregator = User::new("system:kube-aggregator", &[MASTERS]);
     name_user(headers, &aggregator).map_err(|error| failed(error.to_string()))?;
-    let answer = backend.send(request, None).await.map_err(|error| failed(gantry_common::error_chain(&error)))?;
+    let answer = backend.send(request).await.map_err(|error| failed(gantry_common::error_chain(&error)))?;
     if !answer.status().is_success() {
         return Err((Some(host), Failed::Status(answer.status())));
     }

@@ -56,8 +56,6 @@ pub(crate) enum Error {
     TlsTimeout,
     #[error("no HTTP")]
     Http(#[source] hyper::Error),
-    #[error("no answer within {0:?}")]
-    Patience(Duration),
 }
 
 impl Error {
@@ -110,23 +108,12 @@ where
         Ok(Self(sender))
     }
 
-    /// Sends the one request. The connection closes after its answer. `patience`: how long the answer may take to begin.
+    /// Sends the one request. The connection closes after its answer.
     ///
     /// # Errors
     /// When no answer comes.
-    pub(crate) async fn send(
-        mut self,
-        request: Request<B>,
-        patience: Option<Duration>,
-    ) -> Result<Response<Incoming>, Error> {
-        let answer = self.0.send_request(request);
-        match patience {
-            None => answer.await.map_err(Error::Http),
-            Some(patience) => {
-                let answer = tokio::time::timeout(patience, answer).await;
-                answer.map_err(|_| Error::Patience(patience))?.map_err(Error::Http)
-            }
-        }
+    pub(crate) async fn send(mut self, request: Request<B>) -> Result<Response<Incoming>, Error> {
+        self.0.send_request(request).await.map_err(Error::Http)
     }
 }
 

@@ -16,13 +16,14 @@ use tokio::time::Sleep;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
+use super::answers::Held;
 use super::{convert, deadline};
 use crate::app::App;
 use crate::request::Caller;
 use crate::rest::handler;
 use crate::server::connection::Origin;
 use crate::server::limits::{BODY_TIMEOUT, Slot};
-use crate::server::{Body, Response};
+use crate::server::{Body, Response, held};
 
 /// What a call is, by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +81,13 @@ where
         Kind::Stream => request.map(Body::new),
         _ => request.map(|body| Body::new(Arriving::new(body, slot))),
     };
-    let response = grpc.call(request).await;
+    let mut response = grpc.call(request).await?;
     drop(worked_on);
-    response
+    let held = response.extensions_mut().remove::<Arc<Held>>();
+    Ok(match held {
+        Some(held) => held::until_left(response, held),
+        None => response,
+    })
 }
 
 /// Makes sure who calls, and takes a place for the message.

@@ -280,7 +280,8 @@ impl Service for Objects {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Answer<v1::ObjectReply> {
         if let Some(passing) = Passing::of(&self.0, &request, |r| r.resource.as_ref())? {
-            return passing.get(&request.into_inner()).await.map(Response::new).map_err(convert::failed);
+            let passed = passing.get(&request.into_inner()).await.map_err(convert::failed)?;
+            return Ok(passed.response(Response::new));
         }
         let started = Instant::now();
         let caller = convert::caller(&request)?;
@@ -295,7 +296,8 @@ impl Service for Objects {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<Self::ListStream> {
         if let Some(passing) = Passing::of(&self.0, &request, |r| r.resource.as_ref())? {
-            return passing.list(&request.into_inner()).await.map(one).map_err(convert::failed);
+            let passed = passing.list(&request.into_inner()).await.map_err(convert::failed)?;
+            return Ok(passed.response(one));
         }
         let started = Instant::now();
         let caller = convert::caller(&request)?;
@@ -345,7 +347,8 @@ impl Service for Objects {
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Answer<v1::ObjectReply> {
         if let Some(passing) = Passing::of(&self.0, &request, |r| r.resource.as_ref())? {
-            return passing.delete(&request.into_inner()).await.map(Response::new).map_err(convert::failed);
+            let passed = passing.delete(&request.into_inner()).await.map_err(convert::failed)?;
+            return Ok(passed.response(Response::new));
         }
         self.write(request, Write::Delete).await
     }
@@ -355,7 +358,8 @@ impl Service for Objects {
         request: Request<v1::DeleteCollectionRequest>,
     ) -> Answer<Self::DeleteCollectionStream> {
         if let Some(passing) = Passing::of(&self.0, &request, |r| r.resource.as_ref())? {
-            return passing.delete_collection(&request.into_inner()).await.map(one).map_err(convert::failed);
+            let passed = passing.delete_collection(&request.into_inner()).await.map_err(convert::failed)?;
+            return Ok(passed.response(one));
         }
         let started = Instant::now();
         let caller = convert::caller(&request)?;

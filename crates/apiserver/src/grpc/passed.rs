@@ -3,6 +3,7 @@
 //! Only what is one request and one answer: objects are read, listed and deleted. To watch and to write them is REST's.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use gantry_api::Value;
 use gantry_api::status::Status;
 use gantry_proto::v1;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
 
+use super::answers::{self, Held};
 use super::convert;
 use crate::aggregate::Remote;
 use crate::aggregate::remote::{self, name_user};
@@ -27,10 +31,9 @@ use crate::request::Caller;
 use crate::server::connection::Origin;
 use crate::sessions::record::Record;
 
-/// How long an answer may take to begin, and then to come.
+/// How long a call may take, from its message to the end of the other server's answer (upstream's `--request-timeout`): it holds
+/// its place among the requests in flight as long, as what upstream passes on does.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// An answer is held whole; this is what clients take in one message.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// What stands in a path or a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -40,6 +43,26 @@ pub(super) struct Passing {
     remote: Arc<Remote>,
     caller: Caller,
     credential: Credential,
+    until: Instant,
+}
+
+/// The reply to a call that was passed on.
+pub(super) struct Passed<T> {
+    reply: T,
+    held: Held,
+}
+
+impl<T> Passed<T> {
+    fn map<U>(self, make: impl FnOnce(T) -> U) -> Passed<U> {
+        Passed { reply: make(self.reply), held: self.held }
+    }
+
+    /// The reply as a response, which [`super::entry`] counts until it has left.
+    pub(super) fn response<U>(self, make: impl FnOnce(T) -> tonic::Response<U>) -> tonic::Response<U> {
+        let mut response = make(self.reply);
+        response.extensions_mut().insert(Arc::new(self.held));
+        response
+    }
 }
 
 /// What is asked for.
@@ -108,11 +131,12 @@ impl Passing {
         let remote = resource(request.get_ref()).and_then(|r| app.aggregator.version(&r.group, &r.version));
         let Some(remote) = remote else { return Ok(None) };
         let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
-        Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, credential }))
+        let until = Instant::now() + PATIENCE;
+        Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, credential, until }))
     }
 
     /// Reads one object.
-    pub(super) async fn get(&self, r: &v1::GetRequest) -> Result<v1::ObjectReply, Status> {
+    pub(super) async fn get(&self, r: &v1::GetRequest) -> Result<Passed<v1::ObjectReply>, Status> {
         if !r.subresource.is_empty() {
             return Err(Status::no_such_resource());
         }
@@ -122,12 +146,12 @@ impl Passing {
             accept: accept(r.view, "PartialObjectMetadata"),
             ..Asked::new("get", r.resource.as_ref(), &r.namespace, &r.name)
         };
-        let object = self.pass(&asked).await?;
-        Ok(v1::ObjectReply { object, warnings: Vec::new(), created: false })
+        let passed = self.pass(&asked).await?;
+        Ok(passed.map(|object| v1::ObjectReply { object, warnings: Vec::new(), created: false }))
     }
 
     /// Lists objects.
-    pub(super) async fn list(&self, r: &v1::ListRequest) -> Result<v1::ListChunk, Status> {
+    pub(super) async fn list(&self, r: &v1::ListRequest) -> Result<Passed<v1::ListChunk>, Status> {
         let limit = if r.limit > 0 { r.limit.to_string() } else { String::new() };
         let asked = Asked {
             query: vec![
@@ -141,32 +165,37 @@ impl Passing {
             accept: accept(r.view, "PartialObjectMetadataList"),
             ..Asked::new("list", r.resource.as_ref(), &r.namespace, "")
         };
-        chunk(&self.pass(&asked).await?)
+        let Passed { reply, held } = self.pass(&asked).await?;
+        Ok(Passed { reply: chunk(&reply)?, held })
     }
 
     /// Deletes one object.
-    pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<v1::ObjectReply, Status> {
+    pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<Passed<v1::ObjectReply>, Status> {
         named(&r.name)?;
         let asked = Asked {
             body: deletion(&r.delete_options, r.options.as_ref()),
             ..Asked::new("delete", r.resource.as_ref(), &r.namespace, &r.name)
         };
-        let object = self.pass(&asked).await?;
-        Ok(v1::ObjectReply { object, warnings: Vec::new(), created: false })
+        let passed = self.pass(&asked).await?;
+        Ok(passed.map(|object| v1::ObjectReply { object, warnings: Vec::new(), created: false }))
     }
 
     /// Deletes all objects of a selection.
-    pub(super) async fn delete_collection(&self, r: &v1::DeleteCollectionRequest) -> Result<v1::ListChunk, Status> {
+    pub(super) async fn delete_collection(
+        &self,
+        r: &v1::DeleteCollectionRequest,
+    ) -> Result<Passed<v1::ListChunk>, Status> {
         let asked = Asked {
             query: vec![("labelSelector", r.label_selector.as_str()), ("fieldSelector", r.field_selector.as_str())],
             body: deletion(&r.delete_options, r.options.as_ref()),
             ..Asked::new("deletecollection", r.resource.as_ref(), &r.namespace, "")
         };
-        chunk(&self.pass(&asked).await?)
+        let Passed { reply, held } = self.pass(&asked).await?;
+        Ok(Passed { reply: chunk(&reply)?, held })
     }
 
     /// Sends the request, once the caller may make it, and gives the whole answer.
-    async fn pass(&self, asked: &Asked<'_>) -> Result<Bytes, Status> {
+    async fn pass(&self, asked: &Asked<'_>) -> Result<Passed<Bytes>, Status> {
         let (uri, text) = (asked.uri(&self.remote.root())?, str::to_owned);
         let object = ObjectRef {
             resource: Cow::Owned(text(asked.resource)),
@@ -178,13 +207,15 @@ impl Passing {
         };
         let who = (&self.caller, &self.credential);
         let mut record = Record::proxied(&self.app, who, uri.clone(), asked.verb, object);
-        let answered = self.answered(asked, &uri, &mut record).await;
+        let answered = tokio::time::timeout_at(self.until, self.answered(asked, &uri, &mut record)).await;
+        let late = || Err(Status::timeout("request did not complete within the allotted timeout", 0));
+        let answered = answered.unwrap_or_else(|_| late());
         let success = || Status { status: "Success".to_owned(), ..Status::failure(200, "", "") };
         record.finish(&answered.as_ref().err().cloned().unwrap_or_else(success));
         answered
     }
 
-    async fn answered(&self, asked: &Asked<'_>, uri: &str, record: &mut Record) -> Result<Bytes, Status> {
+    async fn answered(&self, asked: &Asked<'_>, uri: &str, record: &mut Record) -> Result<Passed<Bytes>, Status> {
         let (user, remote) = (&self.caller.user, &self.remote);
         let needed = Attributes {
             verb: asked.verb.to_owned(),
@@ -212,14 +243,11 @@ impl Passing {
         *request.uri_mut() =
             uri.parse().map_err(|error| Status::bad_request(format!("{uri:?} cannot be asked for: {error}")))?;
         *request.headers_mut() = self.headers(asked.accept, is_empty, &authority)?;
-        let answer = backend.send(request, Some(PATIENCE)).await.map_err(|error| error.status())?;
+        let answer = backend.send(request).await.map_err(|error| error.status())?;
         let (head, body) = answer.into_parts();
-        let whole = tokio::time::timeout(PATIENCE, Limited::new(body, ANSWER_BYTES_MAX).collect()).await;
-        let broken = |why: String| Status::unavailable(format!("the answer of {}: {why}", remote.name)).retry_after(1);
-        let whole = whole.map_err(|_| broken(format!("not there within {PATIENCE:?}")))?;
-        let bytes = whole.map_err(|error| broken(error.to_string()))?.to_bytes();
+        let (reply, held) = answers::read(&self.app.answers, &user.name, &remote.name, body).await?;
         // Redirections are followed nowhere (CVE-2022-3172).
-        if head.status.is_success() { Ok(bytes) } else { Err(failure(remote, head.status, &bytes)) }
+        if head.status.is_success() { Ok(Passed { reply, held }) } else { Err(failure(remote, head.status, &reply)) }
     }
 
     fn headers(&self, accept: &'static str, is_empty: bool, authority: &str) -> Result<HeaderMap, Status> {
@@ -280,17 +308,15 @@ fn deletion(options: &Bytes, write: Option<&v1::WriteOptions>) -> Result<Bytes, 
     Ok(Bytes::from(parsed.to_string()))
 }
 
-/// A list: its head, then its items. What is none (a table, a Status) is all head.
-fn chunk(answer: &[u8]) -> Result<v1::ListChunk, Status> {
-    let why = |why: &dyn std::fmt::Display| Status::failure(502, "BadGateway", format!("the answer is no list: {why}"));
-    let mut list: Value = serde_json::from_slice(answer).map_err(|error| why(&error))?;
-    let list = list.as_object_mut().ok_or_else(|| why(&"it is no JSON object"))?;
-    let items = match list.insert("items".to_owned(), json!([])) {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    };
-    let items = items.iter().map(|item| Bytes::from(item.to_string())).collect();
-    Ok(v1::ListChunk { list: Bytes::from(Value::Object(std::mem::take(list)).to_string()), items })
+/// A list: its head, then its items, which are parts of the answer as it came. What is none (a table, a Status) is all head.
+fn chunk(answer: &Bytes) -> Result<v1::ListChunk, Status> {
+    let why = |error| Status::failure(502, "BadGateway", format!("the answer is no list: {error}"));
+    let mut list: BTreeMap<String, &RawValue> = serde_json::from_slice(answer).map_err(why)?;
+    let items = list.insert("items".to_owned(), serde_json::from_str("[]").map_err(why)?);
+    let items = items.map(RawValue::get).filter(|items| items.starts_with('[')).unwrap_or("[]");
+    let items: Vec<&RawValue> = serde_json::from_str(items).map_err(why)?;
+    let items = items.iter().map(|item| answer.slice_ref(item.get().as_bytes())).collect();
+    Ok(v1::ListChunk { list: serde_json::to_vec(&list).map_err(why)?.into(), items })
 }
 
 /// What the other server says, or that it says nothing.
@@ -341,12 +367,14 @@ mod tests {
 
     #[test]
     fn lists_are_taken_apart() {
-        let part =
-            chunk(br#"{"kind":"WidgetList","metadata":{"continue":"c"},"items":[{"a":1},{"b":2}]}"#).expect("a list");
+        let chunk = |text: &'static str| chunk(&Bytes::from_static(text.as_bytes()));
+        let part = chunk(r#"{"kind":"WidgetList","metadata":{"continue":"c"},"items":[{"a":1}, {"b":2} ]}"#);
+        let part = part.expect("a list");
         assert_eq!(part.items, [r#"{"a":1}"#, r#"{"b":2}"#]);
         let head: Value = serde_json::from_slice(&part.list).expect("JSON");
         assert_eq!(head, json!({"kind": "WidgetList", "metadata": {"continue": "c"}, "items": []}));
-        assert!(chunk(br#"{"kind":"Status","status":"Success"}"#).expect("a success").items.is_empty());
-        assert!(chunk(b"[]").is_err() && chunk(b"").is_err());
+        assert!(chunk(r#"{"kind":"Status","status":"Success"}"#).expect("a success").items.is_empty());
+        assert!(chunk(r#"{"kind":"WidgetList","items":null}"#).expect("an empty list").items.is_empty());
+        assert!(chunk("[]").is_err() && chunk("").is_err());
     }
 }

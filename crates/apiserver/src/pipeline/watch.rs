@@ -335,9 +335,12 @@ impl Watcher {
 
     /// What [`Watcher::told`] waits for, if it is a matter of a moment: an event may be told before the cache says that it has come
     /// as far.
+    ///
+    /// Nothing for kinds whose webhook is asked: [`Watcher::next`] may have taken an event and be waiting for the webhook, and whoever
+    /// waits for this gives that up.
     pub(crate) fn settles(&self) -> Option<impl Future<Output = ()> + use<>> {
         let position = self.source.position();
-        (position > self.app.cache.revision()).then(|| {
+        (position > self.app.cache.revision() && !convert::asks(self.kind)).then(|| {
             let app = self.app.clone();
             async move { drop(app.cache.wait_for(position).await) }
         })

@@ -103,7 +103,7 @@ async fn ask(
     let mut outgoing = outgoing(request, wanted, upgrade)?;
     app.authenticator.strip(outgoing.headers_mut());
     let backend = Backend::new(app, dialed, name.secure()).await.map_err(|error| error.status())?;
-    let answer = backend.send(outgoing.map(|()| body), None).await.map_err(|error| error.status())?;
+    let answer = backend.send(outgoing.map(|()| body)).await.map_err(|error| error.status())?;
     Ok((answer, links, over))
 }
 

@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 use super::{Body, Response};
 
 /// The answer, which holds `what` until its body has left or is dropped.
-pub(super) fn until_left<T: Send + Unpin + 'static>(response: Response, what: T) -> Response {
+pub(crate) fn until_left<T: Send + Unpin + 'static>(response: Response, what: T) -> Response {
     response.map(|body| Body::new(Held { body, _what: what }))
 }
 

@@ -128,7 +128,7 @@ async fn ask(
     }
     *outgoing.headers_mut() = sent;
     let links = Links::new("", [&authority, headers::host(request)]);
-    let answer = backend.send(outgoing.map(|()| body), None).await;
+    let answer = backend.send(outgoing.map(|()| body)).await;
     Ok(answer.map(|answer| (answer, links)).map_err(|error| error.status().message))
 }
 
