@@ -19,7 +19,7 @@ use crate::Value;
 use crate::kinds::{Column, KindInfo};
 use crate::table::Type;
 
-pub use defaults::{apply as default_object, prune_nulls};
+pub use defaults::{ADDED_BYTES_MAX, Overgrown, apply as default_object, prune_nulls};
 pub use definition::{of as definition, webhook};
 pub use field_path::field_path;
 pub use json_path::JsonPath;

@@ -22,19 +22,34 @@ pub use status::empty_status;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::custom::Overgrown;
 use crate::kinds::KindInfo;
+use crate::status::Status;
 use crate::value::{get_mut, object_mut, set_default, str_at};
 use crate::{Object, Value};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Fills in what `object` leaves out.
-pub fn apply(kind: &KindInfo, object: &mut Value) {
+///
+/// # Errors
+/// 413 for a custom object that grows without measure: its definition's defaults are filled in up to the bound.
+pub fn apply(kind: &KindInfo, object: &mut Value) -> Result<(), Status> {
     if let Some(custom) = kind.custom {
-        crate::custom::default_object(object, &custom.schema);
+        let grown = crate::custom::default_object(object, &custom.schema);
         crate::custom::prune_nulls(object, &custom.schema);
-        return;
+        return grown.map_err(|Overgrown| {
+            let name = str_at(object, "metadata.name").unwrap_or_default();
+            let (kind, limit) = (kind.kind, crate::custom::ADDED_BYTES_MAX);
+            let why = format!("the defaults of its definition add more than {limit} bytes to {kind} {name:?}");
+            Status::failure(413, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
+        });
     }
+    fill_in(kind, object);
+    Ok(())
+}
+
+fn fill_in(kind: &KindInfo, object: &mut Value) {
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object),
         ("", "Service") => service::service(object),

@@ -66,7 +66,7 @@ pub(crate) fn foreign(key: &str, value: &[u8]) -> Result<Option<Value>, Error> {
     if let Some(kind) = kind {
         older::to_current(&mut object);
         to_stored_form(&mut object);
-        defaults::apply(kind, &mut object);
+        defaults::apply(kind, &mut object).map_err(|status| status.message)?;
         // Another version may write zeros where this one leaves them out.
         decode::conform(&mut object, kind.type_name.as_str())?;
     }

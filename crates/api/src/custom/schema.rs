@@ -1,6 +1,6 @@
 //! Structural schemas: the part of OpenAPI 3 in which custom objects are described, read from a definition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
 use regex::Regex;
@@ -105,6 +105,36 @@ impl Pattern {
     }
 }
 
+/// What a value may be, if that is listed.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// In the order of the schema; empty: anything.
+    pub listed: Vec<Value>,
+    /// The same, for many, when they are first asked for.
+    found: OnceLock<HashSet<Value>>,
+}
+
+impl Choices {
+    /// So many are looked through one by one.
+    const FEW: usize = 16;
+
+    /// Takes the list of a schema.
+    #[must_use]
+    pub fn new(listed: Vec<Value>) -> Self {
+        Self { listed, found: OnceLock::new() }
+    }
+
+    /// Whether a value may be.
+    #[must_use]
+    pub fn allow(&self, value: &Value) -> bool {
+        match self.listed.len() {
+            0 => true,
+            len if len <= Self::FEW => self.listed.contains(value),
+            _ => self.found.get_or_init(|| self.listed.iter().cloned().collect()).contains(value),
+        }
+    }
+}
+
 /// The bounds of a value.
 #[derive(Debug, Clone, Default)]
 pub struct Bounds {
@@ -130,8 +160,8 @@ pub struct Bounds {
     pub min_properties: Option<i64>,
     /// `maxProperties`.
     pub max_properties: Option<i64>,
-    /// `enum`; empty: anything.
-    pub choices: Vec<Value>,
+    /// `enum`.
+    pub choices: Choices,
     /// `format`.
     pub format: String,
 }
@@ -275,7 +305,7 @@ fn bounds(json: &Value) -> Bounds {
         unique_items: bool_at(json, "uniqueItems"),
         min_properties: count("minProperties"),
         max_properties: count("maxProperties"),
-        choices: list_at(json, "enum").to_vec(),
+        choices: Choices::new(list_at(json, "enum").to_vec()),
         format: str_at(json, "format").unwrap_or_default().to_owned(),
     }
 }

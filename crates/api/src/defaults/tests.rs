@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::apply;
 use super::container::pull_policy;
+use super::fill_in as apply;
 use crate::{Value, canon, kinds};
 
 fn check(group: &str, kind: &str, mut input: Value, expected: Value) {

@@ -39,7 +39,7 @@ fn object(name: &str, content: Value) -> Value {
             object["metadata"]["namespace"] = "default".into();
         }
     }
-    defaults::apply(kind(name), &mut object);
+    defaults::apply(kind(name), &mut object).expect("of a usual size");
     object
 }
 

@@ -198,7 +198,7 @@ impl Request<'_> {
             self.take_over_managed(&mut shown, object);
             versions::convert(self.app, self.target.kind, &mut [&mut shown]).await?;
             convert::to_hub(kind, &mut shown);
-            defaults::apply(self.target.kind.hub(), &mut shown);
+            defaults::apply(self.target.kind.hub(), &mut shown)?;
         }
         *object = shown;
         Ok(())

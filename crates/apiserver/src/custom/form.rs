@@ -42,11 +42,12 @@ impl Forms {
 }
 
 /// The object as the schema of its version has it: unknown fields gone, defaults filled in. What does not fit otherwise stays: it
-/// was valid when it was written.
+/// was valid when it was written. Where a definition has come to add more than it may, the rest is not filled in: the object can be
+/// seen and deleted, and a write of it says why it is refused.
 pub(crate) fn settle(kind: &KindInfo, object: &mut Value) {
     // A stored object whose metadata does not decode is served as it is.
     drop(decode::conform(object, kind));
-    defaults::apply(kind, object);
+    drop(defaults::apply(kind, object));
 }
 
 /// The served form of a stored object, in the version in which it is stored.

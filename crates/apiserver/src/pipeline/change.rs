@@ -245,13 +245,13 @@ impl Change<'_> {
             Ctx { kind, subresource: self.target.subresource, now: app.clock.now(), user: &self.caller.user.name };
         self.confine(&mut object, old);
         let sent = self.read(&mut object);
-        defaults::apply(kind, &mut object);
+        defaults::apply(kind, &mut object)?;
         let request = self.request(app, state);
         // Whoever writes owns what they wrote, not what webhooks and policies make of it.
         let early = app.admission.interferes(app);
         if early {
             let mut meant = object.clone();
-            self.prepare(&ctx, &mut meant, old);
+            self.prepare(&ctx, &mut meant, old)?;
             canon::canonical(&mut meant, kind.hub())?;
             self.stamp(app, &mut meant, old, sent.as_ref());
             copy(&meant, &mut object, "metadata.managedFields");
@@ -262,7 +262,7 @@ impl Change<'_> {
             metadata::on_update(&mut object, old);
             self.confine(&mut object, old);
         }
-        self.prepare(&ctx, &mut object, old);
+        self.prepare(&ctx, &mut object, old)?;
         let errors = match self.part {
             Part::Main => strategy.validate_change(kind, (&object, old), false, &mut warnings),
             Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
@@ -329,20 +329,24 @@ impl Change<'_> {
     }
 
     /// What the kind makes of the new state.
-    fn prepare(&self, ctx: &Ctx<'_>, object: &mut Value, old: &Value) {
+    ///
+    /// # Errors
+    /// As [`defaults::apply`].
+    fn prepare(&self, ctx: &Ctx<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
         let strategy = registry::strategy(ctx.kind);
+        if self.part != Part::System {
+            gated::drop_fields(ctx.kind, object, Some(old), self.part == Part::Status);
+        }
         match self.part {
             Part::Main | Part::Ephemeral | Part::Resize => {
-                if self.part != Part::System {
-                    gated::drop_fields(ctx.kind, object, Some(old), self.part == Part::Status);
-                }
                 strategy.prepare_update(ctx, object, old);
-                defaults::apply(ctx.kind, object);
+                defaults::apply(ctx.kind, object)?;
                 metadata::bump_generation(ctx.kind, object, old);
             }
             Part::Status => strategy.prepare_status_update(ctx, object, old),
             Part::System => {}
         }
+        Ok(())
     }
 
     /// Who is asked. What the server itself changes was admitted in the form in which it was asked for (a Binding).

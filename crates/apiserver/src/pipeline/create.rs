@@ -82,7 +82,7 @@ async fn create_named(
     let posted = target.name.is_empty();
     let target = Target { name, ..target.clone() };
     registry::strategy(kind).read(&mut object);
-    defaults::apply(kind, &mut object);
+    defaults::apply(kind, &mut object)?;
     // An apply is told of it after admission only, as every patch.
     let repeated = if options.applies { None } else { metadata::dedup_owners(&mut object, false) };
     // What admission and the kind add is nobody's.
@@ -182,7 +182,7 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     if kind.is("flowcontrol.apiserver.k8s.io", "FlowSchema") {
         flows::judge_new(app, object).await?;
     }
-    defaults::apply(kind, object);
+    defaults::apply(kind, object)?;
     let errors = strategy.validate_create(kind, object);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));

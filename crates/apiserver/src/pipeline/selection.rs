@@ -20,6 +20,10 @@ pub(crate) const VOLUMES_BY_CLAIM: usize = 0;
 /// What a request line holds at most; messages could hold more, and every object of a list is compared with all of it.
 const SELECTOR_BYTES_MAX: usize = 64 * 1024;
 
+/// Requirements of a label selector. Any number of values of one label is one, and is searched; each requirement is looked up among
+/// the labels of each object for each watcher, and 64 KiB would hold more than 20,000 (`!a,!b,..`): half a millisecond of every event.
+const REQUIREMENTS_MAX: usize = 1000;
+
 /// Fields whose text in the object is their value; for others the strategy is asked, which needs the decoded object.
 const PLAIN: &[&str] = &[
     "spec.nodeName",
@@ -94,7 +98,7 @@ impl Selection {
     /// Reads the selectors.
     ///
     /// # Errors
-    /// 400 in upstream's words, and for more than [`SELECTOR_BYTES_MAX`].
+    /// 400 in upstream's words, and for more than [`SELECTOR_BYTES_MAX`] or [`REQUIREMENTS_MAX`].
     pub(crate) fn parse(kind: &'static KindInfo, namespace: &str, labels: &str, fields: &str) -> Result<Self, Status> {
         if labels.len() + fields.len() > SELECTOR_BYTES_MAX {
             let why = format!(
@@ -103,6 +107,11 @@ impl Selection {
             return Err(Status::bad_request(why));
         }
         let labels = LabelSelector::parse(labels).map_err(Status::bad_request)?;
+        let requirements = labels.requirements().len();
+        if requirements > REQUIREMENTS_MAX {
+            let why = format!("the label selector has {requirements} requirements, and may have {REQUIREMENTS_MAX}");
+            return Err(Status::bad_request(why));
+        }
         let mut fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
         fields.check(kind).map_err(Status::bad_request)?;
         let namespace = (kind.namespaced && !namespace.is_empty()).then(|| namespace.to_owned());
@@ -192,5 +201,28 @@ impl Selection {
             form::relabel(self.kind, &mut value);
         }
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_api::kinds;
+
+    use super::*;
+
+    #[test]
+    fn selectors_have_bounds() {
+        let kind = kinds::by_resource("", "v1", "pods").expect("served");
+        let check = |labels: String, expected: Option<&str>| {
+            let refused = Selection::parse(kind, "", &labels, "").map(drop).map_err(|status| status.message);
+            let said = refused.as_ref().err().map(String::as_str);
+            assert!(said.is_some() == expected.is_some() && said.unwrap_or_default().contains(expected.unwrap_or("")));
+        };
+        let absent = |count: usize| (0..count).map(|number| format!("!l{number}")).collect::<Vec<_>>().join(",");
+        check(absent(REQUIREMENTS_MAX), None);
+        check(absent(REQUIREMENTS_MAX + 1), Some("has 1001 requirements"));
+        check(absent(SELECTOR_BYTES_MAX / 4), Some("more than 65536 bytes"));
+        let values: Vec<String> = (0..10 * REQUIREMENTS_MAX).map(|number| number.to_string()).collect();
+        check(format!("a in ({})", values.join(",")), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::field::Error;
 
 pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value) {
     let bounds = &schema.bounds;
-    if !bounds.choices.is_empty() && !bounds.choices.contains(value) {
+    if !bounds.choices.allow(value) {
         choices(walk, at, bounds, value);
     }
     match value {
@@ -25,7 +25,7 @@ pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value
 fn choices(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
     let shown = |choice: &Value| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
     walk.push(|| {
-        let names: Vec<String> = bounds.choices.iter().map(shown).collect();
+        let names: Vec<String> = bounds.choices.listed.iter().map(shown).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Error::not_listed_as(&at.path(), &value.to_string(), &names)
     });

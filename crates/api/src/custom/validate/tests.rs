@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::custom::schema::Choices;
 
 fn errors(schema: Value, value: Value) -> Vec<String> {
     super::value(&Schema::parse(&schema), &value, None).iter().map(ToString::to_string).collect()
@@ -167,4 +168,13 @@ fn attack_long_keys_are_not_repeated_in_each_error() {
     }
     let unique = Schema::parse(&json!({"type": "array", "uniqueItems": true, "items": {"type": "integer"}}));
     assert!(super::value(&unique, &Value::from((0..200_000).collect::<Vec<_>>()), None).is_empty());
+}
+
+#[test]
+fn many_choices_are_searched() {
+    let mut listed: Vec<Value> = (0..100).map(|number| json!(format!("c{number}"))).collect();
+    listed.extend([json!(1), json!(1.5), json!({"a": [1]})]);
+    let choices = Choices::new(listed.clone());
+    assert!(listed.iter().all(|one| choices.allow(one)));
+    assert!([json!("c100"), json!(2), json!(null), json!({"a": []})].iter().all(|one| !choices.allow(one)));
 }

@@ -563,7 +563,7 @@ fn flow_control() {
     for object in flow::mandatory().into_iter().chain(flow::suggested()) {
         let kind = kind(object["kind"].as_str().expect("a kind"));
         let mut defaulted = object.clone();
-        defaults::apply(kind, &mut defaulted);
+        defaults::apply(kind, &mut defaulted).expect("of a usual size");
         canon::canonical(&mut defaulted, &kind.type_name).expect("of the type");
         assert_eq!(defaulted, object, "what is shipped is complete and canonical");
         assert_eq!(texts(&crate::validation::create(kind, &object)), Vec::<String>::new(), "{object}");

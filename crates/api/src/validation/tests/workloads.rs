@@ -332,7 +332,7 @@ fn job_statuses() {
     let with = |status: Value, before: Value, expected: &[&str]| {
         let of = |status: Value| {
             let mut job = job("status", status);
-            defaults::apply(kind("Job"), &mut job);
+            defaults::apply(kind("Job"), &mut job).expect("of a usual size");
             job
         };
         assert_eq!(texts(&status_update(kind("Job"), &of(status), &of(before))), expected);
