@@ -86,6 +86,8 @@ struct Shared<K> {
     transform: Option<fn(&mut K)>,
     revision: signal::Sender<u64>,
     synced: signal::Sender<bool>,
+    /// The server says that there is no such resource.
+    unserved: signal::Sender<bool>,
 }
 
 /// Reads an informer's copy. Cheap to clone.
@@ -143,6 +145,14 @@ impl<K: Object> Reader<K> {
         drop(synced.wait_for(|s| *s).await);
     }
 
+    /// Resolves while the server says that it does not serve the resource. It is asked again all the time: it may be another one, or be
+    /// told to serve it.
+    pub async fn unserved(&self) {
+        let mut unserved = self.shared.unserved.subscribe();
+        // The sender lives in `shared`, which this reader holds.
+        drop(unserved.wait_for(|unserved| *unserved).await);
+    }
+
     /// Whether [`Reader::synced`] would resolve at once.
     #[must_use]
     pub fn is_synced(&self) -> bool {
@@ -198,6 +208,12 @@ impl<K: Object> Driver<K> {
                     tracing::warn!(resource, revision = before, "the store is behind what was seen, taking all anew");
                     initial = true;
                 }
+                Err(error) if error.is_unserved() => {
+                    if !self.shared.unserved.send_replace(true) {
+                        let (resource, version) = (K::URL_PATH_SEGMENT, K::API_VERSION);
+                        tracing::warn!(resource, version, "the server does not serve what is watched, trying again");
+                    }
+                }
                 Err(error) => {
                     let resource = K::URL_PATH_SEGMENT;
                     tracing::warn!(resource, error = gantry_common::error_chain(&error), "watch broke, trying again");
@@ -213,6 +229,7 @@ impl<K: Object> Driver<K> {
     async fn stream(&mut self, initial: &mut bool) -> Result<Ended> {
         self.params.resource_version = if *initial { String::new() } else { self.shared.revision.borrow().to_string() };
         let mut stream = self.api.watch(&self.params, *initial).await?;
+        self.shared.unserved.send_if_modified(|unserved| std::mem::take(unserved));
         if *initial {
             match self.initial_events(&mut stream).await? {
                 Some(()) => *initial = false,
@@ -249,8 +266,8 @@ impl<K: Object> Driver<K> {
 
 impl<K: Object> Shared<K> {
     fn new(indexes: Vec<(&'static str, IndexFn<K>)>, transform: Option<fn(&mut K)>) -> Self {
-        let (revision, synced) = (signal::channel(0).0, signal::channel(false).0);
-        Self { state: State::new(indexes), transform, revision, synced }
+        let (synced, unserved) = (signal::channel(false).0, signal::channel(false).0);
+        Self { state: State::new(indexes), transform, revision: signal::channel(0).0, synced, unserved }
     }
 
     /// Takes the present objects as of `revision`. A revision below the one that was seen is another history, in which equal

@@ -95,20 +95,22 @@ fn election(options: &Options) -> leader::Config {
     }
 }
 
-/// Runs the chosen controllers, each as a task, until `context.stop`.
+/// Runs the chosen controllers, each as a task that begins when what it needs is there, until `context.stop`.
 async fn control(context: Context) {
-    tokio::select! {
-        () = context.readers.synced() => {}
-        () = context.stop.cancelled() => return,
-    }
     let reign = Shutdown::new();
     let group = Group::new(reign.clone());
     for controller in controllers::ALL {
         if context::selected(controller.name, &context.options.controllers) {
-            tracing::info!(controller = controller.name, "starting");
-            let (run, stop) = ((controller.run)(context.clone()), context.stop.clone());
+            let (context, stop) = (context.clone(), context.stop.clone());
             group.spawn(controller.name, OnExit::Ignore, async move {
-                run.await;
+                let readers = Arc::clone(&context.readers);
+                let needed = (controller.needs)(&readers);
+                tokio::select! {
+                    () = readers::whole(controller.name, &needed) => {}
+                    () = stop.cancelled() => return,
+                }
+                tracing::info!(controller = controller.name, "starting");
+                (controller.run)(context).await;
                 if !stop.is_cancelled() {
                     tracing::error!(controller = controller.name, "ended by itself, stopping all");
                     stop.cancel();

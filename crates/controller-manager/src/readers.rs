@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use gantry_api::legacy_token;
 use gantry_client::{Client, Informer, Key, Object, Reader};
 use gantry_common::task::Group;
@@ -77,7 +78,7 @@ pub struct Readers {
     pub stateful_sets: Reader<StatefulSet>,
     /// All replication controllers.
     pub replication_controllers: Reader<ReplicationController>,
-    /// All requests for certificates; not waited for.
+    /// All requests for certificates.
     pub signing_requests: Reader<CertificateSigningRequest>,
     /// All disruption budgets.
     pub budgets: Reader<PodDisruptionBudget>,
@@ -95,9 +96,9 @@ pub struct Readers {
     pub volumes: Reader<PersistentVolume>,
     /// All claims of persistent volumes; index [`ATTRIBUTES_CLASS`].
     pub claims: Reader<PersistentVolumeClaim>,
-    /// All classes of volume attributes; not waited for.
+    /// All classes of volume attributes.
     pub attributes_classes: Reader<VolumeAttributesClass>,
-    /// All claims of devices; not waited for.
+    /// All claims of devices; nobody waits for them, whoever counts them looks whether they are there.
     pub resource_claims: Reader<ResourceClaim>,
     /// All resource quotas.
     pub quotas: Reader<ResourceQuota>,
@@ -156,29 +157,45 @@ impl Readers {
             root_cas: Informer::builder(client.api()).fields(&format!("metadata.name={ROOT_CA}")).start(group),
         }
     }
+}
 
-    /// Resolves once every copy is whole: no controller may take an object that is not there yet for one that is gone. The
-    /// server may be told not to serve some kinds at all: those are not waited for, and their readers look before they count.
-    pub async fn synced(&self) {
-        tokio::join!(
-            self.deployments.synced(),
-            self.replica_sets.synced(),
-            self.stateful_sets.synced(),
-            self.replication_controllers.synced(),
-            self.budgets.synced(),
-            self.pods.synced(),
-            self.services.synced(),
-            self.endpoint_slices.synced(),
-            self.nodes.synced(),
-            self.node_leases.synced(),
-            self.volumes.synced(),
-            self.claims.synced(),
-            self.quotas.synced(),
-            self.namespaces.synced(),
-            self.service_accounts.synced(),
-            self.token_secrets.synced(),
-            self.root_cas.synced(),
-        );
+/// A copy that a controller cannot do without.
+pub trait Needed: Sync {
+    /// The resource, and the group version that it is in.
+    fn resource(&self) -> (&'static str, &'static str);
+    /// Resolves once the copy is whole.
+    fn synced(&self) -> BoxFuture<'_, ()>;
+    /// Resolves while the server says that it does not serve the resource.
+    fn unserved(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<K: Object> Needed for Reader<K> {
+    fn resource(&self) -> (&'static str, &'static str) {
+        (K::URL_PATH_SEGMENT, K::API_VERSION)
+    }
+
+    fn synced(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::synced(self))
+    }
+
+    fn unserved(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Self::unserved(self))
+    }
+}
+
+/// Resolves once every copy that `controller` needs is whole: it may take no object that is not there yet for one that is gone. The
+/// server may be told not to serve some kinds at all: who needs those is held, and said to be.
+pub async fn whole(controller: &str, needed: &[&dyn Needed]) {
+    for copy in needed {
+        tokio::select! {
+            biased;
+            () = copy.synced() => continue,
+            () = copy.unserved() => {
+                let (resource, version) = copy.resource();
+                tracing::warn!(controller, resource, version, "held: it needs what the API server does not serve (--runtime-config)");
+            }
+        }
+        copy.synced().await;
     }
 }
 

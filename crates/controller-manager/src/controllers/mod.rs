@@ -26,36 +26,117 @@ mod vac_protection;
 use futures::future::BoxFuture;
 
 use crate::context::Context;
+use crate::readers::{Needed, Readers};
 
 /// A controller.
 pub struct Controller {
     /// Its name for `--controllers`, upstream's.
     pub name: &'static str,
+    /// The copies that must be whole before it runs. The catalog is waited for by who reads it.
+    pub needs: fn(&Readers) -> Vec<&dyn Needed>,
     /// Runs it until it is stopped.
     pub run: fn(Context) -> BoxFuture<'static, ()>,
 }
 
 /// All controllers.
 pub const ALL: &[Controller] = &[
-    Controller { name: "deployment-controller", run: |c| Box::pin(deployment::run(c)) },
-    Controller { name: "replicaset-controller", run: |c| Box::pin(replicaset::run(c)) },
-    Controller { name: "endpointslice-controller", run: |c| Box::pin(endpointslice::run(c)) },
-    Controller { name: "serviceaccount-controller", run: |c| Box::pin(service_account::run(c)) },
-    Controller { name: "serviceaccount-token-controller", run: |c| Box::pin(tokens::run(c)) },
-    Controller { name: "legacy-serviceaccount-token-cleaner-controller", run: |c| Box::pin(token_cleaner::run(c)) },
-    Controller { name: "root-ca-certificate-publisher-controller", run: |c| Box::pin(root_ca::run(c)) },
-    Controller { name: "node-ipam-controller", run: |c| Box::pin(node_ipam::run(c)) },
-    Controller { name: "namespace-controller", run: |c| Box::pin(namespace::run(c)) },
-    Controller { name: "node-lifecycle-controller", run: |c| Box::pin(node_lifecycle::run(c)) },
-    Controller { name: "taint-eviction-controller", run: |c| Box::pin(taint_eviction::run(c)) },
-    Controller { name: "garbage-collector-controller", run: |c| Box::pin(garbage_collector::run(c)) },
-    Controller { name: "pod-garbage-collector-controller", run: |c| Box::pin(pod_gc::run(c)) },
-    Controller { name: "certificatesigningrequest-signing-controller", run: |c| Box::pin(csr_signing::run(c)) },
-    Controller { name: "certificatesigningrequest-approving-controller", run: |c| Box::pin(csr_approving::run(c)) },
-    Controller { name: "certificatesigningrequest-cleaner-controller", run: |c| Box::pin(csr_cleaner::run(c)) },
-    Controller { name: "disruption-controller", run: |c| Box::pin(disruption::run(c)) },
-    Controller { name: "resourcequota-controller", run: |c| Box::pin(resource_quota::run(c)) },
-    Controller { name: "persistentvolumeclaim-protection-controller", run: |c| Box::pin(pvc_protection::run(c)) },
-    Controller { name: "persistentvolume-protection-controller", run: |c| Box::pin(pv_protection::run(c)) },
-    Controller { name: "volumeattributesclass-protection-controller", run: |c| Box::pin(vac_protection::run(c)) },
+    Controller {
+        name: "deployment-controller",
+        needs: |r| vec![&r.deployments, &r.replica_sets, &r.pods],
+        run: |c| Box::pin(deployment::run(c)),
+    },
+    Controller {
+        name: "replicaset-controller",
+        needs: |r| vec![&r.replica_sets, &r.pods],
+        run: |c| Box::pin(replicaset::run(c)),
+    },
+    Controller {
+        name: "endpointslice-controller",
+        needs: |r| vec![&r.endpoint_slices, &r.services, &r.pods, &r.nodes],
+        run: |c| Box::pin(endpointslice::run(c)),
+    },
+    Controller {
+        name: "serviceaccount-controller",
+        needs: |r| vec![&r.service_accounts, &r.namespaces],
+        run: |c| Box::pin(service_account::run(c)),
+    },
+    Controller {
+        name: "serviceaccount-token-controller",
+        needs: |r| vec![&r.token_secrets, &r.service_accounts],
+        run: |c| Box::pin(tokens::run(c)),
+    },
+    Controller {
+        name: "legacy-serviceaccount-token-cleaner-controller",
+        needs: |r| vec![&r.token_secrets, &r.service_accounts, &r.pods],
+        run: |c| Box::pin(token_cleaner::run(c)),
+    },
+    Controller {
+        name: "root-ca-certificate-publisher-controller",
+        needs: |r| vec![&r.root_cas, &r.namespaces],
+        run: |c| Box::pin(root_ca::run(c)),
+    },
+    Controller { name: "node-ipam-controller", needs: |r| vec![&r.nodes], run: |c| Box::pin(node_ipam::run(c)) },
+    Controller { name: "namespace-controller", needs: |r| vec![&r.namespaces], run: |c| Box::pin(namespace::run(c)) },
+    Controller {
+        name: "node-lifecycle-controller",
+        needs: |r| vec![&r.nodes, &r.node_leases, &r.pods],
+        run: |c| Box::pin(node_lifecycle::run(c)),
+    },
+    Controller {
+        name: "taint-eviction-controller",
+        needs: |r| vec![&r.pods, &r.nodes],
+        run: |c| Box::pin(taint_eviction::run(c)),
+    },
+    Controller {
+        name: "garbage-collector-controller",
+        needs: |_| Vec::new(),
+        run: |c| Box::pin(garbage_collector::run(c)),
+    },
+    Controller {
+        name: "pod-garbage-collector-controller",
+        needs: |r| vec![&r.pods, &r.nodes],
+        run: |c| Box::pin(pod_gc::run(c)),
+    },
+    Controller {
+        name: "certificatesigningrequest-signing-controller",
+        needs: |r| vec![&r.signing_requests],
+        run: |c| Box::pin(csr_signing::run(c)),
+    },
+    Controller {
+        name: "certificatesigningrequest-approving-controller",
+        needs: |r| vec![&r.signing_requests],
+        run: |c| Box::pin(csr_approving::run(c)),
+    },
+    Controller {
+        name: "certificatesigningrequest-cleaner-controller",
+        needs: |r| vec![&r.signing_requests],
+        run: |c| Box::pin(csr_cleaner::run(c)),
+    },
+    Controller {
+        name: "disruption-controller",
+        needs: |r| {
+            vec![&r.budgets, &r.pods, &r.replica_sets, &r.deployments, &r.stateful_sets, &r.replication_controllers]
+        },
+        run: |c| Box::pin(disruption::run(c)),
+    },
+    Controller {
+        name: "resourcequota-controller",
+        needs: |r| vec![&r.quotas, &r.pods, &r.services, &r.claims],
+        run: |c| Box::pin(resource_quota::run(c)),
+    },
+    Controller {
+        name: "persistentvolumeclaim-protection-controller",
+        needs: |r| vec![&r.claims, &r.pods],
+        run: |c| Box::pin(pvc_protection::run(c)),
+    },
+    Controller {
+        name: "persistentvolume-protection-controller",
+        needs: |r| vec![&r.volumes],
+        run: |c| Box::pin(pv_protection::run(c)),
+    },
+    Controller {
+        name: "volumeattributesclass-protection-controller",
+        needs: |r| vec![&r.attributes_classes, &r.volumes, &r.claims],
+        run: |c| Box::pin(vac_protection::run(c)),
+    },
 ];

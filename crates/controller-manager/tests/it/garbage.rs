@@ -84,6 +84,11 @@ async fn nobody_waits_for_definitions_that_are_not_served() {
     check_without("apiextensions.k8s.io/v1=false").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_needs_nothing_of_what_is_not_served_works() {
+    check_without("apps/v1=false").await;
+}
+
 /// Lets the collector and a namespace do their work on a server that does not serve everything.
 async fn check_without(off: &str) {
     let off = vec![off.to_owned()];
