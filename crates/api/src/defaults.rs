@@ -4,8 +4,10 @@
 //! cluster (addresses, priorities, the service account) are set by strategies and admission, not here.
 
 mod admission;
+mod amounts;
 mod batch;
 mod container;
+mod image;
 mod other;
 mod pod;
 mod service;
@@ -89,6 +91,7 @@ fn fill_in(kind: &KindInfo, object: &mut Value) {
         }
         _ => {}
     }
+    amounts::round(kind, object);
 }
 
 /// Fills in a `TokenRequest`, which is a subresource and no kind of its own.

@@ -96,6 +96,12 @@ impl Quantity {
         Self { nano: round_away(self.nano, NANO) * NANO, ..self }
     }
 
+    /// The amount in whole thousandths, rounded away from zero.
+    #[must_use]
+    pub fn rounded_to_milli(self) -> Self {
+        Self { nano: round_away(self.nano, NANO / 1000) * (NANO / 1000), ..self }
+    }
+
     /// The amount in thousandths, rounded away from zero.
     #[must_use]
     pub fn milli(&self) -> i64 {

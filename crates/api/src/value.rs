@@ -120,3 +120,22 @@ pub fn remove(value: &mut Value, path: &str) -> Option<Value> {
         None => value.as_object_mut()?.remove(path),
     }
 }
+
+/// Calls `change` with all that stands at `path`, in which `*` is each item of a list and each entry of a map.
+pub fn each_mut(value: &mut Value, path: &str, change: &mut dyn FnMut(&mut Value)) {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let mut found = |v: &mut Value| match rest {
+        Some(rest) => each_mut(v, rest, change),
+        None => change(v),
+    };
+    match (key, value) {
+        ("*", Value::Array(items)) => items.iter_mut().for_each(found),
+        ("*", Value::Object(map)) => map.values_mut().for_each(found),
+        (_, Value::Object(map)) => {
+            if let Some(below) = map.get_mut(key) {
+                found(below);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,13 +1,12 @@
 //! Defaults of containers of all three sorts.
 
-use super::{fill, fill_object, fill_text, object_in, objects_in};
+use super::{fill, fill_object, fill_text, image, object_in, objects_in};
 use crate::{Object, Value};
 
 /// Defaults of one container.
 pub(super) fn container(container: &mut Object) {
     if container.get("imagePullPolicy").and_then(Value::as_str).is_none_or(str::is_empty) {
-        let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-        let policy = pull_policy(image);
+        let policy = image::pull_policy(container.get("image").and_then(Value::as_str).unwrap_or_default());
         container.insert("imagePullPolicy".to_owned(), policy.into());
     }
     fill_text(container, "terminationMessagePath", "/dev/termination-log");
@@ -35,17 +34,6 @@ pub(super) fn container(container: &mut Object) {
                 http_get(get);
             }
         }
-    }
-}
-
-/// `Always` for an image that moves (`:latest` or no tag and no digest).
-pub(super) fn pull_policy(image: &str) -> &'static str {
-    let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
-    let last = name.rsplit('/').next().unwrap_or_default();
-    match last.split_once(':') {
-        Some((_, "latest")) => "Always",
-        None if !digest => "Always",
-        _ => "IfNotPresent",
     }
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::container::pull_policy;
 use super::fill_in as apply;
 use crate::{Value, canon, kinds};
 
@@ -12,21 +11,6 @@ fn check(group: &str, kind: &str, mut input: Value, expected: Value) {
     assert_eq!(input, expected);
     apply(kind, &mut input);
     assert_eq!(input, expected, "not idempotent");
-}
-
-#[test]
-fn pull_policies() {
-    for (image, expected) in [
-        ("nginx", "Always"),
-        ("nginx:latest", "Always"),
-        ("nginx:1.25", "IfNotPresent"),
-        ("10.0.0.1:5000/nginx", "Always"),
-        ("10.0.0.1:5000/a/nginx:2", "IfNotPresent"),
-        ("nginx@sha256:00", "IfNotPresent"),
-        ("nginx:latest@sha256:00", "Always"),
-    ] {
-        assert_eq!(pull_policy(image), expected, "{image}");
-    }
 }
 
 #[test]
@@ -309,4 +293,59 @@ fn pods_request_as_a_whole_what_their_containers_do() {
     assert_eq!(whole(json!({"limits": {"memory": "4Gi"}}), none.clone()), of_limits);
     let stated = json!({"requests": {"memory": "1Gi"}});
     assert_eq!(whole(stated.clone(), none), stated, "what does not limit itself is left alone");
+}
+
+/// Amounts below a thousandth are rounded up to one (`SetDefaults_ResourceList`), wherever core/v1 lists resources.
+#[test]
+fn amounts_are_whole_thousandths() {
+    let given = || json!({"cpu": "1n", "memory": "1500u", "c": "-1u", "d": "1e-6", "e": "5m", "f": "1Ki"});
+    let rounded = || json!({"cpu": "1m", "memory": "2m", "c": "-1m", "d": "1e-3", "e": "5m", "f": "1Ki"});
+    let all = || json!({"limits": given(), "requests": given()});
+    let made = |group: &str, kind: &str, mut object: Value| {
+        apply(kinds::by_kind(group, "v1", kind).expect("a served kind"), &mut object);
+        object
+    };
+    let pods = |spec: &Value| {
+        for list in ["containers", "initContainers", "ephemeralContainers"] {
+            assert_eq!(spec[list][0]["resources"]["limits"], rounded(), "{list}");
+            assert_eq!(spec[list][0]["resources"]["requests"], rounded(), "{list}");
+        }
+        assert_eq!(spec["resources"]["requests"], rounded());
+        assert_eq!(spec["overhead"], rounded());
+        assert_eq!(spec["volumes"][0]["ephemeral"]["volumeClaimTemplate"]["spec"]["resources"]["limits"], rounded());
+    };
+    let list = || json!([{"name": "a", "image": "i", "resources": all()}]);
+    let spec = json!({
+        "containers": list(), "initContainers": list(), "ephemeralContainers": list(), "resources": all(), "overhead": given(),
+        "volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"resources": all()}}}}],
+    });
+    let status =
+        json!({"containerStatuses": [{"allocatedResources": given(), "resources": all()}], "resources": all()});
+    let pod = made("", "Pod", json!({"spec": spec, "status": status}));
+    pods(&pod["spec"]);
+    assert_eq!(pod["status"]["containerStatuses"][0]["allocatedResources"], rounded());
+    assert_eq!(pod["status"]["containerStatuses"][0]["resources"]["requests"], rounded());
+    assert_eq!(pod["status"]["resources"]["limits"], rounded());
+    let claims = json!([{"spec": {"resources": all()}, "status": {"capacity": given()}}]);
+    let set = json!({"spec": {"template": {"spec": spec}, "volumeClaimTemplates": claims}});
+    let set = made("apps", "StatefulSet", set);
+    pods(&set["spec"]["template"]["spec"]);
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"], rounded());
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["status"]["capacity"], rounded());
+    for (group, kind, path) in [
+        ("", "Node", "status.allocatable"),
+        ("", "PersistentVolume", "spec.capacity"),
+        ("", "PersistentVolumeClaim", "spec.resources.requests"),
+        ("", "PersistentVolumeClaim", "status.allocatedResources"),
+        ("", "ResourceQuota", "spec.hard"),
+        ("", "ResourceQuota", "status.used"),
+        ("node.k8s.io", "RuntimeClass", "overhead.podFixed"),
+        ("storage.k8s.io", "VolumeAttachment", "spec.source.inlineVolumeSpec.capacity"),
+    ] {
+        let mut object = json!({});
+        crate::value::set(&mut object, path, given());
+        assert_eq!(crate::value::get(&made(group, kind, object), path), Some(&rounded()), "{kind} {path}");
+    }
+    let limits = made("", "LimitRange", json!({"spec": {"limits": [{"type": "Pod", "max": given()}]}}));
+    assert_eq!(limits["spec"]["limits"][0]["max"], rounded());
 }

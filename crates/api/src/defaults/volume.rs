@@ -1,6 +1,7 @@
 //! Defaults of pod volumes.
 
-use super::container::{field_ref, pull_policy};
+use super::container::field_ref;
+use super::image::pull_policy;
 use super::{fill, fill_object, fill_text, object_in, objects_in};
 use crate::{Object, Value};
 
