@@ -10,10 +10,35 @@ use crate::value::{get, i64_at, list_at, map_at, str_at};
 /// What a quota can force containers to state.
 const STATED: &[&str] = &["cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"];
 
+/// Names of devices of a class that has no name as a resource, or has one besides (KEP-5004).
+const IMPLICIT: &str = "deviceclass.resource.kubernetes.io/";
+
 pub(super) fn concerns(resource: &str) -> bool {
-    let plain = matches!(resource, "pods" | "cpu" | "memory" | "ephemeral-storage");
-    let requested = resource.strip_prefix("requests.").is_some_and(|rest| rest != "storage");
-    plain || requested || resource.starts_with("limits.") || resource.starts_with("hugepages-")
+    let plain = |name: &str| matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    match resource.split_once('.') {
+        Some(("limits", name)) => plain(name),
+        Some(("requests", name)) if plain(name) || name.starts_with("hugepages-") => true,
+        // Upstream takes the prefix for a part of the name.
+        Some(("requests", name)) => is_extended(resource) || name.starts_with(IMPLICIT),
+        _ => resource == "pods" || plain(resource) || resource.starts_with("hugepages-"),
+    }
+}
+
+/// Whether a resource is none of Kubernetes' own, as `example.com/gpu`.
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/")
+}
+
+/// Whether a resource can be stated for a pod as a whole.
+fn is_of_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
+
+/// What is stated for the whole pod.
+fn stated(pod: &Value, part: &str) -> Usage {
+    let mut stated = amounts(map_at(pod, &format!("spec.resources.{part}")));
+    stated.retain(|name, _| is_of_pods(name));
+    stated
 }
 
 /// The larger of each amount.
@@ -36,7 +61,7 @@ pub(super) fn of_containers(pod: &Value, part: &str) -> Usage {
 
 /// Requests or limits (`part`) of the whole pod, as a scheduler counts them.
 pub(super) fn total(pod: &Value, part: &str) -> Usage {
-    whole(pod, part, of_containers(pod, part))
+    whole(pod, part, of_containers(pod, part), stated(pod, part))
 }
 
 /// As [`total`], with what containers still hold while they are resized: a pod cannot give back what it has by asking for less.
@@ -63,7 +88,18 @@ fn held(pod: &Value, part: &str) -> Usage {
         }
         held
     };
-    whole(pod, part, together(pod, part, &of))
+    let mut own = stated(pod, part);
+    if is_set(pod, "status.resources") {
+        let mut held = amounts(map_at(pod, &format!("status.resources.{part}")));
+        if part == "requests" {
+            largest(&mut held, &amounts(map_at(pod, "status.allocatedResources")));
+        }
+        for (name, amount) in &mut own {
+            let known = held.get(name).copied().unwrap_or(Quantity::ZERO);
+            *amount = if never { known } else { known.max(*amount) };
+        }
+    }
+    whole(pod, part, together(pod, part, &of), own)
 }
 
 /// What containers come to; `of` says what one that runs on counts.
@@ -87,10 +123,9 @@ fn together(pod: &Value, part: &str, of: &dyn Fn(&Value) -> Usage) -> Usage {
     running
 }
 
-/// What a pod comes to whose containers are `running`.
-fn whole(pod: &Value, part: &str, mut running: Usage) -> Usage {
-    // What is stated for the whole pod stands above its containers.
-    running.extend(amounts(map_at(pod, &format!("spec.resources.{part}"))));
+/// What a pod comes to whose containers are `running`; what is its `own` stands above them.
+fn whole(pod: &Value, part: &str, mut running: Usage, own: Usage) -> Usage {
+    running.extend(own);
     for (name, amount) in amounts(map_at(pod, "spec.overhead")) {
         let known = running.get(&name).copied();
         if part == "requests" || known.is_some_and(|k| k.signum() > 0) {
@@ -108,7 +143,7 @@ fn by_quota(requests: &Usage, limits: &Usage) -> Usage {
         if plain {
             usage.insert(name.clone(), *amount);
         }
-        if plain || name.contains('/') {
+        if plain || is_extended(name) || name.starts_with(IMPLICIT) {
             usage.insert(format!("requests.{name}"), *amount);
         }
     }
@@ -136,14 +171,16 @@ pub(super) fn usage(pod: &Value, now: i64) -> Usage {
 }
 
 pub(super) fn constraints(pod: &Value, hard: &Usage) -> Result<(), String> {
+    // A pod that states anything as a whole leaves its containers free to say nothing.
+    if ["requests", "limits"].iter().any(|part| !stated(pod, part).is_empty()) {
+        return Ok(());
+    }
     let required: Vec<&str> = STATED.iter().copied().filter(|name| hard.contains_key(*name)).collect();
-    let whole = |part: &str| amounts(map_at(pod, &format!("spec.resources.{part}")));
-    let of_pod = by_quota(&whole("requests"), &whole("limits"));
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for container in list_at(pod, "spec.containers").iter().chain(list_at(pod, "spec.initContainers")) {
         let part = |part: &str| amounts(map_at(container, &format!("resources.{part}")));
-        let stated = by_quota(&part("requests"), &part("limits"));
-        for name in required.iter().filter(|n| !stated.contains_key(**n) && !of_pod.contains_key(**n)) {
+        let said = by_quota(&part("requests"), &part("limits"));
+        for name in required.iter().filter(|n| !said.contains_key(**n)) {
             missing.entry(name).or_default().insert(str_at(container, "name").unwrap_or_default());
         }
     }

@@ -214,3 +214,45 @@ fn a_pod_holds_what_it_has_until_it_is_resized() {
     check("", "Pod", &pod("Infeasible", status("500m", "1", "500m")), &of("500m", "1"));
     check("", "Pod", &pod("Deferred", json!({"name": "c"})), &of("1", "2"));
 }
+
+#[test]
+fn a_pod_as_a_whole_holds_what_it_has_too() {
+    let pod = |reason: &str, status: Value| {
+        let mut status = status;
+        status["conditions"] = json!([{"type": "PodResizePending", "reason": reason}]);
+        json!({"spec": {"containers": [container("c", json!({"cpu": "1"}), json!({}))],
+            "resources": {"requests": {"cpu": "2", "ephemeral-storage": "1Gi"}, "limits": {"cpu": "4"}}}, "status": status})
+    };
+    let of = |cpu: &str, limit: &str| format!("count/pods=1,cpu={cpu},limits.cpu={limit},pods=1,requests.cpu={cpu}");
+    let status = |cpu: &str, limit: &str, allocated: &str| json!({"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": limit}}, "allocatedResources": {"cpu": allocated}});
+    check("", "Pod", &pod("Deferred", json!({})), &of("2", "4"));
+    check("", "Pod", &pod("Deferred", status("3", "5", "1")), &of("3", "5"));
+    check("", "Pod", &pod("Deferred", status("1", "1", "2500m")), &of("2500m", "4"));
+    check("", "Pod", &pod("Infeasible", status("1", "1", "1500m")), &of("1500m", "1"));
+    // Its containers need say nothing then.
+    let hard = amounts(json!({"limits.memory": "1Gi"}).as_object());
+    assert_eq!(constraints(kind("", "Pod"), &pod("", json!({})), &hard), Ok(()));
+}
+
+#[test]
+fn which_resources_of_pods_can_be_limited() {
+    let pods = kind("", "Pod");
+    for (name, expected) in [
+        ("requests.example.com/gpu", true),
+        ("requests.deviceclass.resource.kubernetes.io/gpu", true),
+        ("requests.hugepages-2Mi", true),
+        ("hugepages-2Mi", true),
+        ("limits.ephemeral-storage", true),
+        ("requests.storage", false),
+        ("requests.kubernetes.io/batch", false),
+        ("limits.example.com/gpu", false),
+        ("example.com/gpu", false),
+        ("gpu.deviceclass.resource.k8s.io/devices", false),
+    ] {
+        assert_eq!(concerns(pods, name), expected, "{name}");
+    }
+    let gpus = json!({"example.com/gpu": "2", "deviceclass.resource.kubernetes.io/a": "1", "kubernetes.io/b": "1"});
+    let pod = json!({"spec": {"containers": [container("c", gpus, json!({}))]}});
+    let used = "count/pods=1,pods=1,requests.deviceclass.resource.kubernetes.io/a=1,requests.example.com/gpu=2";
+    check("", "Pod", &pod, used);
+}
