@@ -16,7 +16,7 @@ mod validate;
 use std::sync::OnceLock;
 
 use crate::Value;
-use crate::kinds::{Column, KindInfo};
+use crate::kinds::{self, Column, KindInfo};
 use crate::table::Type;
 
 pub use defaults::{ADDED_BYTES_MAX, Overgrown, apply as default_object, prune_nulls};
@@ -120,6 +120,13 @@ impl Definition {
     /// The kinds that are served.
     pub fn served(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
         self.versions().iter().filter(|v| v.served).map(|v| v.kind)
+    }
+
+    /// Whether built-in objects are stored where its own would be (`customresourcedefinitions.apiextensions.k8s.io`): they would
+    /// be taken for them, and deleted with the definition.
+    #[must_use]
+    pub fn is_over_built_in(&self) -> bool {
+        kinds::by_storage_key(&self.storage_prefix).is_some()
     }
 
     /// Whether there is more than one version, so that an object may be stored in another than is asked for.

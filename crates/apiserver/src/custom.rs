@@ -53,9 +53,12 @@ fn is_true(definition: &Value, name: &str) -> bool {
     status::condition(definition, name).and_then(|c| value::str_at(c, "status")) == Some("True")
 }
 
-/// Whether what the definition defines is to be served.
-fn is_served(definition: &Value) -> bool {
-    is_true(definition, "Established") || is_true(definition, "NamesAccepted")
+/// What the definition defines, if that is to be served.
+fn served(definition: &Value) -> Option<&'static Definition> {
+    if !is_true(definition, "Established") && !is_true(definition, "NamesAccepted") {
+        return None;
+    }
+    custom::definition(definition).filter(|found| !found.is_over_built_in())
 }
 
 /// Serves what the present definitions define. The cache must be ready.

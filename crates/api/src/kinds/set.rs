@@ -1,5 +1,7 @@
 //! The kinds that a server serves at one moment: the built-in ones, and those that custom definitions add.
 
+use std::collections::BTreeSet;
+
 use super::{KindInfo, all, split_api_version};
 use crate::custom::Definition;
 
@@ -48,21 +50,30 @@ impl Kinds {
     #[must_use]
     pub fn with(mut definitions: Vec<&'static Definition>) -> Self {
         definitions.sort_by_key(|definition| definition.storage_prefix.as_str());
-        let mut custom: Vec<&'static KindInfo> = definitions.iter().flat_map(|d| d.served()).collect();
-        custom.sort_by(|a, b| {
+        Self { definitions, ..Self::default() }.settled()
+    }
+
+    /// With the custom kinds that are served: a group version with built-in kinds has no others, as upstream's.
+    fn settled(mut self) -> Self {
+        let served = all().iter().filter(|kind| self.unserved.serves(kind));
+        let built_in: BTreeSet<(&str, &str)> = served.map(|kind| (kind.group, kind.version)).collect();
+        let apart = self.definitions.iter().filter(|definition| !definition.is_over_built_in());
+        let custom = apart.flat_map(|definition| definition.served());
+        self.custom = custom.filter(|kind| !built_in.contains(&(kind.group, kind.version))).collect();
+        self.custom.sort_by(|a, b| {
             let (precedes, of) = (crate::names::version_order, |k: &KindInfo| (k.group, k.resource));
             a.group.cmp(b.group).then_with(|| precedes(a.version, b.version)).then_with(|| of(a).cmp(&of(b)))
         });
-        let mut by_resource = custom.clone();
-        by_resource.sort_by_key(|kind| path(kind));
-        Self { definitions, custom, by_resource, unserved: Unserved::default() }
+        self.by_resource = self.custom.clone();
+        self.by_resource.sort_by_key(|kind| path(kind));
+        self
     }
 
     /// The set without some of the built-in kinds. Their objects stay where they are.
     #[must_use]
     pub fn without(mut self, unserved: Unserved) -> Self {
         self.unserved = unserved;
-        self
+        self.settled()
     }
 
     /// Every served kind: the built-in groups in discovery's order (core first), then the custom ones by name; versions as
@@ -74,7 +85,10 @@ impl Kinds {
     /// The kinds of which each stored object is seen exactly once, whatever forms and versions it is served in, if any.
     pub fn distinct(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
         let builtin = all().iter().filter(|kind| kind.stored() && !kind.is_converted());
-        builtin.chain(self.definitions.iter().filter_map(|definition| definition.canonical()))
+        builtin.chain(self.definitions.iter().filter_map(|definition| {
+            let mut versions = definition.canonical().into_iter().chain(definition.served());
+            versions.find(|kind| self.custom_by_resource(&path(kind)).is_some())
+        }))
     }
 
     /// The definitions behind the custom kinds.
@@ -86,10 +100,13 @@ impl Kinds {
     /// The kind behind a REST path.
     #[must_use]
     pub fn by_resource(&self, group: &str, version: &str, resource: &str) -> Option<&'static KindInfo> {
-        super::by_resource(group, version, resource).filter(|kind| self.unserved.serves(kind)).or_else(|| {
-            let at = self.by_resource.binary_search_by(|kind| path(kind).cmp(&(group, version, resource))).ok()?;
-            self.by_resource.get(at).copied()
-        })
+        let builtin = super::by_resource(group, version, resource).filter(|kind| self.unserved.serves(kind));
+        builtin.or_else(|| self.custom_by_resource(&(group, version, resource)))
+    }
+
+    fn custom_by_resource(&self, wanted: &(&str, &str, &str)) -> Option<&'static KindInfo> {
+        let at = self.by_resource.binary_search_by(|kind| path(kind).cmp(wanted)).ok()?;
+        self.by_resource.get(at).copied()
     }
 
     /// The kind that an object names.
@@ -130,5 +147,40 @@ impl Kinds {
     /// The kinds of a group and version.
     pub fn of<'s>(&'s self, group: &'s str, version: &'s str) -> impl Iterator<Item = &'static KindInfo> + 's {
         self.all().filter(move |k| k.group == group && k.version == version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn built_in_group_versions_have_no_custom_kinds() {
+        let served = |versions: &[&str], unserved: &[&'static KindInfo]| {
+            let versions: Vec<_> =
+                versions.iter().map(|v| json!({"name": v, "served": true, "storage": *v == "v1"})).collect();
+            let definition = json!({
+                "spec": {"group": "networking.k8s.io", "scope": "Cluster", "versions": versions},
+                "status": {"acceptedNames": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}},
+            });
+            let definition = crate::custom::definition(&definition).expect("a whole definition");
+            let kinds = Kinds::with(vec![definition]).without(Unserved::new(unserved));
+            let found: Vec<&str> = kinds.all().filter(|kind| kind.kind == "Foo").map(|kind| kind.version).collect();
+            for version in versions.iter().filter_map(|v| v["name"].as_str()) {
+                let is_served = found.contains(&version);
+                assert_eq!(kinds.by_resource("networking.k8s.io", version, "foos").is_some(), is_served, "{version}");
+                assert_eq!(kinds.by_kind("networking.k8s.io", version, "Foo").is_some(), is_served, "{version}");
+            }
+            let seen_once: Vec<&str> = kinds.distinct().filter(|k| k.kind == "Foo").map(|k| k.version).collect();
+            assert_eq!(seen_once.first(), found.first(), "of each object one form is seen, if any is");
+            found
+        };
+        assert_eq!(served(&["v1"], &[]), [""; 0]);
+        assert_eq!(served(&["v1", "v9"], &[]), ["v9"]);
+        let group: Vec<&'static KindInfo> =
+            all().iter().filter(|k| (k.group, k.version) == ("networking.k8s.io", "v1")).collect();
+        assert_eq!(served(&["v1"], &group), ["v1"], "where it is switched off, the version is free");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gantry_api::custom::{self, Definition};
+use gantry_api::custom::Definition;
 use gantry_api::{Value, value};
 
 use super::kind;
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(revision: u64, definition: Value) -> Self {
-        let served = super::is_served(&definition).then(|| custom::definition(&definition)).flatten();
+        let served = super::served(&definition);
         Self { revision, definition, served, settled: false }
     }
 

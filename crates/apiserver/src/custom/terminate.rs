@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gantry_api::custom;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -95,8 +94,7 @@ impl Ending {
 /// Asks the next objects to go; lets the definition go once there are none. How long to wait before there is more to do; none:
 /// nothing is left.
 pub(super) async fn run(app: &App, definition: &Value, endings: &mut Endings) -> Result<Option<Duration>, Status> {
-    let served = super::is_served(definition).then(|| custom::definition(definition)).flatten();
-    let Some(served) = served else {
+    let Some(served) = super::served(definition) else {
         finish(app, definition, NEVER).await?;
         return Ok(None);
     };

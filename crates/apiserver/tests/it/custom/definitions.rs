@@ -55,6 +55,37 @@ async fn names_are_given_once() {
 }
 
 #[tokio::test]
+async fn definitions_cannot_lie_over_what_is_built_in() {
+    let cluster = Cluster::start().await;
+    define(&cluster, &crontabs()).await;
+    let over = |group: &str, plural: &str, kind: &str, version: &str| {
+        let mut over = definition(plural, kind, json!({"type": "object"}));
+        over["metadata"] = json!({"name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, test-only"}});
+        over["spec"]["group"] = group.into();
+        over["spec"]["versions"][0]["name"] = version.into();
+        over
+    };
+    let resources = async |path: &str| get(&cluster, path).await.json()["resources"].to_string();
+    // In a group version that is built in they are established, but neither shown nor served.
+    define(&cluster, &over("networking.k8s.io", "foos", "Foo", "v1")).await;
+    assert_eq!(get(&cluster, "/apis/networking.k8s.io/v1/namespaces/default/foos").await.code, 404);
+    let shown = resources("/apis/networking.k8s.io/v1").await;
+    assert!(shown.contains("networkpolicies") && !shown.contains("foos"), "{shown}");
+    define(&cluster, &over("networking.k8s.io", "bars", "Bar", "v9")).await;
+    assert!(resources("/apis/networking.k8s.io/v9").await.contains("bars"));
+    // What is kept for the server itself is not touched when such a definition goes.
+    let itself = over("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", "v9");
+    define(&cluster, &itself).await;
+    let path = format!("{DEFINITIONS}/customresourcedefinitions.apiextensions.k8s.io");
+    assert_eq!(get(&cluster, "/apis/apiextensions.k8s.io/v9/customresourcedefinitions").await.code, 404);
+    assert_eq!(cluster.rest("DELETE", &path, &[], "").await.code, 200);
+    until(&cluster, &path, |a| a.code == 404).await;
+    let kept = get(&cluster, &format!("{DEFINITIONS}/crontabs.stable.example.com")).await.json();
+    assert_eq!(kept["metadata"]["deletionTimestamp"], Value::Null, "{kept}");
+}
+
+#[tokio::test]
 async fn a_definition_takes_its_objects_along() {
     let cluster = Cluster::start().await;
     define(&cluster, &crontabs()).await;
