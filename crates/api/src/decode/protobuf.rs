@@ -193,7 +193,10 @@ fn read_into(object: &mut Object, message: &Message, bytes: &[u8], depth: usize)
                 }
             }
             (wire, data) => {
-                let value = read_value(wire, data, depth + 1)?;
+                let value = match (wire, data, field.json) {
+                    (Wire::Raw, Data::Bytes(bytes), "fieldsV1") => managed_fields(bytes)?,
+                    (wire, data, _) => read_value(wire, data, depth + 1)?,
+                };
                 object.insert(field.json.to_owned(), value);
             }
         }
@@ -247,7 +250,7 @@ fn read_value(wire: &Wire, data: Data<'_>, depth: usize) -> Result<Value, &'stat
         (Wire::SchemaOr(id), Data::Bytes(b)) => schema_or(read_message(Messages::builtin().get(*id), b, depth)?),
         (Wire::Map(_), _) => return Err("a map stands where none can be"),
         (Wire::Strings, Data::Bytes(b)) => strings(b)?,
-        (Wire::Raw, Data::Bytes(b)) => raw(b)?,
+        (Wire::Raw, Data::Bytes(b)) => raw(b)?.map_err(|_| "an embedded object is not JSON")?,
         (special, Data::Bytes(b)) => scalar(special, Scalar::read(b)?)?,
         _ => return Err("a field has the wrong wire type"),
     })
@@ -265,17 +268,23 @@ fn strings(bytes: &[u8]) -> Result<Value, &'static str> {
     Ok(Value::Array(items))
 }
 
-/// JSON inside a message; none is null.
-fn raw(bytes: &[u8]) -> Result<Value, &'static str> {
+/// JSON inside a message, where it is any; none is null.
+fn raw(bytes: &[u8]) -> Result<serde_json::Result<Value>, &'static str> {
     let mut reader = Reader(bytes);
     while let Some((number, data)) = reader.next()? {
         if let (1, Data::Bytes(b)) = (number, data)
             && !b.is_empty()
         {
-            return serde_json::from_slice(b).map_err(|_| "an embedded object is not JSON");
+            return Ok(serde_json::from_slice(b));
         }
     }
-    Ok(Value::Null)
+    Ok(Ok(Value::Null))
+}
+
+/// The `fieldsV1` of an entry of `managedFields`. Upstream finds out late that it is not JSON, and refuses nothing for that: it
+/// goes on without the managed fields that were sent, as it does where they are not an object.
+fn managed_fields(bytes: &[u8]) -> Result<Value, &'static str> {
+    Ok(raw(bytes)?.unwrap_or_else(|error| Value::from(error.to_string())))
 }
 
 /// The fields 1 to 3 of the small messages that JSON prints as one scalar.

@@ -421,6 +421,18 @@ fn protobuf_special_messages() {
 }
 
 #[test]
+fn managed_fields_that_are_no_json_are_no_object() {
+    let map = |fields: &str| {
+        let entry =
+            w().bytes(1, "m").bytes(2, "Update").bytes(3, "v1").bytes(6, "FieldsV1").message(7, w().bytes(1, fields));
+        let map = w().message(1, w().bytes(1, "n").message(17, entry)).envelope("v1", "ConfigMap");
+        protobuf(&map).expect("decodes")["metadata"]["managedFields"][0]["fieldsV1"].clone()
+    };
+    assert_eq!(map(r#"{"f:data":{}}"#), json!({"f:data": {}}));
+    assert!(map(r#"{"f:data":{}}{"trailing":"data"}"#).is_string());
+}
+
+#[test]
 fn bad_protobuf_is_refused() {
     let check = |bytes: &[u8], part: &str| {
         let status = protobuf(bytes).expect_err("bad");
