@@ -7,17 +7,11 @@ use crate::value::{i64_at, str_at};
 use super::JsonPath;
 use super::definition::leak;
 
-const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    format: "name",
-    description: "Name of the object, unique in its namespace for its kind",
-    priority: 0,
-};
+const NAME: Column =
+    Column { name: "Name", kind: "string", format: "name", description: Column::NAME_TEXT, priority: 0 };
 
 /// What is shown where a definition names no columns.
-const AGE: Column =
-    Column { name: "Age", kind: "date", format: "", description: "Time since the object was created", priority: 0 };
+const AGE: Column = Column { name: "Age", kind: "date", format: "", description: Column::CREATED_TEXT, priority: 0 };
 
 /// The columns of `additionalPrinterColumns` behind that of the name, and where their values are: `None` for what cannot be
 /// read, which stays empty.

@@ -126,6 +126,7 @@ impl<'a> Described<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Column;
 
     #[test]
     fn types_and_fields_are_found() {
@@ -139,6 +140,9 @@ mod tests {
         check("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "uid", "UID is the unique in time");
         check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "window", "How long");
         check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "apiVersion", "APIVersion defines");
+        let metadata = all.of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        assert_eq!(metadata.field("name"), Some(Column::NAME_TEXT), "tables say the same");
+        assert_eq!(metadata.field("creationTimestamp"), Some(Column::CREATED_TEXT));
         assert_eq!(all.of("io.k8s.api.core.v1.Container").field("nothing"), None);
         assert_eq!(all.of("io.k8s.api.core.v1.Nothing").own(), None);
     }

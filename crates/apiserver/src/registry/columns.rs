@@ -18,16 +18,11 @@ pub(crate) const fn wide(name: &'static str, kind: &'static str, description: &'
 }
 
 /// The name column.
-pub(crate) const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    format: "name",
-    description: "Name of the object, unique in its namespace for its kind",
-    priority: 0,
-};
+pub(crate) const NAME: Column =
+    Column { name: "Name", kind: "string", format: "name", description: Column::NAME_TEXT, priority: 0 };
 
 /// The age column.
-pub(crate) const AGE: Column = column("Age", "string", "Time since the object was created");
+pub(crate) const AGE: Column = column("Age", "string", Column::CREATED_TEXT);
 /// Names of the containers of a workload.
 pub(crate) const CONTAINERS: Column = wide("Containers", "string", "Names of the containers in the template");
 /// Images of the containers of a workload.
@@ -36,7 +31,7 @@ pub(crate) const IMAGES: Column = wide("Images", "string", "Images of the contai
 pub(crate) const SELECTOR: Column = wide("Selector", "string", "Labels of the pods that are meant");
 
 /// The columns of kinds without a printer of their own.
-pub const DEFAULT: &[Column] = &[NAME, column("Created At", "date", "When the object was created (RFC 3339, UTC)")];
+pub const DEFAULT: &[Column] = &[NAME, column("Created At", "date", Column::CREATED_TEXT)];
 
 /// The row for [`DEFAULT`].
 pub fn default_row(object: &Value) -> Row {

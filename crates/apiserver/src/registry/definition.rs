@@ -99,7 +99,7 @@ impl Strategy for CustomResourceDefinition {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Created At", "date", "When the object was created (RFC 3339, UTC)")] }
+        const { &[NAME, column("Created At", "date", Column::CREATED_TEXT)] }
     }
 
     fn row(&self, definition: &Value, _now: jiff::Timestamp) -> Row {
