@@ -127,7 +127,7 @@ mod tests {
         let answers = Arc::<Answers>::default();
         let (small, half) = (Bytes::from_static(b"ab"), Bytes::from(vec![b' '; ONE_MAX / 2]));
         assert_eq!(asked(&answers, "alice", &small, 2).await.expect("room").0, "abab");
-        let code = |asked: Result<_, i32>| asked.map(drop).err();
+        let code = |asked: Result<(Bytes, Held), u16>| asked.map(drop).err();
         assert_eq!(code(asked(&answers, "alice", &half, 3).await), Some(502), "one that is too large");
         let mut held = Vec::new();
         for _ in 0..4 {

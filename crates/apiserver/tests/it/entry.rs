@@ -176,8 +176,18 @@ async fn attack_who_does_not_take_answers_holds_no_places() {
         list["items"].as_array().map_or(0, Vec::len) as u64
             + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0)
     };
-    let worked_on = async { while stored().await < 128 {} };
-    tokio::time::timeout(3 * PATIENCE, worked_on).await.expect("what has been read is worked on");
+    let mut worked_on = 0;
+    while worked_on < 128 {
+        let more = async {
+            loop {
+                let now = stored().await;
+                if now > worked_on {
+                    return now;
+                }
+            }
+        };
+        worked_on = tokio::time::timeout(PATIENCE, more).await.expect("what has been read is worked on");
+    }
     let (other, map) = (cluster.identity("other", &[]), crate::support::configmap("theirs", "1").to_string());
     let written = crate::support::request(&cluster.server, Some(&other), "POST", maps, &[], &map).await;
     assert_eq!(written.code, 201, "{}", written.text);
