@@ -15,7 +15,7 @@ use crate::kinds::KindInfo;
 use crate::value::str_at;
 
 /// Brings an object in the form of `kind` to the form in which it is stored; any other is left alone.
-pub fn to_hub(kind: &'static KindInfo, object: &mut Value) {
+pub fn to_hub(kind: &KindInfo, object: &mut Value) {
     if !kind.is_converted() || str_at(object, "apiVersion") != Some(&kind.api_version) {
         return;
     }
@@ -27,7 +27,7 @@ pub fn to_hub(kind: &'static KindInfo, object: &mut Value) {
 }
 
 /// Brings an object in the form in which it is stored to that of `kind`.
-pub fn from_hub(kind: &'static KindInfo, object: &mut Value) {
+pub fn from_hub(kind: &KindInfo, object: &mut Value) {
     if !kind.is_converted() || str_at(object, "apiVersion") != Some(&kind.hub().api_version) {
         return;
     }

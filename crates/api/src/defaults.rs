@@ -37,7 +37,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// # Errors
 /// 413 for a custom object that grows without measure: its definition's defaults are filled in up to the bound.
 pub fn apply(kind: &KindInfo, object: &mut Value) -> Result<(), Status> {
-    if let Some(custom) = kind.custom {
+    if let Some(custom) = &kind.custom {
         let grown = crate::custom::default_object(object, &custom.schema);
         crate::custom::prune_nulls(object, &custom.schema);
         return grown.map_err(|Overgrown| {

@@ -73,7 +73,7 @@ fn aggregated_resource(kind: &KindInfo) -> Value {
 /// What clients are told that they can do. Objects of a kind that goes can still be changed, so that whoever holds them lets
 /// go, but nobody is told; custom kinds have their own order.
 fn verbs(kind: &KindInfo) -> &[&'static str] {
-    match (kind.custom, kind.supports("create")) {
+    match (&kind.custom, kind.supports("create")) {
         (None, _) => &kind.verbs,
         (Some(_), true) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
         (Some(_), false) => &["delete", "deletecollection", "get", "list", "watch"],
@@ -146,7 +146,7 @@ pub fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option<Value>
     Some(list)
 }
 
-fn resource(kind: &'static KindInfo) -> Value {
+fn resource(kind: &KindInfo) -> Value {
     let mut resource = json!({
         "name": kind.resource,
         "singularName": kind.singular,
@@ -177,8 +177,9 @@ fn subresource(kind: &KindInfo, sub: &Subresource) -> Value {
 }
 
 /// Says which form is stored: eight bytes of the hash of group, version and kind, as upstream.
-fn storage_version_hash(kind: &'static KindInfo) -> String {
-    let stored = kind.custom.and_then(|custom| custom.definition.storage()).unwrap_or_else(|| kind.hub());
+fn storage_version_hash(kind: &KindInfo) -> String {
+    let definition = kind.custom.as_ref().map(|custom| custom.definition());
+    let stored = definition.as_ref().and_then(|definition| definition.storage()).unwrap_or_else(|| kind.hub());
     let hash = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
     STANDARD.encode(&hash[..8])
 }

@@ -3,14 +3,17 @@
 //! Names, verbs and short names are facts (`facts/kinds.tsv`); what a table of the API cannot say (storage prefix, generation
 //! rule, selectable fields, which subresources are served) stands in [`SERVED`]. A new kind is one more entry there.
 
+mod held;
 mod served;
 mod set;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::custom::Custom;
 
+pub use held::Kind;
 pub use set::{Kinds, Unserved};
 
 const FACTS: &str = include_str!("../facts/kinds.tsv");
@@ -93,8 +96,8 @@ impl Subresource {
     }
 }
 
-/// One served kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One served kind. Whoever keeps one holds it: [`KindInfo::held`].
+#[derive(Debug, PartialEq, Eq)]
 pub struct KindInfo {
     /// The group; empty for core.
     pub group: &'static str,
@@ -129,20 +132,22 @@ pub struct KindInfo {
     /// The served subresources.
     pub subresources: Vec<Subresource>,
     /// The field selectors that the kind supports, `metadata.name` first.
-    pub selectable_fields: Vec<&'static str>,
+    pub selectable_fields: Vec<Cow<'static, str>>,
     /// What clients are warned of, whatever they ask.
-    pub deprecation: Option<&'static str>,
+    pub deprecation: Option<Cow<'static, str>>,
     /// Group and version of the kind in whose form its objects are stored, where that is not its own; see [`KindInfo::hub`].
     pub(crate) hub: Option<(&'static str, &'static str)>,
     /// What its definition says, where the kind is defined at run time.
-    pub custom: Option<&'static Custom>,
+    pub custom: Option<Box<Custom>>,
+    /// Its place in [`all`], or among the versions of its definition.
+    pub(crate) place: u16,
 }
 
 impl KindInfo {
     /// The kind in whose form objects are stored, defaulted, admitted and validated: mostly itself.
     /// Another version of a resource, and `events.k8s.io`, are forms of one store: [`crate::convert`] goes between them.
     #[must_use]
-    pub fn hub(&'static self) -> &'static Self {
+    pub fn hub(&self) -> &Self {
         let hub = self.hub.and_then(|(group, version)| by_kind(group, version, self.kind));
         hub.unwrap_or(self)
     }
@@ -177,7 +182,13 @@ impl KindInfo {
     /// `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        self.custom.map_or_else(|| format!("{}List", self.kind), |custom| custom.list_kind.clone())
+        self.custom.as_ref().map_or_else(|| format!("{}List", self.kind), |custom| custom.list_kind.clone())
+    }
+
+    /// Its [`KindInfo::type_name`], which outlives it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.custom.as_ref().map_or_else(|| all()[usize::from(self.place)].type_name.as_str(), |custom| custom.ty.name)
     }
 
     /// Whether `verb` (`list`, `deletecollection`, ...) is served.
@@ -443,18 +454,21 @@ fn subresource(row: &Row) -> Subresource {
     Subresource { name, group, version, kind: row.kind, verbs: row.verbs.clone(), foreign: !row.other.is_empty() }
 }
 
-fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
+/// The field selectors that every kind supports.
+pub(crate) fn metadata_fields(namespaced: bool) -> Vec<Cow<'static, str>> {
+    let fields: &[&str] = if namespaced { &["metadata.name", "metadata.namespace"] } else { &["metadata.name"] };
+    fields.iter().map(|field| Cow::Borrowed(*field)).collect()
+}
+
+fn info((place, row): (u16, &Row), served: &Served, rows: &[Row]) -> KindInfo {
     let of_this = |r: &&Row| {
         let sub = r.resource.strip_prefix(row.resource).and_then(|rest| rest.strip_prefix('/'));
         r.group == row.group && r.version == row.version && sub.is_some_and(|s| served.subresources.contains(&s))
     };
     let subresources: Vec<Subresource> = rows.iter().filter(of_this).map(subresource).collect();
     let namespaced = row.scope == "Namespaced";
-    let mut selectable_fields = vec!["metadata.name"];
-    if namespaced {
-        selectable_fields.push("metadata.namespace");
-    }
-    selectable_fields.extend(served.fields);
+    let mut selectable_fields = metadata_fields(namespaced);
+    selectable_fields.extend(served.fields.iter().map(|field| Cow::Borrowed(*field)));
     let storage = if served.storage.is_empty() { row.resource } else { served.storage };
     KindInfo {
         group: row.group,
@@ -474,9 +488,10 @@ fn info(row: &Row, served: &Served, rows: &[Row]) -> KindInfo {
         generation: served.generation,
         subresources,
         selectable_fields,
-        deprecation: served.deprecation,
+        deprecation: served.deprecation.map(Cow::Borrowed),
         hub: served.hub,
         custom: None,
+        place,
     }
 }
 
@@ -491,7 +506,8 @@ pub fn all() -> &'static [KindInfo] {
     static ALL: OnceLock<Vec<KindInfo>> = OnceLock::new();
     ALL.get_or_init(|| {
         let rows = rows();
-        rows.iter().filter_map(|row| Some(info(row, served().find(|s| s.is(row))?, &rows))).collect()
+        let served = rows.iter().filter_map(|row| Some((row, served().find(|s| s.is(row))?)));
+        (0..).zip(served).map(|(place, (row, served))| info((place, row), served, &rows)).collect()
     })
 }
 
@@ -523,6 +539,19 @@ pub fn by_storage_key(key: &str) -> Option<&'static KindInfo> {
     // No prefix begins with another: only the last one that is not behind the key can be its own.
     let (prefix, kind) = by_prefix.range(..=key).next_back()?;
     key.starts_with(prefix).then_some(kind)
+}
+
+#[cfg(test)]
+impl KindInfo {
+    /// As this built-in kind, with other subresources.
+    pub(crate) fn with_subresources(&self, subresources: Vec<Subresource>) -> Self {
+        let rows = rows();
+        let is_this =
+            |row: &&Row| row.group == self.group && row.version == self.version && row.resource == self.resource;
+        let row = rows.iter().find(is_this).expect("a built-in kind");
+        let served = served().find(|served| served.is(row)).expect("a served kind");
+        Self { subresources, ..info((self.place, row), served, &rows) }
+    }
 }
 
 #[cfg(test)]

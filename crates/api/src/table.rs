@@ -3,10 +3,10 @@
 //! Decoding, pruning, canonical form, strategic merge, managed fields, OpenAPI and protobuf all interpret this one table.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::Value;
-use crate::kinds::KindInfo;
+use crate::kinds::{Kind, KindInfo};
 use crate::status::Status;
 
 mod fields;
@@ -21,29 +21,29 @@ const PRINTED: &str = include_str!("../facts/printed.tsv");
 const NAMED: &str = include_str!("../facts/named.tsv");
 
 /// A [`Type`]: one of the built-in table, or one that a custom definition made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TypeId(Which);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Which {
     /// By its index.
     Builtin(u16),
-    Custom(&'static Type),
+    Custom(Arc<Type>),
 }
 
 impl TypeId {
     /// Of a type that is in no table.
     #[must_use]
-    pub fn custom(ty: &'static Type) -> Self {
-        Self(Which::Custom(ty))
+    pub fn custom(ty: Type) -> Self {
+        Self(Which::Custom(Arc::new(ty)))
     }
 }
 
 impl PartialEq for TypeId {
     fn eq(&self, other: &Self) -> bool {
-        match (self.0, other.0) {
+        match (&self.0, &other.0) {
             (Which::Builtin(a), Which::Builtin(b)) => a == b,
-            (Which::Custom(a), Which::Custom(b)) => std::ptr::eq(a, b),
+            (Which::Custom(a), Which::Custom(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -252,10 +252,16 @@ impl<'a> From<&'a Type> for TypeRef<'a> {
 
 impl<'a> From<&'a KindInfo> for TypeRef<'a> {
     fn from(kind: &'a KindInfo) -> Self {
-        match kind.custom {
-            Some(custom) => Self::Type(custom.ty),
+        match &kind.custom {
+            Some(custom) => Self::Type(&custom.ty),
             None => Self::Name(&kind.type_name),
         }
+    }
+}
+
+impl<'a> From<&'a Kind> for TypeRef<'a> {
+    fn from(kind: &'a Kind) -> Self {
+        Self::from(&**kind)
     }
 }
 
@@ -277,20 +283,20 @@ impl TypeTable {
     /// The type `name` (`core/v1.Pod`).
     #[must_use]
     pub fn ty(&self, name: &str) -> Option<&Type> {
-        self.id(name).map(|id| self.get(id))
+        self.by_name.get(name).map(|id| self.get(id))
     }
 
     /// The index of the type `name`.
     #[must_use]
     pub fn id(&self, name: &str) -> Option<TypeId> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name).cloned()
     }
 
     /// The type behind an index of this table.
     #[must_use]
-    pub fn get(&self, id: TypeId) -> &Type {
-        match id.0 {
-            Which::Builtin(at) => &self.types[usize::from(at)],
+    pub fn get<'t>(&'t self, id: &'t TypeId) -> &'t Type {
+        match &id.0 {
+            Which::Builtin(at) => &self.types[usize::from(*at)],
             Which::Custom(ty) => ty,
         }
     }
@@ -302,9 +308,9 @@ impl TypeTable {
 
     /// The fields of what `ty` holds, where it is a struct.
     #[must_use]
-    pub fn fields_of(&self, ty: &FieldType) -> Option<&Type> {
+    pub fn fields_of<'t>(&'t self, ty: &'t FieldType) -> Option<&'t Type> {
         match ty {
-            FieldType::Struct(id) => Some(self.get(*id)),
+            FieldType::Struct(id) => Some(self.get(id)),
             _ => None,
         }
     }

@@ -82,7 +82,7 @@ pub fn create(kind: &KindInfo, object: &Value) -> Errors {
     if !kind.create_only() {
         meta::object_meta(&mut out, object, kind.namespaced, name_rule(kind));
     }
-    if let Some(custom) = kind.custom {
+    if let Some(custom) = &kind.custom {
         out.extend(crate::custom::validate_new(custom, object));
         return out.into_errors();
     }
@@ -201,7 +201,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let pods = kind.pods_at().and_then(|at| value::get(old, at));
     out.any_se_linux_policy = pods.is_some_and(pod::has_se_linux_policy);
     meta::object_meta_update(&mut out, new, old);
-    if let Some(custom) = kind.custom {
+    if let Some(custom) = &kind.custom {
         out.extend(crate::custom::validate_changed(custom, new, old));
         return out.into_errors();
     }
@@ -277,7 +277,7 @@ fn unchanged(out: &mut Out, kind: &KindInfo, new: &Value, old: &Value) {
 pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     meta::object_meta_update(&mut out, new, old);
-    if let Some(custom) = kind.custom {
+    if let Some(custom) = &kind.custom {
         out.extend(crate::custom::validate_status(custom, new, old));
         return out.into_errors();
     }

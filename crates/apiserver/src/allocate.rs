@@ -82,7 +82,7 @@ pub(crate) async fn plan(
     mut new: Option<&mut Value>,
 ) -> Result<Effects, Status> {
     let mut effects = Effects::default();
-    if !concerns(target.kind) {
+    if !concerns(&target.kind) {
         return Ok(effects);
     }
     let held = old.map(addresses).unwrap_or_default();

@@ -176,7 +176,7 @@ fn write(
     }
     let mut annotations = caller.notes.annotations();
     annotations.entry(DECISION.to_owned()).or_insert_with(|| decision.to_owned());
-    let kind = target.kind;
+    let kind = &target.kind;
     let now = format!("{:.6}", app.clock.now());
     let (user, impersonated_user) = who(caller);
     app.audit.write(&Event {
@@ -209,7 +209,7 @@ fn write(
 
 /// The path of a request.
 fn uri(target: &Target) -> String {
-    let kind = target.kind;
+    let kind = &target.kind;
     let mut path = if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", kind.api_version) };
     if !target.namespace.is_empty() {
         path = format!("{path}/namespaces/{}", target.namespace);

@@ -134,7 +134,7 @@ fn served(target: &Target, verb: &str) -> Result<(), Status> {
 
 /// What a list or watch asks for. Whoever may read one object by name may select it by name.
 fn selecting(verb: &str, target: &Target, narrowed: Narrowed) -> Attributes {
-    let mut request = authorizer::on(target.kind, verb, &target.namespace, &target.name, "");
+    let mut request = authorizer::on(&target.kind, verb, &target.namespace, &target.name, "");
     if target.name.is_empty() {
         request.name = narrowed.name;
     }
@@ -148,7 +148,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// 401 or 403.
     pub(crate) fn authorize(&self, verb: &'static str, target: &Target) -> Result<Allowed<'a>, Status> {
-        let request = authorizer::on(target.kind, verb, &target.namespace, &target.name, target.subresource);
+        let request = authorizer::on(&target.kind, verb, &target.namespace, &target.name, target.subresource);
         self.allow(verb, target, request)
     }
 
@@ -216,7 +216,7 @@ impl Permitted<'_, Watch> {
     /// # Errors
     /// A Status in upstream's words.
     pub(crate) async fn watch(self, query: WatchQuery) -> Result<Watcher, Status> {
-        watch::watch(self.call.app, self.target.kind, query).await
+        watch::watch(self.call.app, &self.target.kind, query).await
     }
 }
 
@@ -237,7 +237,7 @@ impl Entered<'_, Get> {
             "" if target.kind.computed() => computed::get(self.app, target).await.map(Found::Object),
             "" | "status" | "approval" | "ephemeralcontainers" | "resize" => {
                 let mut found = [read::get(self.app, target, resource_version).await?];
-                convert::shown(self.app, target.kind, &mut found).await?;
+                convert::shown(self.app, &target.kind, &mut found).await?;
                 let [object] = found;
                 Ok(Found::Object(object))
             }
@@ -253,7 +253,7 @@ impl Entered<'_, List> {
     /// # Errors
     /// A Status in upstream's words.
     pub(crate) async fn list(self, query: &ListQuery) -> Result<Listed, Status> {
-        let (app, kind) = (self.app, self.target.kind);
+        let (app, kind) = (self.app, &self.target.kind);
         if kind.computed() {
             return computed::list(app, kind, &query.selection).await;
         }
@@ -317,7 +317,7 @@ impl Entered<'_, Patch> {
     pub(crate) async fn patch(self, kind: PatchType, body: &Bytes, options: &WriteOptions) -> Result<Written, Status> {
         let Self { app, caller, target, .. } = self;
         if kind == PatchType::Strategic && target.kind.custom.is_some() {
-            return Err(Status::unsupported_media_type(PatchType::accepted(target.kind)));
+            return Err(Status::unsupported_media_type(PatchType::accepted(&target.kind)));
         }
         let asked = Asked::parse(kind, body)?;
         let options = &WriteOptions { patches: true, ..options.clone() };
@@ -366,7 +366,7 @@ impl Entered<'_, DeleteCollection> {
         let result = delete_collection::delete_collection(app, caller, target, query, options).await;
         self.audit(result.as_ref().map(drop));
         let mut listed = result?;
-        convert::shown(app, target.kind, &mut listed.items).await?;
+        convert::shown(app, &target.kind, &mut listed.items).await?;
         Ok(listed)
     }
 }

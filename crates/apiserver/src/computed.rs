@@ -32,7 +32,7 @@ type Answers = BTreeMap<String, Result<Arc<NodeStats>, Status>>;
 /// # Errors
 /// 404 for what is not there or has no figures, 503 when the node cannot be asked.
 pub(crate) async fn get(app: &App, target: &Target) -> Result<Arc<Object>, Status> {
-    let kind = target.kind;
+    let kind = &target.kind;
     let fields = format!("metadata.name={}", target.name);
     let selection = Selection::parse(kind, &target.namespace, "", &fields)?;
     let (items, answers) = compute(app, kind, &selection).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn get(app: &App, target: &Target) -> Result<Arc<Object>, Statu
 ///
 /// # Errors
 /// What reads of the nodes and pods say.
-pub(crate) async fn list(app: &App, kind: &'static KindInfo, selection: &Selection) -> Result<Listed, Status> {
+pub(crate) async fn list(app: &App, kind: &KindInfo, selection: &Selection) -> Result<Listed, Status> {
     let (items, answers) = compute(app, kind, selection).await?;
     Ok(Listed { items, revision: 0, continue_token: String::new(), remaining: None, warnings: warnings(&answers) })
 }
@@ -80,11 +80,7 @@ async fn originals(app: &App, resource: &str, selection: &Selection) -> Result<V
     Ok(snapshot.list(selection.namespace(), None).filter(|o| selection.matches(o)).cloned().collect())
 }
 
-async fn compute(
-    app: &App,
-    kind: &'static KindInfo,
-    selection: &Selection,
-) -> Result<(Vec<Arc<Object>>, Answers), Status> {
+async fn compute(app: &App, kind: &KindInfo, selection: &Selection) -> Result<(Vec<Arc<Object>>, Answers), Status> {
     let now = app.clock.now();
     match (kind.group, kind.kind) {
         ("metrics.k8s.io", "NodeMetrics") => {

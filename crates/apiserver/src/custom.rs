@@ -53,12 +53,9 @@ fn is_true(definition: &Value, name: &str) -> bool {
     status::condition(definition, name).and_then(|c| value::str_at(c, "status")) == Some("True")
 }
 
-/// What the definition defines, if that is to be served.
-fn served(definition: &Value) -> Option<&'static Definition> {
-    if !is_true(definition, "Established") && !is_true(definition, "NamesAccepted") {
-        return None;
-    }
-    custom::definition(definition).filter(|found| !found.is_over_built_in())
+/// Whether what the definition defines is to be served.
+fn is_served(definition: &Value) -> bool {
+    is_true(definition, "Established") || is_true(definition, "NamesAccepted")
 }
 
 /// Serves what the present definitions define. The cache must be ready.
@@ -144,40 +141,41 @@ async fn write(app: &App, definition: &Value, change: &(dyn Fn(&Value) -> Value 
 
 /// What is served now, by storage prefix.
 #[derive(Default)]
-struct Served(BTreeMap<String, &'static Definition>);
+struct Served(BTreeMap<String, Arc<Definition>>);
 
 impl Served {
     /// What the registry says.
     fn of(app: &App) -> Self {
-        Self(app.kinds.kinds().definitions().iter().map(|d| (d.storage_prefix.clone(), *d)).collect())
+        Self(app.kinds.kinds().definitions().iter().map(|d| (d.storage_prefix.clone(), d.clone())).collect())
     }
 
     /// Makes views and kinds those of the definitions.
     async fn update(&mut self, app: &App, known: &Known) -> Result<(), String> {
-        let wanted = known.entries().filter_map(|entry| entry.served);
-        let wanted: BTreeMap<String, &'static Definition> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
+        let wanted = known.entries().filter_map(|entry| entry.served.clone());
+        let wanted: BTreeMap<String, Arc<Definition>> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
         let webhooks = known.entries().filter_map(|entry| {
             let webhook = custom::webhook(&entry.definition)?;
-            Some((entry.served?.storage_prefix.clone(), Arc::new(webhook.clone())))
+            Some((entry.served.as_ref()?.storage_prefix.clone(), Arc::new(webhook.clone())))
         });
         app.forms.replace_webhooks(webhooks.collect());
         if wanted == self.0 {
             return Ok(());
         }
-        let changed: Vec<&Definition> = wanted
+        let changed: Vec<&Arc<Definition>> = wanted
             .values()
-            .copied()
             .filter(|d| self.0.get(&d.storage_prefix).is_none_or(|before| before.form != d.form))
             .collect();
-        let gone: Vec<String> = self.0.keys().filter(|prefix| !wanted.contains_key(*prefix)).cloned().collect();
-        app.forms.replace(wanted.values().copied().collect());
+        let gone: Vec<&Definition> =
+            self.0.iter().filter(|(prefix, _)| !wanted.contains_key(*prefix)).map(|(_, d)| &**d).collect();
+        app.forms.replace(wanted.values().cloned().collect());
         for definition in &changed {
             let spec = ViewSpec::new(definition.storage_prefix.clone());
             app.cache.add_view(spec).await.map_err(|e| gantry_common::error_chain(&e))?;
         }
-        app.kinds.replace(Kinds::with(wanted.values().copied().collect()));
-        for prefix in &gone {
-            app.cache.remove_view(prefix);
+        app.kinds.replace(Kinds::with(wanted.values().cloned().collect()));
+        for definition in &gone {
+            app.cache.remove_view(&definition.storage_prefix);
+            app.metrics.forget(&definition.group, definition.plural());
         }
         info!(served = wanted.len(), changed = changed.len(), gone = gone.len(), "custom kinds changed");
         self.0 = wanted;

@@ -86,7 +86,7 @@ enum Way {
 }
 
 async fn load(app: &App, resource: &str, namespace: &str, name: &str) -> Result<Value, Status> {
-    let kind: &'static KindInfo = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
+    let kind: &KindInfo = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
     let target = Target::new(kind, namespace, name);
     // The name becomes part of a key.
     if name.contains(['/', '\0']) || matches!(name, "" | "." | "..") {

@@ -19,7 +19,7 @@ const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 pub(crate) const SESSIONS: [&str; 6] = ["log", "exec", "attach", "port_forward", "stats", "proxy"];
 /// Subresources whose requests last as long as somebody looks.
 const LONG: &[&str] = &["log", "proxy", "exec", "attach", "portforward"];
-/// Label sets kept at most; users choose none of the labels, so this is a fuse.
+/// Label sets kept at most. Who defines kinds chooses labels, which go with the kinds; so this is a fuse.
 const SERIES_MAX: usize = 4096;
 
 /// A number that changes.
@@ -86,7 +86,7 @@ pub(crate) struct Labels {
 impl Labels {
     /// Notes what the request is about.
     pub(crate) fn about(&mut self, target: &Target) {
-        let kind = target.kind;
+        let kind = &target.kind;
         (self.group, self.version) = (kind.group, kind.version);
         (self.resource, self.subresource) = (kind.resource, target.subresource);
         self.scope = match (target.name.is_empty(), target.namespace.is_empty()) {
@@ -151,6 +151,13 @@ impl Metrics {
         if requests.len() < SERIES_MAX || requests.contains_key(&labels) {
             *requests.entry(labels).or_default() += 1;
         }
+    }
+
+    /// Forgets what was counted of a resource that is not served any more.
+    pub(crate) fn forget(&self, group: &str, resource: &str) {
+        let stays = |labels: &Labels| (labels.group, labels.resource) != (group, resource);
+        self.requests.lock().retain(|labels, _| stays(labels));
+        self.latency.lock().retain(|labels, _| stays(labels));
     }
 
     /// The numbers of a kind of session, one of [`SESSIONS`].

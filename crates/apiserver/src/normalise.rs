@@ -32,7 +32,7 @@ impl Normalise for Stored {
     fn normalise(&self, key: &str, value: &Bytes, mod_revision: u64) -> Result<Encoded, Error> {
         if let Some(definition) = self.forms.of(key) {
             let mut object: Value = serde_json::from_slice(value)?;
-            form::settle_stored(definition, &mut object);
+            form::settle_stored(&definition, &mut object);
             return Ok(Encoded::from_json(&canon::encode(&object), mod_revision)?);
         }
         match foreign(key, value)? {

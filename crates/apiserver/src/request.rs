@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_api::field::{Error, Path};
-use gantry_api::kinds::{KindInfo, Subresource};
+use gantry_api::kinds::{Kind, Subresource};
 use gantry_api::status::Status;
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -150,7 +150,7 @@ impl Caller {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) kind: &'static KindInfo,
+    pub(crate) kind: Kind,
     pub(crate) namespace: String,
     pub(crate) name: String,
     /// Empty for the object itself.
@@ -159,8 +159,8 @@ pub(crate) struct Target {
 
 impl Target {
     /// An object, or all of a kind where `name` is empty.
-    pub(crate) fn new(kind: &'static KindInfo, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned(), subresource: "" }
+    pub(crate) fn new(kind: impl Into<Kind>, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.into(), namespace: namespace.to_owned(), name: name.to_owned(), subresource: "" }
     }
 
     /// The etcd key.
@@ -169,7 +169,7 @@ impl Target {
     }
 
     /// What discovery knows of the subresource.
-    pub(crate) fn sub(&self) -> Option<&'static Subresource> {
+    pub(crate) fn sub(&self) -> Option<&Subresource> {
         if self.subresource.is_empty() { None } else { self.kind.subresource(self.subresource) }
     }
 

@@ -341,15 +341,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
-    let known = authenticator::Known {
-        tokens,
-        keys: keys.clone(),
-        issuers: config.service_account_issuers.clone(),
-        audiences: config.audiences(),
-        front: config.request_header.believed(),
-        bootstrap: config.enable_bootstrap_token_auth,
-        anonymous: config.anonymous_auth,
-    };
+    let known = known(&config, tokens, keys.clone());
     let app = Arc::new(App {
         authenticator: Authenticator::new(known, clock.clone(), lookup.clone()),
         authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
@@ -391,6 +383,19 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let grpc = grpc::routes(&app);
     let served = gantry_common::task::spawn("serve", listener::serve(app.clone(), grpc, sockets, acceptor, shutdown));
     Ok(Running { address, app, group, served })
+}
+
+/// What callers are recognised by.
+fn known(config: &Config, tokens: TokenFile, keys: Arc<Keys>) -> authenticator::Known {
+    authenticator::Known {
+        tokens,
+        keys,
+        issuers: config.service_account_issuers.clone(),
+        audiences: config.audiences(),
+        front: config.request_header.believed(),
+        bootstrap: config.enable_bootstrap_token_auth,
+        anonymous: config.anonymous_auth,
+    }
 }
 
 /// Follows the file of the encryption configuration, and the plugins that it names.

@@ -85,7 +85,7 @@ async fn tell(app: &App, policy: &Value, generation: i64) -> Result<(), Status> 
 }
 
 /// The kinds that the policy names without wildcards, by group, version and kind.
-fn named(served: &Kinds, policy: &Value) -> Vec<&'static KindInfo> {
+fn named<'k>(served: &'k Kinds, policy: &Value) -> Vec<&'k KindInfo> {
     let mut found = BTreeMap::new();
     'rules: for rule in value::list_at(policy, "spec.matchConstraints.resourceRules") {
         let texts = |key: &str| {
@@ -151,13 +151,13 @@ fn warnings(served: &Kinds, policy: &Value) -> Vec<Value> {
 }
 
 /// What expressions of the policy may use where `object` is of a kind.
-fn environment_for(served: &Kinds, policy: &Value, kind: &'static KindInfo) -> Option<Environment> {
+fn environment_for(served: &Kinds, policy: &Value, kind: &KindInfo) -> Option<Environment> {
     let object = types::of_kind(kind)?;
     let param = value::get(policy, "spec.paramKind").filter(|p| p.is_object());
     let text = |param: &Value, key: &str| value::str_at(param, key).unwrap_or_default().to_owned();
     let known = param.and_then(|p| served.by_api_version(&text(p, "apiVersion"), &text(p, "kind")));
     // Upstream does not know parameters of a kind that is not served.
-    let params = known.and_then(types::of_kind);
+    let params = known.and_then(|kind| types::of_kind(&kind));
     // Of the authoriser upstream's checker knows no `requestResource`, and warns of it.
     let uses = Uses { params: params.is_some(), authorizer: false, changes: false };
     let mut environment = environment(uses, &object, &params.unwrap_or(Type::Dyn))
@@ -221,9 +221,10 @@ mod tests {
     }
     #[test]
     fn kinds_are_named_as_the_rest_mapper_knows_them() {
+        let kinds = Kinds::builtin();
         let check = |rules: Value, expected: &[&str]| {
             let policy = json!({"spec": {"matchConstraints": {"resourceRules": rules}}});
-            let named = named(&Kinds::builtin(), &policy);
+            let named = named(&kinds, &policy);
             let named: Vec<String> = named.iter().map(|kind| format!("{} {}", kind.api_version, kind.kind)).collect();
             assert_eq!(named, expected, "{rules}");
         };
@@ -234,7 +235,7 @@ mod tests {
         let more = ["persistentvolumes", "persistentvolumeclaims", "pods", "podtemplates", "secrets"];
         let ten = many.iter().chain(&more[..4]).copied().collect::<Vec<_>>();
         let named = named(
-            &Kinds::builtin(),
+            &kinds,
             &json!({"spec": {"matchConstraints": {"resourceRules": [rule("", &[&many[..], &more[..]].concat())]}}}),
         );
         assert_eq!(named.iter().map(|kind| kind.resource).collect::<Vec<_>>(), ten);

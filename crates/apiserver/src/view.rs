@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::custom::form;
-use crate::registry::{self, Column};
+use crate::registry;
 
 mod scale;
 
@@ -101,16 +101,6 @@ struct Outer<'a> {
     metadata: &'a RawValue,
 }
 
-fn column(column: &Column) -> Value {
-    json!({
-        "name": column.name,
-        "type": column.kind,
-        "format": column.format,
-        "description": column.description,
-        "priority": column.priority,
-    })
-}
-
 /// `PartialObjectMetadata` of an object.
 fn partial(version: MetaVersion, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
     let whole = object.to_bytes(revision);
@@ -129,7 +119,7 @@ fn partial_value(version: MetaVersion, metadata: &Value) -> Value {
 }
 
 /// The object as a client of this kind knows it.
-fn full(kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+fn full(kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
     let other_version = form::differs(kind, object);
     if !kind.is_converted() && !other_version {
         object.write(revision, out);
@@ -146,11 +136,11 @@ fn full(kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<
 
 impl Shape {
     /// One object, as a GET answers it.
-    pub(crate) fn one(&self, kind: &'static KindInfo, object: &Encoded, revision: u64) -> Bytes {
+    pub(crate) fn one(&self, kind: &KindInfo, object: &Encoded, revision: u64) -> Bytes {
         match self.view {
             View::Table(version) => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
-                let mut out = table_head(version, registry::strategy(kind).columns(), &meta);
+                let mut out = table_head(version, registry::strategy(kind).headers(), &meta);
                 self.item(kind, object, revision, &mut out);
                 out.put_slice(b"]}");
                 Bytes::from(out)
@@ -170,19 +160,12 @@ impl Shape {
     }
 
     /// The object of a watch event. In a Table only the first event has columns.
-    pub(crate) fn event(
-        &self,
-        kind: &'static KindInfo,
-        object: &Encoded,
-        revision: u64,
-        first: bool,
-        out: &mut Vec<u8>,
-    ) {
+    pub(crate) fn event(&self, kind: &KindInfo, object: &Encoded, revision: u64, first: bool, out: &mut Vec<u8>) {
         match self.view {
             View::Full => full(kind, object, revision, out),
             View::Metadata(version) => partial(version, object, revision, out),
             View::Table(version) => {
-                let columns = if first { registry::strategy(kind).columns() } else { &[] };
+                let columns = if first { registry::strategy(kind).headers() } else { Vec::new() };
                 out.extend(table_head(version, columns, &ListMeta { revision, ..ListMeta::default() }));
                 self.item(kind, object, revision, out);
                 out.put_slice(b"]}");
@@ -201,7 +184,7 @@ impl Shape {
             View::Metadata(version) => partial_value(version, &metadata),
             View::Table(version) => {
                 let object = partial_value(version, &metadata);
-                let cells = vec![Value::Null; registry::strategy(kind).columns().len()];
+                let cells = vec![Value::Null; registry::strategy(kind).headers().len()];
                 json!({
                     "kind": "Table", "apiVersion": version.api_version(), "metadata": {"resourceVersion": revision.to_string()},
                     "columnDefinitions": [], "rows": [{"cells": cells, "object": object}],
@@ -213,14 +196,14 @@ impl Shape {
     /// A list up to its first item.
     pub(crate) fn list_head(&self, kind: &KindInfo, meta: &ListMeta) -> Vec<u8> {
         match self.view {
-            View::Table(version) => table_head(version, registry::strategy(kind).columns(), meta),
+            View::Table(version) => table_head(version, registry::strategy(kind).headers(), meta),
             View::Full => list_head(&kind.list_kind(), &kind.api_version, meta),
             View::Metadata(version) => list_head("PartialObjectMetadataList", version.api_version(), meta),
         }
     }
 
     /// One item of a list.
-    pub(crate) fn item(&self, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    pub(crate) fn item(&self, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         match self.view {
             View::Full => full(kind, object, revision, out),
             View::Metadata(version) => partial(version, object, revision, out),
@@ -228,7 +211,7 @@ impl Shape {
         }
     }
 
-    fn row(&self, version: MetaVersion, kind: &'static KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
+    fn row(&self, version: MetaVersion, kind: &KindInfo, object: &Encoded, revision: u64, out: &mut Vec<u8>) {
         let value: Value = serde_json::from_slice(object.json()).unwrap_or_default();
         let row = registry::strategy(kind).row(&value, self.now);
         out.put_slice(b"{\"cells\":");
@@ -252,8 +235,7 @@ impl Shape {
     }
 }
 
-fn table_head(version: MetaVersion, columns: &[Column], meta: &ListMeta) -> Vec<u8> {
-    let columns: Vec<Value> = columns.iter().map(column).collect();
+fn table_head(version: MetaVersion, columns: Vec<Value>, meta: &ListMeta) -> Vec<u8> {
     format!(
         "{{\"kind\":\"Table\",\"apiVersion\":{:?},\"metadata\":{},\"columnDefinitions\":{},\"rows\":[",
         version.api_version(),

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use gantry_api::kinds::{self, KindInfo, Kinds};
+use gantry_api::kinds::{self, Kind, KindInfo, Kinds};
 use gantry_client::{Client, Key};
 use gantry_common::task::{Group, OnExit};
 use gantry_controller::Queue;
@@ -31,7 +31,7 @@ pub struct Id {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Meta {
     /// Its kind.
-    pub kind: &'static KindInfo,
+    pub kind: Kind,
     /// Namespace and name.
     pub key: Key,
     /// Its uid.
@@ -49,9 +49,9 @@ pub struct Meta {
 impl Meta {
     /// Takes what is kept from an object's metadata.
     #[must_use]
-    pub fn new(kind: &'static KindInfo, meta: ObjectMeta) -> Self {
+    pub fn new(kind: impl Into<Kind>, meta: ObjectMeta) -> Self {
         Self {
-            kind,
+            kind: kind.into(),
             key: Key::of(&meta),
             uid: meta.uid.unwrap_or_default(),
             resource_version: meta.resource_version.unwrap_or_default(),
@@ -64,7 +64,7 @@ impl Meta {
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> Id {
-        Id { type_name: &self.kind.type_name, key: self.key.clone() }
+        Id { type_name: self.kind.name(), key: self.key.clone() }
     }
 
     /// Whether it has this finalizer.
@@ -111,7 +111,7 @@ impl Catalog {
         let definitions = definitions::Definitions::new(client.clone(), group.clone(), Arc::clone(&catalog));
         group.spawn("definitions", OnExit::ShutDown, definitions.run());
         for kind in kinds {
-            let watch = watch::Watch::new(client.clone(), kind, Arc::clone(&catalog));
+            let watch = watch::Watch::new(client.clone(), kind.held(), Arc::clone(&catalog));
             group.spawn("catalog", OnExit::ShutDown, watch.run());
         }
         catalog
@@ -182,20 +182,20 @@ impl Catalog {
     }
 
     /// The objects of the kind are known up to this revision.
-    fn advance(&self, kind: &'static KindInfo, revision: u64) {
+    fn advance(&self, kind: &KindInfo, revision: u64) {
         let mut inner = self.inner.lock();
-        let known = inner.revisions.entry(&kind.type_name).or_default();
+        let known = inner.revisions.entry(kind.name()).or_default();
         *known = revision.max(*known);
     }
 
     /// The kind is looked after no more.
-    fn forget(&self, kind: &'static KindInfo) {
+    fn forget(&self, kind: &KindInfo) {
         self.replace(kind, Vec::new());
         self.inner.lock().revisions.remove(kind.type_name.as_str());
     }
 
     /// Makes the objects of one kind equal to `present`.
-    fn replace(&self, kind: &'static KindInfo, present: Vec<Meta>) {
+    fn replace(&self, kind: &KindInfo, present: Vec<Meta>) {
         let mut inner = self.inner.lock();
         let ids: BTreeSet<Id> = present.iter().map(Meta::id).collect();
         let of_kind = |id: &&Id| id.type_name == kind.type_name;
@@ -284,13 +284,13 @@ mod tests {
         catalog.set(b.id(), Some(b.clone()));
         assert_eq!(queue.len(), 2);
         assert_eq!(catalog.in_namespace("ns").len(), 2);
-        assert_eq!([catalog.count(&a.kind.type_name, "ns"), catalog.count(&a.kind.type_name, "other")], [2, 0]);
+        assert_eq!([catalog.count(a.kind.name(), "ns"), catalog.count(a.kind.name(), "other")], [2, 0]);
         let maps = kinds::by_kind("", "v1", "ConfigMap").expect("served");
-        assert_eq!(catalog.count(&maps.type_name, "ns"), 0);
-        catalog.advance(a.kind, 7);
-        catalog.advance(a.kind, 5);
+        assert_eq!(catalog.count(maps.name(), "ns"), 0);
+        catalog.advance(&a.kind, 7);
+        catalog.advance(&a.kind, 5);
         assert_eq!([catalog.revision(&a.kind.type_name), catalog.revision(&maps.type_name)], [Some(7), None]);
-        catalog.replace(a.kind, vec![b.clone()]);
+        catalog.replace(&a.kind, vec![b.clone()]);
         assert_eq!(catalog.get(&a.id()), None);
         assert_eq!(*catalog.in_namespace("ns")[0], b);
         catalog.set(b.id(), None);

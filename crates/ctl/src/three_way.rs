@@ -18,7 +18,7 @@ pub(crate) fn strategic(original: &Value, modified: &Value, current: &Value, typ
 }
 
 /// The type of the field `name` of what `ty` holds.
-fn field<'t>(ty: Option<&'t FieldType>, name: &str) -> (Option<&'t FieldType>, Option<&'static Field>) {
+fn field<'t>(ty: Option<&'t FieldType>, name: &str) -> (Option<&'t FieldType>, Option<&'t Field>) {
     match ty {
         Some(FieldType::Map(inner)) => (Some(inner), None),
         Some(t @ FieldType::Struct(_)) => {

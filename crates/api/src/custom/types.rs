@@ -1,43 +1,55 @@
 //! Schemas as types of the type table, so that pruning, managed fields and apply are the same for all kinds.
 
-use super::definition::leak;
+use super::names::Names;
 use super::schema::{Additional, ListKind, Schema, SchemaType};
 use crate::table::{CustomType, Field, FieldType, Fields, ListType, PatchStrategy, Type, TypeId, TypeTable};
 
 const METADATA: &str = "meta/v1.ObjectMeta";
 
 /// The type of a whole object.
-pub(super) fn of(name: &'static str, schema: &Schema, api_versions: Vec<String>) -> &'static Type {
-    let mut fields = fields(name, schema);
+pub(super) fn of(name: &'static str, schema: &Schema, api_versions: Vec<String>, names: &Names) -> Type {
+    let mut fields = fields(name, schema, names);
     resource(&mut fields);
     // Upstream's objects always have them, whatever the schema says of the root.
     let custom = CustomType { open: schema.preserve_unknown, api_versions };
-    Box::leak(Box::new(Type { name, fields, printed: Vec::new(), atomic: false, unions: None, custom: Some(custom) }))
+    Type { name, fields, printed: Vec::new(), atomic: false, unions: None, custom: Some(custom) }
 }
 
 /// The fields that every object has.
 fn resource(fields: &mut Fields) {
     for name in ["apiVersion", "kind"] {
-        fields.insert(name, field(name, FieldType::String, None));
+        fields.insert(name, field(name, FieldType::String));
     }
     let metadata = TypeTable::builtin().id(METADATA).map_or(FieldType::Any, FieldType::Struct);
-    fields.insert("metadata", Field { declared: METADATA, ..field("metadata", metadata, None) });
+    fields.insert("metadata", Field { declared: METADATA, ..field("metadata", metadata) });
 }
 
-fn fields(name: &'static str, schema: &Schema) -> Fields {
+fn fields(name: &'static str, schema: &Schema, names: &Names) -> Fields {
     let each = schema.properties.iter().map(|(key, schema)| {
-        let key = leak(key);
-        (key, field(key, field_type(name, schema), Some(schema)))
+        let key = names.intern(key);
+        (key, defined(key, field_type(name, schema, names), schema, names))
     });
     each.collect()
 }
 
-fn field(name: &'static str, ty: FieldType, schema: Option<&Schema>) -> Field {
-    let list_type = match schema.map(|s| s.list) {
-        Some(ListKind::Set) => ListType::Set,
-        Some(ListKind::Map) => ListType::Map,
+/// A field of which a schema says how it merges.
+fn defined(name: &'static str, ty: FieldType, schema: &Schema, names: &Names) -> Field {
+    let list_type = match schema.list {
+        ListKind::Set => ListType::Set,
+        ListKind::Map => ListType::Map,
         _ => ListType::Atomic,
     };
+    Field {
+        list_type,
+        list_type_stated: list_type != ListType::Atomic,
+        map_keys: schema.list_keys.iter().map(|key| names.intern(key)).collect(),
+        atomic: schema.atomic,
+        default: schema.default.clone(),
+        ..field(name, ty)
+    }
+}
+
+fn field(name: &'static str, ty: FieldType) -> Field {
     Field {
         name,
         printed: None,
@@ -46,18 +58,18 @@ fn field(name: &'static str, ty: FieldType, schema: Option<&Schema>) -> Field {
         go: None,
         required: false,
         pointer: true,
-        list_type,
-        list_type_stated: list_type != ListType::Atomic,
-        map_keys: schema.map_or_else(Vec::new, |s| s.list_keys.iter().map(|key| leak(key)).collect()),
-        atomic: schema.is_some_and(|s| s.atomic),
+        list_type: ListType::Atomic,
+        list_type_stated: false,
+        map_keys: Vec::new(),
+        atomic: false,
         granular: false,
         patch_strategy: PatchStrategy::default(),
         patch_merge_key: None,
-        default: schema.and_then(|s| s.default.clone()),
+        default: None,
     }
 }
 
-fn field_type(parent: &'static str, schema: &Schema) -> FieldType {
+fn field_type(parent: &'static str, schema: &Schema, names: &Names) -> FieldType {
     if schema.int_or_string {
         return FieldType::Any;
     }
@@ -67,31 +79,31 @@ fn field_type(parent: &'static str, schema: &Schema) -> FieldType {
         SchemaType::Number => FieldType::Double,
         SchemaType::Boolean => FieldType::Bool,
         SchemaType::Array => {
-            let item = schema.items.as_ref().map_or(FieldType::Any, |items| field_type(parent, items));
+            let item = schema.items.as_ref().map_or(FieldType::Any, |items| field_type(parent, items, names));
             FieldType::List(Box::new(item))
         }
         SchemaType::Any if schema.preserve_unknown && schema.properties.is_empty() => FieldType::Open,
         SchemaType::Any if !schema.preserve_unknown => FieldType::Any,
-        SchemaType::Object | SchemaType::Any => object(parent, schema),
+        SchemaType::Object | SchemaType::Any => object(parent, schema, names),
     }
 }
 
-fn object(parent: &'static str, schema: &Schema) -> FieldType {
+fn object(parent: &'static str, schema: &Schema, names: &Names) -> FieldType {
     match &schema.additional {
         Some(Additional::Schema(value)) if schema.properties.is_empty() => {
-            return FieldType::Map(Box::new(field_type(parent, value)));
+            return FieldType::Map(Box::new(field_type(parent, value, names)));
         }
         Some(Additional::Allowed(true)) if schema.properties.is_empty() => {
             return FieldType::Map(Box::new(FieldType::Any));
         }
         _ => {}
     }
-    let mut fields = fields(parent, schema);
+    let mut fields = fields(parent, schema, names);
     if schema.embedded {
         resource(&mut fields);
     }
     let custom = CustomType { open: schema.preserve_unknown, api_versions: Vec::new() };
     let ty =
         Type { name: parent, fields, printed: Vec::new(), atomic: schema.atomic, unions: None, custom: Some(custom) };
-    FieldType::Struct(TypeId::custom(Box::leak(Box::new(ty))))
+    FieldType::Struct(TypeId::custom(ty))
 }

@@ -173,8 +173,8 @@ impl<'t> Walk<'t> {
         match ty {
             FieldType::Any | FieldType::Open | FieldType::Raw => Ok(()),
             FieldType::Struct(id) => match value {
-                Value::Object(_) | Value::Null => self.object(value, self.table.get(*id), at),
-                _ if self.table.get(*id).is_custom() => Ok(()),
+                Value::Object(_) | Value::Null => self.object(value, self.table.get(id), at),
+                _ if self.table.get(id).is_custom() => Ok(()),
                 other => Err(mismatch(other, of.parent, at, &of.named(self.table, ty))),
             },
             FieldType::List(item) => match value {
@@ -328,7 +328,7 @@ fn mismatch(value: &Value, parent: &Type, at: &At<'_>, go: &str) -> String {
 fn go_type(table: &TypeTable, ty: &FieldType) -> String {
     match ty {
         FieldType::Struct(id) => {
-            let ty = table.get(*id);
+            let ty = table.get(id);
             format!("{}.{}", ty.package(), ty.short_name())
         }
         FieldType::List(item) => format!("[]{}", go_type(table, item)),

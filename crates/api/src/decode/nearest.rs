@@ -18,9 +18,9 @@ pub fn suggest(type_name: &str, unknown: &str) -> Option<&'static str> {
 }
 
 /// The struct in a field, its list or its map.
-fn held(ty: &FieldType) -> Option<&'static Type> {
+fn held(ty: &'static FieldType) -> Option<&'static Type> {
     match ty {
-        FieldType::Struct(id) => Some(TypeTable::builtin().get(*id)),
+        FieldType::Struct(id) => Some(TypeTable::builtin().get(id)),
         FieldType::List(item) | FieldType::Map(item) => held(item),
         _ => None,
     }

@@ -14,7 +14,7 @@ pub fn empty_status(kind: &KindInfo) -> Option<Value> {
     let table = TypeTable::builtin();
     let mut status = Value::Object(Object::new());
     if let FieldType::Struct(id) = &table.ty(&kind.type_name)?.fields.get("status")?.ty {
-        conform(&mut status, table.get(*id)).ok()?;
+        conform(&mut status, table.get(id)).ok()?;
     }
     Some(status)
 }

@@ -1,8 +1,9 @@
 //! The kinds that a server serves at one moment: the built-in ones, and those that custom definitions add.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::{KindInfo, all, split_api_version};
+use super::{Kind, KindInfo, all, split_api_version};
 use crate::custom::Definition;
 
 /// Built-in kinds that a server does not serve, as its operator wants it.
@@ -12,7 +13,7 @@ pub struct Unserved(Vec<(&'static str, &'static str, &'static str)>);
 impl Unserved {
     /// These kinds.
     #[must_use]
-    pub fn new(kinds: &[&'static KindInfo]) -> Self {
+    pub fn new(kinds: &[&KindInfo]) -> Self {
         Self(kinds.iter().map(|kind| path(kind)).collect())
     }
 
@@ -27,11 +28,11 @@ impl Unserved {
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
     /// By storage prefix.
-    definitions: Vec<&'static Definition>,
+    definitions: Vec<Arc<Definition>>,
     /// The served kinds of the definitions, in discovery's order.
-    custom: Vec<&'static KindInfo>,
+    custom: Vec<Kind>,
     /// The same by group, version and resource.
-    by_resource: Vec<&'static KindInfo>,
+    by_resource: Vec<Kind>,
     unserved: Unserved,
 }
 
@@ -48,8 +49,8 @@ impl Kinds {
 
     /// The built-in kinds and those of the definitions.
     #[must_use]
-    pub fn with(mut definitions: Vec<&'static Definition>) -> Self {
-        definitions.sort_by_key(|definition| definition.storage_prefix.as_str());
+    pub fn with(mut definitions: Vec<Arc<Definition>>) -> Self {
+        definitions.sort_by(|a, b| a.storage_prefix.cmp(&b.storage_prefix));
         Self { definitions, ..Self::default() }.settled()
     }
 
@@ -59,7 +60,8 @@ impl Kinds {
         let built_in: BTreeSet<(&str, &str)> = served.map(|kind| (kind.group, kind.version)).collect();
         let apart = self.definitions.iter().filter(|definition| !definition.is_over_built_in());
         let custom = apart.flat_map(|definition| definition.served());
-        self.custom = custom.filter(|kind| !built_in.contains(&(kind.group, kind.version))).collect();
+        let custom = custom.filter(|kind| !built_in.contains(&(kind.group, kind.version)));
+        self.custom = custom.map(KindInfo::held).collect();
         self.custom.sort_by(|a, b| {
             let (precedes, of) = (crate::names::version_order, |k: &KindInfo| (k.group, k.resource));
             a.group.cmp(b.group).then_with(|| precedes(a.version, b.version)).then_with(|| of(a).cmp(&of(b)))
@@ -78,12 +80,12 @@ impl Kinds {
 
     /// Every served kind: the built-in groups in discovery's order (core first), then the custom ones by name; versions as
     /// clients prefer them, resources by name.
-    pub fn all(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
-        all().iter().filter(|kind| self.unserved.serves(kind)).chain(self.custom.iter().copied())
+    pub fn all(&self) -> impl Iterator<Item = &KindInfo> {
+        all().iter().filter(|kind| self.unserved.serves(kind)).chain(self.custom.iter().map(|kind| &**kind))
     }
 
     /// The kinds of which each stored object is seen exactly once, whatever forms and versions it is served in, if any.
-    pub fn distinct(&self) -> impl Iterator<Item = &'static KindInfo> + '_ {
+    pub fn distinct(&self) -> impl Iterator<Item = &KindInfo> {
         let builtin = all().iter().filter(|kind| kind.stored() && !kind.is_converted());
         builtin.chain(self.definitions.iter().filter_map(|definition| {
             let mut versions = definition.canonical().into_iter().chain(definition.served());
@@ -93,42 +95,43 @@ impl Kinds {
 
     /// The definitions behind the custom kinds.
     #[must_use]
-    pub fn definitions(&self) -> &[&'static Definition] {
+    pub fn definitions(&self) -> &[Arc<Definition>] {
         &self.definitions
     }
 
     /// The kind behind a REST path.
     #[must_use]
-    pub fn by_resource(&self, group: &str, version: &str, resource: &str) -> Option<&'static KindInfo> {
+    pub fn by_resource(&self, group: &str, version: &str, resource: &str) -> Option<Kind> {
         let builtin = super::by_resource(group, version, resource).filter(|kind| self.unserved.serves(kind));
-        builtin.or_else(|| self.custom_by_resource(&(group, version, resource)))
+        builtin.map(KindInfo::held).or_else(|| self.custom_by_resource(&(group, version, resource)))
     }
 
-    fn custom_by_resource(&self, wanted: &(&str, &str, &str)) -> Option<&'static KindInfo> {
+    fn custom_by_resource(&self, wanted: &(&str, &str, &str)) -> Option<Kind> {
         let at = self.by_resource.binary_search_by(|kind| path(kind).cmp(wanted)).ok()?;
-        self.by_resource.get(at).copied()
+        self.by_resource.get(at).cloned()
     }
 
     /// The kind that an object names.
     #[must_use]
-    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&'static KindInfo> {
+    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Kind> {
         let custom = || self.custom.iter().find(|k| k.kind == kind && k.group == group && k.version == version);
-        super::by_kind(group, version, kind).filter(|kind| self.unserved.serves(kind)).or_else(|| custom().copied())
+        let builtin = super::by_kind(group, version, kind).filter(|kind| self.unserved.serves(kind));
+        builtin.map(KindInfo::held).or_else(|| custom().cloned())
     }
 
     /// As [`Kinds::by_kind`], for an `apiVersion` string.
     #[must_use]
-    pub fn by_api_version(&self, api_version: &str, kind: &str) -> Option<&'static KindInfo> {
+    pub fn by_api_version(&self, api_version: &str, kind: &str) -> Option<Kind> {
         let (group, version) = split_api_version(api_version);
         self.by_kind(group, version, kind)
     }
 
     /// The custom definition whose objects have this etcd key.
     #[must_use]
-    pub fn definition_of(&self, key: &str) -> Option<&'static Definition> {
+    pub fn definition_of(&self, key: &str) -> Option<&Arc<Definition>> {
         // No prefix is a prefix of another.
         let after = self.definitions.partition_point(|definition| definition.storage_prefix.as_str() <= key);
-        let found = *self.definitions.get(after.checked_sub(1)?)?;
+        let found = self.definitions.get(after.checked_sub(1)?)?;
         key.starts_with(&found.storage_prefix).then_some(found)
     }
 
@@ -145,7 +148,7 @@ impl Kinds {
     }
 
     /// The kinds of a group and version.
-    pub fn of<'s>(&'s self, group: &'s str, version: &'s str) -> impl Iterator<Item = &'static KindInfo> + 's {
+    pub fn of<'s>(&'s self, group: &'s str, version: &'s str) -> impl Iterator<Item = &'s KindInfo> {
         self.all().filter(move |k| k.group == group && k.version == version)
     }
 }

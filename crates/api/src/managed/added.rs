@@ -206,7 +206,7 @@ mod tests {
                 .clone();
         }
         match ty {
-            FieldType::Struct(id) => made_struct(TypeTable::builtin().get(*id), depth, random),
+            FieldType::Struct(id) => made_struct(TypeTable::builtin().get(id), depth, random),
             FieldType::List(item) => {
                 let count = random.random_range(0..3);
                 let mut list: Vec<Value> = (0..count).map(|_| made(item, depth, random)).collect();

@@ -73,7 +73,7 @@ impl Walk {
     fn value(&mut self, value: &Value, ty: &FieldType, rule: Rule<'_>) {
         match ty {
             FieldType::Any | FieldType::Open | FieldType::Raw => {}
-            FieldType::Struct(id) => self.structure(value, TypeTable::builtin().get(*id)),
+            FieldType::Struct(id) => self.structure(value, TypeTable::builtin().get(id)),
             FieldType::Map(item) => {
                 for (name, value) in self.map(value).into_iter().flatten() {
                     self.below(format!(".{name}"), |w| w.value(value, item, Rule::plain(item)));

@@ -37,7 +37,7 @@ pub(super) fn store(object: &mut Value, write: &Write<'_>) {
 }
 
 /// An object in the form of `kind`, from the stored one or that of `write`.
-fn as_kind(object: &Value, kind: &'static KindInfo, write: &Write<'_>) -> Value {
+fn as_kind(object: &Value, kind: &KindInfo, write: &Write<'_>) -> Value {
     let mut object = object.clone();
     store(&mut object, write);
     convert::from_hub(kind, &mut object);

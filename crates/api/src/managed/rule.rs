@@ -30,11 +30,11 @@ impl<'t> Rule<'t> {
         match &field.ty {
             FieldType::List(item) => match (field.list_type, &**item) {
                 (ListType::Set, _) => Self::Set,
-                (ListType::Map, FieldType::Struct(id)) => Self::Keyed(field, TypeTable::builtin().get(*id)),
+                (ListType::Map, FieldType::Struct(id)) => Self::Keyed(field, TypeTable::builtin().get(id)),
                 _ => Self::Leaf,
             },
             _ if field.atomic => Self::Leaf,
-            FieldType::Struct(id) if field.granular => Self::Struct(TypeTable::builtin().get(*id)),
+            FieldType::Struct(id) if field.granular => Self::Struct(TypeTable::builtin().get(id)),
             own => Self::plain(own),
         }
     }
@@ -42,7 +42,7 @@ impl<'t> Rule<'t> {
     /// Of a value that no field describes: an item of a map or list.
     pub(super) fn plain(ty: &'t FieldType) -> Self {
         match ty {
-            FieldType::Struct(id) => Self::structure(TypeTable::builtin().get(*id)),
+            FieldType::Struct(id) => Self::structure(TypeTable::builtin().get(id)),
             FieldType::Map(item) => Self::Map(item),
             FieldType::Open => Self::Deduced,
             _ => Self::Leaf,

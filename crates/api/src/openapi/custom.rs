@@ -17,7 +17,7 @@ const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-a
 pub(super) const REFERENCES: [&str; 2] = [METADATA, LIST_METADATA];
 
 /// The custom kind that a type's name stands for, and whether it is that of its list.
-pub(super) fn named(kinds: &Kinds, type_name: &str) -> Option<(&'static KindInfo, bool)> {
+pub(super) fn named<'k>(kinds: &'k Kinds, type_name: &str) -> Option<(&'k KindInfo, bool)> {
     // Only custom groups have dots there.
     let (group, _) = type_name.split_once('/').filter(|(group, _)| group.contains('.'))?;
     let custom = || kinds.all().filter(|kind| kind.group == group && kind.custom.is_some());
@@ -74,7 +74,7 @@ impl Writer<'_> {
     }
 
     fn object(&self, kind: &KindInfo) -> Value {
-        let Some(custom) = kind.custom else { return json!({"type": "object"}) };
+        let Some(custom) = &kind.custom else { return json!({"type": "object"}) };
         let source = &custom.source;
         // Old clients take an object with some properties for one without others.
         if self.style == Style::V2 && source.get(PRESERVE) == Some(&Value::Bool(true)) {

@@ -219,12 +219,12 @@ fn streams_are_connections() {
         verbs: verbs.to_vec(),
         foreign: false,
     };
-    let mut pod = kinds::by_kind("", "v1", "Pod").expect("served").clone();
-    pod.subresources = vec![
+    let pod = kinds::by_kind("", "v1", "Pod").expect("served");
+    let pod = pod.with_subresources(vec![
         sub("exec", "PodExecOptions", &["create", "get"]),
         sub("log", "Pod", &["get"]),
         sub("proxy", "PodProxyOptions", &["create", "delete", "get", "patch", "update"]),
-    ];
+    ]);
     let items: HashMap<String, Value> =
         paths::of_kind(&pod).iter().map(|item| (item.path.clone(), item.value(Style::V3))).collect();
     let one = "/api/v1/namespaces/{namespace}/pods/{name}";

@@ -47,7 +47,7 @@ impl FieldSelector {
             if kind.type_name == "core/v1.Pod" && term.path == "spec.host" {
                 "spec.nodeName".clone_into(&mut term.path);
             }
-            if !kind.selectable_fields.contains(&term.path.as_str()) && term.path != "metadata.namespace" {
+            if !kind.selectable_fields.iter().any(|field| *field == term.path) && term.path != "metadata.namespace" {
                 let own = kind.selectable_fields.iter().any(|f| !f.starts_with("metadata."));
                 return Err(if own {
                     format!("field label not supported: {}", term.path)

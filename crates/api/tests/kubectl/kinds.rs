@@ -80,7 +80,7 @@ impl Random {
             FieldType::IntOrString if self.random.random_bool(0.5) => 5.into(),
             FieldType::IntOrString => "5%".into(),
             FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": {"b": self.text()}}),
-            FieldType::Struct(id) => self.object(TypeTable::builtin().get(*id), None),
+            FieldType::Struct(id) => self.object(TypeTable::builtin().get(id), None),
             FieldType::List(item) => (0..self.random.random_range(1..3)).map(|_| self.value(item)).collect(),
             FieldType::Map(item) => {
                 let mut map = json!({});
@@ -115,7 +115,7 @@ impl Random {
             }
             self.depth += 1;
             match (&field.ty, field.patch_merge_key, &mut *item) {
-                (FieldType::Struct(id), _, item) => self.directives(TypeTable::builtin().get(*id), item),
+                (FieldType::Struct(id), _, item) => self.directives(TypeTable::builtin().get(id), item),
                 (FieldType::List(_), Some(key), Value::Array(items)) if self.random.random_bool(0.5) => {
                     if let Some(first) = items.first_mut() {
                         *first = json!({key: first[key], "$patch": "delete"});

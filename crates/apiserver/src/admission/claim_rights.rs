@@ -22,7 +22,7 @@ impl Plugin for ClaimStatusRights {
     }
 
     async fn validate(&self, request: &Request<'_>, new: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let about = (kind.group, kind.kind) == ("resource.k8s.io", "ResourceClaim")
             && request.target.subresource == "status"
             && request.operation == Operation::Update;
@@ -53,7 +53,7 @@ fn verb(request: &Request<'_>) -> &'static str {
 /// Why the caller may not have `verb` on this synthetic subresource.
 fn refusal(request: &Request<'_>, verb: &str, namespace: &str, name: &str, subresource: &str) -> Option<String> {
     let user = &request.caller.user;
-    let wanted = authorizer::on(request.target.kind, verb, namespace, name, subresource);
+    let wanted = authorizer::on(&request.target.kind, verb, namespace, name, subresource);
     let why = request.app.authorizer.decide(user, &wanted).err()?;
     Some(authorizer::refused(user, &wanted, &why).message)
 }

@@ -54,7 +54,7 @@ impl Plugin for DefaultIngressClass {
     }
 
     async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
-        let (kind, target) = (request.target.kind, request.target);
+        let (kind, target) = (&request.target.kind, request.target);
         let created = request.operation == Operation::Create && target.subresource.is_empty();
         let named = value::get(object, "spec.ingressClassName").is_some_and(|c| !c.is_null())
             || annotation(object, INGRESS_CLASS).is_some();

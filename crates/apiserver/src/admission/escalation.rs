@@ -24,6 +24,6 @@ impl Plugin for Escalation {
         let index = authorizer.index();
         let allowed = |attributes: &_| authorizer.decide(user, attributes).is_ok();
         let asked = if request.posted { "" } else { &request.target.name };
-        Check { index: &index, user, allowed: &allowed, asked }.write(request.target.kind, object, request.old)
+        Check { index: &index, user, allowed: &allowed, asked }.write(&request.target.kind, object, request.old)
     }
 }

@@ -148,7 +148,7 @@ impl Plugin for EventRateLimit {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let written = matches!(request.operation, Operation::Create | Operation::Update);
         if kind.kind != "Event" || !matches!(kind.group, "" | "events.k8s.io") || !written || request.dry_run {
             return Ok(());

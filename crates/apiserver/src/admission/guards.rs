@@ -28,7 +28,7 @@ impl Plugin for AddressInUse {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         if request.operation != Operation::Delete || (kind.group, kind.kind) != ("networking.k8s.io", "IPAddress") {
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl Plugin for DenyServiceExternalIPs {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         if (kind.group, kind.kind) != ("", "Service") || !request.target.subresource.is_empty() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Plugin for DeviceAdminAccess {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let path = match (kind.group, kind.kind) {
             ("resource.k8s.io", "ResourceClaim") => "spec",
             ("resource.k8s.io", "ResourceClaimTemplate") => "spec.spec",

@@ -1,6 +1,6 @@
 //! Whether a webhook or policy is meant: rules, namespaces, labels.
 
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::{Kind, KindInfo};
 use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use gantry_api::{Object, Value, kinds, value};
@@ -141,17 +141,13 @@ impl Criteria {
     ///
     /// # Errors
     /// 404 when the request's namespace is not there.
-    pub(super) async fn find(
-        &self,
-        request: &Request<'_>,
-        object: Option<&Value>,
-    ) -> Result<Option<&'static KindInfo>, Status> {
+    pub(super) async fn find(&self, request: &Request<'_>, object: Option<&Value>) -> Result<Option<Kind>, Status> {
         // The rules are looked at first: they cost the least.
         if self.first(request, &self.excluded).is_some() {
             return Ok(None);
         }
         let found = if self.open && self.rules.is_empty() {
-            Some(request.target.kind)
+            Some(request.target.kind.clone())
         } else {
             self.first(request, &self.rules)
         };
@@ -163,9 +159,9 @@ impl Criteria {
     }
 
     /// The requested version if a rule names it, else the first of its equivalents that one names.
-    fn first(&self, request: &Request<'_>, rules: &[Rule]) -> Option<&'static KindInfo> {
+    fn first(&self, request: &Request<'_>, rules: &[Rule]) -> Option<Kind> {
         let namespaced = !request.namespace().is_empty() && !request.is_about_namespaces();
-        let asked = |kind: &'static KindInfo| Asked {
+        let asked = |kind: &KindInfo| Asked {
             operation: operation_name(request.operation),
             group: kind.group,
             version: kind.version,
@@ -174,15 +170,15 @@ impl Criteria {
             namespaced,
             name: if request.nameless { "" } else { &request.target.name },
         };
-        let own = request.target.kind;
+        let own = &request.target.kind;
         if rules.iter().any(|rule| rule.matches(asked(own))) {
-            return Some(own);
+            return Some(own.clone());
         }
         if !self.equivalent || rules.is_empty() {
             return None;
         }
         let others = request.equivalents();
-        rules.iter().find_map(|rule| others.iter().copied().find(|kind| rule.matches(asked(kind))))
+        rules.iter().find_map(|rule| others.iter().find(|kind| rule.matches(asked(kind)))).cloned()
     }
 
     fn selects(&self, request: &Request<'_>, object: Option<&Value>) -> Result<bool, Status> {

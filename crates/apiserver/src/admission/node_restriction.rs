@@ -54,7 +54,7 @@ impl Plugin for NodeRestriction {
         let Some(node) = request.caller.user.node().filter(|_| request.operation != Operation::Connect) else {
             return Ok(());
         };
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let asked = Asked {
             node,
             operation: request.operation,

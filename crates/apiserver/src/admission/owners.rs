@@ -61,7 +61,7 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
             return Ok(());
         }
         let (user, authorizer) = (&request.caller.user, &request.app.authorizer);
-        let delete = authorizer::on(target.kind, "delete", &target.namespace, &target.name, target.subresource);
+        let delete = authorizer::on(&target.kind, "delete", &target.namespace, &target.name, target.subresource);
         if let Err(reason) = authorizer.decide(user, &delete) {
             let why = format!("cannot set an ownerRef on a resource you can't delete: {reason}, <nil>");
             return Err(request.forbidden(&why));
@@ -82,7 +82,7 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
                 return Err(request.forbidden(&why));
             };
             let namespace = if owner.namespaced { target.namespace.as_str() } else { "" };
-            let hold = authorizer::on(owner, "update", namespace, at("name"), "finalizers");
+            let hold = authorizer::on(&owner, "update", namespace, at("name"), "finalizers");
             if let Err(reason) = authorizer.decide(user, &hold) {
                 let why = format!(
                     "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: \

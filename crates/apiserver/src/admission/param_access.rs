@@ -22,7 +22,7 @@ impl Plugin for PolicyParameters {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let written = matches!(request.operation, Operation::Create | Operation::Update);
         let user = &request.caller.user;
         if kind.group != GROUP || !written || !request.target.subresource.is_empty() || user.in_group(MASTERS) {

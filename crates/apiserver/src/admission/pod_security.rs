@@ -69,7 +69,7 @@ impl PodSecurity {
 }
 
 fn is_namespace(request: &Request<'_>) -> bool {
-    let kind = request.target.kind;
+    let kind = &request.target.kind;
     (kind.group, kind.kind) == ("", "Namespace") && request.target.subresource.is_empty()
 }
 

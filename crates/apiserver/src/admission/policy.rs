@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gantry_api::Value;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::Kind;
 use gantry_api::status::Status;
 
 use self::definition::{Binding, Definition};
@@ -28,7 +28,7 @@ struct Source {
 struct Bound {
     policy: Arc<Definition>,
     /// The version of the resource that the policy wants.
-    kind: &'static KindInfo,
+    kind: Kind,
     bindings: Vec<(Arc<Binding>, Vec<Option<Value>>)>,
 }
 
@@ -41,7 +41,7 @@ struct Unusable {
 
 /// Policies say nothing about what admits objects, nor about questions.
 fn is_out(request: &Request<'_>) -> bool {
-    let kind = request.target.kind;
+    let kind = &request.target.kind;
     let asks = matches!(kind.group, "authentication.k8s.io" | "authorization.k8s.io") && kind.create_only();
     request.caller.internal || asks || is_exempt(kind.group, kind.kind)
 }
@@ -159,9 +159,9 @@ impl Plugin for Validating {
         let namespace = if found.is_empty() { None } else { namespace(request).await? };
         let mut inputs = Vec::with_capacity(found.len());
         for bound in &found {
-            match request.shown(bound.kind, request.present(object), false).await {
+            match request.shown(&bound.kind, request.present(object), false).await {
                 Ok(Objects { object, old }) => {
-                    let request = review::request(request, bound.kind);
+                    let request = review::request(request, &bound.kind);
                     inputs.push((bound, Input { object, old, request, namespace: namespace.clone() }));
                 }
                 Err(status) => unusable.push(not_converted(bound, &status)),

@@ -67,7 +67,7 @@ impl Plugin for Priority {
     }
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        let kind = request.target.kind;
+        let kind = &request.target.kind;
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         if !kind.is("scheduling.k8s.io", "PriorityClass") || !writes || !value::bool_at(object, "globalDefault") {
             return Ok(());

@@ -247,7 +247,7 @@ impl ResourceQuota {
         let mut next = present.clone();
         value::set(&mut next.value, "status.hard", quota::object(&hard));
         value::set(&mut next.value, "status.used", quota::object(&next_used));
-        stamp(app, &mut next.value, &present.value, target.kind)?;
+        stamp(app, &mut next.value, &present.value, &target.kind)?;
         let changes = counted.is_some() || !canon::unchanged(&present.value, &next.value);
         Ok(changes.then_some(Charged { next, counted }))
     }
@@ -309,7 +309,7 @@ async fn release(app: &App, reservation: &Reservation) -> Result<(), Status> {
         quota::add(&mut used, &back);
         let mut next = present.clone();
         value::set(&mut next.value, "status.used", quota::object(&used));
-        stamp(app, &mut next.value, &present.value, quota.kind)?;
+        stamp(app, &mut next.value, &present.value, &quota.kind)?;
         let txn = with_quota(quota, reservation.epoch, &next);
         if let TxnOutcome::Committed { .. } = app.store.txn(txn).await.map_err(store_failed)? {
             return Ok(());
@@ -318,7 +318,7 @@ async fn release(app: &App, reservation: &Reservation) -> Result<(), Status> {
     Err(quota.stale())
 }
 
-fn stamp(app: &App, object: &mut Value, old: &Value, kind: &'static KindInfo) -> Result<(), Status> {
+fn stamp(app: &App, object: &mut Value, old: &Value, kind: &KindInfo) -> Result<(), Status> {
     canon::canonical(object, kind)?;
     let write = managed::Write {
         manager: "gantry-apiserver",

@@ -26,17 +26,16 @@ pub(super) struct Objects {
 }
 
 /// The `request` of a review, where the resource is of `kind`; without uid and objects.
-pub(super) fn request(request: &Request<'_>, kind: &'static KindInfo) -> Value {
+pub(super) fn request(request: &Request<'_>, kind: &KindInfo) -> Value {
     let target = request.target;
-    let gvk = |kind: &'static KindInfo| {
+    let gvk = |kind: &KindInfo| {
         let found = request.gvk(kind);
         json!({"group": found.group, "version": found.version, "kind": found.kind})
     };
-    let gvr =
-        |kind: &'static KindInfo| json!({"group": kind.group, "version": kind.version, "resource": kind.resource});
+    let gvr = |kind: &KindInfo| json!({"group": kind.group, "version": kind.version, "resource": kind.resource});
     let mut asked = json!({
         "kind": gvk(kind), "resource": gvr(kind),
-        "requestKind": gvk(target.kind), "requestResource": gvr(target.kind),
+        "requestKind": gvk(&target.kind), "requestResource": gvr(&target.kind),
         "operation": operation_name(request.operation),
         "userInfo": user(request),
         "dryRun": request.dry_run,

@@ -1,6 +1,6 @@
 //! How the object of a request is shown to webhooks and policies: in the version that they ask for, as the client would see it.
 
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::{Kind, KindInfo};
 use gantry_api::managed::{self, Stamp};
 use gantry_api::status::Status;
 use gantry_api::table::TypeRef;
@@ -37,7 +37,7 @@ const NOT_YET: &[&str] = &["uid", "creationTimestamp", "generation"];
 
 impl Request<'_> {
     /// The kind of the request's object where the resource is of `kind`.
-    pub(super) fn gvk(&self, kind: &'static KindInfo) -> Gvk {
+    pub(super) fn gvk(&self, kind: &KindInfo) -> Gvk {
         match kind.subresource(self.target.subresource) {
             Some(sub) => Gvk { group: sub.group, version: sub.version, kind: sub.kind },
             None => Gvk { group: kind.group, version: kind.version, kind: kind.kind },
@@ -55,20 +55,18 @@ impl Request<'_> {
     }
 
     /// The other forms of the same resource: they are stored in one place.
-    pub(super) fn equivalents(&self) -> Vec<&'static KindInfo> {
-        let (own, sub) = (self.target.kind, self.target.subresource);
-        let serves = |kind: &KindInfo| sub.is_empty() || kind.subresource(sub).is_some();
-        if let Some(custom) = own.custom {
-            return custom.definition.served().filter(|kind| *kind != own && serves(kind)).collect();
+    pub(super) fn equivalents(&self) -> Vec<Kind> {
+        let (own, sub) = (&self.target.kind, self.target.subresource);
+        let is_other = |kind: &&KindInfo| *own != **kind && (sub.is_empty() || kind.subresource(sub).is_some());
+        if let Some(definition) = own.definition() {
+            return definition.served().filter(is_other).map(KindInfo::held).collect();
         }
-        let same = |kind: &&'static KindInfo| {
-            *kind != own && kind.stored() && kind.storage_prefix == own.storage_prefix && serves(kind)
-        };
-        self.app.kinds.kinds().all().filter(same).collect()
+        let same = |kind: &&KindInfo| kind.stored() && kind.storage_prefix == own.storage_prefix && is_other(kind);
+        self.app.kinds.kinds().all().filter(same).map(KindInfo::held).collect()
     }
 
     /// The type of the request's object where the resource is of `kind`.
-    pub(super) fn with_type<T>(&self, kind: &'static KindInfo, then: impl FnOnce(TypeRef<'_>) -> T) -> T {
+    pub(super) fn with_type<T>(&self, kind: &KindInfo, then: impl FnOnce(TypeRef<'_>) -> T) -> T {
         match kind.subresource(self.target.subresource).filter(|sub| sub.foreign) {
             Some(sub) => then(TypeRef::from(&sub.type_name(kind))),
             None => then(TypeRef::from(kind)),
@@ -86,12 +84,7 @@ impl Request<'_> {
     ///
     /// # Errors
     /// When the webhook that converts between versions of a custom kind does not.
-    pub(super) async fn shown(
-        &self,
-        kind: &'static KindInfo,
-        object: Option<&Value>,
-        early: bool,
-    ) -> Result<Objects, Status> {
+    pub(super) async fn shown(&self, kind: &KindInfo, object: Option<&Value>, early: bool) -> Result<Objects, Status> {
         let mut shown =
             Objects { object: object.map(|o| self.stamped(kind, o)), old: self.old.map(|o| self.form(kind, o)) };
         if self.is_stored_form() {
@@ -105,7 +98,7 @@ impl Request<'_> {
     }
 
     /// As `kind` shows the object that is written.
-    fn stamped(&self, kind: &'static KindInfo, object: &Value) -> Value {
+    fn stamped(&self, kind: &KindInfo, object: &Value) -> Value {
         let mut shown = self.form(kind, object);
         if let Some(managed) = self.managed(object) {
             value::set(&mut shown, MANAGED, managed);
@@ -139,10 +132,10 @@ impl Request<'_> {
     }
 
     /// As `kind` shows an object, but for versions of custom kinds.
-    fn form(&self, kind: &'static KindInfo, object: &Value) -> Value {
+    fn form(&self, kind: &KindInfo, object: &Value) -> Value {
         if self.target.subresource == "scale" {
             // The paths are those of the version in which the object is.
-            return match self.target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
+            return match self.target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
                 Some(paths) => strategy::scale(paths, object).unwrap_or_default(),
                 None => workload::scale(object),
             };
@@ -172,15 +165,10 @@ impl Request<'_> {
     ///
     /// # Errors
     /// 500 when it is none any more, or is not converted back.
-    pub(super) async fn take_over(
-        &self,
-        kind: &'static KindInfo,
-        mut shown: Value,
-        object: &mut Value,
-    ) -> Result<(), Status> {
+    pub(super) async fn take_over(&self, kind: &KindInfo, mut shown: Value, object: &mut Value) -> Result<(), Status> {
         if self.target.subresource == "scale" {
             decode::conform(&mut shown, "autoscaling/v1.Scale").map_err(|s| Status::internal(s.message))?;
-            let rescaled = match self.target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
+            let rescaled = match self.target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
                 Some(paths) => strategy::rescale(paths, object, &shown),
                 None => workload::rescale(object, &shown),
             };
@@ -196,7 +184,7 @@ impl Request<'_> {
                 }
             }
             self.take_over_managed(&mut shown, object);
-            versions::convert(self.app, self.target.kind, &mut [&mut shown]).await?;
+            versions::convert(self.app, &self.target.kind, &mut [&mut shown]).await?;
             convert::to_hub(kind, &mut shown);
             defaults::apply(self.target.kind.hub(), &mut shown)?;
         }

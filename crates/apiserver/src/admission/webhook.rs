@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::Kind;
 use gantry_api::status::Status;
 use gantry_api::{Value, patch};
 use serde_json::json;
@@ -57,7 +57,7 @@ struct Meant<'a> {
     hook: &'a Hook,
     /// Its place among all, for audit annotations.
     index: usize,
-    kind: &'static KindInfo,
+    kind: Kind,
     users: &'a Users,
 }
 
@@ -70,18 +70,13 @@ fn all(configurations: &[Arc<Vec<Hook>>]) -> impl Iterator<Item = (usize, &Hook)
 }
 
 /// The version of the resource that a webhook is to be asked about, if it is. `early`: the object is not stored yet.
-async fn wanted(
-    request: &Request<'_>,
-    hook: &Hook,
-    object: &Value,
-    early: bool,
-) -> Result<Option<&'static KindInfo>, Status> {
+async fn wanted(request: &Request<'_>, hook: &Hook, object: &Value, early: bool) -> Result<Option<Kind>, Status> {
     let Some(kind) = hook.criteria.find(request, request.present(object)).await? else { return Ok(None) };
     if hook.conditions.is_empty() {
         return Ok(Some(kind));
     }
-    let Objects { object, old } = request.shown(kind, request.present(object), early).await?;
-    let input = Input { object, old, request: review::request(request, kind), namespace: None };
+    let Objects { object, old } = request.shown(&kind, request.present(object), early).await?;
+    let input = Input { object, old, request: review::request(request, &kind), namespace: None };
     let rights = Rights::of(request);
     match hook.conditions.hold(&input.bindings(Some(&rights), request, None, &[])) {
         Ok(holds) => Ok(holds.then_some(kind)),
@@ -186,14 +181,14 @@ async fn apply(
         return Ok(false);
     }
     let before = object.clone();
-    request.take_over(meant.kind, patched, object).await.map_err(No::Broken)?;
+    request.take_over(&meant.kind, patched, object).await.map_err(No::Broken)?;
     Ok(*object != before)
 }
 
 impl Mutating {
     async fn one(&self, request: &Request<'_>, meant: &Meant<'_>, object: &mut Value) -> Result<(), Status> {
         let began = Instant::now();
-        let objects = request.shown(meant.kind, request.present(object), true).await?;
+        let objects = request.shown(&meant.kind, request.present(object), true).await?;
         let changed = match ask(request, meant, &objects, true).await {
             Ok(answer) => apply(request, meant, &answer, objects.object.as_ref(), object).await,
             Err(no) => Err(no),
@@ -269,7 +264,7 @@ impl Plugin for Validating {
         }
         let questions = meant.iter().map(|meant| async {
             let began = Instant::now();
-            let objects = request.shown(meant.kind, request.present(object), false).await?;
+            let objects = request.shown(&meant.kind, request.present(object), false).await?;
             let answer = ask(request, meant, &objects, false).await.map(drop);
             judge(request, meant, (false, began), answer)
         });

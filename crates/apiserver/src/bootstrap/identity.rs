@@ -96,7 +96,7 @@ fn has_expired(lease: &Value, now: Timestamp) -> bool {
 async fn collect(app: &App) -> Result<(), Status> {
     let now = app.clock.now();
     let known: Vec<Value> = {
-        let snapshot = app.view(target("")?.kind).snapshot();
+        let snapshot = app.view(&target("")?.kind).snapshot();
         snapshot.list(Some(NAMESPACE), None).filter_map(|lease| serde_json::from_slice(lease.json()).ok()).collect()
     };
     let labelled = |lease: &Value| {

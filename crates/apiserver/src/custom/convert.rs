@@ -31,7 +31,7 @@ const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 /// Whether objects of the kind cannot be seen as it without asking a webhook.
 pub(crate) fn asks(kind: &KindInfo) -> bool {
     let asks = |definition: &Definition| definition.has_versions() && definition.conversion == Conversion::Webhook;
-    kind.custom.is_some_and(|custom| asks(custom.definition))
+    kind.custom.as_ref().is_some_and(|custom| asks(&custom.definition()))
 }
 
 /// Brings objects to the version of `kind`; those that have it are left alone.
@@ -48,17 +48,18 @@ pub(crate) fn convert<'a>(
 }
 
 async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Result<(), Status> {
-    let Some(custom) = kind.custom else { return Ok(()) };
+    let Some(custom) = &kind.custom else { return Ok(()) };
     let mut others: Vec<&mut Value> =
         objects.iter_mut().map(|object| &mut **object).filter(|object| !form::is(kind, object)).collect();
     if others.is_empty() {
         return Ok(());
     }
-    if custom.definition.conversion == Conversion::None {
+    let definition = custom.definition();
+    if definition.conversion == Conversion::None {
         others.into_iter().for_each(|object| form::relabel(kind, object));
         return Ok(());
     }
-    let webhook = app.forms.webhook(custom.definition).unwrap_or_default();
+    let webhook = app.forms.webhook(&definition).unwrap_or_default();
     let webhook = &*webhook;
     let what = format!("{}, Kind={}", str_at(others[0], "apiVersion").unwrap_or_default(), kind.kind);
     let what = what.as_str();
@@ -242,7 +243,8 @@ pub(crate) async fn shown(app: &App, kind: &KindInfo, objects: &mut [Arc<Object>
 /// # Errors
 /// As [`convert`].
 pub(crate) async fn to_storage(app: &App, kind: &KindInfo, bytes: bytes::Bytes) -> Result<bytes::Bytes, Status> {
-    let Some(storage) = kind.custom.and_then(|custom| custom.definition.storage()) else { return Ok(bytes) };
+    let Some(definition) = kind.custom.as_ref().map(|custom| custom.definition()) else { return Ok(bytes) };
+    let Some(storage) = definition.storage() else { return Ok(bytes) };
     if storage.version == kind.version {
         return Ok(bytes);
     }

@@ -21,13 +21,13 @@ pub(crate) struct Forms {
 pub(crate) type Webhooks = BTreeMap<String, Arc<Value>>;
 
 impl Forms {
-    pub(crate) fn replace(&self, definitions: Vec<&'static Definition>) {
+    pub(crate) fn replace(&self, definitions: Vec<Arc<Definition>>) {
         self.kinds.store(Arc::new(Kinds::with(definitions)));
     }
 
     /// The definition of the object under an etcd key.
-    pub(crate) fn of(&self, key: &str) -> Option<&'static Definition> {
-        self.kinds.load().definition_of(key)
+    pub(crate) fn of(&self, key: &str) -> Option<Arc<Definition>> {
+        self.kinds.load().definition_of(key).cloned()
     }
 
     /// Replaces the webhooks, which come and go without a change of the kinds.
@@ -61,7 +61,7 @@ pub(crate) fn settle_stored(definition: &Definition, object: &mut Value) {
 
 /// Whether the object has to be converted to be seen as this kind.
 pub(crate) fn differs(kind: &KindInfo, object: &Encoded) -> bool {
-    let versions = kind.custom.is_some_and(|custom| custom.definition.has_versions());
+    let versions = kind.custom.as_ref().is_some_and(|custom| custom.definition().has_versions());
     versions && object.scalar_at(&["apiVersion"]).as_deref() != Some(kind.api_version.as_str())
 }
 

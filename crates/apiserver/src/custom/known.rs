@@ -1,9 +1,11 @@
 //! The definitions as they were last seen: each is read once for each of its revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use gantry_api::custom::Definition;
+use gantry_api::custom::{self, Definition};
 use gantry_api::{Value, value};
+use tracing::error;
 
 use super::kind;
 use crate::app::App;
@@ -17,14 +19,26 @@ pub(super) struct Entry {
     revision: u64,
     pub(super) definition: Value,
     /// What it defines, if that is to be served.
-    pub(super) served: Option<&'static Definition>,
+    pub(super) served: Option<Arc<Definition>>,
     /// Nothing is left to do about its status, as long as its group stays as it is.
     pub(super) settled: bool,
 }
 
 impl Entry {
-    fn new(revision: u64, definition: Value) -> Self {
-        let served = super::served(&definition);
+    /// `before` is what was served of it, which it stays with where it cannot be made of what it says now.
+    fn new(revision: u64, definition: Value, before: Option<Arc<Definition>>) -> Self {
+        let made = || {
+            custom::definition(&definition).or_else(|| {
+                error!(
+                    definition = value::str_at(&definition, "metadata.name").unwrap_or_default(),
+                    "what a definition says now is not served: the names of custom kinds and of their fields are more than are kept; \
+                     restart the API server, which forgets those that are not used any more"
+                );
+                before
+            })
+        };
+        let served = if super::is_served(&definition) { made() } else { None };
+        let served = served.filter(|found| !found.is_over_built_in());
         Self { revision, definition, served, settled: false }
     }
 
@@ -47,9 +61,9 @@ impl Known {
         for (name, revision, json) in objects {
             let entry = match before.remove(&name) {
                 Some(entry) if entry.revision == revision => entry,
-                _ => {
+                older => {
                     let Ok(definition) = serde_json::from_slice(json) else { continue };
-                    let entry = Entry::new(revision, definition);
+                    let entry = Entry::new(revision, definition, older.and_then(|older| older.served));
                     changed.insert(entry.group().to_owned());
                     entry
                 }

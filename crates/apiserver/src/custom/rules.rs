@@ -13,7 +13,6 @@ use gantry_api::custom::schema::{Additional, Rule, Schema};
 use gantry_api::custom::{Counterparts, Custom};
 use gantry_api::field::{Error, ErrorKind, Errors, Path};
 use gantry_cel::{Bindings, Budget, EvalError, Program, Scope};
-use parking_lot::Mutex;
 
 pub(super) use written::definition_errors;
 
@@ -47,13 +46,9 @@ impl Rules {
     }
 }
 
-/// The rules of a kind, compiled when they are first asked for. Kinds live for ever, so do these.
-fn of(custom: &'static Custom) -> &'static Rules {
-    static KNOWN: Mutex<Option<HashMap<usize, &'static Rules>>> = Mutex::new(None);
-    let key = std::ptr::from_ref(custom).addr();
-    let mut known = KNOWN.lock();
-    let known = known.get_or_insert_default();
-    known.entry(key).or_insert_with(|| Box::leak(Box::new(compile::rules(&custom.schema, &custom.source))))
+/// The rules of a kind, compiled when they are first asked for. They live as long as it.
+fn of(custom: &Custom) -> Option<&Rules> {
+    custom.compiled.get_or_make(|| compile::rules(&custom.schema, &custom.source))
 }
 
 /// Whether an error of the schema keeps rules from being asked: they would see what they are not written for.
@@ -70,15 +65,12 @@ fn blocks(error: &Error) -> bool {
 
 /// Adds what the rules say to the errors of the schema. What they said of the same before is a warning.
 pub(super) fn check(
-    custom: &'static Custom,
+    custom: &Custom,
     (object, old): (&Value, Option<&Value>),
     errors: &mut Errors,
     warnings: &mut Vec<String>,
 ) {
-    let rules = of(custom);
-    if rules.is_empty() {
-        return;
-    }
+    let Some(rules) = of(custom).filter(|rules| !rules.is_empty()) else { return };
     if errors.iter().any(blocks) {
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         errors.push(Error::invalid(&Path::new("<nil>"), Value::Null, why));

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use gantry_api::custom::{Custom, Scale};
+use gantry_api::custom::{Column, Custom, Scale};
 use gantry_api::field::{Error, Errors, Path};
-use gantry_api::kinds::{Column, KindInfo};
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::value::{get, i64_at, list_at, remove, set, str_at};
 use gantry_api::{Value, validation};
@@ -31,13 +31,13 @@ impl Strategy for Custom {
         true
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         with_rules(kind, object, None, validation::create(kind, object), &mut Vec::new())
     }
 
     fn validate_change(
         &self,
-        kind: &'static KindInfo,
+        kind: &KindInfo,
         (new, old): (&Value, &Value),
         is_status: bool,
         warnings: &mut Vec<String>,
@@ -78,25 +78,32 @@ impl Strategy for Custom {
         })
     }
 
-    fn columns(&self) -> &'static [Column] {
-        self.columns
+    fn headers(&self) -> Vec<Value> {
+        let header = |column: &Column| {
+            let Column { name, kind, format, description, priority, .. } = column;
+            json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})
+        };
+        self.columns.iter().map(header).collect()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Row {
-        let values = self.cells.iter().map(|path| path.as_ref().and_then(|path| path.first(object)));
-        cells(self.columns.iter().zip(values).map(|(column, value)| cell(column.kind, value, now)).collect())
+        let value = |column: &Column| {
+            let found = column.path.as_ref().and_then(|path| path.first(object));
+            cell(&column.kind, found, now)
+        };
+        cells(self.columns.iter().map(value).collect())
     }
 }
 
 /// The errors of the schema, and those of the rules.
 fn with_rules(
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     object: &Value,
     old: Option<&Value>,
     mut errors: Errors,
     warnings: &mut Vec<String>,
 ) -> Errors {
-    if let Some(custom) = kind.custom {
+    if let Some(custom) = &kind.custom {
         rules::check(custom, (object, old), &mut errors, warnings);
     }
     errors

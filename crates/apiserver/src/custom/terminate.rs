@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gantry_api::custom;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -94,10 +95,20 @@ impl Ending {
 /// Asks the next objects to go; lets the definition go once there are none. How long to wait before there is more to do; none:
 /// nothing is left.
 pub(super) async fn run(app: &App, definition: &Value, endings: &mut Endings) -> Result<Option<Duration>, Status> {
-    let Some(served) = super::served(definition) else {
+    if !super::is_served(definition) {
         finish(app, definition, NEVER).await?;
         return Ok(None);
-    };
+    }
+    // One that cannot be made may have objects all the same: they would stay without anybody who knows of them.
+    let served = custom::definition(definition).ok_or_else(|| {
+        Status::unavailable(
+            "its objects cannot be deleted: the names of custom kinds are more than are kept, restart the API server",
+        )
+    })?;
+    if served.is_over_built_in() {
+        finish(app, definition, NEVER).await?;
+        return Ok(None);
+    }
     let in_progress =
         condition(definition, "Terminating").and_then(|c| value::str_at(c, "reason")) == Some(IN_PROGRESS.1);
     if !in_progress {
@@ -134,12 +145,7 @@ pub(super) async fn run(app: &App, definition: &Value, endings: &mut Endings) ->
 }
 
 /// Asks objects to go; those that were not taken, and why.
-async fn ask_to_go<'k>(
-    app: &App,
-    kind: &'static KindInfo,
-    prefix: &str,
-    objects: &'k [KeyValue],
-) -> Vec<(&'k str, Status)> {
+async fn ask_to_go<'k>(app: &App, kind: &KindInfo, prefix: &str, objects: &'k [KeyValue]) -> Vec<(&'k str, Status)> {
     let mut refused = Vec::new();
     for kv in objects {
         let path = kv.key.strip_prefix(prefix).unwrap_or_default();

@@ -138,7 +138,7 @@ pub(crate) fn patch_type(kind: i32, force: bool) -> Result<PatchType, Status> {
 }
 
 /// The answer to a write.
-pub(crate) fn reply(app: &App, kind: &'static KindInfo, written: Written) -> v1::ObjectReply {
+pub(crate) fn reply(app: &App, kind: &KindInfo, written: Written) -> v1::ObjectReply {
     let object = match written.outcome {
         Outcome::Object { encoded, revision } => shape(app, v1::View::Full.into()).one(kind, &encoded, revision),
         Outcome::Plain(bytes) => bytes,

@@ -79,7 +79,7 @@ impl Write {
         observe(app, verb, &target, result.as_ref().map(drop), started);
         result.map(|mut written| {
             written.warnings.extend(caller.notes.warnings());
-            convert::reply(app, target.kind, written)
+            convert::reply(app, &target.kind, written)
         })
     }
 }
@@ -122,7 +122,7 @@ impl Objects {
         let shape = convert::shape(&self.0, request.view);
         let call = Call { app: &self.0, caller };
         Ok(match call.enter::<Get>(target).await?.get(&request.resource_version).await? {
-            Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
+            Found::Object(object) => shape.one(&target.kind, object.encoded(), object.rv()),
             Found::Scale(bytes) => bytes,
         })
     }
@@ -131,7 +131,7 @@ impl Objects {
         let narrowed = narrowed(&r.label_selector, &r.field_selector);
         let permitted = Call { app: &self.0, caller }.permit_selection::<List>(target, narrowed)?;
         let query = ListQuery {
-            selection: Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
+            selection: Selection::parse(&target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
             limit: usize::try_from(r.limit).unwrap_or(0),
             continue_token: r.r#continue.clone(),
             resource_version: r.resource_version.clone(),
@@ -146,7 +146,7 @@ fn chunks(target: Target, shape: Shape, listed: Listed) -> impl Iterator<Item = 
     let meta =
         ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
     let kind = target.kind;
-    let mut head = Some(shape.list_head(kind, &meta));
+    let mut head = Some(shape.list_head(&kind, &meta));
     let mut items = listed.items.into_iter().peekable();
     std::iter::from_fn(move || {
         if shape.view.is_table() {
@@ -155,7 +155,7 @@ fn chunks(target: Target, shape: Shape, listed: Listed) -> impl Iterator<Item = 
                 if at > 0 {
                     list.push(b',');
                 }
-                shape.item(kind, object.encoded(), object.rv(), &mut list);
+                shape.item(&kind, object.encoded(), object.rv(), &mut list);
             }
             list.extend_from_slice(b"]}");
             return Some(v1::ListChunk { list: Bytes::from(list), items: Vec::new() });
@@ -174,7 +174,7 @@ fn chunks(target: Target, shape: Shape, listed: Listed) -> impl Iterator<Item = 
         while bytes < CHUNK_BYTES
             && let Some(object) = items.next()
         {
-            let item = shape.one(kind, object.encoded(), object.rv());
+            let item = shape.one(&kind, object.encoded(), object.rv());
             bytes += item.len();
             chunk.items.push(item);
         }
@@ -223,7 +223,7 @@ impl Events {
     }
 
     fn event(&mut self, signal: &Signal) -> Result<v1::WatchEvent, Status> {
-        let kind = self.target.kind;
+        let kind = &self.target.kind;
         Ok(match signal {
             Signal::Event { change, object, revision } => {
                 let mut bytes = Vec::with_capacity(object.size_bytes() + 32);
@@ -260,7 +260,7 @@ fn narrowed(labels: &str, fields: &str) -> Narrowed {
 fn watch_query(r: &v1::WatchRequest, target: &Target) -> Result<WatchQuery, Status> {
     let send = r.send_initial_events.then_some(true);
     Ok(WatchQuery {
-        selection: Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
+        selection: Selection::parse(&target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
         resource_version: r.resource_version.clone(),
         resource_version_match: if r.send_initial_events { "NotOlderThan".to_owned() } else { String::new() },
         send_initial_events: send,
@@ -370,7 +370,7 @@ impl Service for Objects {
             let permitted =
                 call.permit_selection::<DeleteCollection>(&target, Narrowed::of_deletion(&r.field_selector))?;
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
-            let selection = Selection::parse(target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
+            let selection = Selection::parse(&target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
             let entered = permitted.enter().await?;
             entered.delete_collection(&ListQuery::all(selection), &options).await
         };

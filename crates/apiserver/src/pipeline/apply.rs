@@ -127,7 +127,7 @@ impl Request<'_> {
         let warnings = self.config.judge(options.field_validation)?;
         self.check_new(&mut object)?;
         // Creating by PATCH needs the permission to create.
-        let request = authorizer::on(target.kind, "create", &target.namespace, &target.name, "");
+        let request = authorizer::on(&target.kind, "create", &target.namespace, &target.name, "");
         app.authorizer.require(&caller.user, &request)?;
         let mut written = create::create_object(app, caller, target, object, options).await?;
         written.warnings.splice(0..0, warnings);
@@ -136,7 +136,7 @@ impl Request<'_> {
 
     fn check_new(&self, object: &mut Value) -> Result<(), Status> {
         let Self { target, .. } = *self;
-        let kind = target.kind;
+        let kind = &target.kind;
         let text = |path| value::str_at(object, path).unwrap_or_default();
         if !text("metadata.uid").is_empty() {
             let why = format!(

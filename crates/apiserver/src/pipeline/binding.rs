@@ -48,7 +48,7 @@ pub(crate) async fn bind(
     decode::place(&mut decoded.object, pods, &target.namespace, &target.name)?;
     let name = value::str_at(&decoded.object, "metadata.name").unwrap_or_default().to_owned();
     let asked = Target { name: name.clone(), ..target.clone() };
-    let target = Target { kind: pods, namespace: target.namespace.clone(), name, subresource: "binding" };
+    let target = Target { kind: pods.held(), namespace: target.namespace.clone(), name, subresource: "binding" };
     Request::creating(app, caller, &asked, options).admit_other(&mut decoded.object).await?;
     let binding = &decoded.object;
     let now = app.clock.now();

@@ -180,7 +180,7 @@ impl Change<'_> {
         if self.options.dry_run {
             return done(current::written(&draft, state.revision)?, state.revision);
         }
-        let kind = self.target.kind;
+        let kind = &self.target.kind;
         // A repeated event starts its time anew.
         let lease = if expires(kind) { app.event_leases.lease_for(app, kind).await? } else { state.lease };
         let writing = current::writing(app, self.target, draft);
@@ -237,7 +237,7 @@ impl Change<'_> {
 
     async fn ready(&self, app: &App, state: &Current) -> Result<Ready, Status> {
         let Made { mut object, mut warnings } = (self.make)(state)?;
-        let (kind, old) = (self.target.kind, &state.value);
+        let (kind, old) = (&self.target.kind, &state.value);
         self.check_identity(&object, state)?;
         metadata::on_update(&mut object, old);
         let strategy = registry::strategy(kind);
@@ -303,7 +303,7 @@ impl Change<'_> {
 
     /// Reads what the client sent as the kind does. The annotation that the kind decides in the end, as it was sent.
     fn read(&self, object: &mut Value) -> Option<Sent> {
-        let strategy = registry::strategy(self.target.kind);
+        let strategy = registry::strategy(&self.target.kind);
         if self.part != Part::System {
             strategy.read(object);
         }
@@ -370,7 +370,7 @@ impl Change<'_> {
 
     /// The version and the uid that the client meant.
     fn check_identity(&self, object: &Value, state: &Current) -> Result<(), Status> {
-        let kind = self.target.kind;
+        let kind = &self.target.kind;
         let given = value::str_at(object, "metadata.resourceVersion").unwrap_or_default();
         if self.version_required && (given.is_empty() || given == "0") {
             let error = gantry_api::field::Error::invalid(
@@ -425,13 +425,13 @@ pub(crate) fn managed_write<'a>(
     target: &'a Target,
     options: &'a WriteOptions,
 ) -> managed::Write<'a> {
-    let strategy = registry::strategy(target.kind);
+    let strategy = registry::strategy(&target.kind);
     managed::Write {
         manager: options.manager(caller),
         api_version: &target.kind.api_version,
-        ty: target.kind.into(),
+        ty: (&target.kind).into(),
         subresource: target.subresource,
-        reset: strategy.reset_fields(target.kind, target.subresource),
+        reset: strategy.reset_fields(&target.kind, target.subresource),
         settable: strategy.settable_fields(target.subresource),
         now: app.clock.now(),
     }

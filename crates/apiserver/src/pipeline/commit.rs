@@ -177,7 +177,7 @@ impl Write<'_> {
     /// it; the refused write has changed nothing, so an event gets another.
     async fn made(&mut self, app: &App) -> Result<TxnOutcome, Failed> {
         match app.store.txn(self.txn()).await {
-            Err(Error::LeaseNotFound { .. }) if expires(self.target.kind) => {
+            Err(Error::LeaseNotFound { .. }) if expires(&self.target.kind) => {
                 self.lease = app.event_leases.instead_of(app, self.lease).await?;
                 app.store.txn(self.txn()).await.map_err(Failed::of)
             }
@@ -192,7 +192,7 @@ impl Write<'_> {
     /// although it failed, and must not be made again from what is then there.
     pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Failed> {
         if let Some(bytes) = self.bytes.take() {
-            self.bytes = Some(convert::to_storage(app, self.target.kind, bytes).await?);
+            self.bytes = Some(convert::to_storage(app, &self.target.kind, bytes).await?);
         }
         let (target, fence, from) = (self.target, self.fence, self.from);
         match self.made(app).await? {
@@ -212,7 +212,7 @@ impl Write<'_> {
                 let found = match stored.map(Current::from_stored) {
                     // A create need only know that the name is taken.
                     Some(Err(_)) if from == 0 => return Err(target.exists().into()),
-                    Some(found) => Some(found?.seen_as(app, target.kind).await?),
+                    Some(found) => Some(found?.seen_as(app, &target.kind).await?),
                     None => None,
                 };
                 Ok(Commit::Moved(found.map(Box::new)))

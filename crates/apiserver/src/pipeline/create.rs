@@ -35,9 +35,9 @@ pub(crate) async fn create(
     options: &WriteOptions,
 ) -> Result<Written, Status> {
     options.check("CreateOptions")?;
-    let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
-    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
-    convert::to_hub(target.kind, &mut decoded.object);
+    let mut decoded = decode::object(payload, Expected::of(&target.kind), options.field_validation)?;
+    decode::place(&mut decoded.object, &target.kind, &target.namespace, &target.name)?;
+    convert::to_hub(&target.kind, &mut decoded.object);
     let mut written = create_object(app, caller, target, decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);
     Ok(written)
@@ -54,7 +54,7 @@ pub(crate) async fn create_object(
     mut object: Value,
     options: &WriteOptions,
 ) -> Result<Written, Status> {
-    metadata::on_create(target.kind, &mut object, app.clock.now())?;
+    metadata::on_create(&target.kind, &mut object, app.clock.now())?;
     if !metadata::wants_generated_name(&object) {
         return create_named(app, caller, target, object, (options, false)).await;
     }
@@ -77,7 +77,7 @@ async fn create_named(
     mut object: Value,
     (options, generated): (&WriteOptions, bool),
 ) -> Result<Written, Status> {
-    let kind = target.kind;
+    let kind = &target.kind;
     let name = value::str_at(&object, "metadata.name").unwrap_or_default().to_owned();
     let posted = target.name.is_empty();
     let target = Target { name, ..target.clone() };
@@ -128,7 +128,7 @@ async fn stored(request: &Request<'_>, mut object: Value, warnings: Vec<String>)
 /// Stores it once; its served form and revision. The object is given up, but where the store finds it too large.
 async fn put(request: &Request<'_>, whole: &mut Value, stamp: Option<&Stamp>) -> Result<(Encoded, u64), Failed> {
     let Request { app, caller, target, .. } = *request;
-    let kind = target.kind;
+    let kind = &target.kind;
     let lease = app.event_leases.lease_for(app, kind).await?;
     let mut turn = Held::default();
     for _ in 0..ALLOCATIONS_TRIED {
@@ -168,7 +168,7 @@ async fn put(request: &Request<'_>, whole: &mut Value, stamp: Option<&Stamp>) ->
 /// Everything between defaulting and storing; returns the warnings.
 async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<String>, Status> {
     let Request { app, caller, target, .. } = *request;
-    let kind = target.kind;
+    let kind = &target.kind;
     let strategy = registry::strategy(kind);
     app.admission.mutate(request, Which::All, object).await?;
     let mut warnings: Vec<String> = metadata::dedup_owners(object, true).into_iter().collect();

@@ -35,11 +35,12 @@ pub(crate) fn decoded(json: &[u8], key: &str) -> Result<Value, Status> {
 impl Current {
     /// The state as the kind shows it; it may be stored in another version.
     pub(crate) async fn seen_as(mut self, app: &App, kind: &KindInfo) -> Result<Self, Status> {
-        if let Some(custom) = kind.custom {
+        if let Some(custom) = &kind.custom {
+            let definition = custom.definition();
             let stored = value::str_at(&self.value, "apiVersion").unwrap_or_default();
             // What is in another version than new objects are is written anew, even if nothing else changes.
-            self.stale |= custom.definition.storage().is_some_and(|storage| storage.api_version != stored);
-            form::settle_stored(custom.definition, &mut self.value);
+            self.stale |= definition.storage().is_some_and(|storage| storage.api_version != stored);
+            form::settle_stored(&definition, &mut self.value);
             convert::convert(app, kind, &mut [&mut self.value]).await?;
         }
         Ok(self)
@@ -70,8 +71,8 @@ impl Current {
 /// # Errors
 /// When the store fails.
 pub(crate) async fn load(app: &App, target: &Target) -> Result<Option<Current>, Status> {
-    if let Some(object) = app.view(target.kind).get(namespace_of(target), &target.name) {
-        return Current::from_object(&object)?.seen_as(app, target.kind).await.map(Some);
+    if let Some(object) = app.view(&target.kind).get(namespace_of(target), &target.name) {
+        return Current::from_object(&object)?.seen_as(app, &target.kind).await.map(Some);
     }
     reload(app, target).await
 }
@@ -83,7 +84,7 @@ pub(crate) async fn load(app: &App, target: &Target) -> Result<Option<Current>, 
 pub(crate) async fn reload(app: &App, target: &Target) -> Result<Option<Current>, Status> {
     let found = app.store.get(&target.key()).await.map_err(store_failed)?;
     match &found {
-        Some(kv) => Current::from_stored(kv)?.seen_as(app, target.kind).await.map(Some),
+        Some(kv) => Current::from_stored(kv)?.seen_as(app, &target.kind).await.map(Some),
         None => Ok(None),
     }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn delete(
 
 /// Deletes what goes along with an object that has gone. It is not told of a failure: the object has gone all the same.
 pub(super) async fn take_along(app: &App, gone: &Target) {
-    let Some((group, version, resource)) = registry::strategy(gone.kind).takes_along() else { return };
+    let Some((group, version, resource)) = registry::strategy(&gone.kind).takes_along() else { return };
     let Some(kind) = kinds::by_resource(group, version, resource) else { return };
     let target = Target::new(kind, &gone.namespace, &gone.name);
     let options = DeleteOptions { by: By::Server, ..DeleteOptions::default() };
@@ -131,7 +131,7 @@ async fn attempt(
     let which = if options.by == By::Server { Which::BuiltIn } else { Which::All };
     app.admission.mutate(&request, which, &mut Value::Null).await?;
     app.admission.validate(&request, which, old).await?;
-    let next = next(registry::strategy(target.kind), old, options, app.clock.now());
+    let next = next(registry::strategy(&target.kind), old, options, app.clock.now());
     let pending = |value: &Value, revision| {
         let code = if options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK };
         Ok(Written { code, ..answer_object(value, revision)? })
@@ -184,7 +184,7 @@ fn answer_removed(target: &Target, old: &Value, revision: u64, now: Timestamp) -
     let mut object = old.clone();
     if target.kind.is("", "Pod") {
         // Upstream marks a pod even where nothing waits for its end.
-        mark(registry::strategy(target.kind), &mut object, now, 0, metadata::is_deleting(old));
+        mark(registry::strategy(&target.kind), &mut object, now, 0, metadata::is_deleting(old));
     }
     answer_object(&object, revision)
 }

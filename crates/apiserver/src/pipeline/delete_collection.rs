@@ -26,12 +26,12 @@ pub(crate) async fn delete_collection(
     query: &ListQuery,
     options: &DeleteOptions,
 ) -> Result<Listed, Status> {
-    let listed = read::list(app, target.kind, query).await?;
+    let listed = read::list(app, &target.kind, query).await?;
     let options = &DeleteOptions { by: By::Collection, ..options.clone() };
     let targets: Vec<Target> = listed
         .items
         .iter()
-        .map(|object| Target::new(target.kind, &object.meta().namespace, &object.meta().name))
+        .map(|object| Target::new(&target.kind, &object.meta().namespace, &object.meta().name))
         .collect();
     let mut waiting = targets.into_iter();
     let mut running = FuturesUnordered::new();

@@ -45,7 +45,7 @@ pub(crate) async fn evict(
     if !named.is_empty() && named != target.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+    decode::place(&mut decoded.object, &target.kind, &target.namespace, &target.name)?;
     let none = Value::Null;
     let mut deletion = DeleteOptions::from_value(value::get(&decoded.object, "deleteOptions").unwrap_or(&none))?;
     deletion.dry_run |= options.dry_run;

@@ -18,7 +18,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 ///
 /// # Errors
 /// 500 as upstream, when the client chose a resource version.
-pub(crate) fn on_create(kind: &'static KindInfo, object: &mut Value, now: Timestamp) -> Result<(), Status> {
+pub(crate) fn on_create(kind: &KindInfo, object: &mut Value, now: Timestamp) -> Result<(), Status> {
     let given = value::str_at(object, "metadata.resourceVersion").unwrap_or_default();
     if !given.is_empty() && given != "0" {
         return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));

@@ -192,7 +192,7 @@ impl Patch {
 
     /// What the patched object says it is must be what it was. A strategic patch is made of fields, none of which is that.
     fn check_type(&self, target: &Target, patched: &mut Value) -> Result<(), Status> {
-        let kind = target.kind;
+        let kind = &target.kind;
         decode::settle_api_version(patched);
         let said = |path: &str| value::str_at(patched, path).unwrap_or_default();
         for (path, wanted) in [("kind", kind.kind), ("apiVersion", kind.api_version.as_str())] {
@@ -239,7 +239,7 @@ pub(crate) async fn patch(
 
 fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions) -> Result<Made, Status> {
     let mut old = state.value.clone();
-    convert::from_hub(target.kind, &mut old);
+    convert::from_hub(&target.kind, &mut old);
     // Patches may test or replace the version.
     value::set(&mut old, "metadata.resourceVersion", state.revision.to_string());
     let mut object = patch.apply(&old, &target.kind.type_name)?;
@@ -249,10 +249,10 @@ fn made(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions)
         return Err(Status::invalid("", "", "", &[field::Error::invalid(&field::Path::new("patch"), shown, &why)]));
     }
     patch.check_type(target, &mut object)?;
-    check_same_object(target, target.kind, &mut object, &state.value)?;
+    check_same_object(target, &target.kind, &mut object, &state.value)?;
     managed::keep_reset(&mut object);
-    let warnings = patch.conform(&mut object, &old, target.kind, options.field_validation)?;
-    convert::to_hub(target.kind, &mut object);
+    let warnings = patch.conform(&mut object, &old, &target.kind, options.field_validation)?;
+    convert::to_hub(&target.kind, &mut object);
     Ok(Made { object, warnings })
 }
 
@@ -263,7 +263,7 @@ pub(super) fn check_same_object(
     object: &mut Value,
     old: &Value,
 ) -> Result<(), Status> {
-    let kind = target.kind;
+    let kind = &target.kind;
     let at = |path: &str| value::str_at(object, path).unwrap_or_default();
     let refuse = |path: &str, found: &str| {
         let error = field::Error::invalid(&field::Path::new(path), found, "field is immutable");

@@ -185,17 +185,17 @@ pub(crate) async fn settle(app: &App, version: Option<u64>) -> Result<(), Status
 /// 404, and what [`settle`] says.
 pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Arc<Object>, Status> {
     settle(app, version(resource_version)?).await?;
-    if let Some(what) = app.view(target.kind).unreadable_object(namespace_of(target), &target.name) {
+    if let Some(what) = app.view(&target.kind).unreadable_object(namespace_of(target), &target.name) {
         return Err(Status::internal(what.reason));
     }
-    app.view(target.kind).get(namespace_of(target), &target.name).ok_or_else(|| target.not_found())
+    app.view(&target.kind).get(namespace_of(target), &target.name).ok_or_else(|| target.not_found())
 }
 
 /// A list.
 ///
 /// # Errors
 /// 400 for parameters that make no sense, 410 for a state that is gone, 504 for one that is not there yet.
-pub(crate) async fn list(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
+pub(crate) async fn list(app: &App, kind: &KindInfo, query: &ListQuery) -> Result<Listed, Status> {
     check_parameters(query, false)?;
     if !query.continue_token.is_empty() {
         return continued(app, kind, query).await;
@@ -246,7 +246,7 @@ pub(crate) fn check_parameters(query: &ListQuery, sends: bool) -> Result<(), Sta
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
-async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Result<Listed, Status> {
+async fn continued(app: &App, kind: &KindInfo, query: &ListQuery) -> Result<Listed, Status> {
     let (revision, after) = Token::decode(&query.continue_token)?;
     if !query.resource_version.is_empty() && query.resource_version != "0" {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -269,7 +269,7 @@ async fn continued(app: &App, kind: &'static KindInfo, query: &ListQuery) -> Res
 /// The list as of `revision`.
 async fn at(
     app: &App,
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     query: &ListQuery,
     revision: u64,
     after: Option<&str>,
@@ -294,7 +294,7 @@ async fn at(
 /// come from the store.
 async fn selected_at(
     app: &App,
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     query: &ListQuery,
     revision: u64,
     after: Option<&str>,
@@ -350,7 +350,7 @@ impl Chunk {
 /// The list in the cache's present state.
 async fn present(
     app: &App,
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     query: &ListQuery,
     limit: usize,
     after: Option<&str>,
@@ -384,7 +384,7 @@ async fn present(
 /// As [`cut`], where a webhook says what the objects are in the version that is asked for: only then can they be selected.
 async fn cut_converted(
     app: &App,
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     selection: &Selection,
     found: Vec<Arc<Object>>,
     limit: usize,
@@ -399,7 +399,7 @@ async fn cut_converted(
 
 /// As [`cut`], of matching objects that are shown as `shown`, one for one.
 fn cut_shown(
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     found: Vec<Arc<Object>>,
     mut shown: Vec<Arc<Object>>,
     limit: usize,
@@ -413,7 +413,7 @@ fn cut_shown(
 }
 
 /// The first `limit` of the matching objects, with a token if there are more.
-fn cut(kind: &'static KindInfo, matching: impl Iterator<Item = Arc<Object>>, limit: usize, revision: u64) -> Listed {
+fn cut(kind: &KindInfo, matching: impl Iterator<Item = Arc<Object>>, limit: usize, revision: u64) -> Listed {
     let mut items: Vec<Arc<Object>> =
         if limit == 0 { matching.collect() } else { matching.take(limit.saturating_add(1)).collect() };
     let mut continue_token = String::new();
@@ -426,7 +426,7 @@ fn cut(kind: &'static KindInfo, matching: impl Iterator<Item = Arc<Object>>, lim
     Listed { items, revision, continue_token, remaining: None, warnings: Vec::new() }
 }
 
-fn token_after(kind: &'static KindInfo, last: &Object, revision: u64) -> String {
+fn token_after(kind: &KindInfo, last: &Object, revision: u64) -> String {
     Token::encode(i64::try_from(revision).unwrap_or(i64::MAX), relative(kind, last))
 }
 

@@ -32,8 +32,8 @@ pub(crate) async fn create(
     options: &WriteOptions,
 ) -> Result<Written, Status> {
     options.check("CreateOptions")?;
-    let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
-    decode::place(&mut decoded.object, target.kind, &target.namespace, "")?;
+    let mut decoded = decode::object(payload, Expected::of(&target.kind), options.field_validation)?;
+    decode::place(&mut decoded.object, &target.kind, &target.namespace, "")?;
     let object = &mut decoded.object;
     // The answer to "who am I" is an object of its own; the others are the question, answered.
     if target.kind.kind != "SelfSubjectReview" {
@@ -115,7 +115,7 @@ fn node_selector(asked: &Value) -> String {
 }
 
 fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<(), Status> {
-    let kind = target.kind;
+    let kind = &target.kind;
     let errors = validation::create(kind, object);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, "", &errors));

@@ -22,7 +22,7 @@ const EXPECTED: Expected<'static> =
 
 /// The Scale of an object.
 fn scale_of(kind: &KindInfo, object: &Value, revision: u64) -> Result<Value, Status> {
-    let mut scale = match kind.custom.and_then(|custom| custom.scale.as_ref()) {
+    let mut scale = match kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
         Some(paths) => strategy::scale(paths, object)?,
         None => workload::scale(object),
     };
@@ -36,8 +36,8 @@ fn scale_of(kind: &KindInfo, object: &Value, revision: u64) -> Result<Value, Sta
 /// 404, and what reads say.
 pub(crate) async fn get(app: &App, target: &Target, resource_version: &str) -> Result<Vec<u8>, Status> {
     let object = read::get(app, target, resource_version).await?;
-    let current = Current::from_object(&object)?.seen_as(app, target.kind).await?;
-    Ok(scale_of(target.kind, &current.value, current.revision)?.to_string().into_bytes())
+    let current = Current::from_object(&object)?.seen_as(app, &target.kind).await?;
+    Ok(scale_of(&target.kind, &current.value, current.revision)?.to_string().into_bytes())
 }
 
 /// How the new Scale is made of the old one.
@@ -63,7 +63,7 @@ pub(crate) async fn write(
     let replacement = match &write {
         Write::Replace(payload) => {
             let mut decoded = decode::object(payload, EXPECTED, options.field_validation)?;
-            decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
+            decode::place(&mut decoded.object, &target.kind, &target.namespace, &target.name)?;
             warnings = decoded.warnings;
             Some(decoded.object)
         }
@@ -86,17 +86,17 @@ pub(crate) async fn write(
         Change { caller, target, options, part: Part::Main, version_required: false, make: &make }.run(app).await?;
     let Outcome::Object { encoded, revision } = &written.outcome else { return Ok(written) };
     let object: Value = serde_json::from_slice(encoded.json()).map_err(Status::internal)?;
-    let bytes = scale_of(target.kind, &object, *revision)?.to_string().into_bytes();
+    let bytes = scale_of(&target.kind, &object, *revision)?.to_string().into_bytes();
     warnings.extend(written.warnings);
     Ok(Written { warnings, ..Written::plain(bytes, StatusCode::OK) })
 }
 
 /// The object as a patch of its Scale makes it.
 fn patched(target: &Target, patch: &Patch, state: &Current, options: &WriteOptions) -> Result<Made, Status> {
-    let seen = scale_of(target.kind, &state.value, state.revision)?;
+    let seen = scale_of(&target.kind, &state.value, state.revision)?;
     let mut scale = patch.apply(&seen, EXPECTED.ty.name())?;
     let warnings = patch.conform(&mut scale, &seen, EXPECTED.ty, options.field_validation)?;
-    decode::place(&mut scale, target.kind, &target.namespace, &target.name)?;
+    decode::place(&mut scale, &target.kind, &target.namespace, &target.name)?;
     let object = scaled(target, state, &scale)?;
     Ok(Made { object, warnings })
 }
@@ -110,7 +110,7 @@ fn applied(
     state: &Current,
     options: &WriteOptions,
 ) -> Result<Made, Status> {
-    let mut seen = scale_of(target.kind, &state.value, state.revision)?;
+    let mut seen = scale_of(&target.kind, &state.value, state.revision)?;
     managed::to_scale(&state.value, &mut seen);
     let api_version = EXPECTED.api_version();
     let write = managed::Write {
@@ -121,7 +121,7 @@ fn applied(
     };
     let scale = managed::apply(Some(&seen), &config.body, &write, config.force)?;
     let mut placed = scale.clone();
-    decode::place(&mut placed, target.kind, &target.namespace, &target.name)?;
+    decode::place(&mut placed, &target.kind, &target.namespace, &target.name)?;
     let mut object = scaled(target, state, &placed)?;
     managed::to_workload(&scale, &mut object, &target.kind.api_version);
     Ok(Made { object, warnings: Vec::new() })
@@ -130,7 +130,7 @@ fn applied(
 /// The object with the replicas of the Scale.
 fn scaled(target: &Target, state: &Current, scale: &Value) -> Result<Value, Status> {
     let mut object = state.value.clone();
-    let rescaled = match target.kind.custom.and_then(|custom| custom.scale.as_ref()) {
+    let rescaled = match target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
         Some(paths) => strategy::rescale(paths, &mut object, scale),
         None => workload::rescale(&mut object, scale),
     };

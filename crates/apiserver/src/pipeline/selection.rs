@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gantry_api::Value;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::{Kind, KindInfo};
 use gantry_api::selector::{FieldSelector, LabelSelector, Labels};
 use gantry_api::status::Status;
 use gantry_store::Meta;
@@ -87,7 +87,7 @@ impl Labels for MetaLabels<'_> {
 /// A parsed selection.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
-    kind: &'static KindInfo,
+    kind: Kind,
     /// `None`: all namespaces.
     namespace: Option<String>,
     labels: LabelSelector,
@@ -99,7 +99,7 @@ impl Selection {
     ///
     /// # Errors
     /// 400 in upstream's words, and for more than [`SELECTOR_BYTES_MAX`] or [`REQUIREMENTS_MAX`].
-    pub(crate) fn parse(kind: &'static KindInfo, namespace: &str, labels: &str, fields: &str) -> Result<Self, Status> {
+    pub(crate) fn parse(kind: &KindInfo, namespace: &str, labels: &str, fields: &str) -> Result<Self, Status> {
         if labels.len() + fields.len() > SELECTOR_BYTES_MAX {
             let why = format!(
                 "the label and field selectors have more than {SELECTOR_BYTES_MAX} bytes: ask for fewer values"
@@ -115,7 +115,7 @@ impl Selection {
         let mut fields = FieldSelector::parse(fields).map_err(Status::bad_request)?;
         fields.check(kind).map_err(Status::bad_request)?;
         let namespace = (kind.namespaced && !namespace.is_empty()).then(|| namespace.to_owned());
-        Ok(Self { kind, namespace, labels, fields })
+        Ok(Self { kind: kind.held(), namespace, labels, fields })
     }
 
     pub(crate) fn namespace(&self) -> Option<&str> {
@@ -189,7 +189,7 @@ impl Selection {
             }
             path => {
                 let value = decoded.get_or_insert_with(|| self.decoded(object));
-                registry::strategy(self.kind).field_value(value, path).map(|value| Cow::Owned(value.into_owned()))
+                registry::strategy(&self.kind).field_value(value, path).map(|value| Cow::Owned(value.into_owned()))
             }
         }
     }
@@ -197,8 +197,8 @@ impl Selection {
     /// The object in the version that is asked for.
     fn decoded(&self, object: &Object) -> Value {
         let mut value = serde_json::from_slice(object.json()).unwrap_or_default();
-        if form::differs(self.kind, object.encoded()) {
-            form::relabel(self.kind, &mut value);
+        if form::differs(&self.kind, object.encoded()) {
+            form::relabel(&self.kind, &mut value);
         }
         value
     }

@@ -68,7 +68,7 @@ fn check_life(target: &Target, seconds: i64) -> Result<(), Status> {
         _ => "may not specify a duration larger than 2^32 seconds",
     };
     // The one error in which upstream does not name the account.
-    let unnamed = Target::new(target.kind, &target.namespace, "");
+    let unnamed = Target::new(&target.kind, &target.namespace, "");
     Err(invalid(&unnamed, "spec.expirationSeconds", seconds, why))
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn create(
     };
     managed::stamp(None, &mut request, &write);
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
-    let account = Target::new(target.kind, &target.namespace, &target.name);
+    let account = Target::new(&target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
     check_uid(target, &request, &stored.value)?;
     let seconds = value::i64_at(&request, "spec.expirationSeconds").unwrap_or(DEFAULT_SECONDS);

@@ -22,12 +22,12 @@ pub(crate) async fn update(
     options: &WriteOptions,
 ) -> Result<Written, Status> {
     options.check("UpdateOptions")?;
-    let mut decoded = decode::object(payload, Expected::of(target.kind), options.field_validation)?;
+    let mut decoded = decode::object(payload, Expected::of(&target.kind), options.field_validation)?;
     if value::str_at(&decoded.object, "metadata.name").unwrap_or_default().is_empty() {
         return Err(decode::nameless(&target.name));
     }
-    decode::place(&mut decoded.object, target.kind, &target.namespace, &target.name)?;
-    convert::to_hub(target.kind, &mut decoded.object);
+    decode::place(&mut decoded.object, &target.kind, &target.namespace, &target.name)?;
+    convert::to_hub(&target.kind, &mut decoded.object);
     let mut written = replace(app, caller, target, &decoded.object, options).await?;
     written.warnings.splice(0..0, decoded.warnings);
     Ok(written)
@@ -40,7 +40,7 @@ async fn replace(
     object: &Value,
     options: &WriteOptions,
 ) -> Result<Written, Status> {
-    let strategy = registry::strategy(target.kind);
+    let strategy = registry::strategy(&target.kind);
     if target.subresource.is_empty() && strategy.create_on_update() && current::load(app, target).await?.is_none() {
         return create_by_put(app, caller, target, object.clone(), options).await;
     }
@@ -92,7 +92,7 @@ async fn create_by_put(
         return Err(target.not_found());
     }
     // Creating by PUT needs the permission to create.
-    let request = crate::rbac::authorizer::on(target.kind, "create", &target.namespace, &target.name, "");
+    let request = crate::rbac::authorizer::on(&target.kind, "create", &target.namespace, &target.name, "");
     app.authorizer.require(&caller.user, &request)?;
     create::create_object(app, caller, target, object, options).await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::field;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::{Kind, KindInfo};
 use gantry_api::status::Status;
 use gantry_store::cache::{Change, Event, Object, Subscription, WatchError};
 use tokio::time::{Instant, Sleep};
@@ -69,7 +69,7 @@ impl Signal {
 
 /// A running watch.
 pub(crate) struct Watcher {
-    kind: &'static KindInfo,
+    kind: Kind,
     selection: Selection,
     initial: VecDeque<Arc<Object>>,
     /// The bookmark that ends the initial events, if one is owed.
@@ -186,7 +186,7 @@ fn check(query: &WatchQuery) -> Result<(), Status> {
 ///
 /// # Errors
 /// 410 when the start is too old, 422 for parameters that do not go together, 504 when the start is not there yet.
-pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQuery) -> Result<Watcher, Status> {
+pub(crate) async fn watch(app: &Arc<App>, kind: &Kind, query: WatchQuery) -> Result<Watcher, Status> {
     check(&query)?;
     let version = read::version(&query.resource_version)?;
     let send = match query.send_initial_events {
@@ -222,7 +222,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &'static KindInfo, query: WatchQ
     let schedule = Schedule::new(app, &query);
     let initial_end = (query.send_initial_events == Some(true) && query.allow_bookmarks).then_some(from);
     Ok(Watcher {
-        kind,
+        kind: kind.clone(),
         selection: query.selection,
         initial,
         initial_end,
@@ -247,7 +247,7 @@ impl Watcher {
         let signal = self.next_as_stored().await?;
         let Signal::Event { change, object, revision } = signal else { return Some(signal) };
         let mut shown = [object];
-        if let Err(status) = convert::shown(&self.app, self.kind, &mut shown).await {
+        if let Err(status) = convert::shown(&self.app, &self.kind, &mut shown).await {
             self.done = true;
             return Some(Signal::Failed(Box::new(status)));
         }
@@ -266,7 +266,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 event = self.source.next() => match event {
-                    Ok(event) => match seen(&self.app, self.kind, self.selection.is_selective(), event).await {
+                    Ok(event) => match seen(&self.app, &self.kind, self.selection.is_selective(), event).await {
                         Ok(event) => {
                             if let Some(signal) = self.select(&event) {
                                 return Some(signal);
@@ -294,7 +294,7 @@ impl Watcher {
     /// What can be told without waiting.
     pub(crate) fn try_next(&mut self) -> Option<Signal> {
         // A webhook takes its time.
-        if self.done || convert::asks(self.kind) {
+        if self.done || convert::asks(&self.kind) {
             return None;
         }
         if let Some(signal) = self.ready() {
@@ -340,7 +340,7 @@ impl Watcher {
     /// waits for this gives that up.
     pub(crate) fn settles(&self) -> Option<impl Future<Output = ()> + use<>> {
         let position = self.source.position();
-        (position > self.app.cache.revision() && !convert::asks(self.kind)).then(|| {
+        (position > self.app.cache.revision() && !convert::asks(&self.kind)).then(|| {
             let app = self.app.clone();
             async move { drop(app.cache.wait_for(position).await) }
         })

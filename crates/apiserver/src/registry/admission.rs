@@ -52,13 +52,13 @@ impl Strategy for Webhooks {
         false
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         let mut errors = validation::create(kind, object);
         errors.extend(written::webhooks(object, None));
         errors
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
         errors.extend(written::webhooks(new, Some(old)));
         errors
@@ -83,13 +83,13 @@ impl Strategy for Policy {
         false
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         let mut errors = validation::create(kind, object);
         errors.extend(written::policy(object));
         errors
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
         errors.extend(written::policy(new));
         errors

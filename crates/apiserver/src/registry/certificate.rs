@@ -112,7 +112,7 @@ impl Strategy for CertificateSigningRequest {
     }
 
     /// Only its creation sets the spec, which nobody owns for that; the two subresources share the status.
-    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+    fn reset_fields(&self, _kind: &KindInfo, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "status" => &["spec", "status.conditions"],
             "approval" => &["spec", "status.certificate"],
@@ -127,7 +127,7 @@ impl Strategy for CertificateSigningRequest {
         note_times(new, old, ctx.now);
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, request: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, request: &Value) -> Errors {
         let mut errors = validation::create(kind, request);
         if let Err(why) = read(request, signature::verify) {
             let path = Path::new("spec").child("request");
@@ -136,7 +136,7 @@ impl Strategy for CertificateSigningRequest {
         errors
     }
 
-    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_status_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::status_update(kind, new, old);
         let changed = text(new, "status.certificate") != text(old, "status.certificate");
         if let Some(why) = bad_certificate(new).filter(|_| changed) {

@@ -4,6 +4,7 @@
 
 use gantry_api::{Value, duration, value};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::{Column, Row};
 
@@ -15,6 +16,17 @@ pub(crate) const fn column(name: &'static str, kind: &'static str, description: 
 /// A column that only `-o wide` shows.
 pub(crate) const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
     Column { name, kind, format: "", description, priority: 1 }
+}
+
+/// A column as a `TableColumnDefinition`.
+pub(crate) fn header(column: &Column) -> Value {
+    json!({
+        "name": column.name,
+        "type": column.kind,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    })
 }
 
 /// The name column.

@@ -54,7 +54,7 @@ impl Strategy for CustomResourceDefinition {
         }
     }
 
-    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+    fn reset_fields(&self, _kind: &KindInfo, subresource: &str) -> &'static [&'static str] {
         if subresource == "status" { &["metadata", "spec"] } else { &["status"] }
     }
 
@@ -82,13 +82,13 @@ impl Strategy for CustomResourceDefinition {
         set_default(definition, "status.acceptedNames", json!({"kind": "", "plural": ""}));
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, definition: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, definition: &Value) -> Errors {
         let mut errors = validation::create(kind, definition);
         errors.extend(custom::rule_errors(definition, None, &errors));
         errors
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
         errors.extend(custom::rule_errors(new, Some(old), &errors));
         errors

@@ -18,13 +18,13 @@ pub(super) struct ResourceClaim;
 /// The strategy of what drivers offer.
 pub(super) struct ResourceSlice;
 
-fn created(kind: &'static KindInfo, object: &Value) -> Errors {
+fn created(kind: &KindInfo, object: &Value) -> Errors {
     let mut errors = validation::create(kind, object);
     errors.extend(devices::errors(object, None));
     errors
 }
 
-fn updated(kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+fn updated(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut errors = validation::update(kind, new, old);
     // Templates do not change at all.
     if kind.kind == "DeviceClass" {
@@ -34,11 +34,11 @@ fn updated(kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
 }
 
 impl Strategy for NameAndAge {
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         created(kind, object)
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         updated(kind, new, old)
     }
 
@@ -76,7 +76,7 @@ impl Strategy for ResourceClaim {
         true
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         created(kind, object)
     }
 

@@ -44,7 +44,7 @@ mod tests;
 #[derive(Debug, Clone, Copy)]
 pub struct Ctx<'a> {
     /// The kind that is written.
-    pub kind: &'static KindInfo,
+    pub kind: &'a KindInfo,
     /// The part of it that is written, `""` for the whole.
     pub subresource: &'a str,
     /// The time of the request.
@@ -114,7 +114,7 @@ pub trait Strategy: Send + Sync {
 
     /// Fields that a write to the object or to one of its subresources cannot set, with all that is below them: nobody
     /// owns them by such a write.
-    fn reset_fields(&self, kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+    fn reset_fields(&self, kind: &KindInfo, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "status" if self.fixes_metadata() => &["metadata", "spec"],
             "status" => &["spec"],
@@ -137,17 +137,17 @@ pub trait Strategy: Send + Sync {
     }
 
     /// The field errors of a new object.
-    fn validate_create(&self, kind: &'static KindInfo, object: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, object: &Value) -> Errors {
         validation::create(kind, object)
     }
 
     /// The field errors of an update.
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         validation::update(kind, new, old)
     }
 
     /// The field errors of a status update.
-    fn validate_status_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_status_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         validation::status_update(kind, new, old)
     }
 
@@ -155,7 +155,7 @@ pub trait Strategy: Send + Sync {
     /// in `warnings`.
     fn validate_change(
         &self,
-        kind: &'static KindInfo,
+        kind: &KindInfo,
         (new, old): (&Value, &Value),
         is_status: bool,
         _warnings: &mut Vec<String>,
@@ -211,7 +211,12 @@ pub trait Strategy: Send + Sync {
         columns::DEFAULT
     }
 
-    /// The cells of one object, one for each of [`Strategy::columns`].
+    /// The columns as the `columnDefinitions` of a Table.
+    fn headers(&self) -> Vec<Value> {
+        self.columns().iter().map(columns::header).collect()
+    }
+
+    /// The cells of one object, one for each of [`Strategy::headers`].
     fn row(&self, object: &Value, _now: Timestamp) -> Row {
         columns::default_row(object)
     }
@@ -252,9 +257,9 @@ impl Strategy for Plain {}
 
 /// The strategy of `kind`.
 #[must_use]
-pub fn strategy(kind: &KindInfo) -> &'static dyn Strategy {
-    if let Some(custom) = kind.custom {
-        return custom;
+pub fn strategy(kind: &KindInfo) -> &dyn Strategy {
+    if let Some(custom) = &kind.custom {
+        return &**custom;
     }
     match (kind.group, kind.kind) {
         ("", "ConfigMap") => &config::ConfigMap,

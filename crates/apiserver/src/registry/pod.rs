@@ -53,7 +53,7 @@ impl Strategy for Pod {
         super::keep(new, old, "metadata.ownerReferences");
     }
 
-    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+    fn reset_fields(&self, _kind: &KindInfo, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "status" => &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
             _ => &["status"],

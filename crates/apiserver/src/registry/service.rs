@@ -40,13 +40,13 @@ impl Strategy for Service {
         families(new, Some(old));
     }
 
-    fn validate_create(&self, kind: &'static KindInfo, service: &Value) -> Errors {
+    fn validate_create(&self, kind: &KindInfo, service: &Value) -> Errors {
         let mut errors = validation::create(kind, service);
         errors.extend(single_stack(service));
         errors
     }
 
-    fn validate_update(&self, kind: &'static KindInfo, new: &Value, old: &Value) -> Errors {
+    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         let mut errors = validation::update(kind, new, old);
         errors.extend(released(new, old));
         errors.extend(single_stack(new));

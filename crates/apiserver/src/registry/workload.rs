@@ -26,7 +26,7 @@ impl Strategy for Deployment {
         super::keep(new, old, "metadata.labels");
     }
 
-    fn reset_fields(&self, _kind: &'static KindInfo, subresource: &str) -> &'static [&'static str] {
+    fn reset_fields(&self, _kind: &KindInfo, subresource: &str) -> &'static [&'static str] {
         if subresource == "status" { &["spec", "metadata.labels"] } else { &["status"] }
     }
 

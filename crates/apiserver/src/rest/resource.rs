@@ -85,8 +85,8 @@ pub(crate) async fn handle(
         return proxy::handle(app, request, body.take()?, &target, &path.rest).await;
     }
     let mut response = dispatch(app, request, body, &target, path.watch, labels).await?;
-    if let Some(deprecation) = target.kind.deprecation {
-        answer::warn(&mut response, &[deprecation.to_owned()]);
+    if let Some(deprecation) = &target.kind.deprecation {
+        answer::warn(&mut response, &[deprecation.to_string()]);
     }
     Ok(response)
 }
@@ -178,7 +178,7 @@ async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Resp
     let found = permitted.enter().await?.get(request.query.get("resourceVersion")).await?;
     check_metadata(request, shape, target, false)?;
     let bytes = match found {
-        Found::Object(object) => shape.one(target.kind, object.encoded(), object.rv()),
+        Found::Object(object) => shape.one(&target.kind, object.encoded(), object.rv()),
         Found::Scale(bytes) => shape.plain(bytes),
     };
     Ok(answer::json(200, bytes, style))
@@ -196,7 +196,7 @@ fn check_metadata(request: &Incoming, shape: Shape, target: &Target, is_list: bo
 
 /// Upstream's Go type of the object, or of a list of the kind, as its refusals name it.
 fn go_type(target: &Target, is_list: bool) -> String {
-    let (kind, list) = (target.kind, if is_list { "List" } else { "" });
+    let (kind, list) = (&target.kind, if is_list { "List" } else { "" });
     match (target.subresource, kind.custom.is_some()) {
         ("scale", true) => return "*v1.Scale".to_owned(),
         ("scale", false) => return "*autoscaling.Scale".to_owned(),
@@ -231,7 +231,7 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
     query.number("timeoutSeconds")?;
     let (labels, fields) = (query.get("labelSelector"), query.get("fieldSelector"));
     let found = ListQuery {
-        selection: Selection::parse(target.kind, &target.namespace, labels, fields)?,
+        selection: Selection::parse(&target.kind, &target.namespace, labels, fields)?,
         limit: usize::try_from(query.number("limit")?.unwrap_or(0)).unwrap_or(0),
         continue_token: query.get("continue").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
@@ -254,10 +254,10 @@ async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Res
 }
 
 fn listed_answer(target: &Target, (shape, style): (Shape, Style), listed: Listed) -> Response {
-    let kind = target.kind;
+    let kind = target.kind.clone();
     let meta =
         ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
-    let mut head = Some(shape.list_head(kind, &meta));
+    let mut head = Some(shape.list_head(&kind, &meta));
     let mut items = listed.items.into_iter().enumerate();
     let mut ended = false;
     let next_chunk = move || {
@@ -274,7 +274,7 @@ fn listed_answer(target: &Target, (shape, style): (Shape, Style), listed: Listed
             if at > 0 {
                 chunk.push(b',');
             }
-            shape.item(kind, object.encoded(), object.rv(), &mut chunk);
+            shape.item(&kind, object.encoded(), object.rv(), &mut chunk);
         }
         Some(Bytes::from(chunk))
     };
@@ -329,7 +329,7 @@ fn written(target: &Target, (shape, style): (Shape, Style), written: Written, re
     };
     let mut response = match written.outcome {
         // A dry run of a create has stored nothing: its revision is 0, and no version is shown.
-        Outcome::Object { encoded, revision } => shown(&|| shape.one(target.kind, &encoded, revision)),
+        Outcome::Object { encoded, revision } => shown(&|| shape.one(&target.kind, &encoded, revision)),
         Outcome::Plain(bytes) => shown(&|| shape.plain(bytes.clone())),
         Outcome::Status(status) => answer::status(&status, style),
     };
@@ -356,7 +356,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
     let permitted = call(app, request).permit::<Patch>(target)?;
     let shape = shape(app, request, target)?;
-    let accepted = PatchType::accepted(target.kind);
+    let accepted = PatchType::accepted(&target.kind);
     let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
         Ok(PatchType::Strategic) if target.kind.custom.is_some() => Err(Status::unsupported_media_type(accepted)),
         other => other,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_common::task;
 use http_body_util::StreamBody;
@@ -54,7 +55,7 @@ fn watch_query(query: &Query, target: &Target) -> Result<WatchQuery, Status> {
     let fields = field_selector(query, target);
     let timeout = query.number("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
     Ok(WatchQuery {
-        selection: Selection::parse(target.kind, &target.namespace, query.get("labelSelector"), &fields)?,
+        selection: Selection::parse(&target.kind, &target.namespace, query.get("labelSelector"), &fields)?,
         resource_version: query.get("resourceVersion").to_owned(),
         resource_version_match: query.get("resourceVersionMatch").to_owned(),
         send_initial_events: query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents")),
@@ -126,16 +127,16 @@ pub(crate) async fn start(
     };
     let source = Source::new(permitted.watch(query).await)?;
     let protobuf = style.protobuf;
-    let form = Form { kind: target.kind, shape, protobuf, clock: app.clock.clone() };
+    let form = Form { kind: target.kind.clone(), shape, protobuf, clock: app.clock.clone() };
     let telling = Telling { source, form, first: true };
     if let (Some(response), Some(upgrade)) = (switched, upgrade) {
         drop(task::spawn("watch", telling.over_websocket(upgrade)));
         return Ok(response);
     }
     // What a webhook converts each watch waits for by itself.
-    let alike = (!convert::asks(target.kind)).then(|| alike(&request.query, target, &telling.form));
+    let alike = (!convert::asks(&target.kind)).then(|| alike(&request.query, target, &telling.form));
     let place = alike.map(|alike| app.crowds.enter(alike));
-    let answer = Answer { telling, place, door: request.door.clone(), seat: None };
+    let answer = Answer { place, telling, door: request.door.clone(), seat: None };
     let frames = futures::stream::unfold(answer, |mut answer| async move {
         let bytes = answer.next_batch().await?;
         Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)), answer))
@@ -146,7 +147,7 @@ pub(crate) async fn start(
 
 fn alike(query: &Query, target: &Target, form: &Form) -> Alike {
     Alike {
-        kind: std::ptr::from_ref(target.kind).addr(),
+        kind: std::ptr::from_ref::<KindInfo>(&form.kind).addr(),
         namespace: target.namespace.clone(),
         labels: query.get("labelSelector").to_owned(),
         fields: field_selector(query, target),
@@ -158,8 +159,9 @@ fn alike(query: &Query, target: &Target, form: &Form) -> Alike {
 
 /// A watch as the body of an answer.
 struct Answer {
-    telling: Telling,
+    /// It goes before the form, which holds the kind by whose address its crowd is found.
     place: Option<Place>,
+    telling: Telling,
     door: Option<Arc<dyn Door>>,
     seat: Option<(Seated, Schedule)>,
 }

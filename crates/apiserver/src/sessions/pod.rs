@@ -23,7 +23,7 @@ pub(super) struct Pod {
 impl Pod {
     /// Waits until the pod is gone, and says so in the words that its node has for it.
     pub(super) async fn gone(&self, app: &App) -> Status {
-        let view = app.view(self.target.kind);
+        let view = app.view(&self.target.kind);
         let mut from = self.revision;
         loop {
             // What the cache had already when the pod was found need not be told again.

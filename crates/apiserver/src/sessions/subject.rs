@@ -89,7 +89,7 @@ impl Subject {
             (_, true) => &["get", "create"],
             (_, false) => &["create"],
         };
-        let need = |verb: &&str| authorizer::on(target.kind, verb, &target.namespace, &target.name, subresource);
+        let need = |verb: &&str| authorizer::on(&target.kind, verb, &target.namespace, &target.name, subresource);
         let needed = verbs.iter().map(need).collect();
         let (namespace, object) = (target.namespace.clone(), target.name.clone());
         Ok(Self { name, resource, subresource, namespace, object, needed, target })

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Include, ListMeta, Shape, View, partial_value, table_head};
 use crate::registry::Column;
-use crate::registry::columns::{AGE, NAME, age, column};
+use crate::registry::columns::{AGE, NAME, age, column, header};
 
 /// Upstream's, whatever the Scale is of.
 const COLUMNS: &[Column] = &[
@@ -39,7 +39,7 @@ impl Shape {
                     Include::Metadata => row["object"] = partial_value(version, &scale["metadata"]),
                     Include::Object => row["object"] = scale,
                 }
-                let mut out = table_head(version, COLUMNS, &meta);
+                let mut out = table_head(version, COLUMNS.iter().map(header).collect(), &meta);
                 out.extend_from_slice(row.to_string().as_bytes());
                 out.extend_from_slice(b"]}");
                 out.into()

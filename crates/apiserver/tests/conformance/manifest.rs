@@ -134,9 +134,9 @@ fn visit(ty: &'static Type, way: &mut Way, see: &mut impl FnMut(&Way, &'static T
 }
 
 /// The type of the objects that a field holds.
-fn inner(ty: &FieldType) -> Option<&'static Type> {
+fn inner(ty: &'static FieldType) -> Option<&'static Type> {
     match ty {
-        FieldType::Struct(id) => Some(TypeTable::builtin().get(*id)),
+        FieldType::Struct(id) => Some(TypeTable::builtin().get(id)),
         FieldType::List(item) | FieldType::Map(item) => inner(item),
         _ => None,
     }
@@ -201,7 +201,7 @@ impl Maker {
         object
     }
 
-    fn chosen(&mut self, how: &How, field: &Field) -> Option<Value> {
+    fn chosen(&mut self, how: &How, field: &'static Field) -> Option<Value> {
         let full = |chosen: bool| chosen.then(|| FULL.into());
         let value: Option<Value> = match how {
             How::Turns(all) => Some(all[self.turn % all.len()].clone()),
@@ -218,7 +218,7 @@ impl Maker {
     }
 
     /// The items of a list, each of which picks its own.
-    fn each(&mut self, ty: &FieldType, name: &str, count: usize) -> Value {
+    fn each(&mut self, ty: &'static FieldType, name: &str, count: usize) -> Value {
         let FieldType::List(item) = ty else { panic!("{name} is no list") };
         let outer = self.pick;
         let mut items = Vec::new();
@@ -242,7 +242,7 @@ impl Maker {
     }
 
     /// A value that is not its type's zero, in its canonical form.
-    fn some(&mut self, ty: &FieldType, name: &str) -> Value {
+    fn some(&mut self, ty: &'static FieldType, name: &str) -> Value {
         match ty {
             FieldType::String => name.to_lowercase().into(),
             FieldType::Bytes => "AQI=".into(),
@@ -254,7 +254,7 @@ impl Maker {
             FieldType::Quantity => "5Gi".into(),
             FieldType::IntOrString => "50%".into(),
             FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": [1]}),
-            FieldType::Struct(id) => self.full(TypeTable::builtin().get(*id)),
+            FieldType::Struct(id) => self.full(TypeTable::builtin().get(id)),
             FieldType::List(item) => json!([self.some(item, name)]),
             FieldType::Map(item) => json!({"key": self.some(item, name)}),
         }
@@ -365,10 +365,10 @@ impl Compare<'_> {
         }
     }
 
-    fn value(&mut self, ty: &FieldType, sent: &Value, stored: &Value, path: &str) {
+    fn value(&mut self, ty: &'static FieldType, sent: &Value, stored: &Value, path: &str) {
         match (ty, sent, stored) {
             (FieldType::Struct(id), _, Value::Object(_)) => {
-                self.object(TypeTable::builtin().get(*id), sent, stored, path);
+                self.object(TypeTable::builtin().get(id), sent, stored, path);
             }
             // Admission may add at the end.
             (FieldType::List(item), Value::Array(sent), Value::Array(stored)) if sent.len() <= stored.len() => {

@@ -9,6 +9,7 @@ use crate::support::{Answer, Cluster};
 mod admission;
 mod columns;
 mod conversion;
+mod counted;
 mod definitions;
 mod documents;
 mod fields;

@@ -8,7 +8,7 @@ use std::{
 
 use gantry_api::{
     custom::{self, Definition},
-    kinds::{KindInfo, Kinds},
+    kinds::{Kind, KindInfo, Kinds},
     value,
 };
 use gantry_client::{Client, DynApi, ListParams, ResourceId, Result, View, watch::EventKind};
@@ -27,7 +27,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// A kind whose objects are watched until this is dropped.
 struct Watched {
-    kind: &'static KindInfo,
+    kind: Kind,
     watch: Running,
 }
 
@@ -64,13 +64,13 @@ pub(super) struct Definitions {
     client: Client,
     group: Group,
     catalog: Arc<Catalog>,
-    known: BTreeMap<String, &'static Definition>,
+    known: BTreeMap<String, Arc<Definition>>,
     watched: BTreeMap<String, Watched>,
     synced: bool,
 }
 
 /// What a definition defines, once its names are accepted.
-fn defined(object: &Value) -> Option<&'static Definition> {
+fn defined(object: &Value) -> Option<Arc<Definition>> {
     let accepted = |c: &Value| {
         matches!(value::str_at(c, "type"), Some("NamesAccepted" | "Established"))
             && value::str_at(c, "status") == Some("True")
@@ -135,8 +135,8 @@ impl Definitions {
 
     /// Watches what is defined now, and nothing else.
     async fn apply(&mut self) {
-        self.catalog.define(Kinds::with(self.known.values().copied().collect()));
-        let wanted: BTreeMap<&String, &'static KindInfo> =
+        self.catalog.define(Kinds::with(self.known.values().cloned().collect()));
+        let wanted: BTreeMap<&String, &KindInfo> =
             self.known.iter().filter_map(|(name, definition)| Some((name, definition.canonical()?))).collect();
         let is_wanted = |name: &String, watched: &Watched| {
             wanted.get(name).is_some_and(|kind| kind.type_name == watched.kind.type_name)
@@ -146,7 +146,7 @@ impl Definitions {
             if let Some(Watched { kind, watch }) = self.watched.remove(&name) {
                 // An event that it is about to take would stay in the catalog for ever.
                 watch.end().await;
-                self.catalog.forget(kind);
+                self.catalog.forget(&kind);
             }
         }
         for (name, kind) in wanted {
@@ -159,9 +159,9 @@ impl Definitions {
         }
     }
 
-    fn watch(&self, kind: &'static KindInfo) -> Watched {
-        let watch = Watch::additional(self.client.clone(), kind, Arc::clone(&self.catalog));
-        Watched { kind, watch: Running::start(&self.group, "catalog", watch.run()) }
+    fn watch(&self, kind: &KindInfo) -> Watched {
+        let watch = Watch::additional(self.client.clone(), kind.held(), Arc::clone(&self.catalog));
+        Watched { kind: kind.held(), watch: Running::start(&self.group, "catalog", watch.run()) }
     }
 }
 

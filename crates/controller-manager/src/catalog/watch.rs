@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::Kind;
 use gantry_client::{
     Client, DynApi, Error, ListParams, ResourceId, Result, View,
     watch::{Event, EventKind, WatchStream},
@@ -52,7 +52,7 @@ impl From<Part> for ObjectMeta {
 }
 
 /// Takes the metadata out of an object.
-fn decode(kind: &'static KindInfo, bytes: &Bytes) -> Result<Meta> {
+fn decode(kind: &Kind, bytes: &Bytes) -> Result<Meta> {
     let partial: Partial = serde_json::from_slice(bytes)
         .map_err(|source| Error::Decode { what: format!("the metadata of a {}", kind.kind), source })?;
     Ok(Meta::new(kind, partial.metadata.into()))
@@ -68,20 +68,20 @@ enum Position {
 
 pub(super) struct Watch {
     api: DynApi,
-    kind: &'static KindInfo,
+    kind: Kind,
     catalog: Arc<Catalog>,
     position: Position,
     synced: bool,
 }
 
 impl Watch {
-    pub(super) fn new(client: Client, kind: &'static KindInfo, catalog: Arc<Catalog>) -> Self {
+    pub(super) fn new(client: Client, kind: Kind, catalog: Arc<Catalog>) -> Self {
         let resource = ResourceId::new(kind.group, kind.version, kind.resource);
         Self { api: client.dynamic(resource, ""), kind, catalog, position: Position::Start, synced: false }
     }
 
     /// A watch that nobody waited for at the start.
-    pub(super) fn additional(client: Client, kind: &'static KindInfo, catalog: Arc<Catalog>) -> Self {
+    pub(super) fn additional(client: Client, kind: Kind, catalog: Arc<Catalog>) -> Self {
         Self { synced: true, ..Self::new(client, kind, catalog) }
     }
 
@@ -112,7 +112,7 @@ impl Watch {
     /// is stored, and nobody need wait for them. It may serve it again.
     fn leave(&mut self) {
         if self.revision() > 0 {
-            self.catalog.forget(self.kind);
+            self.catalog.forget(&self.kind);
         }
         if self.revision() > 0 || !self.synced {
             tracing::info!(resource = self.kind.resource, group = self.kind.group, "the API server does not serve it");
@@ -154,18 +154,18 @@ impl Watch {
         while let Some(event) = stream.next().await? {
             match event.kind {
                 EventKind::Bookmark { initial_events_end: true } => {
-                    self.catalog.replace(self.kind, present);
-                    self.catalog.advance(self.kind, event.revision);
+                    self.catalog.replace(&self.kind, present);
+                    self.catalog.advance(&self.kind, event.revision);
                     self.position = Position::At(event.revision);
                     self.settle();
                     return Ok(true);
                 }
                 EventKind::Bookmark { .. } => {}
                 EventKind::Deleted => {
-                    let gone = decode(self.kind, &event.object)?.key;
+                    let gone = decode(&self.kind, &event.object)?.key;
                     present.retain(|m: &Meta| m.key != gone);
                 }
-                EventKind::Added | EventKind::Modified => present.push(decode(self.kind, &event.object)?),
+                EventKind::Added | EventKind::Modified => present.push(decode(&self.kind, &event.object)?),
             }
         }
         Ok(false)
@@ -174,13 +174,13 @@ impl Watch {
     fn live(&mut self, event: &Event) -> Result<()> {
         match event.kind {
             EventKind::Added | EventKind::Modified => {
-                let meta = decode(self.kind, &event.object)?;
+                let meta = decode(&self.kind, &event.object)?;
                 self.catalog.set(meta.id(), Some(meta));
             }
-            EventKind::Deleted => self.catalog.set(decode(self.kind, &event.object)?.id(), None),
+            EventKind::Deleted => self.catalog.set(decode(&self.kind, &event.object)?.id(), None),
             EventKind::Bookmark { .. } => {}
         }
-        self.catalog.advance(self.kind, event.revision);
+        self.catalog.advance(&self.kind, event.revision);
         self.position = Position::At(event.revision);
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Controller {
         if known.deleting && !is_foreground(&known) {
             return Ok(());
         }
-        let Some(item) = self.live.get(known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
+        let Some(item) = self.live.get(&known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
             // The catalog will show that it is gone.
             return Ok(());
         };
@@ -140,7 +140,7 @@ impl Controller {
         }
         // As long as one of them names the object, it stays: without it that one would be collected.
         failures.first()?;
-        let Some(item) = self.live.get(known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
+        let Some(item) = self.live.get(&known.kind, &known.key).await?.filter(|m| m.uid == known.uid) else {
             return Ok(());
         };
         self.live.remove_finalizer(&item, graph::ORPHAN).await

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::{Kind, KindInfo};
 use gantry_client::{Client, DeleteParams, Key, ListParams, Object, ResourceId, View};
 use gantry_controller::{Doing, Error, Outcome, Reconciler, Runner};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
@@ -102,7 +102,7 @@ impl Reconciler for Controller {
 }
 
 impl Controller {
-    async fn delete(&self, namespace: &str, kinds: &[&'static KindInfo]) -> Vec<Error> {
+    async fn delete(&self, namespace: &str, kinds: &[Kind]) -> Vec<Error> {
         let results = join_all(kinds.iter().map(|kind| self.delete_all(namespace, kind))).await;
         results.into_iter().filter_map(Result::err).collect()
     }
@@ -120,7 +120,7 @@ impl Controller {
         left
     }
 
-    async fn delete_all(&self, namespace: &str, kind: &'static KindInfo) -> Result<(), Error> {
+    async fn delete_all(&self, namespace: &str, kind: &KindInfo) -> Result<(), Error> {
         let api = self.client.dynamic(ResourceId::new(kind.group, kind.version, kind.resource), namespace);
         let params = DeleteParams::default().propagation("Background");
         let deleted = match api.delete_collection(&ListParams::default(), &params).await {
@@ -146,9 +146,9 @@ impl Controller {
 
     /// A kind of which the namespace still holds something, by the API server's word. Events are deleted here: they are in no
     /// catalog.
-    async fn remainder(&self, namespace: &str) -> Result<Option<&'static KindInfo>, Error> {
-        let stored = |k: &&'static KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection");
-        let kinds: Vec<&'static KindInfo> = self.context.catalog.kinds().distinct().filter(stored).collect();
+    async fn remainder(&self, namespace: &str) -> Result<Option<Kind>, Error> {
+        let stored = |k: &&KindInfo| k.namespaced && k.supports("list") && k.supports("deletecollection");
+        let kinds: Vec<Kind> = self.context.catalog.kinds().distinct().filter(stored).map(KindInfo::held).collect();
         for kind in kinds.iter().filter(|k| k.kind == "Event") {
             self.delete_all(namespace, kind).await?;
         }

@@ -213,7 +213,7 @@ impl Controller {
                     memo.count(&tally, kind, &self.readers.resource_claims, namespace, now)
                 }
                 _ => self.catalog.revision(&kind.type_name).map(|revision| {
-                    let number = i64::try_from(self.catalog.count(&kind.type_name, namespace)).unwrap_or(i64::MAX);
+                    let number = i64::try_from(self.catalog.count(kind.name(), namespace)).unwrap_or(i64::MAX);
                     let of_each = tally.of(kind, &Value::Null, now).into_keys();
                     let used = of_each.map(|name| (name, Quantity::from_value(number, Format::DecimalSi))).collect();
                     (used, revision)

@@ -24,7 +24,7 @@ fn some<'t>(ty: &'t FieldType, above: &mut Above<'t>) -> Value {
         FieldType::Quantity => "5Gi".into(),
         FieldType::IntOrString => "50%".into(),
         FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": [1]}),
-        FieldType::Struct(id) => full(TypeTable::builtin().get(*id), above),
+        FieldType::Struct(id) => full(TypeTable::builtin().get(id), above),
         FieldType::List(item) => json!([some(item, above)]),
         FieldType::Map(item) => json!({"key": some(item, above)}),
     }

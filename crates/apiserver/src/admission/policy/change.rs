@@ -47,7 +47,7 @@ pub(super) async fn all(
         unusable.iter().map(|u| failed(&u.policy, u.binding.as_deref(), &u.why, "Forbidden")).collect();
     request.rounds.lock().begin(Asker::Policies, object);
     for bound in found {
-        let mut turn = Turn { request, policy: &bound.policy, kind: bound.kind, failures: &mut failures };
+        let mut turn = Turn { request, policy: &bound.policy, kind: &bound.kind, failures: &mut failures };
         for (binding, params) in &bound.bindings {
             for param in params {
                 turn.take(binding, param.as_ref(), namespace.as_ref(), object).await;
@@ -61,7 +61,7 @@ pub(super) async fn all(
 fn refusal(request: &Request<'_>, object: &Value, failures: &[Failed]) -> Option<Status> {
     let mut counted = failures.iter().filter(|failure| !failure.ignored).peekable();
     let first = counted.peek()?;
-    let kind = request.target.kind;
+    let kind = &request.target.kind;
     let mut status = Status::forbidden(kind.group, kind.resource, &name_of(request, object), "");
     status.message.clone_from(&first.message);
     first.reason.clone_into(&mut status.reason);
@@ -72,7 +72,7 @@ fn refusal(request: &Request<'_>, object: &Value, failures: &[Failed]) -> Option
 struct Turn<'c, 'r> {
     request: &'c Request<'r>,
     policy: &'c Definition,
-    kind: &'static KindInfo,
+    kind: &'c KindInfo,
     failures: &'c mut Vec<Failed>,
 }
 

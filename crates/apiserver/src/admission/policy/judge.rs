@@ -296,7 +296,7 @@ pub(super) fn verdict(request: &Request<'_>, object: &Value, denied: &[Denied]) 
         "RequestEntityTooLarge" => ("RequestEntityTooLarge", 413),
         _ => ("Invalid", 422),
     };
-    let kind = request.target.kind;
+    let kind = &request.target.kind;
     let status = Status::forbidden(kind.group, kind.resource, &name_of(request, object), message);
     Err(Status { reason: reason.to_owned(), code, ..status }.with_cause("", message, ""))
 }

@@ -27,10 +27,10 @@ pub(super) async fn of(
         let (group, version) = kinds::split_api_version(api_version);
         return Err(format!("paramKind kind `{group}/{version}, Kind={kind}` not known"));
     };
-    let namespace = namespace(request, served, wanted)?;
+    let namespace = namespace(request, &served, wanted)?;
     let found = match &wanted.selector {
-        None => named(request, served, namespace, &wanted.name).await?.into_iter().collect(),
-        Some(selector) => selected(request, served, namespace, selector).await?,
+        None => named(request, &served, namespace, &wanted.name).await?.into_iter().collect(),
+        Some(selector) => selected(request, &served, namespace, selector).await?,
     };
     if found.is_empty() && wanted.required {
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
@@ -50,26 +50,21 @@ fn namespace<'a>(request: &'a Request<'_>, kind: &KindInfo, wanted: &'a ParamRef
     }
 }
 
-fn shown(kind: &'static KindInfo, current: Current) -> Value {
+fn shown(kind: &KindInfo, current: Current) -> Value {
     let mut object = current.value;
     value::set(&mut object, "metadata.resourceVersion", current.revision.to_string());
     convert::from_hub(kind, &mut object);
     object
 }
 
-async fn named(
-    request: &Request<'_>,
-    kind: &'static KindInfo,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Value>, String> {
+async fn named(request: &Request<'_>, kind: &KindInfo, namespace: &str, name: &str) -> Result<Option<Value>, String> {
     let found = current::load(request.app, &Target::new(kind, namespace, name)).await;
     Ok(found.map_err(|status| status.message)?.map(|current| shown(kind, current)))
 }
 
 async fn selected(
     request: &Request<'_>,
-    kind: &'static KindInfo,
+    kind: &KindInfo,
     namespace: &str,
     selector: &Value,
 ) -> Result<Vec<Value>, String> {

@@ -52,7 +52,7 @@ impl Guard {
         verb: &'static str,
     ) -> Result<Self, Status> {
         // Upstream's roles name resources with scheme and port: `https:dashboard:`.
-        let needed = authorizer::on(target.kind, verb, &target.namespace, &target.name, "proxy");
+        let needed = authorizer::on(&target.kind, verb, &target.namespace, &target.name, "proxy");
         let object = ObjectRef {
             resource: Cow::Borrowed(target.kind.resource),
             namespace: target.namespace.clone(),

@@ -113,7 +113,7 @@ pub(super) mod testing {
     pub(crate) fn form() -> Form {
         let kind = kinds::by_resource("", "v1", "configmaps").expect("served");
         let shape = Shape { view: View::Full, include: Include::Metadata, now: Timestamp::UNIX_EPOCH };
-        Form { kind, shape, protobuf: false, clock: clock::system() }
+        Form { kind: kind.held(), shape, protobuf: false, clock: clock::system() }
     }
 
     /// An event of each revision.

@@ -1,7 +1,7 @@
 //! How the events of a watch are written: lines of JSON, or messages of protobuf.
 
 use gantry_api::encode;
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::Kind;
 use gantry_common::clock::SharedClock;
 use gantry_store::cache::Change;
 use tokio_tungstenite::tungstenite::Message;
@@ -12,7 +12,7 @@ use crate::view::Shape;
 /// The form that a client asked for.
 #[derive(Clone)]
 pub(super) struct Form {
-    pub(super) kind: &'static KindInfo,
+    pub(super) kind: Kind,
     pub(super) shape: Shape,
     /// Events are messages behind their length instead of lines of JSON.
     pub(super) protobuf: bool,
@@ -75,10 +75,10 @@ impl Form {
                     // Ages are those of the event, however long the watch runs already.
                     shape.now = self.clock.now();
                 }
-                shape.event(self.kind, object.encoded(), *revision, first, out);
+                shape.event(&self.kind, object.encoded(), *revision, first, out);
             }
             Signal::Bookmark { revision, initial } => {
-                let object = self.shape.bookmark(self.kind, *revision, *initial);
+                let object = self.shape.bookmark(&self.kind, *revision, *initial);
                 out.extend_from_slice(object.to_string().as_bytes());
             }
             Signal::Failed(status) => {

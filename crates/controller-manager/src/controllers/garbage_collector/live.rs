@@ -56,7 +56,7 @@ impl Live {
     }
 
     /// The object, if it exists.
-    pub(super) async fn get(&self, kind: &'static KindInfo, key: &Key) -> Result<Option<Meta>, Error> {
+    pub(super) async fn get(&self, kind: &KindInfo, key: &Key) -> Result<Option<Meta>, Error> {
         let object: Value = match self.api(kind, &key.namespace).get(&key.name, "", View::Metadata).await {
             Ok(object) => object,
             Err(error) if is_gone(&error) => return Ok(None),
@@ -75,8 +75,8 @@ impl Live {
         let kinds = self.catalog.kinds();
         let kind = kinds
             .by_api_version(&reference.api_version, &reference.kind)
-            .or_else(|| kinds.all().find(|k| k.group == group && k.kind == reference.kind));
-        let Some(kind) = kind.map(KindInfo::hub) else {
+            .or_else(|| kinds.all().find(|k| k.group == group && k.kind == reference.kind).map(KindInfo::held));
+        let Some(kind) = kind.as_deref().map(KindInfo::hub) else {
             let (api_version, kind, name) = (&reference.api_version, &reference.kind, &reference.name);
             return Err(Error::Refused(format!("the kind of the owner {api_version} {kind} {name} is not known")));
         };
@@ -171,7 +171,7 @@ impl Live {
     }
 
     async fn patch(&self, item: &Meta, patch: &Patch, what: &str) -> Result<(), Error> {
-        let api = self.api(item.kind, &item.key.namespace);
+        let api = self.api(&item.kind, &item.key.namespace);
         match api.patch(&item.key.name, "", patch, &WriteParams::default()).await {
             Ok(_) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),
@@ -192,7 +192,7 @@ impl Live {
             }),
             ..DeleteParams::default()
         };
-        match self.api(item.kind, &item.key.namespace).delete(&item.key.name, &params).await {
+        match self.api(&item.kind, &item.key.namespace).delete(&item.key.name, &params).await {
             Ok(_) => Ok(()),
             Err(error) if is_gone(&error) => Ok(()),
             Err(error) => Err(error).doing(|| format!("delete {} {}", item.kind.resource, item.key)),

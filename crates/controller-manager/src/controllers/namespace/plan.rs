@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use gantry_api::kinds::KindInfo;
+use gantry_api::kinds::Kind;
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::NamespaceCondition, apimachinery::pkg::apis::meta::v1::Time};
 
@@ -32,11 +32,11 @@ pub(super) fn has_pods(content: &[Arc<Meta>]) -> bool {
 
 /// The kinds of which something has not been asked to go yet. Pods come first and alone: they may still need their secrets,
 /// accounts and policies until they have ended.
-pub(super) fn to_delete(content: &[Arc<Meta>]) -> Vec<&'static KindInfo> {
+pub(super) fn to_delete(content: &[Arc<Meta>]) -> Vec<Kind> {
     let pods_remain = has_pods(content);
     let mut seen = BTreeSet::new();
     let wanted = content.iter().filter(|m| !m.deleting && (!pods_remain || m.kind.is("", "Pod")));
-    wanted.map(|m| m.kind).filter(|k| seen.insert(k.type_name.clone())).collect()
+    wanted.map(|m| &m.kind).filter(|k| seen.insert(k.name())).cloned().collect()
 }
 
 /// The conditions after a round: five, each with upstream's reason and words.

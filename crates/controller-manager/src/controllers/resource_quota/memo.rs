@@ -37,7 +37,7 @@ impl Memo {
     pub(super) fn count<K: Object>(
         &mut self,
         tally: &Tally<'_>,
-        kind: &'static KindInfo,
+        kind: &KindInfo,
         reader: &Reader<K>,
         namespace: &str,
         now: i64,
@@ -47,13 +47,7 @@ impl Memo {
     }
 
     /// What the objects use, all of the kind that there are.
-    pub(super) fn sum<K: Object>(
-        &mut self,
-        tally: &Tally<'_>,
-        kind: &'static KindInfo,
-        objects: &[Arc<K>],
-        now: i64,
-    ) -> Usage {
+    pub(super) fn sum<K: Object>(&mut self, tally: &Tally<'_>, kind: &KindInfo, objects: &[Arc<K>], now: i64) -> Usage {
         let mut known = self.kinds.remove(kind.type_name.as_str()).unwrap_or_default();
         let mut parts = BTreeMap::new();
         let mut sum = Usage::new();
@@ -67,7 +61,7 @@ impl Memo {
             quota::add(&mut sum, &part.usage);
             parts.insert(key, part);
         }
-        self.kinds.insert(&kind.type_name, parts);
+        self.kinds.insert(kind.name(), parts);
         sum
     }
 }
