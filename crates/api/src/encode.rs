@@ -188,7 +188,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decode;
+    use crate::kinds::Kinds;
+    use crate::{decode, discovery};
 
     fn check(object: &Value) {
         let bytes = protobuf(object).unwrap_or_else(|| panic!("no message for {object}"));
@@ -230,6 +231,7 @@ mod tests {
             "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 404,
             "details": {"name": "x", "kind": "pods"},
         }));
+        check(&discovery::aggregated(&Kinds::builtin(), discovery::Root::Apis));
         assert_eq!(protobuf(&json!({"apiVersion": "example.com/v1", "kind": "Thing"})), None);
     }
 

@@ -6,7 +6,7 @@ use gantry_api::Value;
 use gantry_api::discovery::{self, Root};
 use gantry_api::kinds::Kinds;
 use gantry_api::status::Status;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::handler::Incoming;
 use super::proxy::headers;
@@ -17,14 +17,19 @@ use crate::request::Format;
 use crate::served::Aggregated;
 use crate::server::{Body, Response};
 
-/// The `Content-Type` of the aggregated form as YAML.
+/// The `Content-Type` of the aggregated form as YAML, and as protobuf.
 const AGGREGATED_YAML: &str = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_PROTOBUF: &str =
+    "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// `/api`, `/apis` and `/`.
 ///
 /// # Errors
-/// 406 for a form that discovery does not come in.
+/// 405 for a HEAD of the core group, as upstream's router has it; 406 for a form that discovery does not come in.
 pub(crate) fn root(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
+    if path == "/api" && request.method == Method::HEAD {
+        return Err(Status::method_not_allowed());
+    }
     let (served, others) = (app.kinds.now(), &app.aggregator);
     let root = match path {
         "/api" => Root::Api,
@@ -73,7 +78,8 @@ fn aggregated_answer(request: &Incoming, format: Format, document: &Aggregated) 
             header::CONTENT_TYPE,
             HeaderValue::from_static(match format {
                 Format::Yaml => AGGREGATED_YAML,
-                _ => discovery::AGGREGATED_CONTENT_TYPE,
+                Format::Protobuf => AGGREGATED_PROTOBUF,
+                Format::Json => discovery::AGGREGATED_CONTENT_TYPE,
             }),
         );
     }
@@ -87,14 +93,22 @@ fn aggregated_answer(request: &Incoming, format: Format, document: &Aggregated) 
 /// `/api/v1`, `/apis/{group}` and `/apis/{group}/{version}`.
 ///
 /// # Errors
-/// 405 for anything but reads, 406 for a form that discovery does not come in.
+/// 405 for anything but reads, and for a HEAD of what a group and version built in here serves, as upstream's router has it; 406
+/// for a form that discovery does not come in.
 pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
     let kinds = &app.kinds.kinds();
-    if !matches!(request.method, http::Method::GET | http::Method::HEAD) {
-        return Err(Status::method_not_allowed());
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let is_built_in = match segments.as_slice() {
+        ["api", _] => true,
+        ["apis", group, version] => kinds.of(group, version).any(|kind| kind.custom.is_none()),
+        _ => false,
+    };
+    match request.method {
+        Method::GET => {}
+        Method::HEAD if !is_built_in => {}
+        _ => return Err(Status::method_not_allowed()),
     }
     let style = request.style.in_format(negotiate::plain(request.header(header::ACCEPT))?);
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let found: Option<Value> = match segments.as_slice() {
         ["api", version] => discovery::resource_list(kinds, "", version),
         ["apis", group] => whole_group(app, kinds, group),

@@ -266,8 +266,7 @@ pub(crate) fn refused() -> Status {
 pub(crate) fn aggregated_discovery(accept: &str) -> Option<Format> {
     let serves = |range: &Range<'_>, format: Format| {
         let wanted = range.conversion() == Some(("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"));
-        // The types of that group have no messages here.
-        (wanted && format != Format::Protobuf && range.is_met(format, &[])).then_some(format)
+        (wanted && range.is_met(format, &[])).then_some(format)
     };
     let ranges = ranges(accept);
     candidates(&ranges, serves).next()
@@ -509,6 +508,7 @@ mod tests {
         check(&format!("application/json,application/json;{V2}"), Some(Format::Json));
         check(&format!("application/yaml;{V2}"), Some(Format::Yaml));
         check(&format!("application/json;{V2};q=0.5,application/yaml;{V2}"), Some(Format::Yaml));
+        check(&format!("{PROTOBUF};{V2}"), Some(Format::Protobuf));
         check(&format!("*/*;{V2}"), Some(Format::Json));
         check(
             &format!("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json;{V2}"),

@@ -128,6 +128,19 @@ async fn discovery_comes_in_the_forms_that_there_are() {
     assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(yaml)));
     let (read, _) = gantry_api::decode::yaml(answer.text.as_bytes()).expect("YAML");
     assert_eq!(read["kind"], "APIGroupDiscoveryList");
+    let protobuf = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let answer = cluster.rest("GET", "/apis", &[("accept", protobuf)], "").await;
+    assert_eq!((answer.code, answer.headers["content-type"].to_str().ok()), (200, Some(protobuf)));
+    let decoded = gantry_api::decode::protobuf(&answer.bytes).expect("protobuf");
+    assert_eq!(decoded["items"][0]["versions"], read["items"][0]["versions"]);
+}
+
+#[tokio::test]
+async fn a_head_of_discovery_is_answered_where_upstreams_router_does() {
+    let cluster = Cluster::start().await;
+    for (path, code) in [("/api", 405), ("/apis", 200), ("/api/v1", 405), ("/apis/apps", 200), ("/apis/apps/v1", 405)] {
+        assert_eq!(cluster.rest("HEAD", path, &[], "").await.code, code, "{path}");
+    }
 }
 
 #[tokio::test]
