@@ -91,13 +91,26 @@ impl Writer<'_> {
     /// Adds the fields of objects, at the root and wherever an object is embedded.
     fn resources(&self, schema: &mut Value, root: bool) {
         let Some(map) = schema.as_object_mut() else { return };
-        if root || map.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true)) {
+        let embedded = is_on(map, "x-kubernetes-embedded-resource");
+        // Old clients would take what keeps unknown fields for an object with these alone.
+        let closed = self.style == Style::V3 || !is_on(map, PRESERVE);
+        if root || (embedded && closed) {
             let metadata = format!("Standard object's metadata. More info: {CONVENTIONS}#metadata");
             let properties = map.entry("properties").or_insert_with(|| json!({}));
             if let Some(properties) = properties.as_object_mut() {
                 properties.insert("apiVersion".to_owned(), self.text("apiVersion"));
                 properties.insert("kind".to_owned(), self.text("kind"));
                 properties.insert("metadata".to_owned(), self.reference(METADATA, &metadata));
+            }
+        }
+        if embedded && closed {
+            let required = map.entry("required").or_insert_with(|| json!([]));
+            if let Some(required) = required.as_array_mut() {
+                for name in ["kind", "apiVersion"].map(Value::from) {
+                    if !required.contains(&name) {
+                        required.push(name);
+                    }
+                }
             }
         }
         each(map, &mut |below| self.resources(below, false));
@@ -116,18 +129,39 @@ fn each(map: &mut Object, visit: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-/// Takes out what version 2 cannot say. What may be null, or keeps unknown fields, has no type there: clients of version 2 refuse
-/// what a type does not list.
+/// Takes out what version 2 cannot say, as upstream does (apiextensions-apiserver, `ToStructuralOpenAPIV2`). What may be null, or
+/// keeps unknown fields, has no type there: clients of version 2 refuse what a type does not list.
 fn simplify(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
-    let on = |map: &Object, name: &str| map.get(name) == Some(&Value::Bool(true));
-    if on(map, "nullable") || on(map, PRESERVE) {
-        for name in ["type", "properties", "items", "additionalProperties", "required"] {
-            map.remove(name);
-        }
+    let (nullable, open) = (is_on(map, "nullable"), is_on(map, PRESERVE));
+    if nullable || open {
+        map.remove("properties");
+        map.remove("items");
     }
+    let is = |map: &Object, ty: &str| map.get("type").is_some_and(|is| is == ty);
+    if nullable || (open && is(map, "object")) || (is(map, "array") && !map.contains_key("items")) {
+        map.remove("type");
+    }
+    require_no_null(map);
     for name in ["nullable", "allOf", "anyOf", "oneOf", "not"] {
         map.remove(name);
     }
     each(map, &mut simplify);
+}
+
+fn is_on(schema: &Object, name: &str) -> bool {
+    schema.get(name) == Some(&Value::Bool(true))
+}
+
+/// Takes what may be null out of what is required.
+fn require_no_null(schema: &mut Object) {
+    let may_be_null = |schema: &Value| schema.as_object().is_some_and(|schema| is_on(schema, "nullable"));
+    let Some(mut required) = schema.remove("required") else { return };
+    if let (Some(names), Some(properties)) = (required.as_array_mut(), schema.get("properties")) {
+        names.retain(|name| !name.as_str().and_then(|name| properties.get(name)).is_some_and(may_be_null));
+    }
+    let any = schema.get("additionalProperties").is_some_and(may_be_null);
+    if !any && required.as_array().is_some_and(|names| !names.is_empty()) {
+        schema.insert("required".to_owned(), required);
+    }
 }

@@ -7,6 +7,36 @@ use serde_json::json;
 use crate::Value;
 use crate::kinds::{KindInfo, Kinds};
 
+/// The groups and versions that upstream's scheme knows, of which many are not served by default: each has its options and events.
+const REGISTERED: &[(&str, &str)] = &[
+    ("", "v1"),
+    ("admission.k8s.io", "v1 v1beta1"),
+    ("admissionregistration.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("apiextensions.k8s.io", "v1 v1beta1"),
+    ("apiregistration.k8s.io", "v1 v1beta1"),
+    ("apps", "v1 v1beta1 v1beta2"),
+    ("authentication.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("authorization.k8s.io", "v1 v1beta1"),
+    ("autoscaling", "v1 v2"),
+    ("batch", "v1 v1beta1"),
+    ("certificates.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("coordination.k8s.io", "v1 v1alpha2 v1beta1"),
+    ("discovery.k8s.io", "v1 v1beta1"),
+    ("events.k8s.io", "v1 v1beta1"),
+    ("extensions", "v1beta1"),
+    ("flowcontrol.apiserver.k8s.io", "v1 v1beta1 v1beta2 v1beta3"),
+    ("imagepolicy.k8s.io", "v1alpha1"),
+    ("internal.apiserver.k8s.io", "v1alpha1"),
+    ("networking.k8s.io", "v1 v1beta1"),
+    ("node.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("policy", "v1 v1beta1"),
+    ("rbac.authorization.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("resource.k8s.io", "v1 v1alpha3 v1beta1 v1beta2"),
+    ("scheduling.k8s.io", "v1 v1alpha2 v1beta1"),
+    ("storage.k8s.io", "v1 v1alpha1 v1beta1"),
+    ("storagemigration.k8s.io", "v1beta1"),
+];
+
 /// Group, version and kind.
 type Gvk = (String, String, String);
 
@@ -25,7 +55,9 @@ impl Gvks {
             }
         }
         // Options and events are of every group, as upstream has it.
-        for (group, version) in Kinds::builtin().group_versions().into_iter().chain([("", "v1")]) {
+        let registered =
+            REGISTERED.iter().flat_map(|(group, all)| all.split(' ').map(move |version| (*group, version)));
+        for (group, version) in registered.chain(Kinds::builtin().group_versions()) {
             for kind in ["DeleteOptions", "WatchEvent"] {
                 found.add(&format!("meta/v1.{kind}"), group, version, kind);
             }

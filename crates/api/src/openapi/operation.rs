@@ -43,7 +43,7 @@ pub(super) struct Operation {
     pub(super) text: String,
     pub(super) tag: String,
     pub(super) parameters: Vec<Parameter>,
-    /// Media types of the body, empty where none is sent.
+    /// Media types of the body; version 2 states them even where none is sent.
     pub(super) takes: &'static [&'static str],
     pub(super) body: Content,
     pub(super) body_required: bool,
@@ -101,9 +101,11 @@ impl Operation {
         match (style, self.body.schema(style)) {
             (Style::V2, schema) => {
                 operation["schemes"] = json!(["https"]);
+                if !self.takes.is_empty() {
+                    operation["consumes"] = json!(self.takes);
+                }
                 operation["produces"] = json!(self.gives);
                 if let Some(schema) = schema {
-                    operation["consumes"] = json!(self.takes);
                     let mut body = json!({"name": "body", "in": "body", "schema": schema});
                     if self.body_required {
                         body["required"] = Value::from(true);

@@ -79,6 +79,16 @@ const RESOURCE_VERSION: Parameter = of(
 );
 const VERSION_MATCH: Parameter =
     of("resourceVersionMatch", "string", "How resourceVersion is meant by a list: 'NotOlderThan' or 'Exact'.");
+const IGNORE_READ_ERROR: Parameter = of(
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+    "boolean",
+    "For objects that cannot be read from the store any more. Not heeded: feature AllowUnsafeMalformedObjectDeletion is off.",
+);
+const SHARD_SELECTOR: Parameter = of(
+    "shardSelector",
+    "string",
+    "Only objects of a shard, by ranges of the hash of their uid. Not heeded: feature ShardedListAndWatch is off.",
+);
 const INITIAL_EVENTS: Parameter = of(
     "sendInitialEvents",
     "boolean",
@@ -97,6 +107,7 @@ const LIST: &[Parameter] = &[
     RESOURCE_VERSION,
     VERSION_MATCH,
     INITIAL_EVENTS,
+    SHARD_SELECTOR,
     TIMEOUT,
     WATCH,
 ];
@@ -105,6 +116,7 @@ const DELETE_COLLECTION: &[Parameter] = &[
     DRY_RUN,
     FIELD_SELECTOR,
     GRACE,
+    IGNORE_READ_ERROR,
     LABEL_SELECTOR,
     LIMIT,
     ORPHAN,
@@ -112,6 +124,7 @@ const DELETE_COLLECTION: &[Parameter] = &[
     RESOURCE_VERSION,
     VERSION_MATCH,
     INITIAL_EVENTS,
+    SHARD_SELECTOR,
     TIMEOUT,
 ];
 
@@ -120,10 +133,19 @@ pub(super) fn of_verb(verb: &str) -> &'static [Parameter] {
     match verb {
         "create" | "update" => &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION],
         "patch" => &[DRY_RUN, APPLY_MANAGER, FIELD_VALIDATION, FORCE],
-        "delete" => &[DRY_RUN, GRACE, ORPHAN, PROPAGATION],
+        "delete" => &[DRY_RUN, GRACE, IGNORE_READ_ERROR, ORPHAN, PROPAGATION],
         "list" | "watch" | "watchlist" => LIST,
         "deletecollection" => DELETE_COLLECTION,
         _ => &[],
+    }
+}
+
+/// The same for custom kinds, of which upstream states options that are less to the point.
+pub(super) fn of_custom_verb(verb: &str) -> &'static [Parameter] {
+    match verb {
+        "patch" => of_verb("update"),
+        "deletecollection" => LIST,
+        other => of_verb(other),
     }
 }
 

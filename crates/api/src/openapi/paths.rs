@@ -5,19 +5,23 @@ use super::parameters::{self, PRETTY};
 use crate::kinds::{KindInfo, Subresource};
 
 const YAML: &str = "application/yaml";
-const READ: &[&str] = &[JSON, YAML, "application/vnd.kubernetes.protobuf"];
-const WRITTEN: &[&str] = &[JSON, YAML];
-const LISTED: &[&str] = &[JSON, "application/json;stream=watch", YAML];
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+/// In upstream's order, of which generated clients take the first.
+const WRITTEN: &[&str] = &[JSON, YAML, PROTOBUF];
+const LISTED: &[&str] =
+    &[JSON, YAML, PROTOBUF, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const LOGGED: &[&str] = &["text/plain", JSON, YAML, PROTOBUF];
 const PATCHES: &[&str] = &[
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
-/// Custom kinds say nothing of strategies.
+/// Custom kinds have no messages of protobuf, and say nothing of streams and strategies.
+const CUSTOM: &[&str] = &[JSON, YAML];
 const CUSTOM_PATCHES: &[&str] =
-    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
-/// What passes through to a container or a node.
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+/// What passes through to a container or a node; and as upstream has it what built-in kinds may be sent as.
 const ANYTHING: &[&str] = &["*/*"];
 
 /// What a proxy passes on. HEAD and OPTIONS have no verbs of their own in discovery.
@@ -75,12 +79,17 @@ pub(super) fn of_kind(kind: &KindInfo) -> Vec<Item> {
     let mut items = vec![
         plain.item(format!("{base}{things}"), &["list", "create", "deletecollection"]),
         plain.item(format!("{base}{one}"), &["get", "update", "patch", "delete"]),
-        plain.item(format!("{base}/watch{things}"), &["watchlist"]),
-        plain.item(format!("{base}/watch{one}"), &["watch"]),
     ];
     if kind.namespaced {
         items.push(plain.item(format!("{base}/{}", kind.resource), &["list"]));
-        items.push(plain.item(format!("{base}/watch/{}", kind.resource), &["watchlist"]));
+    }
+    // Upstream says nothing of these paths of custom kinds.
+    if kind.custom.is_none() {
+        items.push(plain.item(format!("{base}/watch{things}"), &["watchlist"]));
+        items.push(plain.item(format!("{base}/watch{one}"), &["watch"]));
+        if kind.namespaced {
+            items.push(plain.item(format!("{base}/watch/{}", kind.resource), &["watchlist"]));
+        }
     }
     for sub in &kind.subresources {
         let object = format!("{}{}", plain.object, capital(sub.name));
@@ -131,8 +140,9 @@ impl Subject<'_> {
 
     fn gvk(&self) -> (String, String, String) {
         let (group, version, kind) = match self.sub {
-            Some(sub) => (sub.group, sub.version, sub.kind),
-            None => (self.kind.group, self.kind.version, self.kind.kind),
+            // A custom kind's scale is said to be of that kind.
+            Some(sub) if self.kind.custom.is_none() => (sub.group, sub.version, sub.kind),
+            _ => (self.kind.group, self.kind.version, self.kind.kind),
         };
         (group.to_owned(), version.to_owned(), kind.to_owned())
     }
@@ -142,23 +152,26 @@ impl Subject<'_> {
         let own = Content::Of(self.sub.map_or_else(|| self.kind.type_name.clone(), |sub| sub.type_name(self.kind)));
         let custom = self.kind.custom.is_some();
         let streams = self.connects() || self.sub.is_some_and(|sub| sub.name == "log");
-        let (takes, body): (&[&str], Content) = match verb {
-            _ if self.connects() => (&[], Content::Nothing),
-            "create" | "update" if custom => (WRITTEN, own.clone()),
-            "create" | "update" => (READ, own.clone()),
-            "patch" if custom => (CUSTOM_PATCHES, Content::Of("meta/v1.Patch".to_owned())),
-            "patch" => (PATCHES, Content::Of("meta/v1.Patch".to_owned())),
-            "delete" | "deletecollection" => (READ, Content::Of("meta/v1.DeleteOptions".to_owned())),
-            _ => (&[], Content::Nothing),
+        let body = match verb {
+            _ if self.connects() => Content::Nothing,
+            "create" | "update" => own.clone(),
+            "patch" => Content::Of("meta/v1.Patch".to_owned()),
+            "deletecollection" if custom => Content::Nothing,
+            "delete" | "deletecollection" => Content::Of("meta/v1.DeleteOptions".to_owned()),
+            _ => Content::Nothing,
         };
-        let gives = match verb {
-            _ if self.connects() => ANYTHING,
-            "get" if streams => &["text/plain", JSON, YAML],
-            "list" | "watch" | "watchlist" => LISTED,
-            _ => WRITTEN,
+        let (takes, gives) = match verb {
+            _ if self.connects() => (ANYTHING, ANYTHING),
+            "get" if streams => (ANYTHING, LOGGED),
+            "patch" if custom => (CUSTOM_PATCHES, CUSTOM),
+            _ if custom => (CUSTOM, CUSTOM),
+            "patch" => (PATCHES, WRITTEN),
+            "list" | "watch" | "watchlist" => (ANYTHING, LISTED),
+            _ => (ANYTHING, WRITTEN),
         };
         let mut parameters = match self.sub {
             Some(sub) if streams => parameters::of_stream(sub.name).to_vec(),
+            _ if custom => parameters::of_custom_verb(verb).to_vec(),
             _ => parameters::of_verb(verb).to_vec(),
         };
         if !self.connects() {
@@ -193,6 +206,7 @@ impl Subject<'_> {
         let codes: &[u16] = match verb {
             _ if streams => &[200],
             "create" => &[200, 201, 202],
+            "patch" if self.kind.custom.is_some() => &[200],
             "update" | "patch" => &[200, 201],
             "delete" => &[200, 202],
             _ => &[200],

@@ -4,7 +4,7 @@ use super::operation::{Content, Item, JSON, Operation};
 use super::paths::{group_id, root, tag};
 use crate::kinds::Kinds;
 
-const FORMS: &[&str] = &[JSON, "application/yaml"];
+const FORMS: &[&str] = &[JSON, "application/yaml", "application/vnd.kubernetes.protobuf"];
 
 /// A document of version 3 that is about one such path: its name, and the path.
 pub(super) fn documents(kinds: &Kinds) -> Vec<(String, Item)> {
@@ -62,7 +62,8 @@ fn openid_configuration() -> Item {
 
 fn keys() -> Item {
     let text = "The public keys that tokens of service accounts are signed with, as a JSON Web Key Set.";
-    single("/openid/v1/jwks/", "getServiceAccountIssuerOpenIDKeyset", text, "openid", &[JSON], Content::Text)
+    let gives = &["application/jwk-set+json"];
+    single("/openid/v1/jwks/", "getServiceAccountIssuerOpenIDKeyset", text, "openid", gives, Content::Text)
 }
 
 fn single(path: &str, id: &str, text: &str, tag: &str, gives: &'static [&'static str], answer: Content) -> Item {
@@ -72,7 +73,7 @@ fn single(path: &str, id: &str, text: &str, tag: &str, gives: &'static [&'static
         text: text.to_owned(),
         tag: tag.to_owned(),
         parameters: Vec::new(),
-        takes: &[],
+        takes: if answer == Content::Text { &[] } else { gives },
         body: Content::Nothing,
         body_required: false,
         gives,

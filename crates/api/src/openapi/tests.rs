@@ -73,6 +73,9 @@ fn schemas_are_upstreams() {
     );
     let spec = v3_schema("apis/apps/v1", "io.k8s.api.apps.v1.DeploymentSpec");
     assert_eq!(spec["required"], json!(["selector", "template"]));
+    let options = v3_schema("apis/apps/v1", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    let beta = json!({"group": "policy", "version": "v1beta1", "kind": "DeleteOptions"});
+    assert!(options["x-kubernetes-group-version-kind"].as_array().is_some_and(|kinds| kinds.contains(&beta)));
     assert_eq!(
         bare(&spec["properties"]["strategy"]),
         json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}], "default": {},
@@ -176,6 +179,10 @@ fn operations_say_what_they_take_and_give() {
             "application/strategic-merge-patch+json"
         ]
     );
+    let second = &document("v2")["paths"]["/api/v1/namespaces/{namespace}/pods"];
+    assert_eq!(second["post"]["consumes"], json!(["*/*"]));
+    assert_eq!(second["get"]["produces"][2], "application/vnd.kubernetes.protobuf");
+    assert!(names(&second["delete"]["parameters"]).contains(&"shardSelector"));
     assert!(paths["/api/v1/namespaces"].get("delete").is_none(), "namespaces have no deletecollection");
     let binding = &paths["/api/v1/namespaces/{namespace}/pods/{name}/binding"];
     assert!(names(&binding["parameters"]).contains(&"fieldValidation"), "all of a lone operation stands at the path");
@@ -383,15 +390,61 @@ fn protobuf_holds_the_same_paths_and_schemas() {
     assert_eq!(count(&third, &[5, 1], 1), size(&document("api/v1")["components"]["schemas"]));
 }
 
-#[test]
-fn custom_kinds_are_described_as_upstream_describes_them() {
+/// With a custom kind whose `spec` has this schema.
+fn with_custom(spec: &Value) -> Generator {
     let definition = json!({
         "spec": {"group": "example.com", "scope": "Namespaced", "versions": [{"name": "v1", "served": true,
-            "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}}}]},
+            "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}]},
         "status": {"acceptedNames": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}},
     });
     let definition = crate::custom::definition(&definition).expect("a whole definition");
-    let generator = Generator::new(Arc::new(Kinds::with(vec![definition])));
+    Generator::new(Arc::new(Kinds::with(vec![definition])))
+}
+
+#[test]
+fn version_2_takes_out_of_custom_schemas_what_it_cannot_say() {
+    let check = |spec: Value, expected: Value| {
+        let document: Value = serde_json::from_slice(&with_custom(&spec).v2(Form::Json)).expect("JSON");
+        assert_eq!(document["definitions"]["com.example.v1.Foo"]["properties"]["spec"], expected, "{spec}");
+    };
+    let text = || json!({"type": "string"});
+    check(
+        json!({"type": "object", "required": ["a", "b"], "properties": {"a": text(), "b": {"type": "string", "nullable": true}}}),
+        json!({"type": "object", "required": ["a"], "properties": {"a": text(), "b": {}}}),
+    );
+    check(json!({"type": "array", "nullable": true, "items": text()}), json!({}));
+    check(
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-embedded-resource": true}),
+        json!({"x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-embedded-resource": true}),
+    );
+    let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true});
+    let document = with_custom(&embedded).v3("apis/example.com/v1", Form::Json).expect("listed");
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    let spec = &document["components"]["schemas"]["com.example.v1.Foo"]["properties"]["spec"];
+    assert_eq!(spec["required"], json!(["kind", "apiVersion"]));
+    assert!(spec["properties"]["metadata"].is_object());
+}
+
+#[test]
+fn custom_kinds_have_upstreams_operations() {
+    let document = with_custom(&json!({"type": "object"})).v3("apis/example.com/v1", Form::Json).expect("listed");
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    let paths = document["paths"].as_object().expect("a map");
+    assert!(!paths.keys().any(|path| path.contains("/watch/")));
+    let (all, one) =
+        ("/apis/example.com/v1/namespaces/{namespace}/foos", "/apis/example.com/v1/namespaces/{namespace}/foos/{name}");
+    assert_eq!(paths[all]["delete"].get("requestBody"), None);
+    assert_eq!(names(&paths[one]["patch"]["parameters"]), ["dryRun", "fieldManager", "fieldValidation"]);
+    assert_eq!(paths[one]["patch"]["responses"].get("201"), None);
+    let forms = |content: &Value| content["content"].as_object().map(|c| c.keys().cloned().collect::<Vec<_>>());
+    let expected = Some(vec!["application/json".to_owned(), "application/yaml".to_owned()]);
+    assert_eq!(forms(&paths[all]["get"]["responses"]["200"]), expected);
+    assert_eq!(forms(&paths[one]["delete"]["requestBody"]), expected);
+}
+
+#[test]
+fn custom_kinds_are_described_as_upstream_describes_them() {
+    let generator = with_custom(&json!({"type": "object"}));
     let document = generator.v3("apis/example.com/v1", Form::Json).expect("listed");
     let document: Value = serde_json::from_slice(&document).expect("JSON");
     let check = |schema: &str, path: &str, start: &str| {
