@@ -11,6 +11,8 @@ use crate::internal;
 use crate::names;
 
 const UNSET: Value = Value::Null;
+/// The longest name of a subdomain.
+const SUBDOMAIN_BYTES: usize = 253;
 
 /// A node.
 pub(super) fn node(out: &mut Out, object: &Value) {
@@ -22,6 +24,7 @@ pub(super) fn node(out: &mut Out, object: &Value) {
     if let Some(capacity) = swap.and_then(|s| number(s, "capacity")).filter(|c| *c <= 0) {
         out.invalid(At::Root("metadata.nodeSwapStatus.capacity"), capacity, "must be greater than zero");
     }
+    declared_features(out, object);
     let at = At::Root("spec.podCIDRs");
     let cidrs: Vec<&str> = list(spec, "podCIDRs").iter().filter_map(Value::as_str).collect();
     let before = out.count();
@@ -46,6 +49,37 @@ fn resources(out: &mut Out, object: &Value) {
             quotas::amount(out, at.child(name), name, amount);
         }
     }
+}
+
+/// The features that a node says it has (KEP-5328): names in order, each once.
+fn declared_features(out: &mut Out, object: &Value) {
+    let at = At::Root("status.declaredFeatures");
+    let mut before: Option<&str> = None;
+    for (index, feature) in list(some(object, "status").unwrap_or(&UNSET), "declaredFeatures").iter().enumerate() {
+        let (at, feature) = (at.index(index), feature.as_str().unwrap_or_default());
+        match before {
+            Some(last) if last == feature => out.duplicate(at, feature),
+            Some(last) if last > feature => out.invalid(at, feature, "list must be sorted alphabetically"),
+            _ => {}
+        }
+        before = Some(feature);
+        if feature.len() > SUBDOMAIN_BYTES {
+            let detail = format!("invalid feature name {feature:?}: must be no more than {SUBDOMAIN_BYTES} characters");
+            out.invalid(at, feature, &detail);
+        } else if !is_feature(feature) {
+            let detail = format!(
+                "invalid feature name {feature:?}: must start with an UpperCamelCase segment, with subsequent segments \
+                 separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters \
+                 and slashes"
+            );
+            out.invalid(at, feature, &detail);
+        }
+    }
+}
+
+fn is_feature(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(plain)
 }
 
 fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
@@ -77,6 +111,7 @@ pub(super) fn node_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// As [`node_update`], through `/status`, which leaves the specification alone.
 pub(super) fn node_status(out: &mut Out, new: &Value, old: &Value) {
+    declared_features(out, new);
     resources(out, new);
     node_changes(out, new, old);
 }

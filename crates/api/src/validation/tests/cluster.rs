@@ -38,6 +38,17 @@ fn nodes() {
                 json!({"status": {"nodeInfo": {"swap": {"capacity": 0}}}}),
                 &["metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero"],
             ),
+            (json!({"status": {"declaredFeatures": ["A", "B/c1", "B/d"]}}), &[]),
+            (
+                json!({"status": {"declaredFeatures": ["B", "B", "A", "C//a"]}}),
+                &[
+                    "status.declaredFeatures[1]: Duplicate value: \"B\"",
+                    "status.declaredFeatures[2]: Invalid value: \"A\": list must be sorted alphabetically",
+                    "status.declaredFeatures[3]: Invalid value: \"C//a\": invalid feature name \"C//a\": must start with an \
+                     UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or \
+                     MyFeature/mySubFeature), and contain only alphanumeric characters and slashes",
+                ],
+            ),
         ],
     );
     let twice =
