@@ -244,25 +244,26 @@ fn verdict(pod: &Value, budget: &Value) -> Verdict {
 fn taken(budget: &Value, pod: &str, now: Timestamp) -> Result<Value, Status> {
     let number = |path: &str| value::i64_at(budget, path).unwrap_or(0);
     let name = value::str_at(budget, "metadata.name").unwrap_or_default();
-    let blocked =
-        |cause: String| Err(Status::too_many_requests(BLOCKED, RETRY_AFTER).with_cause("DisruptionBudget", &cause, ""));
-    let forbidden = |why: &str| Err(Status::forbidden("policy", "poddisruptionbudget", name, why));
+    let caused = |status: Status, cause: &str| Err(status.with_cause("DisruptionBudget", cause, ""));
+    let forbidden = |why: &str, cause: &str| {
+        let cause = format!("The disruption budget {name} does not allow evicting pods currently: {cause}");
+        caused(Status::forbidden("policy", "poddisruptionbudget", name, why), &cause)
+    };
     if number("status.observedGeneration") < number("metadata.generation") {
-        return blocked(format!("The disruption budget {name} is still being processed by the server."));
+        let cause = format!("The disruption budget {name} is still being processed by the server.");
+        return caused(Status::too_many_requests(BLOCKED, RETRY_AFTER), &cause);
     }
     let allowed = number("status.disruptionsAllowed");
     if allowed < 0 {
-        return forbidden("pdb disruptions allowed is negative");
+        let why = "pdb disruptions allowed is negative";
+        return forbidden(why, why);
     }
     if value::map_at(budget, "status.disruptedPods").map_or(0, Object::len) > UNCONFIRMED {
-        return forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+        let why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+        return forbidden(why, "too many pending evictions not confirmed by PDB controller");
     }
     if allowed == 0 {
-        return blocked(format!(
-            "The disruption budget {name} needs {} healthy pods and has {} currently",
-            number("status.desiredHealthy"),
-            number("status.currentHealthy")
-        ));
+        return caused(Status::too_many_requests(BLOCKED, RETRY_AFTER), &used_up(budget, name));
     }
     let mut next = budget.clone();
     value::set(&mut next, "status.disruptionsAllowed", allowed - 1);
@@ -273,6 +274,28 @@ fn taken(budget: &Value, pod: &str, now: Timestamp) -> Result<Value, Status> {
         disallow(&mut next, now);
     }
     Ok(next)
+}
+
+/// Why a budget allows no disruption.
+fn used_up(budget: &Value, name: &str) -> String {
+    let number = |path: &str| value::i64_at(budget, path).unwrap_or(0);
+    let (needed, there) = (number("status.desiredHealthy"), number("status.currentHealthy"));
+    let mut conditions = value::list_at(budget, "status.conditions").iter();
+    let condition = conditions.find(|condition| value::str_at(condition, "type") == Some("DisruptionAllowed"));
+    let said = |key: &str| condition.and_then(|condition| value::str_at(condition, key)).unwrap_or_default();
+    let (reason, message) = (said("reason"), said("message"));
+    let is_told = said("status") == "False" && !message.is_empty();
+    let none = format!("The disruption budget {name} does not allow evicting pods currently");
+    // The numbers are not to be trusted where they could not be counted.
+    if is_told && reason == "SyncFailed" {
+        format!("{none} because it failed sync: {message}")
+    } else if there <= needed {
+        format!("The disruption budget {name} needs {needed} healthy pods and has {there} currently")
+    } else if is_told {
+        format!("{none} ({reason}): {message}")
+    } else {
+        none
+    }
 }
 
 /// The condition of a budget that allows nothing more.
@@ -320,7 +343,22 @@ mod tests {
             429,
             "The disruption budget b needs 3 healthy pods and has 2 currently",
         );
-        check(json!({"observedGeneration": 2, "disruptionsAllowed": -1}), 403, "negative");
+        let blocked = |current: i64, condition: Value| {
+            json!({"observedGeneration": 2, "disruptionsAllowed": 0, "desiredHealthy": 2, "currentHealthy": current,
+                "conditions": [condition]})
+        };
+        let condition = |reason: &str, message: &str| json!({"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": message});
+        let none = "The disruption budget b does not allow evicting pods currently";
+        check(
+            blocked(1, condition("SyncFailed", "no scale")),
+            429,
+            &format!("{none} because it failed sync: no scale"),
+        );
+        check(blocked(2, condition("InsufficientPods", "few")), 429, "needs 2 healthy pods and has 2 currently");
+        check(blocked(3, condition("InsufficientPods", "few")), 429, &format!("{none} (InsufficientPods): few"));
+        check(blocked(3, condition("InsufficientPods", "")), 429, none);
+        let why = format!("{none}: pdb disruptions allowed is negative");
+        check(json!({"observedGeneration": 2, "disruptionsAllowed": -1}), 403, &why);
     }
 
     #[test]
