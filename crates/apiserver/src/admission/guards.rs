@@ -79,15 +79,7 @@ impl Plugin for DeviceAdminAccess {
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         let kind = &request.target.kind;
-        let path = match (kind.group, kind.kind) {
-            ("resource.k8s.io", "ResourceClaim") => "spec",
-            ("resource.k8s.io", "ResourceClaimTemplate") => "spec.spec",
-            _ => return Ok(()),
-        };
-        let wanted: Vec<usize> = wants_admin(object, path);
-        if request.operation != Operation::Create || wanted.is_empty() {
-            return Ok(());
-        }
+        let Some(path) = asks_for_admin(request, object) else { return Ok(()) };
         let namespaces = kinds::by_resource("", "v1", "namespaces").ok_or_else(Status::no_such_resource)?;
         let found = current::load(request.app, &Target::new(namespaces, "", &request.target.namespace)).await?;
         let marked = found.is_some_and(|n| {
@@ -98,16 +90,31 @@ impl Plugin for DeviceAdminAccess {
         }
         let detail =
             format!("admin access to devices requires the `{ADMIN_LABEL}: true` label on the containing namespace");
-        let at = |index| {
-            Path::new(path).child("devices").child("requests").index(index).child("exactly").child("adminAccess")
-        };
-        let errors: Vec<Error> = wanted.into_iter().map(|index| Error::forbidden(&at(index), &detail)).collect();
+        let errors = [Error::forbidden(&path, &detail)];
         Err(Status::invalid(kind.group, kind.kind, &request.target.name, &errors))
     }
 }
 
-fn wants_admin(object: &Value, path: &str) -> Vec<usize> {
-    let requests = value::list_at(object, &format!("{path}.devices.requests"));
-    let wants = |r: &Value| value::bool_at(r, "exactly.adminAccess");
-    requests.iter().enumerate().filter(|(_, r)| wants(r)).map(|(index, _)| index).collect()
+/// Where the request asks first for access to devices that others use: specs do not change, and what was allocated so before
+/// may stay. The paths are upstream's, which name neither the template's own spec nor the form of the request.
+fn asks_for_admin(request: &Request<'_>, object: &Value) -> Option<Path> {
+    const RESULTS: &str = "status.allocation.devices.results";
+    let kind = request.target.kind;
+    let first =
+        |of: &Value, list: &str, flag: &str| value::list_at(of, list).iter().position(|one| value::bool_at(one, flag));
+    let (list, found) = match (kind.group, kind.kind, request.operation, request.target.subresource) {
+        ("resource.k8s.io", "ResourceClaim", Operation::Create, "") => {
+            let list = "spec.devices.requests";
+            (list, first(object, list, "exactly.adminAccess")?)
+        }
+        ("resource.k8s.io", "ResourceClaimTemplate", Operation::Create, "") => {
+            ("spec.devices.requests", first(object, "spec.spec.devices.requests", "exactly.adminAccess")?)
+        }
+        ("resource.k8s.io", "ResourceClaim", Operation::Update, "status") => {
+            let had = request.old.and_then(|old| first(old, RESULTS, "adminAccess"));
+            (RESULTS, first(object, RESULTS, "adminAccess").filter(|_| had.is_none())?)
+        }
+        _ => return None,
+    };
+    Some(Path::new(list).index(found).child("adminAccess"))
 }

@@ -300,7 +300,18 @@ async fn devices_of_others_need_a_marked_namespace() {
     let claim = json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [
         {"name": "r", "exactly": {"deviceClassName": "gpu", "adminAccess": true}}]}}});
     let refused = post(&cluster, claims, &claim).await;
-    assert_eq!(refused.code, 422, "{}", refused.text);
+    let why = "spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the \
+               `resource.kubernetes.io/admin-access: true` label on the containing namespace";
+    assert!(refused.code == 422 && refused.text.contains(why), "{}", refused.text);
+    let mut plain = claim.clone();
+    plain["metadata"]["name"] = json!("plain");
+    plain["spec"]["devices"]["requests"][0]["exactly"]["adminAccess"] = json!(false);
+    create(&cluster, claims, &plain).await;
+    let allocation = json!({"status": {"allocation": {"devices": {"results": [
+        {"request": "r", "driver": "gpu.example", "pool": "p", "device": "d", "adminAccess": true}]}}}});
+    let refused = cluster.rest("PATCH", &format!("{claims}/plain/status"), &[MERGE], &allocation.to_string()).await;
+    let why = "status.allocation.devices.results[0].adminAccess: Forbidden: admin access to devices requires";
+    assert!(refused.code == 422 && refused.text.contains(why), "{}", refused.text);
     let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}).to_string();
     cluster.rest("PATCH", "/api/v1/namespaces/default", &[MERGE], &label).await;
     cluster.rest("GET", "/api/v1/namespaces/default", &[], "").await;
