@@ -228,7 +228,8 @@ async fn bind_pod(app: &App, caller: &Caller, account: &Target, pod: &Value, to:
     if !node.is_empty() {
         let kind = kinds::by_resource("", "v1", "nodes").ok_or_else(Status::no_such_resource)?;
         let found = current::load(app, &Target::new(kind, "", node)).await?;
-        to.node = found.map(|n| bound(&n.value));
+        // Of a node that is not there, the token tells the name.
+        to.node = Some(found.map_or_else(|| Bound { name: node.to_owned(), uid: String::new() }, |n| bound(&n.value)));
     }
     Ok(())
 }

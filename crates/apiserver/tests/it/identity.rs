@@ -152,6 +152,17 @@ async fn tokens_live_as_long_as_their_pod() {
     let me = cluster.bare("POST", who, &headers, "{}").await.json();
     assert_eq!(me["status"]["userInfo"]["username"], "system:serviceaccount:default:default");
     assert_eq!(me["status"]["userInfo"]["extra"]["authentication.kubernetes.io/pod-name"], json!(["p"]));
+    // Of a node that is not there, the name is known.
+    let mut placed = pod("placed");
+    placed["spec"]["nodeName"] = json!("gone");
+    cluster.rest("POST", pods, &[], &placed.to_string()).await;
+    let bound = json!({"spec": {"boundObjectRef": {"kind": "Pod", "name": "placed"}}}).to_string();
+    let issued = cluster.rest("POST", path, &[], &bound).await;
+    let bearer = format!("Bearer {}", issued.json()["status"]["token"].as_str().expect("a token"));
+    let other = cluster.bare("POST", who, &[("authorization", bearer.as_str())], "{}").await.json();
+    let extra = &other["status"]["userInfo"]["extra"];
+    assert_eq!(extra["authentication.kubernetes.io/node-name"], json!(["gone"]));
+    assert_eq!(extra["authentication.kubernetes.io/node-uid"], Value::Null);
     let review = json!({"spec": {"token": token}}).to_string();
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
     assert_eq!(cluster.rest("POST", reviews, &[], &review).await.json()["status"]["authenticated"], true);
