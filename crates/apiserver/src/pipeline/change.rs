@@ -279,6 +279,8 @@ impl Change<'_> {
         if self.part == Part::Main {
             warnings.extend(strategy.warnings(&object, Some(old)));
             warnings.extend(app.admission.warnings(&request, &object).await);
+        } else if self.part == Part::Status && self.target.subresource == "status" {
+            warnings.extend(strategy.status_warnings(&object));
         }
         canon::canonical(&mut object, kind.hub())?;
         if !early {

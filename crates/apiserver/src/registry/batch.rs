@@ -32,7 +32,7 @@ impl Strategy for Job {
         let mut out: Vec<String> = name_warning(job, old).into_iter().collect();
         let spec = |o| value::get(o, "spec");
         if old.is_none_or(|old| spec(old) != spec(job)) {
-            out.extend(many_indexes(spec(job).unwrap_or(&Value::Null)));
+            out.extend(many_indexes("spec", spec(job).unwrap_or(&Value::Null)));
         }
         out.extend(changed_template_warnings(job, old));
         out
@@ -124,14 +124,15 @@ fn lasted(job: &Value, now: jiff::Timestamp) -> String {
     duration::human(end.as_second() - start.as_second())
 }
 
-/// What is warned of a job that has more indexes than can be told of.
-fn many_indexes(spec: &Value) -> Option<String> {
+/// What is warned of a job that has more indexes than can be told of, by its spec at `at`.
+fn many_indexes(at: &str, spec: &Value) -> Option<String> {
     let is_above = |key: &str, most: i64| number(spec, key) > most;
     let many = text(spec, "completionMode") == "Indexed" && is_above("completions", 100_000);
     (many && is_above("parallelism", 10_000)).then(|| {
-        "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes \
+        format!(
+            "{at}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes \
          might not be able to track completedIndexes when a big number of indexes fail"
-            .to_owned()
+        )
     })
 }
 
@@ -140,14 +141,15 @@ impl Strategy for CronJob {
         let mut out: Vec<String> = name_warning(job, old).into_iter().collect();
         let spec = |o| value::get(o, "spec.jobTemplate.spec");
         if old.is_none_or(|old| spec(old) != spec(job)) {
-            out.extend(many_indexes(spec(job).unwrap_or(&Value::Null)));
+            out.extend(many_indexes("spec.jobTemplate.spec", spec(job).unwrap_or(&Value::Null)));
         }
         if old.is_none_or(|old| is_newer(job, old)) {
             out.extend(template_warnings_at("spec.jobTemplate.spec.template", job));
         }
-        if text(job, "spec.schedule").contains("TZ") {
+        // A new one cannot have a zone there. The path is upstream's.
+        if old.is_some() && text(job, "spec.schedule").contains("TZ") {
             out.push(
-                "CRON_TZ or TZ used in spec.schedule is not officially supported, see \
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
                  https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
                     .to_owned(),
             );

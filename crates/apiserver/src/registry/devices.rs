@@ -111,6 +111,14 @@ impl Strategy for ResourceSlice {
         time_taints(new, Some(old), ctx.now);
     }
 
+    fn warnings(&self, slice: &Value, _old: Option<&Value>) -> Vec<String> {
+        let driver = text(slice, "spec.driver");
+        let is_odd = driver.chars().any(char::is_uppercase);
+        let told =
+            || format!("spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters");
+        is_odd.then(told).into_iter().collect()
+    }
+
     fn field_value<'a>(&self, slice: &'a Value, path: &str) -> Option<Cow<'a, str>> {
         match path {
             "spec.nodeName" | "spec.driver" => Some(text(slice, path).into()),

@@ -168,6 +168,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Texts for `Warning:` headers about a write of `/status`.
+    fn status_warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What a DELETE with this `gracePeriodSeconds` does to the stored object.
     fn delete(&self, _old: &Value, _grace_period_seconds: Option<i64>) -> Deletion {
         Deletion::Remove

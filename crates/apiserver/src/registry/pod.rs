@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::pipeline::metadata::time;
 
-use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text};
+use super::{Column, Ctx, Deletion, Row, Strategy, metadata_field, text, written};
 
 pub(crate) use warnings::{
     fraction, node_term, old_label, template as template_warnings, template_at as template_warnings_at,
@@ -77,6 +77,14 @@ impl Strategy for Pod {
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
         // An update cannot change what is warned about, and status writers would see it again and again.
         if old.is_some() { Vec::new() } else { warnings::pod(pod) }
+    }
+
+    fn status_warnings(&self, pod: &Value) -> Vec<String> {
+        let of = |key: &'static str| {
+            let addresses = value::list_at(pod, &format!("status.{key}")).iter().enumerate();
+            addresses.filter_map(move |(i, one)| written::ip(&format!("status.{key}[{i}].ip"), &text(one, "ip")))
+        };
+        of("podIPs").chain(of("hostIPs")).collect()
     }
 
     fn delete(&self, old: &Value, grace_period_seconds: Option<i64>) -> Deletion {

@@ -14,7 +14,7 @@ use gantry_api::{Value, validation, value};
 use serde_json::json;
 
 use super::columns::text;
-use super::{Column, Ctx, Row, Strategy, metadata_field};
+use super::{Column, Ctx, Row, Strategy, metadata_field, written};
 
 /// The strategy of services.
 pub(super) struct Service;
@@ -55,6 +55,12 @@ impl Strategy for Service {
 
     fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
         warnings::all(service)
+    }
+
+    fn status_warnings(&self, service: &Value) -> Vec<String> {
+        let ingress = value::list_at(service, "status.loadBalancer.ingress").iter().enumerate();
+        let odd = |(i, one)| written::ip(&format!("status.loadBalancer.ingress[{i}]"), text(one, "ip"));
+        ingress.filter_map(odd).collect()
     }
 
     fn create_on_update(&self) -> bool {

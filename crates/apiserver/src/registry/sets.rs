@@ -9,7 +9,7 @@ use super::columns::{
     text,
 };
 use super::pod::template_warnings_at;
-use super::storage::claim_fraction;
+use super::storage::claim_fractions;
 use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
@@ -111,7 +111,7 @@ impl Strategy for StatefulSet {
         // Upstream's paths differ.
         let below = if old.is_some() { ".Spec" } else { "" };
         for (index, claim) in value::list_at(set, "spec.volumeClaimTemplates").iter().enumerate() {
-            out.extend(claim_fraction(&format!("spec.volumeClaimTemplates[{index}]{below}"), claim));
+            out.extend(claim_fractions(&format!("spec.volumeClaimTemplates[{index}]{below}"), claim));
         }
         if number(set, "spec.revisionHistoryLimit") < 0 {
             out.push(

@@ -150,16 +150,18 @@ impl Strategy for PersistentVolume {
     }
 }
 
-/// What is warned of the size that a claim wants, whose specification warnings find at `at`.
-pub(super) fn claim_fraction(at: &str, claim: &Value) -> Option<String> {
-    let requests = value::map_at(claim, "spec.resources.requests");
-    fraction(&format!("{at}.resources.requests[storage]"), requests.and_then(|requests| requests.get("storage")))
+/// What is warned of the sizes that a claim states, whose specification warnings find at `at`.
+pub(super) fn claim_fractions(at: &str, claim: &Value) -> Vec<String> {
+    let of = |part: &str| {
+        let stated = value::map_at(claim, &format!("spec.resources.{part}"));
+        fraction(&format!("{at}.resources.{part}[storage]"), stated.and_then(|stated| stated.get("storage")))
+    };
+    ["requests", "limits"].into_iter().filter_map(of).collect()
 }
 
 impl Strategy for PersistentVolumeClaim {
     fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
-        let fraction = claim_fraction("spec", claim);
-        class_annotation(claim).into_iter().chain(fraction).collect()
+        class_annotation(claim).into_iter().chain(claim_fractions("spec", claim)).collect()
     }
 
     fn prepare_create(&self, _ctx: &Ctx<'_>, claim: &mut Value) {

@@ -139,16 +139,17 @@ fn jobs_of_many_indexes() {
     let spec =
         |parallelism: i64| json!({"completionMode": "Indexed", "completions": 100_001, "parallelism": parallelism});
     let job = |parallelism: i64| json!({"metadata": {"name": "j"}, "spec": spec(parallelism)});
-    told("batch", "Job", job(10_001), &[why]);
+    let of_job = format!("spec: {why}");
+    told("batch", "Job", job(10_001), &[&of_job]);
     told("batch", "Job", job(10_000), &[]);
     let kind = kind("batch", "Job");
     assert_eq!(strategy(kind).warnings(&job(10_001), Some(&job(10_001))), [""; 0]);
-    assert_eq!(strategy(kind).warnings(&job(10_001), Some(&job(2))), [why]);
+    assert_eq!(strategy(kind).warnings(&job(10_001), Some(&job(2))), [of_job]);
     told(
         "batch",
         "CronJob",
         json!({"metadata": {"name": "j"}, "spec": {"jobTemplate": {"spec": spec(10_001)}}}),
-        &[why],
+        &[&format!("spec.jobTemplate.spec: {why}")],
     );
 }
 
@@ -174,4 +175,33 @@ fn slices_drop_what_only_old_versions_wrote() {
         strategy(kind).prepare_update(&ctx(kind), &mut new, &old);
         assert_eq!(new, expected);
     }
+}
+
+#[test]
+fn writes_of_statuses_are_told_of_odd_addresses() {
+    let odd = |at: &str| format!("{at}: IPv6 address \"FD00::1\" should be in RFC 5952 canonical format (\"fd00::1\")");
+    let addresses = json!([{"ip": "10.0.0.1"}, {"ip": "FD00::1"}]);
+    let pod = json!({"status": {"podIPs": addresses, "hostIPs": addresses}});
+    let told = strategy(kind("", "Pod")).status_warnings(&pod);
+    assert_eq!(told, [odd("status.podIPs[1].ip"), odd("status.hostIPs[1].ip")]);
+    let service = json!({"status": {"loadBalancer": {"ingress": [{"hostname": "a.b"}, {"ip": "FD00::1"}]}}});
+    assert_eq!(strategy(kind("", "Service")).status_warnings(&service), [odd("status.loadBalancer.ingress[1]")]);
+}
+
+#[test]
+fn small_oddities_are_told() {
+    let zoned = json!({"metadata": {"name": "c"}, "spec": {"schedule": "TZ=UTC 0 * * * *"}});
+    let told = "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
+                https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
+    assert_eq!(strategy(kind("batch", "CronJob")).warnings(&zoned, Some(&zoned)), [told]);
+    let slice = |driver: &str| json!({"spec": {"driver": driver}});
+    let why = "spec.driver: driver names should be lowercase; \"GPU.example\" contains uppercase characters";
+    self::told("resource.k8s.io", "ResourceSlice", slice("GPU.example"), &[why]);
+    self::told("resource.k8s.io", "ResourceSlice", slice("gpu.example"), &[]);
+    let half = |part: &str| {
+        format!("spec.resources.{part}[storage]: fractional byte value \"500m\" is invalid, must be an integer")
+    };
+    let resources = json!({"requests": {"storage": "500m"}, "limits": {"storage": "500m"}});
+    let claim = json!({"spec": {"resources": resources}});
+    self::told("", "PersistentVolumeClaim", claim, &[&half("requests"), &half("limits")]);
 }
