@@ -166,6 +166,7 @@ async fn leases_are_not_elected_over() {
 #[tokio::test]
 async fn fields_of_gates_that_are_off_are_dropped() {
     let cluster = Cluster::start().await;
+    cluster.default_account().await;
     let pods = "/api/v1/namespaces/default/pods";
     let mut given = pod("p");
     given["spec"]["schedulingGroup"] = json!({"podGroupName": "g"});
