@@ -99,7 +99,7 @@ impl Plugin for DeviceAdminAccess {
 /// may stay. The paths are upstream's, which name neither the template's own spec nor the form of the request.
 fn asks_for_admin(request: &Request<'_>, object: &Value) -> Option<Path> {
     const RESULTS: &str = "status.allocation.devices.results";
-    let kind = request.target.kind;
+    let kind = &request.target.kind;
     let first =
         |of: &Value, list: &str, flag: &str| value::list_at(of, list).iter().position(|one| value::bool_at(one, flag));
     let (list, found) = match (kind.group, kind.kind, request.operation, request.target.subresource) {
