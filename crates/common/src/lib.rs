@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod clock;
 pub mod daemon;
 pub mod kubeconfig;
+pub mod metrics;
 pub mod settled;
 pub mod shutdown;
 pub mod task;

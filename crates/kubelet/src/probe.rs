@@ -2,6 +2,7 @@
 
 mod action;
 mod counter;
+mod figures;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio::{
 
 pub(crate) use action::{Answer, Target, http_get};
 use counter::{Counter, Verdict};
+pub(crate) use figures::Figures;
 
 use crate::{events::Events, exec::Commands};
 
@@ -64,6 +66,7 @@ pub(crate) struct Context {
     pub(crate) commands: Arc<Commands>,
     pub(crate) events: Arc<Events>,
     pub(crate) clock: SharedClock,
+    pub(crate) figures: Figures,
 }
 
 /// The container that is probed.
@@ -132,6 +135,12 @@ struct Run {
     up: Arc<watch::Sender<bool>>,
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.context.figures.forget(&self.subject, self.which);
+    }
+}
+
 fn positive(value: Option<i32>, default: u64) -> u64 {
     value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
 }
@@ -152,6 +161,7 @@ impl Run {
         loop {
             ticks.tick().await;
             let answer = self.ask().await;
+            self.context.figures.count(&self.subject, self.which, &answer);
             let success = matches!(answer, Answer::Success);
             if let Answer::Failure(output) | Answer::Error(output) = &answer {
                 let message = format!("{} probe failed: {output}", self.which.title());

@@ -234,7 +234,12 @@ impl Shared {
             objects: Arc::clone(&self.objects),
             observed: Arc::clone(&self.observed),
             images: Images::new(Arc::clone(&self.runtime), Arc::clone(&self.objects)),
-            probes: Arc::new(probe::Context { commands, events: Arc::clone(&events), clock: Arc::clone(&clock) }),
+            probes: Arc::new(probe::Context {
+                commands,
+                events: Arc::clone(&events),
+                clock: Arc::clone(&clock),
+                figures: probe::Figures::default(),
+            }),
             events,
             api: Box::new(api::Pods::new(&self.client)),
             services: Some(self.services.clone()),

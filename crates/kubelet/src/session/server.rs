@@ -111,6 +111,7 @@ async fn answer(sessions: &Arc<Sessions>, request: &Request<Asked>) -> Result<An
         "/runningpods" | "/runningpods/" => Ok(json(&summary::running_pods(context))),
         "/stats/summary" => Ok(json(&summary::summary(&*measured().await, context))),
         "/metrics" => Ok(with(StatusCode::OK, metrics::KIND, metrics::own(sessions))),
+        "/metrics/probes" => Ok(with(StatusCode::OK, metrics::KIND, metrics::probes(context))),
         "/metrics/resource" => Ok(with(StatusCode::OK, metrics::KIND, metrics::resources(&*measured().await, context))),
         "/configz" => Ok(json(&json!({"kubeletconfig": context.config}))),
         "/logs" => Ok(redirect("/logs/")),

@@ -181,6 +181,7 @@ pub(super) fn deps(
             commands: Arc::clone(&commands),
             events: Arc::clone(&events),
             clock: Arc::clone(clock),
+            figures: probe::Figures::default(),
         }),
         runtime,
         commands,
