@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use crate::admission::Chain;
 use crate::aggregate::Aggregator;
 use crate::audit;
+use crate::auth::MASTERS;
 use crate::auth::authenticator::Authenticator;
-use crate::auth::{MASTERS, User};
 use crate::config::Config;
 use crate::custom::form::Forms;
 use crate::dial;
@@ -29,6 +29,7 @@ use crate::grpc::answers::Answers;
 use crate::metrics::Metrics;
 use crate::pipeline::turns::Turns;
 use crate::rbac::authorizer::Authorizer;
+use crate::request::Caller;
 use crate::rest::health::Asked;
 use crate::rest::watch::crowd::Crowds;
 use crate::served::Registry;
@@ -97,11 +98,12 @@ impl App {
     ///
     /// # Errors
     /// 429 when all places are taken.
-    pub(crate) async fn place(&self, user: &User, write: bool) -> Result<Slot, Status> {
-        if user.in_group(MASTERS) {
-            return Ok(None);
+    pub(crate) async fn place(&self, caller: &Caller, write: bool) -> Result<Slot, Status> {
+        let flow = caller.flow.as_ref();
+        if caller.user.in_group(MASTERS) {
+            return Ok(self.limits.exempt(write, flow));
         }
-        self.limits.enter(write).await.map(Some).inspect_err(|_| self.metrics.refused.add(1))
+        self.limits.enter(write, flow, &caller.notes).await.inspect_err(|_| self.metrics.refused.add(1))
     }
 
     /// How long a watch without a wish of its own lives: spread, so that clients do not come back all at once.

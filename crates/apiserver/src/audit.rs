@@ -8,6 +8,7 @@ use std::path::Path;
 
 use gantry_api::Value;
 use gantry_api::status::Status;
+use gantry_common::metrics::{Page, float};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
@@ -15,12 +16,22 @@ use tracing::error;
 
 use crate::app::App;
 use crate::auth::User;
+use crate::metrics::Number;
 use crate::rbac::authorizer;
 use crate::request::{Caller, Target};
 use crate::server::connection::Origin;
 
+/// The log, and what became of its events.
+pub(crate) struct Log {
+    sink: Sink,
+    /// Events that were to be written.
+    pub(crate) events: Number,
+    /// Those of them that were not.
+    pub(crate) failed: Number,
+}
+
 /// Where events go.
-pub(crate) enum Log {
+enum Sink {
     /// Into the server's own log, under the target `audit`.
     Tracing,
     Stdout,
@@ -115,7 +126,7 @@ pub(crate) fn refused(app: &App, caller: &Caller, verb: &'static str, target: &T
 
 /// Writes down that somebody was not recognised.
 pub(crate) fn unknown(app: &App, origin: Option<&Origin>, request: &http::request::Parts, status: &Status) {
-    if matches!(app.audit, Log::Tracing) {
+    if matches!(app.audit.sink, Sink::Tracing) {
         return;
     }
     let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
@@ -171,7 +182,7 @@ fn write(
     result: Result<(), &Status>,
 ) {
     // Without a log of its own, audit is about sessions alone: every write would be a line.
-    if matches!(app.audit, Log::Tracing) {
+    if matches!(app.audit.sink, Sink::Tracing) {
         return;
     }
     let mut annotations = caller.notes.annotations();
@@ -227,34 +238,49 @@ impl Log {
     /// When the file cannot be opened for appending.
     pub(crate) fn open(path: Option<&Path>) -> std::io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
-        match path {
-            None => Ok(Self::Tracing),
-            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+        let sink = match path {
+            None => Sink::Tracing,
+            Some(path) if path == Path::new("-") => Sink::Stdout,
             Some(path) => {
                 let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-                Ok(Self::File(Mutex::new(file)))
+                Sink::File(Mutex::new(file))
             }
+        };
+        Ok(Self { sink, events: Number::default(), failed: Number::default() })
+    }
+
+    /// Shows what became of events.
+    pub(crate) fn render(&self, page: &mut Page) {
+        let help = "[ALPHA] Audit events that were to be written.";
+        page.single("apiserver_audit_event_total", "counter", help, float(self.events.get()));
+        let failed = self.failed.get();
+        let plugin = if matches!(self.sink, Sink::File(_)) { "log" } else { "stdout" };
+        if failed > 0 {
+            let help = "[ALPHA] Audit events that could not be written.";
+            page.family("apiserver_audit_error_total", "counter", help).sample(&[("plugin", plugin)], float(failed));
         }
     }
 
     /// Writes an event: at once, since an audit log that lags behind loses what matters most. It is one short append.
     pub(crate) fn write(&self, event: &Event) {
         let mut line = serde_json::to_vec(event).expect("an event is plain data");
-        let written = match self {
-            Self::Tracing => {
+        self.events.add(1);
+        let written = match &self.sink {
+            Sink::Tracing => {
                 tracing::info!(target: "audit", "{}", String::from_utf8_lossy(&line));
                 return;
             }
-            Self::Stdout => {
+            Sink::Stdout => {
                 line.push(b'\n');
                 std::io::stdout().lock().write_all(&line)
             }
-            Self::File(file) => {
+            Sink::File(file) => {
                 line.push(b'\n');
                 file.lock().write_all(&line)
             }
         };
         if let Err(error) = written {
+            self.failed.add(1);
             line.pop();
             error!(target: "audit", %error, "the audit log cannot be written; event: {}", String::from_utf8_lossy(&line));
         }

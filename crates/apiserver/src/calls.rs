@@ -194,7 +194,7 @@ impl<'a> Call<'a> {
     /// A place among the requests in flight, unless there is one already.
     async fn place(&self, allowed: &Allowed<'_>) -> Result<Slot, Status> {
         let write = !matches!(allowed.verb(), "get" | "list");
-        if self.caller.seated { Ok(None) } else { self.app.place(allowed.user(), write).await }
+        if self.caller.seated { Ok(Slot::default()) } else { self.app.place(self.caller, write).await }
     }
 }
 

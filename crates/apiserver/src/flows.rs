@@ -22,6 +22,7 @@ use tracing::warn;
 
 use crate::app::App;
 use crate::auth::{SERVICE_ACCOUNT_PREFIX, User};
+use crate::metrics::flows::{Flow as Figures, Flows as AllFigures};
 use crate::pipeline::apply::{self, Configuration};
 use crate::pipeline::{current, metadata};
 use crate::request::{Caller, Target, WriteOptions};
@@ -61,6 +62,7 @@ struct Flow {
     uid: HeaderValue,
     level: HeaderValue,
     rules: Vec<Value>,
+    figures: Arc<Figures>,
 }
 
 /// What is known of flow control.
@@ -70,6 +72,8 @@ pub(crate) struct Flows {
     schemas: ArcSwap<Vec<Flow>>,
     /// Of all seats, by the name of the priority level.
     shares: ArcSwap<BTreeMap<String, i64>>,
+    /// What has become of requests.
+    pub(crate) figures: AllFigures,
 }
 
 /// Shares of a level that does not say: upstream's defaults.
@@ -137,8 +141,9 @@ impl Flows {
         for schema in schemas {
             let (Some(own), Some(level)) = (uid(schema), level_of(schema, levels).and_then(uid)) else { continue };
             let name = value::str_at(schema, "metadata.name").unwrap_or_default().to_owned();
+            let figures = self.figures.of(&name, value::str_at(schema, LEVEL).unwrap_or_default());
             let order = (value::i64_at(schema, "spec.matchingPrecedence").unwrap_or(i64::MAX), name);
-            flows.push(Flow { order, uid: own, level, rules: value::list_at(schema, "spec.rules").to_vec() });
+            flows.push(Flow { order, uid: own, level, rules: value::list_at(schema, "spec.rules").to_vec(), figures });
         }
         flows.sort_by(|a, b| a.order.cmp(&b.order));
         self.schemas.store(Arc::new(flows));
@@ -153,15 +158,14 @@ impl Flows {
         shares.iter().map(|(name, own)| (name.clone(), (seats as f64 * *own as f64 / sum).ceil())).collect()
     }
 
-    /// Tells the client where its request belongs.
-    pub(crate) fn tell(&self, user: &User, asked: &Asked<'_>, headers: &mut HeaderMap) {
+    /// Tells the client where its request belongs; the figures of its flow.
+    pub(crate) fn tell(&self, user: &User, asked: &Asked<'_>, headers: &mut HeaderMap) -> Option<Arc<Figures>> {
         let flows = self.schemas.load();
         let is_in = |flow: &&Flow| flow.order.1 == CATCH_ALL || flow.rules.iter().any(|rule| covers(rule, user, asked));
-        let found = flows.iter().find(is_in);
-        if let Some(flow) = found {
-            headers.insert("x-kubernetes-pf-flowschema-uid", flow.uid.clone());
-            headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level.clone());
-        }
+        let flow = flows.iter().find(is_in)?;
+        headers.insert("x-kubernetes-pf-flowschema-uid", flow.uid.clone());
+        headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level.clone());
+        Some(flow.figures.clone())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gantry_api::field::{Error, Path};
@@ -12,6 +14,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 
 use crate::auth::User;
+use crate::metrics::flows::Flow;
 
 /// The proof of an elected leader that it still leads: its fence key must not have changed since this revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,10 @@ const ANNOTATIONS_MAX: usize = 256;
 pub(crate) struct Notes {
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
+    /// Nanoseconds that others took: webhooks, and those before it in the queue.
+    waited: AtomicU64,
+    refused: AtomicBool,
+    goes_on: AtomicBool,
 }
 
 impl Notes {
@@ -90,6 +97,36 @@ impl Notes {
         if annotations.len() < ANNOTATIONS_MAX {
             annotations.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
+    }
+
+    /// The request has waited for others.
+    pub(crate) fn wait(&self, took: Duration) {
+        self.waited.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long it has waited for others.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// There was no place for it.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was no place for it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// It goes on after its answer has begun, and is counted when it ends.
+    pub(crate) fn go_on(&self) {
+        self.goes_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it goes on after its answer has begun.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on.load(Ordering::Relaxed)
     }
 
     /// What the client is told.
@@ -127,13 +164,15 @@ pub(crate) struct Caller {
     pub(crate) internal: bool,
     /// The request has its place among those in flight already.
     pub(crate) seated: bool,
+    /// Figures of the flow to which the request belongs, where that was asked for.
+    pub(crate) flow: Option<Arc<Flow>>,
 }
 
 impl Caller {
     /// A caller from outside.
     pub(crate) fn new(user: User, agent: &str, fence: Option<Fence>) -> Self {
         let (notes, trail) = Default::default();
-        Self { user, agent: agent.to_owned(), fence, notes, trail, internal: false, seated: false }
+        Self { user, agent: agent.to_owned(), fence, notes, trail, internal: false, seated: false, flow: None }
     }
 
     /// The API server itself.

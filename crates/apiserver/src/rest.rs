@@ -6,6 +6,7 @@ pub(crate) mod documents;
 pub(crate) mod handler;
 pub(crate) mod health;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod negotiate;
 pub(crate) mod openapi;
 pub(crate) mod proxy;

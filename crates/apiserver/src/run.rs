@@ -31,7 +31,7 @@ use crate::encryption;
 use crate::event_leases::EventLeases;
 use crate::flows::{self, Flows};
 use crate::grpc::{self, batch::STREAMS_PER_USER};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::normalise::Stored;
 use crate::pipeline::turns::Turns;
 use crate::rbac;
@@ -337,6 +337,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let encryption = encryption(&config)?;
     let keyring = encryption.as_ref().map(|file| file.keyring.clone());
     let store = encryption::layer::over(store, &config.etcd_prefix, keyring.clone());
+    let (store, figures) = metrics::store::over(store);
     let forms = Arc::new(Forms::default());
     let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
@@ -351,7 +352,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         born: clock.now(),
         clock,
         cache,
-        metrics: Metrics::default(),
+        metrics: Metrics { store: figures, ..Metrics::default() },
         event_leases: EventLeases::default(),
         sessions: Sessions::default(),
         places: Arc::new(Places::sessions(config.max_sessions_per_user, config.max_sessions)),

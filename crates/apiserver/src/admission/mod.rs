@@ -13,6 +13,7 @@ pub(crate) use self::resource_quota::recounts;
 use self::rounds::Rounds;
 pub(crate) use self::settings::Settings;
 use crate::app::App;
+use crate::metrics::admission::{Passage, Step};
 use crate::pipeline::commit::Effects;
 use crate::pipeline::current;
 use crate::pipeline::options::DeleteOptions;
@@ -143,6 +144,11 @@ impl<'a> Request<'a> {
     pub(crate) async fn admit_other(&self, object: &mut Value) -> Result<(), Status> {
         self.app.admission.mutate(self, Which::Unstored, object).await?;
         self.app.admission.validate(self, Which::Unstored, object).await
+    }
+
+    /// Begins to count a step.
+    fn begin(&self, step: Step, which: Which) -> Passage<'a> {
+        self.app.metrics.admission.begin(step, self.operation as usize, which as usize)
     }
 
     /// Whether an object of this kind (core group) is created, subresources left out.
@@ -334,13 +340,34 @@ impl Chain {
         registered::MUTATING.iter().any(|resource| !registered::view(app, resource).is_some_and(|v| v.is_empty()))
     }
 
-    fn asked(&self, which: Which) -> impl Iterator<Item = &dyn Plugin> {
-        let wanted = move |plugin: &&dyn Plugin| match which {
+    /// The names of all plugins, with whether they ask what users have set up.
+    pub(crate) fn names(&self) -> Vec<(&'static str, bool)> {
+        self.0.iter().map(|plugin| (plugin.name(), plugin.is_dynamic())).collect()
+    }
+
+    /// The plugins that are asked, with their places.
+    fn asked(&self, which: Which) -> impl Iterator<Item = (usize, &dyn Plugin)> {
+        let wanted = move |(_, plugin): &(usize, &dyn Plugin)| match which {
             Which::All => true,
             Which::BuiltIn => !plugin.is_dynamic(),
             Which::Unstored => plugin.sees_unstored(),
         };
-        self.0.iter().map(AsRef::as_ref).filter(wanted)
+        self.0.iter().map(AsRef::as_ref).enumerate().filter(wanted)
+    }
+
+    /// Asks each plugin to change the object; the first that refuses, by its place.
+    async fn mutate_once(
+        &self,
+        request: &Request<'_>,
+        which: Which,
+        object: &mut Value,
+        passage: &Passage<'_>,
+    ) -> Result<(), (usize, Status)> {
+        for (at, plugin) in self.asked(which) {
+            let asked = plugin.mutate(request, object);
+            passage.ask(plugin.name(), asked).await.map_err(|status| (at, status))?;
+        }
+        Ok(())
     }
 
     /// Lets each plugin change the object. Where a webhook or policy did, all are asked a second time, since what they saw
@@ -349,15 +376,13 @@ impl Chain {
     /// # Errors
     /// The first refusal.
     pub(crate) async fn mutate(&self, request: &Request<'_>, which: Which, object: &mut Value) -> Result<(), Status> {
-        for plugin in self.asked(which) {
-            plugin.mutate(request, object).await?;
+        let passage = request.begin(Step::Admit, which);
+        let mut result = self.mutate_once(request, which, object, &passage).await;
+        if result.is_ok() && request.rounds.lock().begin_second() {
+            result = self.mutate_once(request, which, object, &passage).await;
         }
-        if request.rounds.lock().begin_second() {
-            for plugin in self.asked(which) {
-                plugin.mutate(request, object).await?;
-            }
-        }
-        Ok(())
+        passage.end(result.as_ref().err().map(|(at, _)| *at));
+        result.map_err(|(_, status)| status)
     }
 
     /// Lets each plugin refuse the object.
@@ -365,9 +390,14 @@ impl Chain {
     /// # Errors
     /// The first refusal.
     pub(crate) async fn validate(&self, request: &Request<'_>, which: Which, object: &Value) -> Result<(), Status> {
-        for plugin in self.asked(which) {
-            plugin.validate(request, object).await?;
+        let passage = request.begin(Step::Validate, which);
+        for (at, plugin) in self.asked(which) {
+            if let Err(status) = passage.ask(plugin.name(), plugin.validate(request, object)).await {
+                passage.end(Some(at));
+                return Err(status);
+            }
         }
+        passage.end(None);
         Ok(())
     }
 

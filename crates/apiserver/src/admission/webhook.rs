@@ -150,7 +150,11 @@ fn judge<T: Default>(
             (0, Err(status))
         }
     };
-    metrics.asked(&seen, began.elapsed(), result.is_err(), code);
+    let took = began.elapsed();
+    if mutating {
+        request.caller.notes.wait(took);
+    }
+    metrics.asked(&seen, took, result.is_err(), code);
     result
 }
 
@@ -268,6 +272,11 @@ impl Plugin for Validating {
             let answer = ask(request, meant, &objects, false).await.map(drop);
             judge(request, meant, (false, began), answer)
         });
-        join_all(questions).await.into_iter().collect()
+        let began = Instant::now();
+        let answers = join_all(questions).await;
+        if !meant.is_empty() {
+            request.caller.notes.wait(began.elapsed());
+        }
+        answers.into_iter().collect()
     }
 }

@@ -64,6 +64,9 @@ pub(super) async fn look(app: &Arc<App>, object: &Value) -> Result<bool, Status>
             Found { status: "True", reason: "Local", message: text(&local, "message").to_owned() }
         }
     };
+    if found.status == "False" && available(object).is_none_or(|known| text(known, "status") != "False") {
+        app.metrics.unavailable.count(name, found.reason);
+    }
     if !available(object).is_some_and(|known| says(known, &found)) {
         write(app, name, &found).await?;
     }

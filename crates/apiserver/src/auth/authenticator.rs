@@ -21,6 +21,7 @@ use super::request_header::RequestHeader;
 use super::service_account::{self, Claims, Expected, Live};
 use super::token_file::TokenFile;
 use super::websocket;
+use crate::metrics::access::Authentication;
 use crate::request::Notes;
 
 /// Verified tokens kept at most; past it the cache starts anew.
@@ -83,11 +84,15 @@ pub(crate) struct Authenticator {
     /// Claims whose signature was checked, by the hash of the token: checking one costs a hundred times this look-up.
     verified: Mutex<HashMap<[u8; 32], Arc<Claimed>>>,
     legacy_uses: Uses,
+    /// What came of asking who somebody is.
+    pub(crate) figures: Authentication,
 }
 
 impl Authenticator {
     pub(crate) fn new(known: Known, clock: SharedClock, live: Arc<dyn Live + Send + Sync>) -> Self {
-        Self { known, clock, anchors: Anchors::new(live), verified: Mutex::default(), legacy_uses: Uses::default() }
+        let anchors = Anchors::new(live);
+        let (legacy_uses, figures) = (Uses::default(), Authentication::default());
+        Self { known, clock, anchors, verified: Mutex::default(), legacy_uses, figures }
     }
 
     /// The uses of tokens that are kept in Secrets.
@@ -111,6 +116,9 @@ impl Authenticator {
         notes: &Notes,
     ) -> Result<User, Status> {
         if let Some(user) = self.by_certificate(peer, headers)? {
+            if let Some(peer) = peer.filter(|peer| peer.proxy.is_none()) {
+                self.figures.certificate(peer.expires - self.clock.now().as_second());
+            }
             return Ok(user);
         }
         if let Some(token) = shown(headers)? {

@@ -14,9 +14,11 @@ use gantry_api::{Value, canon};
 use gantry_store::cache::Object;
 use gantry_store::encoded::Encoded;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::form;
 use crate::app::App;
+use crate::metrics::conversions::{self, Seen};
 use crate::webhooks::Users;
 
 /// How long a webhook has.
@@ -143,9 +145,21 @@ async fn ask(app: &App, kind: &KindInfo, webhook: &Value, objects: &[Value]) -> 
     });
     let config = webhook.get("clientConfig").cloned().unwrap_or_default();
     // As upstream, nobody in particular: the admission plugins' users are for admission.
+    let began = Instant::now();
     let called = app.webhooks.call(app, &config, &Users::default(), &review, TIMEOUT).await;
-    let answer = called.map_err(|status| status.message)?;
-    answered(&answer, version, &uid).map(<[Value]>::to_vec)
+    let (failure, converted) = match called {
+        Err(status) => (conversions::CALL, Err(status.message)),
+        Ok(answer) => match answered(&answer, version, &uid) {
+            Ok(objects) => ("", Ok(objects.to_vec())),
+            Err(why) => (conversions::MALFORMED, Err(why)),
+        },
+    };
+    let from = objects.first().and_then(|object| str_at(object, "apiVersion")).unwrap_or_default();
+    let from = from.rsplit_once('/').map_or(from, |(_, version)| version);
+    let definition = format!("{}.{}", kind.resource, kind.group);
+    let seen = Seen { definition: &definition, from, to: kind.version, failure };
+    app.metrics.conversions.asked(&seen, began.elapsed());
+    converted
 }
 
 /// The objects in an answer. Of one in version v1beta1 upstream never asked whose answer it is.

@@ -13,6 +13,9 @@ use gantry_api::custom::schema::{Additional, Rule, Schema};
 use gantry_api::custom::{Counterparts, Custom};
 use gantry_api::field::{Error, ErrorKind, Errors, Path};
 use gantry_cel::{Bindings, Budget, EvalError, Program, Scope};
+use tokio::time::Instant;
+
+use crate::metrics::cel;
 
 pub(super) use written::definition_errors;
 
@@ -48,7 +51,14 @@ impl Rules {
 
 /// The rules of a kind, compiled when they are first asked for. They live as long as it.
 fn of(custom: &Custom) -> Option<&Rules> {
-    custom.compiled.get_or_make(|| compile::rules(&custom.schema, &custom.source))
+    custom.compiled.get_or_make(|| {
+        let began = Instant::now();
+        let rules = compile::rules(&custom.schema, &custom.source);
+        if !rules.is_empty() {
+            cel::compiled(began.elapsed());
+        }
+        rules
+    })
 }
 
 /// Whether an error of the schema keeps rules from being asked: they would see what they are not written for.
@@ -76,7 +86,9 @@ pub(super) fn check(
         errors.push(Error::invalid(&Path::new("<nil>"), Value::Null, why));
         return;
     }
+    let began = Instant::now();
     let (found, kept) = violations(rules, &custom.schema, object, old);
+    cel::evaluated(began.elapsed());
     errors.extend(found);
     warnings.extend(kept.iter().map(ToString::to_string));
 }

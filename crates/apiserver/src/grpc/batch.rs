@@ -79,7 +79,7 @@ async fn work(app: Arc<App>, whose: Whose, requests: Streaming<BatchRequest>, an
             status = right.ends() => drop(lost.send(status)),
         }
     };
-    let items = seated(requests.take_until(Box::pin(stopping)), || app.place(&caller.user, true));
+    let items = seated(requests.take_until(Box::pin(stopping)), || app.place(&caller, true));
     let answered = items.map(|(request, room, place)| {
         let (app, caller) = (app.clone(), caller.clone());
         async move {

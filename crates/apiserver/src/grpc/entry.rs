@@ -93,7 +93,7 @@ where
 /// Makes sure who calls, and takes a place for the message.
 async fn enter<B>(app: &App, kind: Kind, request: &mut Request<B>) -> Result<Slot, Status> {
     if kind == Kind::Open {
-        return Ok(None);
+        return Ok(Slot::default());
     }
     let origin = request.extensions().get::<Arc<Origin>>();
     let mut caller = handler::caller(app, origin, request.headers(), None).await?;
@@ -106,8 +106,8 @@ async fn enter<B>(app: &App, kind: Kind, request: &mut Request<B>) -> Result<Slo
         Kind::Open | Kind::Stream => None,
     };
     let slot = match write {
-        Some(write) => app.place(&caller.user, write).await?,
-        None => None,
+        Some(write) => app.place(&caller, write).await?,
+        None => Slot::default(),
     };
     caller.seated = matches!(kind, Kind::Short { .. });
     request.extensions_mut().insert::<Caller>(caller);
@@ -163,11 +163,11 @@ where
 mod tests {
     use std::time::Duration;
 
+    use super::*;
+    use crate::request::Notes;
+    use crate::server::limits::Limits;
     use futures::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};
-    use tokio::sync::Semaphore;
-
-    use super::*;
 
     #[test]
     fn every_method_is_what_it_is() {
@@ -187,32 +187,32 @@ mod tests {
         }
     }
 
-    async fn held() -> (Arc<Semaphore>, Arc<Slot>) {
-        let slots = Arc::new(Semaphore::new(1));
-        let slot = slots.clone().acquire_owned().await.expect("free");
-        (slots, Arc::new(Some(slot)))
+    async fn held() -> (Limits, Arc<Slot>) {
+        let limits = Limits::new(1, 1);
+        let slot = limits.enter(false, None, &Notes::default()).await.expect("free");
+        (limits, Arc::new(slot))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_drips_has_its_time_and_no_more() {
-        let (slots, slot) = held().await;
+        let (limits, slot) = held().await;
         let drops = futures::stream::repeat(()).then(|()| async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
         });
         let collected = Arriving::new(Box::pin(StreamBody::new(drops)), slot).collect().await;
         assert_eq!(collected.map(drop).expect_err("it never ends").code(), tonic::Code::DeadlineExceeded);
-        assert_eq!(slots.available_permits(), 1, "a place is held no longer");
+        assert_eq!(limits.working(false), 0, "a place is held no longer");
     }
 
     #[tokio::test]
     async fn a_place_is_free_when_the_message_is_there() {
-        let (slots, slot) = held().await;
+        let (limits, slot) = held().await;
         let frames = futures::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))]);
         let mut body = Arriving::new(StreamBody::new(frames), slot);
         assert!(body.frame().await.is_some());
-        assert_eq!(slots.available_permits(), 0);
+        assert_eq!(limits.working(false), 1);
         assert!(body.frame().await.is_none());
-        assert_eq!(slots.available_permits(), 1);
+        assert_eq!(limits.working(false), 0);
     }
 }

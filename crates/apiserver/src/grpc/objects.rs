@@ -18,12 +18,13 @@ use super::{batch, convert};
 use crate::app::App;
 use crate::auth::MASTERS;
 use crate::calls::{Call, Create, Delete, DeleteCollection, Found, Get, List, Patch, Update, Watch};
-use crate::metrics::Labels;
+use crate::metrics::requests::{Answered, Labels, Lasting, Verb};
+use crate::metrics::resources::Resource;
 use crate::pipeline::Written;
 use crate::pipeline::read::{ListQuery, Listed};
 use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::watch::{Signal, WatchQuery, Watcher};
-use crate::request::{Caller, Payload, Target};
+use crate::request::{Caller, Notes, Payload, Target};
 use crate::view::{ListMeta, Shape};
 
 /// Bytes of items per chunk of a list, and of events per message of a watch.
@@ -38,11 +39,22 @@ type Answer<T> = Result<Response<T>, tonic::Status>;
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
 
 /// Counts a call.
-pub(super) fn observe(app: &App, verb: &str, target: &Target, result: Result<(), &Status>, started: Instant) {
+pub(super) fn observe(
+    app: &App,
+    verb: Verb,
+    target: &Target,
+    result: Result<(), &Status>,
+    (started, notes): (Instant, Option<&Notes>),
+) {
     let code = result.map_or_else(|s| s.code, |()| 200);
-    let mut labels = Labels { verb: verb.to_owned(), code, ..Labels::default() };
+    let answered = Answered { code, took: started.elapsed(), late: false, notes };
+    drop(app.metrics.requests.observe(&labels(verb, target), answered));
+}
+
+fn labels(verb: Verb, target: &Target) -> Labels {
+    let mut labels = Labels::new(verb);
     labels.about(target);
-    app.metrics.observe(labels, started.elapsed());
+    labels
 }
 
 /// One write, from whichever message it came in.
@@ -54,18 +66,18 @@ pub(super) enum Write {
 }
 
 impl Write {
-    fn target(&self, app: &App) -> Result<(&'static str, Target), Status> {
+    fn target(&self, app: &App) -> Result<(Verb, Target), Status> {
         Ok(match self {
             Self::Create(r) => {
-                ("create", convert::target(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+                (Verb::Post, convert::target(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
             }
             Self::Update(r) => {
-                ("update", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+                (Verb::Put, convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
             }
             Self::Patch(r) => {
-                ("patch", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
+                (Verb::Patch, convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)?)
             }
-            Self::Delete(r) => ("delete", convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, "")?),
+            Self::Delete(r) => (Verb::Delete, convert::named(app, r.resource.as_ref(), &r.namespace, &r.name, "")?),
         })
     }
 
@@ -76,7 +88,7 @@ impl Write {
         // A batch is many requests of one caller.
         let caller = &caller.anew();
         let result = self.made(Call { app, caller }, &target).await;
-        observe(app, verb, &target, result.as_ref().map(drop), started);
+        observe(app, verb, &target, result.as_ref().map(drop), (started, Some(&caller.notes)));
         result.map(|mut written| {
             written.warnings.extend(caller.notes.warnings());
             convert::reply(app, &target.kind, written)
@@ -194,6 +206,8 @@ struct Events {
     target: Target,
     first: bool,
     failed: Option<Status>,
+    figures: Arc<Resource>,
+    _lasting: Option<Lasting>,
 }
 
 impl Events {
@@ -208,6 +222,7 @@ impl Events {
             match self.event(&one) {
                 Ok(event) => {
                     bytes += event.object.len();
+                    self.figures.told(event.object.len(), 1);
                     batch.events.push(event);
                 }
                 Err(status) if batch.events.is_empty() => return Some(Err(convert::failed(status))),
@@ -289,7 +304,7 @@ impl Service for Objects {
         let target = convert::named(&self.0, r.resource.as_ref(), &r.namespace, &r.name, &r.subresource)
             .map_err(convert::failed)?;
         let found = self.found(&caller, &r, &target).await;
-        observe(&self.0, "get", &target, found.as_ref().map(drop), started);
+        observe(&self.0, Verb::Get, &target, found.as_ref().map(drop), (started, Some(&caller.notes)));
         let object = found.map_err(convert::failed)?;
         Ok(Response::new(v1::ObjectReply { object, warnings: Vec::new(), created: false }))
     }
@@ -304,7 +319,7 @@ impl Service for Objects {
         let r = request.into_inner();
         let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let listed = self.listed(&caller, &r, &target).await;
-        observe(&self.0, "list", &target, listed.as_ref().map(drop), started);
+        observe(&self.0, Verb::List, &target, listed.as_ref().map(drop), (started, Some(&caller.notes)));
         let shape = convert::shape(&self.0, r.view);
         let chunks = chunks(target, shape, listed.map_err(convert::failed)?);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
@@ -323,9 +338,10 @@ impl Service for Objects {
             Ok::<_, Status>((target, watcher))
         };
         let (target, watcher) = start.await.map_err(convert::failed)?;
-        observe(&self.0, "watch", &target, Ok(()), started);
         let shape = convert::shape(&self.0, r.view);
-        let events = Events { watcher, shape, target, first: true, failed: None };
+        let lasting = self.0.metrics.requests.last(&labels(Verb::Watch, &target), started, &caller.notes);
+        let figures = self.0.metrics.resources.of(&target.kind);
+        let events = Events { watcher, shape, target, first: true, failed: None, figures, _lasting: lasting };
         let stream = futures::stream::unfold(events, |mut events| async move {
             let next = events.next().await?;
             Some((next, events))
@@ -375,7 +391,7 @@ impl Service for Objects {
             entered.delete_collection(&ListQuery::all(selection), &options).await
         };
         let listed = run.await;
-        observe(&self.0, "deletecollection", &target, listed.as_ref().map(drop), started);
+        observe(&self.0, Verb::Delete, &target, listed.as_ref().map(drop), (started, Some(&caller.notes)));
         let chunks = chunks(target, convert::shape(&self.0, 0), listed.map_err(convert::failed)?);
         Ok(Response::new(Box::pin(futures::stream::iter(chunks.map(Ok)))))
     }

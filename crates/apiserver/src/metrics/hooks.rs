@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gantry_common::metrics::{Histogram, Page, float};
 use parking_lot::Mutex;
 
-use super::{Histogram, SERIES_MAX, header, line, render_histogram};
+use super::SERIES_MAX;
+
+/// Upper bounds of upstream's buckets, in seconds.
+static SECONDS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
 
 /// Which webhook was asked about what.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +69,7 @@ impl Hooks {
         count(&self.requests, (key(seen), code, rejected));
         let mut durations = self.durations.lock();
         if durations.len() < SERIES_MAX || durations.contains_key(&(key(seen), rejected)) {
-            durations.entry((key(seen), rejected)).or_default().observe(took);
+            durations.entry((key(seen), rejected)).or_insert_with(|| Histogram::seconds(&SECONDS)).observe(took);
         }
     }
 
@@ -80,18 +84,17 @@ impl Hooks {
         count(&self.open, (seen.name.to_owned(), seen.kind));
     }
 
-    pub(super) fn render(&self, out: &mut String) {
-        const DURATION: &str = "apiserver_admission_webhook_admission_duration_seconds";
-        const REQUESTS: &str = "apiserver_admission_webhook_request_total";
-        const REJECTIONS: &str = "apiserver_admission_webhook_rejection_count";
-        const OPEN: &str = "apiserver_admission_webhook_fail_open_count";
-        header(out, DURATION, "histogram", "Time that webhooks took, by webhook, type and operation.");
+    pub(super) fn render(&self, page: &mut Page) {
+        let help = "[STABLE] Time that webhooks took, in seconds, by webhook, type and operation.";
+        let mut durations = page.family("apiserver_admission_webhook_admission_duration_seconds", "histogram", help);
         for (((name, kind, operation), rejected), histogram) in self.durations.lock().iter() {
             let rejected = rejected.to_string();
             let labels = [("name", name.as_str()), ("operation", operation), ("rejected", &rejected), ("type", kind)];
-            render_histogram(out, DURATION, &labels, histogram);
+            durations.histogram(&labels, &histogram.snapshot());
         }
-        header(out, REQUESTS, "counter", "Questions to webhooks, by the code of the answer.");
+        drop(durations);
+        let help = "[ALPHA] Questions to webhooks, by the code of the answer.";
+        let mut requests = page.family("apiserver_admission_webhook_request_total", "counter", help);
         for (((name, kind, operation), code, rejected), number) in self.requests.lock().iter() {
             let (code, rejected) = (code.to_string(), rejected.to_string());
             let labels = [
@@ -101,9 +104,11 @@ impl Hooks {
                 ("rejected", &rejected),
                 ("type", kind),
             ];
-            line(out, REQUESTS, &labels, *number as f64);
+            requests.sample(&labels, float(*number));
         }
-        header(out, REJECTIONS, "counter", "Requests that were refused for a webhook.");
+        drop(requests);
+        let help = "[ALPHA] Requests that were refused for a webhook.";
+        let mut rejections = page.family("apiserver_admission_webhook_rejection_count", "counter", help);
         for (((name, kind, operation), why, code), number) in self.rejections.lock().iter() {
             let code = code.to_string();
             let labels = [
@@ -113,11 +118,13 @@ impl Hooks {
                 ("rejection_code", &code),
                 ("type", kind),
             ];
-            line(out, REJECTIONS, &labels, *number as f64);
+            rejections.sample(&labels, float(*number));
         }
-        header(out, OPEN, "counter", "Requests that passed although a webhook could not be asked.");
+        drop(rejections);
+        let help = "[ALPHA] Requests that passed although a webhook could not be asked.";
+        let mut open = page.family("apiserver_admission_webhook_fail_open_count", "counter", help);
         for ((name, kind), number) in self.open.lock().iter() {
-            line(out, OPEN, &[("name", name), ("type", kind)], *number as f64);
+            open.sample(&[("name", name), ("type", kind)], float(*number));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Counters of service-account tokens that are kept in Secrets, with upstream's names.
 
-use super::{Number, header, line};
+use gantry_common::metrics::{Page, float};
+
+use super::Number;
 
 /// Uses, by what is to be thought of them.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(crate) struct LegacyTokens {
 }
 
 impl LegacyTokens {
-    pub(crate) fn render(&self, out: &mut String) {
+    pub(crate) fn render(&self, page: &mut Page) {
         let rows = [
             ("legacy_tokens_total", "Legacy service account tokens used", &self.used),
             ("legacy_auto_token_uses_total", "Auto-generated legacy tokens used", &self.generated),
@@ -24,9 +26,8 @@ impl LegacyTokens {
             ("invalid_legacy_auto_token_uses_total", "Invalid auto-generated legacy tokens used", &self.invalidated),
         ];
         for (name, help, number) in rows {
-            let name = format!("serviceaccount_{name}");
-            header(out, &name, "counter", help);
-            line(out, &name, &[], number.get() as f64);
+            let (name, help) = (format!("serviceaccount_{name}"), format!("[ALPHA] {help}"));
+            page.single(&name, "counter", &help, float(number.get()));
         }
     }
 }

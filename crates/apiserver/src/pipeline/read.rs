@@ -15,6 +15,7 @@ use super::current::namespace_of;
 use super::selection::Selection;
 use crate::app::App;
 use crate::custom::convert;
+use crate::metrics::resources::Found;
 use crate::request::Target;
 
 /// Upstream's text for a token whose revision is compacted.
@@ -356,23 +357,31 @@ async fn present(
     after: Option<&str>,
 ) -> Result<Listed, Status> {
     let view = app.view(kind);
-    let selection = &query.selection;
+    let (selection, figures) = (&query.selection, app.metrics.resources.of(kind));
     if after.is_none()
         && let Scope::Index { index, value } = selection.scope()
     {
         let (found, revision) = view.by_index(index, &value);
-        return Ok(cut(kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision));
+        let fetched = found.len();
+        let listed = cut(kind, found.into_iter().filter(|o| selection.matches(o)), limit, revision);
+        figures.listed(Found::ByNode, fetched, listed.items.len());
+        return Ok(listed);
     }
     let snapshot = view.snapshot();
     if selection.is_selective() {
-        let listed = snapshot.list(selection.namespace(), after);
-        if convert::asks(kind) {
-            let found = listed.filter(|o| selection.may_match(o)).cloned().collect();
-            return cut_converted(app, kind, selection, found, limit, snapshot.revision()).await;
-        }
-        return Ok(cut(kind, listed.filter(|o| selection.matches(o)).cloned(), limit, snapshot.revision()));
+        let mut fetched = 0;
+        let all = snapshot.list(selection.namespace(), after).inspect(|_| fetched += 1);
+        let listed = if convert::asks(kind) {
+            let found = all.filter(|o| selection.may_match(o)).cloned().collect();
+            cut_converted(app, kind, selection, found, limit, snapshot.revision()).await?
+        } else {
+            cut(kind, all.filter(|o| selection.matches(o)).cloned(), limit, snapshot.revision())
+        };
+        figures.listed(Found::ByKey, fetched, listed.items.len());
+        return Ok(listed);
     }
     let page = snapshot.page(selection.namespace(), after, limit);
+    figures.listed(Found::ByKey, page.items.len(), page.items.len());
     let continue_token = match page.items.last() {
         Some(last) if page.remaining > 0 => token_after(kind, last, page.revision),
         _ => String::new(),

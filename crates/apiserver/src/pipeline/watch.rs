@@ -91,7 +91,6 @@ pub(crate) struct Schedule {
     wake: Pin<Box<Sleep>>,
     /// Until the server stops.
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    _counted: Counted,
 }
 
 /// What it is time for.
@@ -101,22 +100,6 @@ pub(crate) enum Due {
     Bookmark,
     /// The end of the watch.
     End,
-}
-
-/// A running watch in the metrics.
-struct Counted(Arc<App>);
-
-impl Counted {
-    fn new(app: &Arc<App>) -> Self {
-        app.metrics.watches.add(1);
-        Self(app.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.metrics.watches.sub(1);
-    }
 }
 
 impl Schedule {
@@ -130,7 +113,6 @@ impl Schedule {
             ends,
             wake: Box::pin(tokio::time::sleep_until(first)),
             stop: Box::pin(app.shutdown.token().clone().cancelled_owned()),
-            _counted: Counted::new(app),
         }
     }
 
@@ -208,6 +190,7 @@ pub(crate) async fn watch(app: &Arc<App>, kind: &Kind, query: WatchQuery) -> Res
             convert::shown(app, kind, &mut found).await?;
         }
         initial.extend(found.into_iter().filter(|o| query.selection.matches(o)));
+        app.metrics.resources.of(kind).begins(initial.len());
         snapshot.revision()
     } else {
         match version {
@@ -354,6 +337,9 @@ impl Watcher {
     /// The end.
     fn fail(&mut self, error: WatchError) -> Option<Signal> {
         self.done = true;
+        if matches!(error, WatchError::Overflow { .. }) {
+            self.app.metrics.resources.of(&self.kind).terminated();
+        }
         Signal::of_end(error)
     }
 

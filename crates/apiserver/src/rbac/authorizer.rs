@@ -1,5 +1,6 @@
 //! The decision: system:masters, then the node authoriser, then roles.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,14 @@ use arc_swap::ArcSwap;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::index::{Index, aggregated};
 use super::node::{self, Graph};
 use super::rule::Attributes;
 use crate::auth::{MASTERS, User};
 use crate::config::AuthorizationMode;
+use crate::metrics::access::{Authorization, By};
 
 /// What those who showed nothing may do where a role lets them: nobody writes without a name, whatever is bound to whom.
 const OF_NOBODY: &[&str] = &["get", "list", "watch", "head"];
@@ -26,6 +29,8 @@ pub(crate) struct Authorizer {
     known: watch::Sender<bool>,
     /// Counts the pictures, so that whoever holds a right can see that it may have ended.
     changes: watch::Sender<u64>,
+    /// What was decided.
+    pub(crate) figures: Authorization,
 }
 
 /// Yes, or no and why.
@@ -33,16 +38,12 @@ pub(crate) type Decision = Result<(), String>;
 
 /// What a user may do. [`Authorizer::allow`] alone makes one, so whoever holds it need not ask again.
 pub(crate) struct Allowed<'u> {
-    user: &'u User,
     request: Attributes,
+    /// Whose right it is.
+    user: PhantomData<&'u User>,
 }
 
 impl Allowed<'_> {
-    /// Who may.
-    pub(crate) fn user(&self) -> &User {
-        self.user
-    }
-
     /// What.
     pub(crate) fn verb(&self) -> &str {
         &self.request.verb
@@ -57,6 +58,7 @@ impl Authorizer {
             graph,
             known: watch::Sender::new(false),
             changes: watch::Sender::new(0),
+            figures: Authorization::default(),
         }
     }
 
@@ -110,13 +112,17 @@ impl Authorizer {
                 AuthorizationMode::Node => {
                     let Some(node) = user.node() else { continue };
                     match node::decide(node, request, self.graph.as_ref()) {
-                        Ok(()) => return Ok(()),
+                        Ok(()) => {
+                            self.figures.allowed(By::Node);
+                            return Ok(());
+                        }
                         Err(reason) => because(&reason),
                     }
                 }
                 AuthorizationMode::Rbac => {
                     let index = self.index.load();
                     if index.allows(user, request) {
+                        self.figures.allowed(By::Rbac);
                         return Ok(());
                     }
                     because(&unresolved(&index, user, &request.namespace));
@@ -156,7 +162,7 @@ impl Authorizer {
     /// As [`Authorizer::require`].
     pub(crate) fn allow<'u>(&self, user: &'u User, request: Attributes) -> Result<Allowed<'u>, Status> {
         self.require(user, &request)?;
-        Ok(Allowed { user, request })
+        Ok(Allowed { request, user: PhantomData })
     }
 
     /// As [`Authorizer::decide`], with the Status that a client gets.
@@ -164,7 +170,10 @@ impl Authorizer {
     /// # Errors
     /// 403 in upstream's words.
     pub(crate) fn require(&self, user: &User, request: &Attributes) -> Result<(), Status> {
-        self.decide(user, request).map_err(|why| refused(user, request, &why))
+        let began = Instant::now();
+        let decision = self.decide(user, request);
+        self.figures.asked(decision.is_ok(), began.elapsed());
+        decision.map_err(|why| refused(user, request, &why))
     }
 }
 

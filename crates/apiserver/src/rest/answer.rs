@@ -181,21 +181,31 @@ pub(crate) fn text(code: u16, text: impl Into<String>) -> Response {
     response
 }
 
+/// Bytes whose type the caller states.
+pub(crate) fn bytes(code: u16, bytes: impl Into<Bytes>) -> Response {
+    with_type(code, "application/octet-stream", body(bytes.into()))
+}
+
 /// A stream.
 pub(crate) fn stream(content_type: &'static str, body: Body) -> Response {
     with_type(200, content_type, body)
 }
 
-/// A body that is made piece by piece as the client takes it; packed likewise, so that no large one blocks others.
+/// A body that is made piece by piece as the client takes it; packed likewise, so that no large one blocks others. `counted` is
+/// told the bytes of each piece as it is sent.
 pub(crate) fn chunked(
     content_type: &'static str,
     chunks: impl Iterator<Item = Bytes> + Send + 'static,
     gzip: bool,
+    mut counted: impl FnMut(usize) + Send + 'static,
 ) -> Response {
     let encoder = GzEncoder::new(Vec::new(), Compression::new(1));
     let chunks: Box<dyn Iterator<Item = Bytes> + Send> =
         if gzip { Box::new(Packed { chunks, encoder: Some(encoder) }) } else { Box::new(chunks) };
-    let frames = chunks.map(|bytes| Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes)));
+    let frames = chunks.map(move |bytes| {
+        counted(bytes.len());
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(bytes))
+    });
     let mut response = stream(content_type, Body::new(StreamBody::new(futures::stream::iter(frames))));
     if gzip {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -148,7 +148,8 @@ fn paths(app: &App) -> Value {
         paths.extend([format!("/apis/{}", remote.group), remote.root()]);
     }
     paths.extend(
-        ["/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/statusz", "/version"].map(str::to_owned),
+        ["/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/statusz", "/version"]
+            .map(str::to_owned),
     );
     paths.sort();
     paths.dedup();

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use super::answer::{self, Style};
 use super::proxy::aggregated;
 use super::query::Query;
-use super::{discovery, health, openapi, resource, zpages};
+use super::{discovery, health, metrics, openapi, resource, zpages};
 use crate::app::App;
 use crate::audit::{self, AUDIT_ID};
 use crate::flows::Asked;
-use crate::metrics::Labels;
+use crate::metrics::access::Attempt;
+use crate::metrics::requests::{Answered, DryRun, Labels, Verb};
 use crate::pipeline::review;
 use crate::rbac::authorizer;
 use crate::rbac::rule::Attributes;
@@ -40,6 +41,11 @@ const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same of one that changes something (upstream's bound).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
+
+/// What is said of a request that was not answered in time.
+const LATE: &str = "request did not complete within the allotted timeout";
+/// The same of one that changes something.
+const LATE_WRITE: &str = "request did not complete within requested timeout - context deadline exceeded";
 
 /// How long a client may go on sending a body that is not read.
 const UNWANTED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -153,7 +159,16 @@ pub(crate) async fn caller(
 ) -> Result<Caller, Status> {
     let peer = origin.and_then(|o| o.peer.as_ref());
     let notes = Arc::new(Notes::default());
-    let user = app.authenticator.authenticate(peer, headers, &notes).await?;
+    let began = Instant::now();
+    let found = app.authenticator.authenticate(peer, headers, &notes).await;
+    let attempt = match &found {
+        Ok(_) => Attempt::Success,
+        Err(_) if headers.contains_key(header::AUTHORIZATION) => Attempt::Error,
+        Err(_) => Attempt::Failure,
+    };
+    let name = found.as_ref().ok().map(|user| user.name.as_str());
+    app.authenticator.figures.asked(attempt, name, began.elapsed());
+    let user = found?;
     if let Some(origin) = origin.filter(|_| !user.is_anonymous()) {
         origin.standing.is_somebodys();
     }
@@ -179,18 +194,15 @@ fn audit_id(headers: &mut HeaderMap) -> Option<HeaderValue> {
     Some(id)
 }
 
-/// The method as a label; clients may invent methods, labels they may not.
-fn counted(method: &Method) -> String {
-    match *method {
-        Method::GET => "get",
-        Method::HEAD => "head",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "other",
+/// What a request was, as far as its head tells.
+fn counted(method: &Method, path: &str, query: &Query) -> Labels {
+    let mut labels = Labels::new(Verb::of(method));
+    labels.dry_run = DryRun::of(query.all("dryRun"));
+    // Of the paths that name no resource, upstream counts these.
+    if let Some(probe) = ["/healthz", "/livez", "/readyz"].into_iter().find(|probe| *probe == path) {
+        labels.path(probe);
     }
-    .to_owned()
+    labels
 }
 
 /// What a request is about, for telling flows apart.
@@ -255,6 +267,14 @@ fn attributes(route: &Route, method: &Method, query: &Query) -> Attributes {
     attributes
 }
 
+fn failed(status: &Status, style: Style) -> Response {
+    match status.message.as_str() {
+        // Upstream's filter before its handlers, which knows no Status.
+        TOO_MANY if status.code == 429 => answer::too_many(status),
+        _ => answer::status(status, style),
+    }
+}
+
 /// Answers a request.
 pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Response {
     let started = Instant::now();
@@ -269,7 +289,7 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let origin = parts.extensions.get::<Arc<Origin>>().cloned();
     let door = parts.extensions.get::<Arc<dyn Door>>().cloned();
     let path = parts.uri.path().to_owned();
-    let mut labels = Labels { verb: counted(&parts.method), ..Labels::default() };
+    let mut labels = counted(&parts.method, &path, &query);
     let mut notes = None;
     let mut flow = HeaderMap::new();
     let route = route::parse(&path);
@@ -280,9 +300,9 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
         Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref()).await?))
     };
     let result = match known.await {
-        Ok((deadline, caller)) => {
+        Ok((deadline, mut caller)) => {
             notes = Some(caller.notes.clone());
-            app.flows.tell(&caller.user, &asked(&route, &parts.method, &query), &mut flow);
+            caller.flow = app.flows.tell(&caller.user, &asked(&route, &parts.method, &query), &mut flow);
             let upgrade = Mutex::new(upgrade);
             let (method, uri, headers) = (parts.method, parts.uri.to_string(), parts.headers);
             let request = Incoming { method, uri, path, query, headers, caller, style, origin, door, upgrade };
@@ -299,12 +319,9 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
             Err(status)
         }
     };
-    let mut response = result.unwrap_or_else(|status| match status.message.as_str() {
-        // Upstream's filter before its handlers, which knows no Status.
-        TOO_MANY if status.code == 429 => answer::too_many(&status),
-        _ => answer::status(&status, style),
-    });
-    if let Some(notes) = notes {
+    let late = matches!(&result, Err(status) if status.code == 504 && is_late(status));
+    let mut response = result.unwrap_or_else(|status| failed(&status, style));
+    if let Some(notes) = &notes {
         answer::warn(&mut response, &notes.warnings());
     }
     response.headers_mut().extend(flow);
@@ -319,8 +336,13 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
         drop_body(&mut response);
     }
     body.discard(version).await;
-    labels.code = response.status().as_u16();
-    app.metrics.observe(labels, started.elapsed());
+    let code = response.status().as_u16();
+    let answered = Answered { code, took: started.elapsed(), late, notes: notes.as_deref() };
+    if let Some(series) = app.metrics.requests.observe(&labels, answered)
+        && let Some(bytes) = response.body().size_hint().exact()
+    {
+        series.size(bytes);
+    }
     response
 }
 
@@ -379,12 +401,13 @@ async fn within(
     answer: impl Future<Output = Result<Response, Status>>,
 ) -> Result<Response, Status> {
     let Some(Deadline { at, writes }) = deadline else { return answer.await };
-    let why = if writes {
-        "request did not complete within requested timeout - context deadline exceeded"
-    } else {
-        "request did not complete within the allotted timeout"
-    };
+    let why = if writes { LATE_WRITE } else { LATE };
     tokio::time::timeout_at(at, answer).await.unwrap_or_else(|_| Err(Status::timeout(why, 0)))
+}
+
+/// Whether a request was given up, and not answered by whoever worked on it.
+fn is_late(status: &Status) -> bool {
+    status.message.ends_with(LATE) || status.message.ends_with(LATE_WRITE)
 }
 
 async fn answered(
@@ -419,7 +442,8 @@ async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Respons
             gantry_api::discovery::text(&health::version()).into(),
             Style { pretty: true, ..Style::default() },
         ),
-        "/metrics" => health::metrics(app),
+        "/metrics" => metrics::all(app, request).await,
+        "/metrics/slis" => metrics::slis(app, request),
         "/statusz" => zpages::statusz(app, request)?,
         "/flagz" => zpages::flagz(app, request)?,
         "/.well-known/openid-configuration" if health::has_openid(app) => {

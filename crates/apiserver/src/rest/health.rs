@@ -1,4 +1,4 @@
-//! Health, version, metrics and the OpenID documents.
+//! Health, version and the OpenID documents.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +13,10 @@ use tokio::time::Instant;
 use super::answer::{self, Style};
 use super::query::Query;
 use crate::app::App;
-use crate::metrics;
 use crate::server::Response;
 
 /// How long the store may take to answer a health check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Name and help of a gauge by which clients see that a priority level has come into force.
-const NOMINAL_SEATS: (&str, &str) = (
-    "apiserver_flowcontrol_nominal_limit_seats",
-    "Nominal number of execution seats configured for each priority level",
-);
-
 /// How long an answer of the store is good for: whoever asks needs no credentials, and must not keep etcd busy.
 const GOOD_FOR: Duration = Duration::from_millis(500);
 /// How often a failing check is told in the log.
@@ -135,7 +128,11 @@ pub(crate) async fn is_ready(app: &App) -> bool {
 /// `/healthz`, `/livez`, `/readyz`, and one check below them.
 pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Response {
     let mut parts = path.trim_matches('/').splitn(2, '/');
-    let probe = parts.next().unwrap_or_default();
+    let probe = match parts.next() {
+        Some("livez") => "livez",
+        Some("readyz") => "readyz",
+        _ => "healthz",
+    };
     let checks = checks(app, probe).await;
     if let Some(only) = parts.next() {
         return match checks.into_iter().find(|(name, _)| *name == only) {
@@ -144,7 +141,11 @@ pub(crate) async fn answer(app: &Arc<App>, path: &str, query: &Query) -> Respons
             Some((_, Err(why))) => answer::text(500, format!("internal server error: {why}\n")),
         };
     }
-    let (text, failed) = report(&checks, query.all("exclude"));
+    let excluded = query.all("exclude");
+    for (name, result) in checks.iter().filter(|(name, _)| !excluded.iter().any(|e| e == name)) {
+        app.metrics.slis.checked(probe, name, result.is_ok());
+    }
+    let (text, failed) = report(&checks, excluded);
     if failed {
         tell(app, probe, &checks);
         answer::text(500, format!("{text}{probe} check failed\n"))
@@ -208,40 +209,6 @@ pub(crate) fn version() -> Value {
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
     })
-}
-
-/// `/metrics`.
-pub(crate) fn metrics(app: &App) -> Response {
-    let counters = app.cache.counters();
-    let objects: usize = app.cache.views().iter().map(gantry_store::cache::View::len).sum();
-    let watchers: usize = app.cache.views().iter().map(gantry_store::cache::View::watchers).sum();
-    let extra: Vec<(&str, &str, f64)> = vec![
-        ("gantry_cache_revision", "Revision that the watch cache has reached.", app.cache.revision() as f64),
-        ("gantry_cache_objects", "Objects in the watch cache.", objects as f64),
-        ("gantry_cache_watchers", "Subscriptions to the watch cache.", watchers as f64),
-        (
-            "gantry_watch_seats",
-            "Watches that are told together with others who watch the same.",
-            app.crowds.seats() as f64,
-        ),
-        ("gantry_cache_events_total", "Events taken from etcd.", counters.events() as f64),
-        ("gantry_cache_lists_total", "Full reads of etcd.", counters.lists() as f64),
-        ("gantry_cache_watch_starts_total", "Watches of etcd started.", counters.watch_starts() as f64),
-        (
-            "gantry_cache_mismatches_total",
-            "Differences between etcd and cache that were found.",
-            counters.mismatches() as f64,
-        ),
-        ("gantry_cache_revision_reads_total", "Consistent-read questions to etcd.", counters.revision_reads() as f64),
-    ];
-    let mut text = app.metrics.render(&extra);
-    app.authenticator.legacy_uses().counts.render(&mut text);
-    let seats = app.config.max_requests_inflight.saturating_add(app.config.max_mutating_requests_inflight);
-    metrics::render_gauges(&mut text, NOMINAL_SEATS, "priority_level", &app.flows.nominal_seats(seats));
-    let mut response = answer::text(200, text);
-    let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, form);
-    response
 }
 
 /// What whoever checks tokens may keep for a while.

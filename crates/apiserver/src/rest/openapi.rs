@@ -101,7 +101,7 @@ fn body(request: &Incoming, document: &Arc<Document>, content_type: &'static str
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        answer::chunked(content_type, document.unpacked(), false)
+        answer::chunked(content_type, document.unpacked(), false, drop)
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));

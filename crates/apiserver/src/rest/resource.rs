@@ -16,7 +16,7 @@ use super::query::Query;
 use super::{log, negotiate, stream, watch};
 use crate::app::App;
 use crate::calls::{self, Call, Create, Delete, DeleteCollection, Found, Get, List, Patch, Update};
-use crate::metrics::Labels;
+use crate::metrics::requests::{Labels, Sizing, Verb};
 use crate::pipeline::options::{self, DeleteOptions};
 use crate::pipeline::patch::PatchType;
 use crate::pipeline::read::{self, ListQuery, Listed};
@@ -69,7 +69,6 @@ pub(crate) async fn handle(
         found => found?,
     };
     labels.about(&target);
-    labels.dry_run = request.query.has("dryRun");
     if path.watch && (request.method != Method::GET || !target.subresource.is_empty()) {
         // Upstream takes it for a watch whatever the method is, and has no route for it.
         call(app, request).authorize("watch", &target)?;
@@ -77,11 +76,11 @@ pub(crate) async fn handle(
         return Err(if is_known { Status::method_not_allowed() } else { Status::no_such_resource() });
     }
     if stream::serves(&target) {
-        "connect".clone_into(&mut labels.verb);
+        labels.verb = Verb::Connect;
         return stream::start(app, request, body.is_empty(), &target).await;
     }
     if target.subresource == "proxy" {
-        "connect".clone_into(&mut labels.verb);
+        labels.verb = Verb::Connect;
         return proxy::handle(app, request, body.take()?, &target, &path.rest).await;
     }
     let mut response = dispatch(app, request, body, &target, path.watch, labels).await?;
@@ -108,27 +107,29 @@ async fn dispatch(
             let allowed = call(app, request).authorize(if unnamed { verb } else { "get" }, target);
             Err(allowed.err().unwrap_or_else(Status::method_not_allowed))
         }
-        (Method::GET, _) if target.subresource == "log" => log::get(app, request, target).await,
+        (Method::GET, _) if target.subresource == "log" => {
+            labels.verb = Verb::Connect;
+            log::get(app, request, target).await
+        }
         (Method::GET, _) if is_watch => {
-            "watch".clone_into(&mut labels.verb);
-            watch::start(app, request, target, by_path).await
+            labels.verb = Verb::Watch;
+            watch::start(app, request, target, by_path, labels).await
         }
         (Method::GET | Method::HEAD, false) => get(app, request, target).await,
         (Method::GET | Method::HEAD, true) => {
-            "list".clone_into(&mut labels.verb);
-            list(app, request, target).await
+            labels.verb = Verb::List;
+            list(app, request, target, labels).await
         }
         (Method::POST, _) => create(app, request, body, target).await,
         (Method::PUT, false) => update(app, request, body, target).await,
         (Method::PATCH, false) => {
             if request.header(header::CONTENT_TYPE).starts_with("application/apply-patch") {
-                "apply".clone_into(&mut labels.verb);
+                labels.verb = Verb::Apply;
             }
             patch(app, request, body, target).await
         }
         (Method::DELETE, unnamed) => {
             if unnamed {
-                "deletecollection".clone_into(&mut labels.verb);
                 return delete_collection(app, request, body, target).await;
             }
             delete(app, request, body, target).await
@@ -241,19 +242,25 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
     Ok(found)
 }
 
-async fn list(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
+async fn list(app: &Arc<App>, request: &Incoming, target: &Target, labels: &Labels) -> Result<Response, Status> {
     let permitted = call(app, request).permit_selection::<List>(target, narrowed(&request.query))?;
     let query = list_query(&request.query, target)?;
     let (shape, style) = shape(app, request, target)?;
     let mut listed = permitted.enter().await?.list(&query).await?;
     check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
-    let mut response = listed_answer(target, (shape, style), listed);
+    let mut response = listed_answer(target, (shape, style), listed, || app.metrics.requests.sizing(labels));
     answer::warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn listed_answer(target: &Target, (shape, style): (Shape, Style), listed: Listed) -> Response {
+/// `sizing` counts the bytes of a list that is made while it is sent.
+fn listed_answer(
+    target: &Target,
+    (shape, style): (Shape, Style),
+    listed: Listed,
+    sizing: impl FnOnce() -> Option<Sizing>,
+) -> Response {
     let kind = target.kind.clone();
     let meta =
         ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
@@ -287,7 +294,13 @@ fn listed_answer(target: &Target, (shape, style): (Shape, Style), listed: Listed
     if chunks.peek().is_none() {
         return answer::json(200, first, style);
     }
-    answer::chunked("application/json", std::iter::once(first).chain(chunks), style.gzip)
+    let mut sizing = sizing();
+    let counted = move |bytes: usize| {
+        if let Some(sizing) = &mut sizing {
+            sizing.add(bytes);
+        }
+    };
+    answer::chunked("application/json", std::iter::once(first).chain(chunks), style.gzip, counted)
 }
 
 /// The options of a write, from the query; `kind` is what upstream calls them, `errors` what is wrong already.
@@ -420,7 +433,7 @@ async fn delete_collection(
     let listed = entered.delete_collection(&query, &options).await?;
     check_metadata(request, form.0, target, true)?;
     // It is what went, and nothing goes on from there.
-    Ok(listed_answer(target, form, Listed { continue_token: String::new(), remaining: None, ..listed }))
+    Ok(listed_answer(target, form, Listed { continue_token: String::new(), remaining: None, ..listed }, || None))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use gantry_api::status::Status;
 use gantry_common::task;
 use http_body_util::StreamBody;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use self::crowd::{Alike, Place, Seated};
@@ -28,6 +29,7 @@ use crate::app::App;
 use crate::auth::websocket::is_websocket;
 use crate::calls::{Call, Watch};
 use crate::custom::convert;
+use crate::metrics::requests::{Labels, Lasting};
 use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::watch::{Due, Schedule, Signal, WatchQuery, Watcher};
 use crate::request::Target;
@@ -107,7 +109,9 @@ pub(crate) async fn start(
     request: &Incoming,
     target: &Target,
     by_path: bool,
+    labels: &Labels,
 ) -> Result<Response, Status> {
+    let began = Instant::now();
     let call = Call { app, caller: &request.caller };
     // Upstream looks at no selector of a path that says `watch`.
     let narrowed = if by_path { Narrowed::default() } else { narrowed(&request.query) };
@@ -127,8 +131,12 @@ pub(crate) async fn start(
     };
     let source = Source::new(permitted.watch(query).await)?;
     let protobuf = style.protobuf;
-    let form = Form { kind: target.kind.clone(), shape, protobuf, clock: app.clock.clone() };
-    let telling = Telling { source, form, first: true };
+    let figures = app.metrics.resources.of(&target.kind);
+    let form = Form { kind: target.kind.clone(), shape, protobuf, clock: app.clock.clone(), figures };
+    // A watch that could not start has its answer at once.
+    let goes_on = matches!(source, Source::Running(_));
+    let lasting = goes_on.then(|| app.metrics.requests.last(labels, began, &request.caller.notes)).flatten();
+    let telling = Telling { source, form, first: true, lasting };
     if let (Some(response), Some(upgrade)) = (switched, upgrade) {
         drop(task::spawn("watch", telling.over_websocket(upgrade)));
         return Ok(response);
@@ -182,7 +190,10 @@ impl Answer {
                 biased;
                 step = seated.next() => match step {
                     Step::Say(bytes) => return Some(bytes),
-                    Step::End(error) => Signal::of_end(error),
+                    Step::End(error) => {
+                        self.telling.form.ended(&error);
+                        Signal::of_end(error)
+                    }
                 },
                 due = schedule.due() => match due {
                     Due::Bookmark => match seated.bookmark() {
@@ -212,7 +223,7 @@ impl Answer {
     /// Joins the others who ask for the same, once there is nothing left that this watch alone has to tell.
     fn take_seat(&mut self) {
         let Some(place) = self.place.as_ref().filter(|place| place.is_crowded()) else { return };
-        let Telling { source, form, first } = &mut self.telling;
+        let Telling { source, form, first, .. } = &mut self.telling;
         if *first && form.begins() {
             return;
         }
@@ -233,6 +244,7 @@ struct Telling {
     form: Form,
     /// The next event is the first one.
     first: bool,
+    lasting: Option<Lasting>,
 }
 
 impl Telling {
@@ -256,12 +268,22 @@ impl Telling {
 
     fn message(&mut self, signal: &Signal) -> Message {
         let first = self.is_first(signal);
-        self.form.message(signal, first)
+        let message = self.form.message(signal, first);
+        self.told(signal, message.len());
+        message
     }
 
     fn write(&mut self, signal: &Signal, out: &mut Vec<u8>) {
-        let first = self.is_first(signal);
+        let (first, before) = (self.is_first(signal), out.len());
         self.form.write(signal, first, out);
+        self.told(signal, out.len() - before);
+    }
+
+    fn told(&mut self, signal: &Signal, bytes: usize) {
+        self.form.figures.told(bytes, 1);
+        if let (Signal::Bookmark { initial: true, .. }, Some(lasting)) = (signal, &self.lasting) {
+            lasting.listed();
+        }
     }
 
     fn is_first(&mut self, signal: &Signal) -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gantry_api::kinds;
 use gantry_api::status::Status;
 use gantry_proto::v1::open_session::Kind;
 use jiff::Timestamp;
@@ -17,7 +18,8 @@ use super::subject::Subject;
 use crate::app::App;
 use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who, who};
 use crate::auth::credential::{Credential, Shown};
-use crate::request::Caller;
+use crate::metrics::requests::{Labels, Lasting};
+use crate::request::{Caller, Notes};
 
 /// Bytes of a command that an event shows.
 const COMMAND_BYTES_MAX: usize = 4096;
@@ -57,6 +59,10 @@ pub(crate) struct Record {
     counts: Option<Arc<Counts>>,
     /// Of a port-forward that has begun.
     ports: Option<Arc<Ports>>,
+    /// Of the request.
+    notes: Arc<Notes>,
+    /// What goes on in the metrics.
+    lasting: Option<Lasting>,
 }
 
 /// The event of a request that has come.
@@ -144,6 +150,8 @@ impl Record {
             outcome: None,
             counts: Some(Arc::default()),
             ports: None,
+            notes: ask.caller.notes.clone(),
+            lasting: None,
         }
     }
 
@@ -164,6 +172,8 @@ impl Record {
             outcome: None,
             counts: None,
             ports: None,
+            notes: caller.0.notes.clone(),
+            lasting: None,
         }
     }
 
@@ -194,6 +204,23 @@ impl Record {
         let kept = self.app.metrics.sessions(self.name);
         kept.opened.add(1);
         kept.open.add(1);
+        self.lasting = self.lasts();
+    }
+
+    /// What upstream takes for a connection with an object of the core group.
+    fn lasts(&self) -> Option<Lasting> {
+        let object = &self.event.object_ref;
+        if (self.name == "proxy") != (object.subresource == "proxy") {
+            return None;
+        }
+        let kind = kinds::by_resource("", &object.api_version, &object.resource)?;
+        let subresource = kind.subresource(&object.subresource)?.name;
+        let mut lasting =
+            self.app.metrics.requests.last(&Labels::connecting(kind, subresource), self.began, &self.notes)?;
+        if matches!(subresource, "exec" | "attach" | "portforward") {
+            lasting.ended(101);
+        }
+        Some(lasting)
     }
 
     /// The session has begun.
@@ -258,6 +285,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let kept = self.app.metrics.sessions(self.name);
+        if let (Some(lasting), "proxy", Some(status)) = (&mut self.lasting, self.name, &self.outcome) {
+            lasting.ended(status.code);
+        }
         if self.started {
             kept.open.sub(1);
         } else {

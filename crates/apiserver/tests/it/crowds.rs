@@ -142,7 +142,7 @@ async fn everybody_hears_everything_once_and_in_order() {
         watching.push(task::spawn("watcher", watcher.run(go.clone())));
     }
     // Some are between two watches.
-    let watch = async || metric(&cluster, "apiserver_registered_watchers ").await > WATCHERS - WATCHERS / 4;
+    let watch = async || metric(&cluster, "gantry_watches ").await > WATCHERS - WATCHERS / 4;
     until("they watch", watch).await;
     write(&cluster, 0).await;
     let seated = async || metric(&cluster, "gantry_watch_seats ").await;

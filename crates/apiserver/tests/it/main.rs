@@ -23,6 +23,7 @@ mod errors;
 mod examples;
 mod exec;
 mod fences;
+mod figures;
 mod forms;
 mod forward;
 mod forward_ends;

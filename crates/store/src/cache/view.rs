@@ -1,6 +1,7 @@
 //! One resource's part of the cache: GET and LIST from an immutable snapshot, WATCH from the history ring.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gantry_common::task;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -52,6 +53,8 @@ struct Inner {
     /// Taken before `state` where both are needed; the driver holds it while it applies events.
     hub: Mutex<Hub>,
     state: RwLock<State>,
+    received: AtomicU64,
+    fillings: AtomicU64,
 }
 
 impl View {
@@ -67,7 +70,8 @@ impl View {
     fn made(spec: ViewSpec, core: Arc<Core>, waiting: Option<Vec<Prepared>>) -> Self {
         let state = State::new(spec.indexes.len(), waiting);
         let hub = Mutex::new(Hub::new(core.config.limits()));
-        Self(Arc::new(Inner { spec, core, hub, state: RwLock::new(state) }))
+        let (received, fillings) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner { spec, core, hub, state: RwLock::new(state), received, fillings }))
     }
 
     /// The full key prefix.
@@ -253,6 +257,18 @@ impl View {
         self.0.hub.lock().history()
     }
 
+    /// Events that the store told of, since the start.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// How often the view was filled from a list of the store.
+    #[must_use]
+    pub fn fillings(&self) -> u64 {
+        self.0.fillings.load(Ordering::Relaxed)
+    }
+
     /// Objects now.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -318,6 +334,7 @@ impl View {
             state.revision = revision;
             changes.into_iter().filter_map(|change| state.apply(change)).collect()
         };
+        self.0.received.fetch_add(events.len() as u64, Ordering::Relaxed);
         self.publish(&mut hub, events);
     }
 
@@ -346,6 +363,7 @@ impl View {
             Ok(events) => self.publish(&mut hub, events),
             Err(_) => hub.end_all(&WatchError::Expired { requested: state.revision, oldest }, false),
         }
+        self.0.fillings.fetch_add(1, Ordering::Relaxed);
         hub.reset(revision);
         state.clear();
         listed.drain(..).for_each(|change| drop(state.apply(change)));
@@ -359,6 +377,7 @@ impl View {
         let mut state = self.0.state.write();
         // A relist of everything came first: it is newer.
         let Some(waiting) = state.waiting.take() else { return };
+        self.0.fillings.fetch_add(1, Ordering::Relaxed);
         hub.reset(revision);
         listed.into_iter().for_each(|change| drop(state.apply(change)));
         state.revision = revision;

@@ -4,6 +4,7 @@ use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, managed, patch, value};
 use gantry_cel::Budget;
+use tokio::time::Instant;
 
 use super::definition::{Binding, Change, Definition};
 use super::judge::name_of;
@@ -100,12 +101,13 @@ impl Turn<'_, '_> {
         }
         let before = object.clone();
         for change in &policy.changes {
+            let began = Instant::now();
             let made = match self.make(change, &input, param) {
                 Ok(Some(shown)) => self.put(shown, &mut input, object).await,
                 made => made.map(drop),
             };
-            let (action, error) = if made.is_ok() { ("allow", "no_error") } else { ("deny", "invalid_error") };
-            let checked = Checked { policy: &policy.name, binding: &binding.name, action, error };
+            let (error, took) = (if made.is_ok() { "no_error" } else { "invalid_error" }, began.elapsed());
+            let checked = Checked { policy: &policy.name, binding: &binding.name, action: "", error, took };
             request.app.metrics.policies.changed(&checked);
             if let Err(why) = made {
                 self.failures.push(failed(policy, Some(binding), &why, "Invalid"));

@@ -7,6 +7,7 @@ use gantry_api::status::Status;
 use gantry_api::{Value, value};
 use gantry_cel::{Bindings, Budget};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::definition::{Binding, Definition, Rule};
 use super::{Bound, Unusable};
@@ -55,9 +56,17 @@ pub(super) fn policy(request: &Request<'_>, bound: &Bound, input: &Input, denied
     let rights = Rights::of(request);
     let policy = &*bound.policy;
     for (binding, params) in &bound.bindings {
-        let mut case = Case { request, policy, binding, denied: &mut *denied, annotations: &mut annotations };
+        let mut case = Case {
+            request,
+            policy,
+            binding,
+            denied: &mut *denied,
+            annotations: &mut annotations,
+            began: Instant::now(),
+        };
         for param in params {
             let asked = |rights| input.bindings(rights, request, param.as_ref(), &policy.variables);
+            case.began = Instant::now();
             let views = Views { rules: asked(Some(&rights)), messages: asked(None), annotations: asked(None) };
             case.judge(policy, &views);
         }
@@ -82,6 +91,8 @@ struct Case<'c, 'r> {
     binding: &'c Binding,
     denied: &'c mut Vec<Denied>,
     annotations: &'c mut BTreeMap<String, Vec<String>>,
+    /// When the binding's turn came, with its present parameter.
+    began: Instant,
 }
 
 impl Case<'_, '_> {
@@ -107,7 +118,8 @@ impl Case<'_, '_> {
     }
 
     fn count(&self, action: &'static str, error: &'static str) {
-        let checked = Checked { policy: &self.policy.name, binding: &self.binding.name, action, error };
+        let took = self.began.elapsed();
+        let checked = Checked { policy: &self.policy.name, binding: &self.binding.name, action, error, took };
         self.request.app.metrics.policies.checked(&checked);
     }
 

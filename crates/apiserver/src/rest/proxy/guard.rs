@@ -85,7 +85,7 @@ impl Guard {
                 None => Held::Place { _place: app.places.take_for(Holder::of(user))? },
                 Some(_) => {
                     let writes = !matches!(request.method, Method::GET | Method::HEAD);
-                    Held::Slot { _slot: app.place(user, writes).await? }
+                    Held::Slot { _slot: app.place(&request.caller, writes).await? }
                 }
             };
             Ok((right, held))

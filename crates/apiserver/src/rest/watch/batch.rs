@@ -108,12 +108,14 @@ pub(super) mod testing {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::metrics::resources::Resources;
     use crate::view::{Include, Shape, View};
 
     pub(crate) fn form() -> Form {
         let kind = kinds::by_resource("", "v1", "configmaps").expect("served");
         let shape = Shape { view: View::Full, include: Include::Metadata, now: Timestamp::UNIX_EPOCH };
-        Form { kind: kind.held(), shape, protobuf: false, clock: clock::system() }
+        let figures = Resources::default().of(kind);
+        Form { kind: kind.held(), shape, protobuf: false, clock: clock::system(), figures }
     }
 
     /// An event of each revision.

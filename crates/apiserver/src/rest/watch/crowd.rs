@@ -277,6 +277,8 @@ impl Leader {
     }
 
     async fn tell(&self, batch: &Arc<Batch>, seats: &[Arc<Seat>]) {
+        // Events of one batch are mostly one, or alike.
+        self.form.figures.told(batch.chunk().len() / batch.len(), batch.len() * seats.len());
         let row = (BYTES_IN_A_ROW / batch.chunk().len()).clamp(1, SEATS_IN_A_ROW);
         for row in seats.chunks(row) {
             for seat in row {

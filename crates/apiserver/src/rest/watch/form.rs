@@ -1,11 +1,14 @@
 //! How the events of a watch are written: lines of JSON, or messages of protobuf.
 
+use std::sync::Arc;
+
 use gantry_api::encode;
 use gantry_api::kinds::Kind;
 use gantry_common::clock::SharedClock;
-use gantry_store::cache::Change;
+use gantry_store::cache::{Change, WatchError};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::metrics::resources::Resource;
 use crate::pipeline::watch::Signal;
 use crate::view::Shape;
 
@@ -17,6 +20,8 @@ pub(super) struct Form {
     /// Events are messages behind their length instead of lines of JSON.
     pub(super) protobuf: bool,
     pub(super) clock: SharedClock,
+    /// What is counted of the kind.
+    pub(super) figures: Arc<Resource>,
 }
 
 fn name(signal: &Signal) -> &'static str {
@@ -33,6 +38,13 @@ impl Form {
     /// Whether the first event of a watch differs from the others: it has the columns of the Table.
     pub(super) fn begins(&self) -> bool {
         self.shape.view.is_table()
+    }
+
+    /// Counts the end of a watch whose client was too slow.
+    pub(super) fn ended(&self, error: &WatchError) {
+        if matches!(error, WatchError::Overflow { .. }) {
+            self.figures.terminated();
+        }
     }
 
     /// Writes one event; `first`: it is the first of its watch.
