@@ -48,13 +48,68 @@ pub fn protobuf(object: &Value) -> Option<Vec<u8>> {
     let at = |path: &str| value::str_at(object, path).unwrap_or_default();
     let (api_version, kind) = (at("apiVersion"), at("kind"));
     let message = Messages::builtin().by_name(&protobuf_type(api_version, kind))?;
+    let mut envelope = envelope(api_version, kind);
+    envelope.bytes(ENVELOPED, &of_message(message, object.as_object()?));
+    Some(envelope.0)
+}
+
+/// The field of an envelope that holds the object.
+const ENVELOPED: u32 = 2;
+
+/// An envelope up to the object in it.
+fn envelope(api_version: &str, kind: &str) -> Out {
     let mut meta = Out::default();
     meta.bytes(1, api_version.as_bytes());
     meta.bytes(2, kind.as_bytes());
     let mut envelope = Out(PROTOBUF_MAGIC.to_vec());
     envelope.bytes(1, &meta.0);
-    envelope.bytes(2, &of_message(message, object.as_object()?));
-    Some(envelope.0)
+    envelope
+}
+
+/// A list of which one item after the other is written, so that it is never held as values.
+pub struct List {
+    /// The list without items.
+    object: Value,
+    message: &'static Message,
+    items: &'static ProtoField,
+    /// Written items, in pieces of about [`List::PIECE_BYTES`].
+    pieces: Vec<Out>,
+}
+
+impl List {
+    const PIECE_BYTES: usize = 64 * 1024;
+
+    /// A list with `kind`, `apiVersion` and `metadata`; `None` for a kind that has no message.
+    #[must_use]
+    pub fn new(object: Value) -> Option<Self> {
+        let at = |path: &str| value::str_at(&object, path).unwrap_or_default();
+        let message = Messages::builtin().by_name(&protobuf_type(at("apiVersion"), at("kind")))?;
+        let items = message.fields.iter().find(|field| field.json == "items")?;
+        Some(Self { object, message, items, pieces: Vec::new() })
+    }
+
+    /// Writes one more item.
+    pub fn push(&mut self, item: &Value) {
+        if self.pieces.last().is_none_or(|piece| piece.0.len() >= Self::PIECE_BYTES) {
+            self.pieces.push(Out(Vec::with_capacity(Self::PIECE_BYTES + Self::PIECE_BYTES / 8)));
+        }
+        if let Some(piece) = self.pieces.last_mut() {
+            write_value(piece, self.items.number, &self.items.wire, item);
+        }
+    }
+
+    /// The whole body, as [`protobuf`] writes it but for the order of its fields, in pieces.
+    #[must_use]
+    pub fn finish(self) -> Vec<Vec<u8>> {
+        let at = |path: &str| value::str_at(&self.object, path).unwrap_or_default();
+        let bare = of_message(self.message, self.object.as_object().unwrap_or(&Object::new()));
+        let bytes = bare.len() + self.pieces.iter().map(|piece| piece.0.len()).sum::<usize>();
+        let mut head = envelope(at("apiVersion"), at("kind"));
+        head.tag(ENVELOPED, BYTES);
+        head.varint(bytes as u64);
+        head.0.extend_from_slice(&bare);
+        std::iter::once(head).chain(self.pieces).map(|piece| piece.0).collect()
+    }
 }
 
 /// One event of a watch: its type, and the object in an envelope. Events stand on the wire without an envelope of their own.
@@ -233,6 +288,26 @@ mod tests {
         }));
         check(&discovery::aggregated(&Kinds::builtin(), discovery::Root::Apis));
         assert_eq!(protobuf(&json!({"apiVersion": "example.com/v1", "kind": "Thing"})), None);
+    }
+
+    #[test]
+    fn a_list_is_written_item_by_item() {
+        for (api_version, kind) in [
+            ("v1", "ConfigMapList"),
+            ("meta.k8s.io/v1", "PartialObjectMetadataList"),
+            ("meta.k8s.io/v1beta1", "PartialObjectMetadataList"),
+        ] {
+            let head = json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": "5"}});
+            let mut list = List::new(head.clone()).expect("a message");
+            let items: Vec<Value> = (0..5_000).map(|n| json!({"metadata": {"name": format!("m{n}")}})).collect();
+            items.iter().for_each(|item| list.push(item));
+            let pieces = list.finish();
+            assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() < 2 * List::PIECE_BYTES));
+            let mut whole = head;
+            whole["items"] = items.into();
+            assert_eq!(decode::protobuf(&pieces.concat()).expect("readable"), whole, "{kind}");
+        }
+        assert!(List::new(json!({"apiVersion": "example.com/v1", "kind": "ThingList"})).is_none());
     }
 
     #[test]

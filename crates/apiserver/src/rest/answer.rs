@@ -150,6 +150,15 @@ fn prettied(packed: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// A body in protobuf that was written in pieces. `counted` as of [`chunked`].
+pub(crate) fn protobuf(pieces: Vec<Vec<u8>>, gzip: bool, counted: impl FnMut(usize) + Send + 'static) -> Response {
+    let bytes: usize = pieces.iter().map(Vec::len).sum();
+    if bytes < GZIP_FROM_BYTES {
+        return with_type(200, PROTOBUF, body(pieces.concat().into()));
+    }
+    chunked(PROTOBUF, pieces.into_iter().map(Bytes::from), gzip, counted)
+}
+
 /// A value.
 pub(crate) fn value(code: u16, value: &gantry_api::Value, style: Style) -> Response {
     json(code, Bytes::from(value.to_string()), style)

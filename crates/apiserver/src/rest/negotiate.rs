@@ -172,8 +172,8 @@ pub(crate) struct Chosen {
     pub(crate) pretty: bool,
 }
 
-/// How the client wants objects; nothing where it takes no form that there is. Whoever takes protobuf and likewise JSON gets
-/// the latter: it needs no encoding.
+/// How the client wants objects; nothing where it takes no form that there is. Whoever takes whole objects in protobuf and likewise
+/// in JSON gets the latter: it needs no encoding. Metadata alone is taken out of its object in any case.
 pub(crate) fn objects(accept: &str) -> Option<Chosen> {
     if accept.trim().is_empty() {
         return Some(Chosen { format: Format::Json, view: View::Full, of_list: false, pretty: false });
@@ -184,9 +184,9 @@ pub(crate) fn objects(accept: &str) -> Option<Chosen> {
     Some(unencoded(first, found))
 }
 
-/// The first of several, or for protobuf whichever shows the same otherwise.
+/// The first of several, or for whole objects in protobuf whichever shows the same otherwise.
 fn unencoded(first: Chosen, mut others: impl Iterator<Item = Chosen>) -> Chosen {
-    if first.format != Format::Protobuf {
+    if first.format != Format::Protobuf || first.view != View::Full {
         return first;
     }
     let is_alike =
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_is_for_who_takes_nothing_else_alike() {
+    fn whole_objects_come_in_protobuf_where_nothing_else_is_taken() {
         let check = |accept: &str, expected: bool| {
             let is_protobuf = objects(accept).is_some_and(|chosen| chosen.format == Format::Protobuf);
             assert_eq!(is_protobuf, expected, "{accept}");
@@ -466,7 +466,11 @@ mod tests {
         check(&format!("{PROTOBUF};stream=watch"), true);
         check(&format!("{PROTOBUF},application/json"), false);
         check(&format!("{PROTOBUF},*/*"), false);
-        check(&format!("{PROTOBUF};as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"), true);
+        let metadata = "as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        check(&format!("{PROTOBUF};{metadata},application/json"), true);
+        // The metadata client of client-go.
+        check(&format!("{PROTOBUF};{metadata},application/json;{metadata},application/json"), true);
+        check(&format!("application/json;{metadata},{PROTOBUF};{metadata}"), false);
         check("text/html", false);
         check("", false);
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gantry_api::field;
 use gantry_api::kinds::KindInfo;
 use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
+use gantry_api::{encode, field};
 use http::{HeaderValue, Method, header};
 
 use super::answer::{self, Style};
@@ -22,7 +22,7 @@ use crate::pipeline::patch::PatchType;
 use crate::pipeline::read::{self, ListQuery, Listed};
 use crate::pipeline::selection::{Narrowed, Selection};
 use crate::pipeline::{Outcome, Written};
-use crate::request::{FieldValidation, Payload, Target, WriteOptions, manager_errors};
+use crate::request::{FieldValidation, Format, Payload, Target, WriteOptions, manager_errors};
 use crate::route::ResourcePath;
 use crate::server::Response;
 use crate::view::{Include, ListMeta, Shape, View};
@@ -249,7 +249,11 @@ async fn list(app: &Arc<App>, request: &Incoming, target: &Target, labels: &Labe
     let mut listed = permitted.enter().await?.list(&query).await?;
     check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
-    let mut response = listed_answer(target, (shape, style), listed, || app.metrics.requests.sizing(labels));
+    let sizing = || app.metrics.requests.sizing(labels);
+    let mut response = match style.protobuf {
+        true => protobuf_list(&target.kind, (shape, style), listed, sizing).await,
+        false => listed_answer(target, (shape, style), listed, sizing),
+    };
     answer::warn(&mut response, &warnings);
     Ok(response)
 }
@@ -286,7 +290,7 @@ fn listed_answer(
         Some(Bytes::from(chunk))
     };
     let mut chunks = std::iter::from_fn(next_chunk).peekable();
-    if style.pretty || style.yaml || style.protobuf {
+    if style.pretty || style.yaml {
         let whole: Vec<u8> = chunks.flatten().collect();
         return answer::json(200, Bytes::from(whole), style);
     }
@@ -294,13 +298,45 @@ fn listed_answer(
     if chunks.peek().is_none() {
         return answer::json(200, first, style);
     }
-    let mut sizing = sizing();
-    let counted = move |bytes: usize| {
+    let chunks = std::iter::once(first).chain(chunks);
+    answer::chunked("application/json", chunks, style.gzip, counting(sizing()))
+}
+
+/// Counts the bytes that are sent.
+fn counting(mut sizing: Option<Sizing>) -> impl FnMut(usize) + Send + 'static {
+    move |bytes| {
         if let Some(sizing) = &mut sizing {
             sizing.add(bytes);
         }
+    }
+}
+
+/// A list in protobuf. The length of the whole stands at its beginning, so all of it is written before it is sent, one object after
+/// the other; others have their turn in between.
+async fn protobuf_list(
+    kind: &KindInfo,
+    (shape, style): (Shape, Style),
+    listed: Listed,
+    sizing: impl FnOnce() -> Option<Sizing>,
+) -> Response {
+    const ITEMS_IN_A_ROW: usize = 64;
+    let meta =
+        ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
+    let mut json = shape.list_head(kind, &meta);
+    json.extend_from_slice(b"]}");
+    let parsed = |json: &[u8]| -> gantry_api::Value { serde_json::from_slice(json).unwrap_or_default() };
+    let Some(mut list) = encode::List::new(parsed(&json)) else {
+        return answer::status(&negotiate::refused(), style.in_format(Format::Json));
     };
-    answer::chunked("application/json", std::iter::once(first).chain(chunks), style.gzip, counted)
+    for row in listed.items.chunks(ITEMS_IN_A_ROW) {
+        for object in row {
+            json.clear();
+            shape.item(kind, object.encoded(), object.rv(), &mut json);
+            list.push(&parsed(&json));
+        }
+        tokio::task::yield_now().await;
+    }
+    answer::protobuf(list.finish(), style.gzip, counting(sizing()))
 }
 
 /// The options of a write, from the query; `kind` is what upstream calls them, `errors` what is wrong already.
@@ -433,7 +469,11 @@ async fn delete_collection(
     let listed = entered.delete_collection(&query, &options).await?;
     check_metadata(request, form.0, target, true)?;
     // It is what went, and nothing goes on from there.
-    Ok(listed_answer(target, form, Listed { continue_token: String::new(), remaining: None, ..listed }, || None))
+    let gone = Listed { continue_token: String::new(), remaining: None, ..listed };
+    Ok(match form.1.protobuf {
+        true => protobuf_list(&target.kind, form, gone, || None).await,
+        false => listed_answer(target, form, gone, || None),
+    })
 }
 
 #[cfg(test)]

@@ -329,6 +329,35 @@ async fn whoever_takes_nothing_but_protobuf_gets_protobuf() {
 }
 
 #[tokio::test]
+async fn metadata_alone_comes_in_protobuf_where_that_is_asked_for_first() {
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let cluster = Cluster::start().await;
+    let made = cluster.rest("POST", MAPS, &[], &configmap("m", "1").to_string()).await.json();
+    // As the metadata client of client-go asks.
+    let get = async |path: &str, kind: &str| {
+        let how = format!("as={kind};g=meta.k8s.io;v=v1");
+        let accept = format!("{PROTOBUF};{how},application/json;{how},application/json");
+        cluster.rest("GET", path, &[("accept", &accept)], "").await
+    };
+    let decode = |bytes: &[u8]| gantry_api::decode::protobuf(bytes).expect("protobuf");
+    let one = get(&format!("{MAPS}/m"), "PartialObjectMetadata").await;
+    assert_eq!((one.code, &one.headers["content-type"]), (200, &PROTOBUF.try_into().expect("a value")));
+    assert_eq!(decode(&one.bytes)["metadata"], made["metadata"]);
+    let list = get(&format!("{MAPS}?labelSelector=a%21%3Db"), "PartialObjectMetadataList").await;
+    assert_eq!((list.code, &list.headers["content-type"]), (200, &PROTOBUF.try_into().expect("a value")));
+    let list = decode(&list.bytes);
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert!(list["metadata"]["resourceVersion"].is_string(), "{list}");
+    assert!(list["items"].as_array().is_some_and(|items| items.iter().any(|i| i["metadata"] == made["metadata"])));
+    let events = get(&format!("{MAPS}?watch=true&timeoutSeconds=1"), "PartialObjectMetadata").await;
+    assert_eq!(events.headers["content-type"], "application/vnd.kubernetes.protobuf;stream=watch");
+    let empty = get("/api/v1/secrets", "PartialObjectMetadataList").await;
+    assert_eq!((empty.code, &decode(&empty.bytes)["kind"]), (200, &json!("PartialObjectMetadataList")));
+    let missing = get(&format!("{MAPS}/none"), "PartialObjectMetadata").await;
+    assert_eq!((missing.code, decode(&missing.bytes)["reason"].as_str()), (404, Some("NotFound")));
+}
+
+#[tokio::test]
 async fn strict_decoding_complains_in_the_order_of_the_body() {
     let cluster = Cluster::start().await;
     let body = r#"{"metadata": {"name": "m"}, "unknownField": 1, "data": {"a": "1", "a": "2"}, "other": 2}"#;
