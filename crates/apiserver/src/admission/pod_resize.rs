@@ -26,11 +26,25 @@ impl Plugin for PodResizeValidator {
         let nodes = kinds::by_resource("", "v1", "nodes").ok_or_else(Status::no_such_resource)?;
         let node = current::load(request.app, &Target::new(nodes, "", name)).await?;
         let node = node.ok_or_else(|| request.forbidden(&format!("node {name:?} not found")))?;
-        check(object, &node.value).map_err(|why| request.forbidden(&why))
+        check(object, &node.value).map_err(|Never { why, cause }| request.forbidden(&why).with_cause(cause, "", ""))
     }
 }
 
-fn check(pod: &Value, node: &Value) -> Result<(), String> {
+/// Why a node can never give a pod what it asks for; `cause` is for those who resize pods and have to know.
+#[derive(Debug, PartialEq, Eq)]
+struct Never {
+    why: String,
+    cause: &'static str,
+}
+
+fn check(pod: &Value, node: &Value) -> Result<(), Never> {
+    let labels = value::map_at(node, "metadata.labels");
+    let system = labels.and_then(|labels| labels.get("kubernetes.io/os")).and_then(Value::as_str);
+    if let Some(system) = system.filter(|system| *system != "linux") {
+        let name = value::str_at(node, "metadata.name").unwrap_or_default();
+        let why = format!("pod resize is only supported on linux nodes, node {name:?} is {system:?}");
+        return Err(Never { why, cause: "UnsupportedPlatform" });
+    }
     let requested = quota::pod_total(pod, "requests");
     let allocatable = quota::amounts(value::map_at(node, "status.allocatable"));
     let cpu = |of: &quota::Usage| of.get("cpu").map_or(0, Quantity::milli);
@@ -42,16 +56,11 @@ fn check(pod: &Value, node: &Value) -> Result<(), String> {
             beyond.push(format!("{name}, requested: {requested}, allocatable: {allocatable}"));
         }
     }
-    if !beyond.is_empty() {
-        return Err(format!("Node didn't have enough allocatable resources: {}", beyond.join("; ")));
+    if beyond.is_empty() {
+        return Ok(());
     }
-    let labels = value::map_at(node, "metadata.labels");
-    let system = labels.and_then(|labels| labels.get("kubernetes.io/os")).and_then(Value::as_str).unwrap_or_default();
-    if system != "linux" {
-        let name = value::str_at(node, "metadata.name").unwrap_or_default();
-        return Err(format!("pod resize is only supported on linux nodes, node {name:?} is {system:?}"));
-    }
-    Ok(())
+    let why = format!("node didn't have enough allocatable resources: {}", beyond.join("; "));
+    Err(Never { why, cause: "NodeCapacity" })
 }
 
 #[cfg(test)]
@@ -67,16 +76,15 @@ mod tests {
                 "status": {"allocatable": {"cpu": "1", "memory": "1Gi"}}})
         };
         let pod = |cpu: &str, memory: &str| json!({"spec": {"containers": [{"resources": {"requests": {"cpu": cpu, "memory": memory}}}]}});
+        let never = |why: &str, cause| Err(Never { why: why.to_owned(), cause });
         assert_eq!(check(&pod("1", "1Gi"), &node("linux")), Ok(()));
-        assert_eq!(
-            check(&pod("1500m", "2Gi"), &node("linux")),
-            Err("Node didn't have enough allocatable resources: cpu, requested: 1500, allocatable: 1000; memory, \
-                requested: 2147483648, allocatable: 1073741824"
-                .to_owned())
-        );
-        assert_eq!(
-            check(&pod("1", "1Gi"), &node("windows")),
-            Err("pod resize is only supported on linux nodes, node \"n\" is \"windows\"".to_owned())
-        );
+        let beyond = "node didn't have enough allocatable resources: cpu, requested: 1500, allocatable: 1000; memory, \
+                      requested: 2147483648, allocatable: 1073741824";
+        assert_eq!(check(&pod("1500m", "2Gi"), &node("linux")), never(beyond, "NodeCapacity"));
+        let other = "pod resize is only supported on linux nodes, node \"n\" is \"windows\"";
+        assert_eq!(check(&pod("9", "9Gi"), &node("windows")), never(other, "UnsupportedPlatform"));
+        let mut unnamed = node("linux");
+        value::remove(&mut unnamed, "metadata.labels");
+        assert_eq!(check(&pod("1", "1Gi"), &unnamed), Ok(()), "who says nothing runs Linux");
     }
 }

@@ -126,7 +126,7 @@ async fn a_resize_stays_within_class_node_limits_and_quota() {
         (beyond.code, message(&beyond)),
         (
             403,
-            "pods \"p\" is forbidden: Node didn't have enough allocatable resources: cpu, requested: 600, allocatable: 500"
+            "pods \"p\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 600, allocatable: 500"
                 .to_owned()
         )
     );
