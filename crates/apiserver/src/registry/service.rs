@@ -31,6 +31,7 @@ impl Strategy for Service {
             value::set(service, "spec.clusterIPs", json!([ip]));
         }
         families(service, None);
+        drop_of_name(service);
     }
 
     fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
@@ -38,6 +39,7 @@ impl Strategy for Service {
         drop_type_dependent(new, old);
         inherit_allocated(new, old);
         families(new, Some(old));
+        drop_of_name(new);
     }
 
     fn validate_create(&self, kind: &KindInfo, service: &Value) -> Errors {
@@ -141,6 +143,13 @@ fn normalize_cluster_ips(new: &mut Value, old: &Value) {
         value::remove(new, "spec.clusterIPs");
     } else {
         value::set(new, "spec.clusterIPs", json!([ip]));
+    }
+}
+
+/// A mere name has no traffic within the cluster. Upstream takes the policy, as older versions made one up, but never shows it.
+fn drop_of_name(service: &mut Value) {
+    if text(service, "spec.type") == "ExternalName" {
+        value::remove(service, "spec.internalTrafficPolicy");
     }
 }
 

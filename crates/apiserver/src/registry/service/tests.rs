@@ -105,7 +105,12 @@ fn updates_inherit_what_was_allocated() {
     let mut external = old.clone();
     external["type"] = "ExternalName".into();
     external["ports"] = json!([]);
-    updated(external, old, json!({"type": "ExternalName", "ports": []}));
+    external["internalTrafficPolicy"] = "Cluster".into();
+    updated(external.clone(), old, json!({"type": "ExternalName", "ports": []}));
+    // Nor does a new one have a policy for traffic that it never sees.
+    let mut made = service(external);
+    strategy(kind("", "Service")).prepare_create(&ctx(kind("", "Service")), &mut made);
+    assert_eq!(made["spec"].get("internalTrafficPolicy"), None);
 }
 
 #[test]
