@@ -173,6 +173,14 @@ impl Walk {
         self.push(|| Error::invalid(&at.path(), value, &format!("{} {why}", at.subject())));
     }
 
+    /// What is said of the range of a number carries no path either.
+    fn out_of_range(&mut self, at: &At<'_>, ty: &str, format: &str) {
+        self.push(|| {
+            let why = format!("Checked value must be of type {ty} with format {format} in {}", at.text());
+            Error::invalid(&Path::new("<nil>"), "", &why)
+        });
+    }
+
     /// What is said of a value as a whole carries no path.
     fn whole(&mut self, at: &At<'_>, why: &str) {
         self.push(|| Error::invalid(&Path::new("<nil>"), "", &format!("{:?} {why}", at.text())));

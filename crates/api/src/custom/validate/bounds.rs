@@ -13,7 +13,12 @@ pub(super) fn check(walk: &mut Walk, at: &At<'_>, schema: &Schema, value: &Value
         choices(walk, at, bounds, value);
     }
     match value {
-        Value::Number(_) => numbers(walk, at, bounds, value),
+        Value::Number(number) => {
+            if !formats::number_fits(schema.ty, &bounds.format, number) {
+                walk.out_of_range(at, schema.ty.name(), &bounds.format);
+            }
+            numbers(walk, at, bounds, value);
+        }
         Value::String(text) => texts(walk, at, bounds, text),
         Value::Array(list) => items(walk, at, bounds, list),
         Value::Object(map) => properties(walk, at, bounds, map.len()),
@@ -33,11 +38,10 @@ fn choices(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
 
 fn numbers(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
     let Some(n) = value.as_f64() else { return };
-    if let Some((max, excluded)) = bounds.maximum
-        && (n > max || (excluded && n >= max))
+    if let Some(factor) = bounds.multiple_of.filter(|factor| *factor > 0.0)
+        && ((n / factor).round() * factor - n).abs() > f64::EPSILON * n.abs().max(1.0)
     {
-        let than = if excluded { "less than" } else { "less than or equal to" };
-        walk.invalid(at, value.clone(), &format!("should be {than} {}", number::shown(max)));
+        walk.invalid(at, value.clone(), &format!("should be a multiple of {}", number::shown(factor)));
     }
     if let Some((min, excluded)) = bounds.minimum
         && (n < min || (excluded && n <= min))
@@ -45,10 +49,11 @@ fn numbers(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, value: &Value) {
         let than = if excluded { "greater than" } else { "greater than or equal to" };
         walk.invalid(at, value.clone(), &format!("should be {than} {}", number::shown(min)));
     }
-    if let Some(factor) = bounds.multiple_of.filter(|factor| *factor > 0.0)
-        && ((n / factor).round() * factor - n).abs() > f64::EPSILON * n.abs().max(1.0)
+    if let Some((max, excluded)) = bounds.maximum
+        && (n > max || (excluded && n >= max))
     {
-        walk.invalid(at, value.clone(), &format!("should be a multiple of {}", number::shown(factor)));
+        let than = if excluded { "less than" } else { "less than or equal to" };
+        walk.invalid(at, value.clone(), &format!("should be {than} {}", number::shown(max)));
     }
 }
 
@@ -56,14 +61,13 @@ fn count(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
+/// Of length and pattern, upstream tells the first that is wrong.
 fn texts(walk: &mut Walk, at: &At<'_>, bounds: &Bounds, text: &str) {
     if let Some(max) = bounds.max_length.filter(|max| count(text) > *max) {
         walk.push(|| Error::too_long(&at.path(), usize::try_from(max).unwrap_or(0)));
-    }
-    if let Some(min) = bounds.min_length.filter(|min| count(text) < *min) {
+    } else if let Some(min) = bounds.min_length.filter(|min| count(text) < *min) {
         walk.invalid(at, text, &format!("should be at least {min} chars long"));
-    }
-    if let Some(pattern) = &bounds.pattern
+    } else if let Some(pattern) = &bounds.pattern
         && !pattern.regex().is_ok_and(|regex| regex.is_match(text))
     {
         walk.invalid(at, text, &format!("should match '{}'", pattern.source));

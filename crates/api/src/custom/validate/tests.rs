@@ -46,6 +46,18 @@ fn bounds_are_kept() {
     number(json!({"minimum": 1, "exclusiveMinimum": true}), json!(1), &x("1", "should be greater than 1"));
     number(json!({"multipleOf": 5}), json!(7), &x("7", "should be a multiple of 5"));
     number(json!({"multipleOf": 0.1}), json!(0.3), "");
+    let range = |ty: &str, format: &str| {
+        format!("<nil>: Invalid value: \"\": Checked value must be of type {ty} with format {format} in spec.x")
+    };
+    let int32 = json!({"type": "integer", "format": "int32"});
+    check(int32.clone(), json!(i32::MAX), "");
+    check(int32, json!(2_147_483_648_u64), &range("integer", "int32"));
+    check(json!({"type": "integer", "format": "int64"}), json!(2_147_483_648_u64), "");
+    check(json!({"type": "number", "format": "float"}), json!(3.5e38), &range("number", "float"));
+    check(json!({"type": "number", "format": "double"}), json!(3.5e38), "");
+    // Only the first of these is told.
+    let long = json!({"type": "string", "maxLength": 2, "pattern": "^a+$"});
+    check(long, json!("bbb"), "spec.x: Too long: may not be more than 2 bytes");
     check(json!({"type": "string", "minLength": 2}), json!("a"), &x("\"a\"", "should be at least 2 chars long"));
     check(json!({"type": "string", "maxLength": 2}), json!("abc"), "spec.x: Too long: may not be more than 2 bytes");
     check(json!({"type": "string", "pattern": "^a+$"}), json!("b"), &x("\"b\"", "should match '^a+$'"));
