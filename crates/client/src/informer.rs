@@ -229,7 +229,7 @@ impl<K: Object> Driver<K> {
     async fn stream(&mut self, initial: &mut bool) -> Result<Ended> {
         self.params.resource_version = if *initial { String::new() } else { self.shared.revision.borrow().to_string() };
         let mut stream = self.api.watch(&self.params, *initial).await?;
-        self.shared.unserved.send_if_modified(|unserved| std::mem::take(unserved));
+        self.shared.unserved.send_if_modified(std::mem::take);
         if *initial {
             match self.initial_events(&mut stream).await? {
                 Some(()) => *initial = false,

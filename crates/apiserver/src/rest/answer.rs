@@ -150,13 +150,16 @@ fn prettied(packed: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-/// A body in protobuf that was written in pieces. `counted` as of [`chunked`].
-pub(crate) fn protobuf(pieces: Vec<Vec<u8>>, gzip: bool, counted: impl FnMut(usize) + Send + 'static) -> Response {
+/// A body in protobuf that was written in pieces. `counted` makes what [`chunked`] takes, for a large one.
+pub(crate) fn protobuf<C>(pieces: Vec<Vec<u8>>, gzip: bool, counted: impl FnOnce() -> C) -> Response
+where
+    C: FnMut(usize) + Send + 'static,
+{
     let bytes: usize = pieces.iter().map(Vec::len).sum();
     if bytes < GZIP_FROM_BYTES {
         return with_type(200, PROTOBUF, body(pieces.concat().into()));
     }
-    chunked(PROTOBUF, pieces.into_iter().map(Bytes::from), gzip, counted)
+    chunked(PROTOBUF, pieces.into_iter().map(Bytes::from), gzip, counted())
 }
 
 /// A value.

@@ -336,7 +336,7 @@ async fn protobuf_list(
         }
         tokio::task::yield_now().await;
     }
-    answer::protobuf(list.finish(), style.gzip, counting(sizing()))
+    answer::protobuf(list.finish(), style.gzip, || counting(sizing()))
 }
 
 /// The options of a write, from the query; `kind` is what upstream calls them, `errors` what is wrong already.
