@@ -102,7 +102,8 @@ impl List {
     #[must_use]
     pub fn finish(self) -> Vec<Vec<u8>> {
         let at = |path: &str| value::str_at(&self.object, path).unwrap_or_default();
-        let bare = of_message(self.message, self.object.as_object().unwrap_or(&Object::new()));
+        let none = Object::new();
+        let bare = of_message(self.message, self.object.as_object().unwrap_or(&none));
         let bytes = bare.len() + self.pieces.iter().map(|piece| piece.0.len()).sum::<usize>();
         let mut head = envelope(at("apiVersion"), at("kind"));
         head.tag(ENVELOPED, BYTES);

@@ -29,6 +29,7 @@ use crate::pipeline::current::store_failed;
 use crate::rbac::rule::Attributes;
 use crate::request::Caller;
 use crate::server::connection::Origin;
+use crate::sessions::bounds::Holder;
 use crate::sessions::record::Record;
 
 /// How long a call may take, from its message to the end of the other server's answer (upstream's `--request-timeout`): it holds
@@ -228,7 +229,7 @@ impl Passing {
         };
         self.app.authorizer.require(user, &needed)?;
         let body = asked.body.clone()?;
-        let _place = self.app.places.take(&user.name)?;
+        let _place = self.app.places.take_for(Holder::of(user))?;
         record.open();
         self.check_fence().await?;
         if !remote.available {

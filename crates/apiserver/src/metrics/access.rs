@@ -64,7 +64,7 @@ impl Authentication {
         self.took[attempt as usize].observe(took);
         let Some(user) = user else { return };
         let known = USERS[..5].iter().position(|name| *name == user);
-        let at = known.unwrap_or(if user.contains('@') { 5 } else { 6 });
+        let at = known.unwrap_or_else(|| if user.contains('@') { 5 } else { 6 });
         self.users[at].add(1);
     }
 

@@ -173,8 +173,8 @@ async fn attack_who_does_not_take_answers_holds_no_places() {
     let one = format!("{maps}?limit=1");
     let stored = async || {
         let list = cluster.rest("GET", &one, &[], "").await.json();
-        list["items"].as_array().map_or(0, Vec::len) as u64
-            + list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0)
+        let more = list["metadata"]["remainingItemCount"].as_u64().and_then(|n| usize::try_from(n).ok());
+        list["items"].as_array().map_or(0, Vec::len) + more.unwrap_or(0)
     };
     let mut worked_on = 0;
     while worked_on < 128 {

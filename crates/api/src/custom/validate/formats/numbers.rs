@@ -14,7 +14,7 @@ pub(in super::super) fn fits(ty: SchemaType, format: &str, number: &Number) -> b
     match (ty, format) {
         (SchemaType::Integer, "int32") => number
             .as_i64()
-            .map_or(float >= f64::from(i32::MIN) && float <= f64::from(i32::MAX), |n| i32::try_from(n).is_ok()),
+            .map_or_else(|| float >= f64::from(i32::MIN) && float <= f64::from(i32::MAX), |n| i32::try_from(n).is_ok()),
         // Half of the largest step is rounded down.
         (SchemaType::Number, "float") => float.abs() < f64::from(f32::MAX) * (1.0 + f64::from(f32::EPSILON) / 4.0),
         _ => true,
