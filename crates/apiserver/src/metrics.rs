@@ -77,6 +77,7 @@ impl Metrics {
     pub(crate) fn forget(&self, group: &str, resource: &str) {
         self.requests.forget(group, resource);
         self.resources.forget(group, resource);
+        self.store.forget(group, resource);
     }
 
     /// The numbers of a kind of session, one of [`SESSIONS`].

@@ -41,6 +41,12 @@ pub(crate) struct Args {
     /// Events that each of them gets.
     #[arg(long, default_value_t = 200)]
     events: usize,
+    /// What they watch; peers are measured with pods.
+    #[arg(long, value_enum, default_value = "pods")]
+    watched: objects::Kind,
+    /// Milliseconds between two events: deliveries must not queue up behind each other, or their number is measured.
+    #[arg(long, default_value_t = 20)]
+    pace: u64,
     /// Seconds of rest before memory and idle CPU are read.
     #[arg(long, default_value_t = 20)]
     rest: u64,

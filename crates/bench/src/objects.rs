@@ -4,9 +4,11 @@ use bytes::Bytes;
 use serde_json::json;
 
 /// A kind to create.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Kind {
+    #[value(name = "configmaps")]
     ConfigMap,
+    #[value(name = "pods")]
     Pod,
 }
 

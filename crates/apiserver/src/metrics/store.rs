@@ -118,6 +118,11 @@ impl Figures {
         }
     }
 
+    /// Forgets a resource that is not served any more.
+    pub(super) fn forget(&self, group: &str, resource: &str) {
+        self.custom.lock().retain(|(names, _), _| (names.0.as_str(), names.1.as_str()) != (group, resource));
+    }
+
     pub(super) fn render(&self, page: &mut Page) {
         let mut all: Vec<([&str; 3], Snapshot, u64)> = Vec::new();
         for (kind, calls) in self.builtin.values() {

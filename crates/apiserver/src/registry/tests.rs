@@ -342,11 +342,12 @@ fn update_rules() {
 
 #[test]
 fn the_status_of_some_kinds_is_written_without_metadata() {
-    const FIXED: [&str; 6] = [
+    const FIXED: [&str; 7] = [
         "APIService",
         "FlowSchema",
         "PriorityLevelConfiguration",
         "ResourceClaim",
+        "ServiceCIDR",
         "ValidatingAdmissionPolicy",
         "VolumeAttachment",
     ];

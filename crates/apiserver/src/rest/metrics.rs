@@ -242,7 +242,8 @@ mod tests {
         };
         check("", "0.0.4", "underscores");
         check("*/*", "0.0.4", "underscores");
-        check("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4", "1.0.0", "allow-utf-8");
+        check("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4", "0.0.4", "underscores");
+        check("text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;version=0.0.4;q=0.6", "1.0.0", "allow-utf-8");
         check("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.2,*/*", "0.0.4", "underscores");
         check("application/openmetrics-text; version=1.0.0", "0.0.4", "underscores");
         check("text/plain;version=0.0.4;q=0.2,text/plain;version=1.0.0;q=0.5", "1.0.0", "underscores");

@@ -167,8 +167,6 @@ const LISTED_OTHERWISE: &[(&str, &[&str])] = &[
     ("updateStrategy.type", &[]),
     // Admission says what it is.
     ("spec.preemptionPolicy", &[]),
-    // Feature ContainerStopSignals is off.
-    ("lifecycle.stopSignal", &[]),
     // Nobody looks at the status in a template of a claim.
     ("status.accessModes", &[]),
     ("status.phase", &[]),

@@ -300,6 +300,31 @@ async fn cve_2025_5187_a_node_gives_itself_no_owner_taint_or_label_of_trust() {
     refused(&made, 403, "is not allowed to set the following labels: node-role.kubernetes.io/x");
 }
 
+/// Labels of the old Node must not be what a webhook decides by where the new one is stored.
+#[tokio::test]
+async fn cve_2021_25735_a_webhook_sees_both_states_of_a_node_as_they_are() {
+    let cluster = crate::hooks::cluster().await;
+    let object = json!({"metadata": {"name": "n", "labels": {"changeAllowed": "false"}}});
+    assert_eq!(cluster.rest("POST", "/api/v1/nodes", &[], &object.to_string()).await.code, 201);
+    let hook = crate::hooks::Hook::start(&cluster, |review| {
+        let allowed = review["request"]["oldObject"]["metadata"]["labels"]["changeAllowed"] == "true";
+        json!({"allowed": allowed, "status": {"message": "the node may not be changed"}})
+    })
+    .await;
+    let rules = json!([{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes"]}]);
+    let webhook = hook.config(&cluster, "nodes", json!({"rules": rules}));
+    crate::hooks::register(&cluster, crate::hooks::VALIDATING, "nodes", &[webhook]).await;
+    let merge = ("content-type", "application/merge-patch+json");
+    let change = json!({"metadata": {"labels": {"changeAllowed": "true"}}}).to_string();
+    let patched = cluster.rest("PATCH", "/api/v1/nodes/n", &[merge], &change).await;
+    assert!(patched.code >= 400 && patched.text.contains("the node may not be changed"), "{}", patched.text);
+    let (old, new) = (hook.last()["request"]["oldObject"].clone(), hook.last()["request"]["object"].clone());
+    assert_eq!(old["metadata"]["labels"]["changeAllowed"], "false", "the stored state, not what was sent");
+    assert_eq!(new["metadata"]["labels"]["changeAllowed"], "true");
+    let kept = cluster.rest("GET", "/api/v1/nodes/n", &[], "").await.json();
+    assert_eq!(kept["metadata"]["labels"]["changeAllowed"], "false");
+}
+
 #[tokio::test]
 async fn cve_2025_4563_a_node_makes_no_pods_that_reach_what_is_not_its_own() {
     let cluster = Cluster::start().await;
@@ -308,19 +333,29 @@ async fn cve_2025_4563_a_node_makes_no_pods_that_reach_what_is_not_its_own() {
     let mut mirror = pod("mirror");
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     mirror["spec"]["nodeName"] = "n".into();
-    for extra in [
-        json!({}),
-        json!({"resourceClaims": [{"name": "c", "resourceClaimName": "others"}]}),
-        json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
-        json!({"serviceAccountName": "default"}),
-    ] {
+    let uid = cluster.rest("GET", "/api/v1/nodes/n", &[], "").await.json()["metadata"]["uid"].clone();
+    let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": uid, "controller": true}]);
+    let make = async |owner: &Value, extra: Value| {
         let mut body = mirror.clone();
+        body["metadata"]["ownerReferences"] = owner.clone();
         for (key, value) in extra.as_object().into_iter().flatten() {
             body["spec"][key] = value.clone();
         }
-        let made = request_as(&cluster, &node, "POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await;
-        assert_eq!(made.code, 403, "{extra}: {}", made.text);
+        request_as(&cluster, &node, "POST", "/api/v1/namespaces/default/pods", &[], &body.to_string()).await
+    };
+    for (extra, what) in [
+        (json!({"resourceClaims": [{"name": "c", "resourceClaimName": "others"}]}), "resourceclaims"),
+        (json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}), "secrets"),
+        (json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}), "persistentvolumeclaims"),
+        (json!({"serviceAccountName": "default"}), "serviceaccounts"),
+    ] {
+        let made = make(&owner, extra).await;
+        refused(&made, 403, "can not create pods that reference");
+        assert!(made.text.contains(what), "{what}: {}", made.text);
     }
+    refused(&make(&json!([]), json!({})).await, 403, "owner reference set to itself");
+    let made = make(&owner, json!({})).await;
+    assert_eq!(made.code, 201, "what reaches nothing is let in: {}", made.text);
 }
 
 #[tokio::test]

@@ -318,7 +318,7 @@ async fn the_form_is_negotiated_and_whoever_may_not_sees_nothing() {
         assert_eq!(get(path, &[("impersonate-user", "bob")]).await.code, 403, "{path}");
         let monitor = [("impersonate-user", "bob"), ("impersonate-group", "system:monitoring")];
         assert_eq!(get(path, &monitor).await.code, 200, "{path}");
-        assert_eq!(cluster.bare("GET", path, &[], "").await.code, 401, "{path}");
+        assert_eq!(cluster.bare("GET", path, &[], "").await.code, 403, "{path}");
     }
 }
 

@@ -14,12 +14,8 @@ use tokio::time::Instant;
 use super::{Bench, tls_fan};
 use crate::http::Connection;
 use crate::load::quantile_ms;
-use crate::objects::Kind;
 use crate::report::Report;
 
-const PATH: &str = "/api/v1/namespaces/watched/configmaps";
-/// Time between two events: deliveries must not queue up behind each other, or their number is measured.
-const PACE: Duration = Duration::from_millis(20);
 /// How long to wait for the last event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,8 +32,13 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn start(mut connection: Connection, from: &str, mark: &str, begun: Begun) -> anyhow::Result<Self> {
-        let path = format!("{PATH}?watch=true&resourceVersion={from}");
+    async fn start(
+        mut connection: Connection,
+        (path, from): (&str, &str),
+        mark: &str,
+        begun: Begun,
+    ) -> anyhow::Result<Self> {
+        let path = format!("{path}?watch=true&resourceVersion={from}");
         let response = connection.send(Method::GET, &path, Bytes::new()).await?;
         anyhow::ensure!(response.status().is_success(), "watch: {}", response.status());
         Ok(Self { body: response.into_body(), _connection: connection, mark: mark.as_bytes().to_vec(), begun })
@@ -73,22 +74,24 @@ impl Watcher {
 
 impl Bench<'_> {
     pub(super) async fn watches(&self, report: &mut Report) -> anyhow::Result<()> {
+        let (kind, pace) = (self.args.watched, Duration::from_millis(self.args.pace));
+        let path = format!("/api/v1/namespaces/watched/{}", kind.resource());
         for run in 0..self.runs {
             let mark = format!("\"name\":\"w{run}-");
             let begun: Begun = Arc::new((0..self.args.events).map(|_| OnceLock::new()).collect());
             let mut creator = self.server.target.connect().await?;
-            let list: serde_json::Value = serde_json::from_slice(&creator.get(&format!("{PATH}?limit=1")).await?)?;
+            let list: serde_json::Value = serde_json::from_slice(&creator.get(&format!("{path}?limit=1")).await?)?;
             let from = list["metadata"]["resourceVersion"].as_str().context("a list without resourceVersion")?;
             let mut watching = Vec::new();
             for connection in self.server.target.connections(self.args.watchers).await? {
-                let watcher = Watcher::start(connection, from, &mark, begun.clone()).await?;
+                let watcher = Watcher::start(connection, (&path, from), &mark, begun.clone()).await?;
                 watching.push(task::spawn("watcher", watcher.run()));
             }
             let cpu = self.server.apiserver_cpu()?;
             for (number, begun) in begun.iter().enumerate() {
-                let next = Instant::now() + PACE;
+                let next = Instant::now() + pace;
                 begun.get_or_init(Instant::now);
-                creator.call(Method::POST, PATH, Kind::ConfigMap.object(&format!("w{run}-{number:06}"))).await?;
+                creator.call(Method::POST, &path, kind.object(&format!("w{run}-{number:06}"))).await?;
                 tokio::time::sleep_until(next).await;
             }
             let mut lags = Vec::new();
@@ -105,7 +108,7 @@ impl Bench<'_> {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let each = 1e6 / lags.len() as f64;
             report.add(format!("{name}: API server CPU"), "us an event", cpu * each);
-            let bare = tls_fan::run(self.args.watchers, size, self.args.events, PACE).await?;
+            let bare = tls_fan::run(self.args.watchers, size, self.args.events, pace).await?;
             report.add(format!("{name}: {size} B written to each over bare TLS: CPU"), "us each", bare * 1e6);
             report.add(format!("{name}: API server CPU beside bare TLS"), "x", cpu * each / (bare * 1e6));
             report.add(format!("{name}: create to event, p50"), "ms", quantile_ms(&lags, 0.5));
