@@ -43,7 +43,7 @@ pub(crate) struct Args {
     events: usize,
     /// What they watch; peers are measured with pods.
     #[arg(long, value_enum, default_value = "pods")]
-    watched: objects::Kind,
+    watched: crate::objects::Kind,
     /// Milliseconds between two events: deliveries must not queue up behind each other, or their number is measured.
     #[arg(long, default_value_t = 20)]
     pace: u64,
