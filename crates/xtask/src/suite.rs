@@ -149,7 +149,7 @@ fn fuzzing(tally: &mut Tally) {
 fn cargo_test(tally: &mut Tally, args: &[&str], test_args: &[&str]) -> anyhow::Result<()> {
     let skips = skip_file()?;
     let mut command = sh::cargo(&[args, &["--"], test_args].concat());
-    command.stdout(Stdio::piped()).env("GANTRY_SKIPS", &skips);
+    command.stdout(Stdio::piped()).env("GANTRY_SKIPS", &skips).env("PATH", tools::path());
     let mut child = command.spawn().context("cannot run cargo test")?;
     let stdout = child.stdout.take().context("cargo's output was asked for")?;
     let (mut counted, mut section) = (false, String::new());

@@ -1,6 +1,7 @@
-//! Clients that the tests drive beside the machine's own: Debian's old kubectl and the Python client. They live below
-//! `target/tools`; nothing is installed into the machine for them.
+//! Clients that the tests drive beside the machine's own: Debian's old kubectl, a newer one where the machine has none, and the
+//! Python client. They live below `target/tools`; nothing is installed into the machine for them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -11,6 +12,12 @@ use crate::sh;
 const PYTHON_PACKAGES: &[&str] =
     &["kubernetes==36.0.3", "grpcio==1.85.3", "grpcio-status==1.85.3", "grpcio-tools==1.85.1"];
 
+/// The kubectl that tests find first writes protobuf, reads OpenAPI v3 and speaks WebSocket, as from this minor version on.
+const NEW_MINOR: u32 = 31;
+/// The Debian that has one.
+const NEWER_DEBIAN: &str = "trixie";
+const NEWER_KUBECTL: &str = "kubectl-newer";
+
 fn folder(name: &str) -> PathBuf {
     sh::target().join("tools").join(name)
 }
@@ -18,6 +25,7 @@ fn folder(name: &str) -> PathBuf {
 /// Fetches what is not there yet.
 pub(crate) fn prepare() -> anyhow::Result<()> {
     old_kubectl().context("Debian's kubectl 1.20 cannot be fetched; is this machine connected?")?;
+    newer_kubectl().context("a kubectl of 1.31 or later cannot be fetched; install one, or connect this machine")?;
     python().context("the Python client cannot be fetched; is this machine connected?")
 }
 
@@ -39,6 +47,61 @@ fn old_kubectl() -> anyhow::Result<()> {
     let package = found.context("apt-get download left no package")?.display().to_string();
     sh::run_quietly("dpkg-deb", &mut sh::command("dpkg-deb", &["-x", &package, &place.display().to_string()]))?;
     println!("  ok  fetched Debian's kubectl 1.20");
+    Ok(())
+}
+
+/// The minor version of the machine's kubectl, or of the one that was fetched.
+fn minor_of_kubectl() -> Option<u32> {
+    let mut command = sh::command("kubectl", &["version", "--client", "--output=json"]);
+    let told: serde_json::Value = serde_json::from_str(&sh::output(command.env("PATH", path())).ok()?).ok()?;
+    let minor = told["clientVersion"]["minor"].as_str()?;
+    minor.trim_end_matches('+').parse().ok()
+}
+
+/// Where the tests look for programs: first where a newer kubectl was put, if one was.
+pub(crate) fn path() -> OsString {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let newer = folder(NEWER_KUBECTL).join("usr/bin");
+    if !newer.join("kubectl").exists() {
+        return own;
+    }
+    let folders = std::iter::once(newer).chain(std::env::split_paths(&own));
+    std::env::join_paths(folders).unwrap_or(own)
+}
+
+/// Fetches a newer kubectl where the machine's is too old, from the next Debian on the mirror that the machine uses.
+fn newer_kubectl() -> anyhow::Result<()> {
+    if minor_of_kubectl().is_some_and(|minor| minor >= NEW_MINOR) {
+        return Ok(());
+    }
+    let format = ["--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"];
+    let mirrors = sh::output(&mut sh::command("apt-get", &[&["indextargets"], &format[..]].concat()))?;
+    let mirror = mirrors.lines().find(|uri| !uri.contains("security")).context("apt knows no mirror")?;
+    let apt = folder("apt");
+    for part in ["lists/partial", "archives/partial"] {
+        std::fs::create_dir_all(apt.join(part))?;
+    }
+    let sources = apt.join("sources.list");
+    std::fs::write(&sources, format!("deb {mirror} {NEWER_DEBIAN} main\n"))?;
+    let set = |name: &str, value: &str| format!("-o{name}={value}");
+    let options = [
+        set("Dir::Etc::sourcelist", &sources.display().to_string()),
+        set("Dir::Etc::sourceparts", "-"),
+        set("Dir::State::lists", &apt.join("lists").display().to_string()),
+        set("Dir::State::status", "/dev/null"),
+        set("Dir::Cache", &apt.display().to_string()),
+    ];
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    sh::run_quietly("apt-get update newer", &mut sh::command("apt-get", &[&options[..], &["-q", "update"]].concat()))?;
+    let mut download = sh::command("apt-get", &[&options[..], &["-q", "download", "kubectl"]].concat());
+    sh::run_quietly("apt-get download kubectl", download.current_dir(&apt))?;
+    let is_it = |p: &PathBuf| p.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl_"));
+    let found = std::fs::read_dir(&apt)?.flatten().map(|e| e.path()).find(is_it);
+    let package = found.context("apt-get download left no package")?.display().to_string();
+    let place = folder(NEWER_KUBECTL).display().to_string();
+    sh::run_quietly("dpkg-deb kubectl", &mut sh::command("dpkg-deb", &["-x", &package, &place]))?;
+    let minor = minor_of_kubectl().context("the kubectl that was fetched does not run")?;
+    println!("  ok  fetched kubectl 1.{minor}: the machine's own is older than 1.{NEW_MINOR}");
     Ok(())
 }
 

@@ -171,6 +171,76 @@ fn e2e_unknown_users_are_refused() {
     assert!(!answer.ok || answer.stdout.ends_with("401"), "an expired certificate was accepted: {}", answer.stdout);
 }
 
+/// A figure of a process's memory in KiB.
+fn kib(pid: i64, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Aliases of aliases: ten times as many nodes with each of 12 lines.
+fn laughs() -> String {
+    let level = |n: u32| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","));
+    let levels: String = (1..12).map(level).collect();
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: bomb}}\na0: &a0 [x]\n{levels}")
+}
+
+/// What bodies take is bounded, whatever they are made of and however slowly they come. (One body has 3 MiB at most, and a tree of it
+/// takes a multiple of that.)
+#[test]
+fn e2e_attack_bodies_take_bounded_memory() {
+    const AT_ONCE: usize = 64;
+    const MOST_KIB: u64 = 160 << 10;
+    let Some(c) = cluster() else { return };
+    let ns = c.namespace("bodies");
+    let pid = c.service("apiserver").expect("it runs");
+    let admin = c.state().join("pki/admin");
+    let (cert, key) = (format!("{}.crt", admin.display()), format!("{}.key", admin.display()));
+    let url = format!("{}/api/v1/namespaces/{ns}/configmaps", c.server());
+    let curl = |content: &str, more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--insecure",
+            "--max-time",
+            "30",
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+            "--output",
+            "/dev/null",
+        ]);
+        curl.args(["--write-out", "%{http_code}", "--header", &format!("content-type: application/{content}")]);
+        curl.args(["--data-binary", "@-", &url]).args(more);
+        curl
+    };
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak starts anew");
+    let before = kib(pid, "VmRSS:");
+    let json = |data: &str| format!(r#"{{"metadata":{{"name":"bomb"}},"data":{{{data}}}}}"#);
+    let many: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":\"\"")).collect();
+    let deep = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
+    for (content, body, codes) in [
+        ("yaml", laughs(), &["400"][..]),
+        ("yaml", format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000)), &["400"]),
+        ("json", deep, &["400"]),
+        ("json", json(&many.join(",")), &["413", "422", "500"]),
+        ("json", json(&format!("\"a\":\"{}\"", "x".repeat(4 << 20))), &["413"]),
+    ] {
+        let answer = run(&mut curl(content, &[]), &body).stdout;
+        assert!(codes.contains(&answer.as_str()), "{content} of {} bytes: {answer}", body.len());
+    }
+    let large = json(&format!("\"a\":\"{}\"", "x".repeat(2 << 20)));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| run(&mut curl("json", &["--limit-rate", "50K", "--max-time", "5"]), &large));
+        }
+    });
+    let peak = kib(pid, "VmHWM:");
+    assert!(peak < before + MOST_KIB, "{before} KiB before, {peak} KiB at most");
+    c.get("nodes").expect("the API answers");
+}
+
 /// A certificate of the administrator's group that ended yesterday.
 fn expired_user(c: &gantry_tests::cluster::Cluster) -> (String, String) {
     use gantry_ctl::cluster::pki::{CLUSTER_CA, Pki, Request};
