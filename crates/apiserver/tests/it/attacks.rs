@@ -306,8 +306,8 @@ async fn cve_2021_25735_a_webhook_sees_both_states_of_a_node_as_they_are() {
     let cluster = crate::hooks::cluster().await;
     let object = json!({"metadata": {"name": "n", "labels": {"changeAllowed": "false"}}});
     assert_eq!(cluster.rest("POST", "/api/v1/nodes", &[], &object.to_string()).await.code, 201);
-    let hook = crate::hooks::Hook::start(&cluster, |review| {
-        let allowed = review["request"]["oldObject"]["metadata"]["labels"]["changeAllowed"] == "true";
+    let hook = crate::hooks::Hook::start(&cluster, |request| {
+        let allowed = request["oldObject"]["metadata"]["labels"]["changeAllowed"] == "true";
         json!({"allowed": allowed, "status": {"message": "the node may not be changed"}})
     })
     .await;
@@ -318,7 +318,7 @@ async fn cve_2021_25735_a_webhook_sees_both_states_of_a_node_as_they_are() {
     let change = json!({"metadata": {"labels": {"changeAllowed": "true"}}}).to_string();
     let patched = cluster.rest("PATCH", "/api/v1/nodes/n", &[merge], &change).await;
     assert!(patched.code >= 400 && patched.text.contains("the node may not be changed"), "{}", patched.text);
-    let (old, new) = (hook.last()["request"]["oldObject"].clone(), hook.last()["request"]["object"].clone());
+    let (old, new) = (hook.last()["oldObject"].clone(), hook.last()["object"].clone());
     assert_eq!(old["metadata"]["labels"]["changeAllowed"], "false", "the stored state, not what was sent");
     assert_eq!(new["metadata"]["labels"]["changeAllowed"], "true");
     let kept = cluster.rest("GET", "/api/v1/nodes/n", &[], "").await.json();
