@@ -9,6 +9,7 @@ use std::path::Path;
 use gantry_api::Value;
 use gantry_api::status::Status;
 use gantry_common::metrics::{Page, float};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
@@ -103,6 +104,51 @@ pub(crate) struct Event {
     pub(crate) annotations: BTreeMap<Cow<'static, str>, String>,
 }
 
+impl Event {
+    /// Of a request that ends now, about which no more is known.
+    fn new(app: &App, audit_id: String, request_uri: String, verb: &'static str) -> Self {
+        let now = time(app.clock.now());
+        Self {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: "Metadata",
+            audit_id,
+            stage: COMPLETE,
+            request_uri,
+            verb,
+            user: Who::default(),
+            impersonated_user: None,
+            source_ips: Vec::new(),
+            user_agent: String::new(),
+            object_ref: ObjectRef::default(),
+            response_status: None,
+            request_received_timestamp: now.clone(),
+            stage_timestamp: now,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// The same of a caller: who authenticated, and whom the request acts as where that is another.
+    pub(crate) fn of(app: &App, caller: &Caller, request_uri: String, verb: &'static str) -> Self {
+        let (user, impersonated_user) = match &caller.trail.impersonator {
+            None => (Who::from(&caller.user), None),
+            Some(real) => (Who::from(real), Some(Who::from(&caller.user))),
+        };
+        Self {
+            user,
+            impersonated_user,
+            source_ips: caller.trail.source.map(|source| source.to_string()).into_iter().collect(),
+            user_agent: caller.agent.clone(),
+            ..Self::new(app, caller.trail.audit_id.clone(), request_uri, verb)
+        }
+    }
+}
+
+/// A time as events have it.
+pub(crate) fn time(at: Timestamp) -> String {
+    format!("{at:.6}")
+}
+
 /// The header that names a request.
 pub(crate) const AUDIT_ID: &str = "audit-id";
 
@@ -130,24 +176,12 @@ pub(crate) fn unknown(app: &App, origin: Option<&Origin>, request: &http::reques
         return;
     }
     let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let now = format!("{:.6}", app.clock.now());
+    let (uri, verb) = (request.uri.to_string(), verb_of(&request.method));
     app.audit.write(&Event {
-        kind: "Event",
-        api_version: "audit.k8s.io/v1",
-        level: "Metadata",
-        audit_id: text(AUDIT_ID),
-        stage: COMPLETE,
-        request_uri: request.uri.to_string(),
-        verb: verb_of(&request.method),
-        user: Who::default(),
-        impersonated_user: None,
         source_ips: origin.map(|origin| origin.address.ip().to_string()).into_iter().collect(),
         user_agent: text("user-agent"),
-        object_ref: ObjectRef::default(),
         response_status: Some(shown(status)),
-        request_received_timestamp: now.clone(),
-        stage_timestamp: now,
-        annotations: BTreeMap::new(),
+        ..Event::new(app, text(AUDIT_ID), uri, verb)
     });
 }
 
@@ -166,14 +200,6 @@ fn shown(status: &Status) -> Value {
     json!({"metadata": {}, "status": status.status, "reason": status.reason, "code": status.code})
 }
 
-/// Who authenticated, and whom the request acts as where that is another.
-pub(crate) fn who(caller: &Caller) -> (Who, Option<Who>) {
-    match &caller.trail.impersonator {
-        None => (Who::from(&caller.user), None),
-        Some(real) => (Who::from(real), Some(Who::from(&caller.user))),
-    }
-}
-
 fn write(
     app: &App,
     caller: &Caller,
@@ -188,20 +214,7 @@ fn write(
     let mut annotations = caller.notes.annotations();
     annotations.entry(DECISION.to_owned()).or_insert_with(|| decision.to_owned());
     let kind = &target.kind;
-    let now = format!("{:.6}", app.clock.now());
-    let (user, impersonated_user) = who(caller);
     app.audit.write(&Event {
-        kind: "Event",
-        api_version: "audit.k8s.io/v1",
-        level: "Metadata",
-        audit_id: caller.trail.audit_id.clone(),
-        stage: COMPLETE,
-        request_uri: uri(target),
-        verb,
-        user,
-        impersonated_user,
-        source_ips: caller.trail.source.map(|source| source.to_string()).into_iter().collect(),
-        user_agent: caller.agent.clone(),
         object_ref: ObjectRef {
             resource: Cow::Borrowed(kind.resource),
             namespace: authorizer::namespace_of((kind.group, kind.resource), &target.namespace, &target.name)
@@ -212,9 +225,8 @@ fn write(
             subresource: Cow::Borrowed(target.subresource),
         },
         response_status: result.err().map(shown),
-        request_received_timestamp: now.clone(),
-        stage_timestamp: now,
         annotations: annotations.into_iter().map(|(key, value)| (Cow::Owned(key), value)).collect(),
+        ..Event::of(app, caller, uri(target), verb)
     });
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod peak;
 pub(crate) mod policies;
 pub(crate) mod requests;
 pub(crate) mod resources;
+mod series;
 pub(crate) mod slis;
 pub(crate) mod store;
 

@@ -120,8 +120,15 @@ pub fn private_key(pem: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, Err
 /// # Errors
 /// As [`certificates`], or when one is no CA certificate that can be used.
 pub fn roots(pem: &[u8], what: &str) -> Result<RootCertStore, Error> {
+    trusting(certificates(pem, what)?, what)
+}
+
+fn trusting(
+    certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+    what: &str,
+) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
-    for cert in certificates(pem, what)? {
+    for cert in certificates {
         store.add(cert).map_err(|source| Error::Rustls { what: what.to_owned(), source })?;
     }
     Ok(store)

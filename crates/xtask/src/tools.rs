@@ -2,7 +2,7 @@
 //! Python client. They live below `target/tools`; nothing is installed into the machine for them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -42,12 +42,19 @@ fn old_kubectl() -> anyhow::Result<()> {
     std::fs::create_dir_all(&packages)?;
     let mut download = sh::command("apt-get", &["-q", "download", "kubernetes-client"]);
     sh::run_quietly("apt-get download", download.current_dir(&packages))?;
-    let is_it = |p: &PathBuf| p.to_string_lossy().contains("kubernetes-client_");
-    let found = std::fs::read_dir(&packages)?.flatten().map(|e| e.path()).find(is_it);
-    let package = found.context("apt-get download left no package")?.display().to_string();
-    sh::run_quietly("dpkg-deb", &mut sh::command("dpkg-deb", &["-x", &package, &place.display().to_string()]))?;
+    unpack(&packages, "kubernetes-client", &place)?;
     println!("  ok  fetched Debian's kubectl 1.20");
     Ok(())
+}
+
+/// Unpacks a package that `apt-get download` has left in `packages`.
+fn unpack(packages: &Path, name: &str, place: &Path) -> anyhow::Result<()> {
+    let begins = format!("{name}_");
+    let is_it = |p: &PathBuf| p.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&begins));
+    let found = std::fs::read_dir(packages)?.flatten().map(|e| e.path()).find(is_it);
+    let package = found.context("apt-get download left no package")?.display().to_string();
+    let place = place.display().to_string();
+    sh::run_quietly(&format!("dpkg-deb {name}"), &mut sh::command("dpkg-deb", &["-x", &package, &place]))
 }
 
 /// The minor version of the machine's kubectl, or of the one that was fetched.
@@ -95,11 +102,7 @@ fn newer_kubectl() -> anyhow::Result<()> {
     sh::run_quietly("apt-get update newer", &mut sh::command("apt-get", &[&options[..], &["-q", "update"]].concat()))?;
     let mut download = sh::command("apt-get", &[&options[..], &["-q", "download", "kubectl"]].concat());
     sh::run_quietly("apt-get download kubectl", download.current_dir(&apt))?;
-    let is_it = |p: &PathBuf| p.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl_"));
-    let found = std::fs::read_dir(&apt)?.flatten().map(|e| e.path()).find(is_it);
-    let package = found.context("apt-get download left no package")?.display().to_string();
-    let place = folder(NEWER_KUBECTL).display().to_string();
-    sh::run_quietly("dpkg-deb kubectl", &mut sh::command("dpkg-deb", &["-x", &package, &place]))?;
+    unpack(&apt, "kubectl", &folder(NEWER_KUBECTL))?;
     let minor = minor_of_kubectl().context("the kubectl that was fetched does not run")?;
     println!("  ok  fetched kubectl 1.{minor}: the machine's own is older than 1.{NEW_MINOR}");
     Ok(())

@@ -16,22 +16,32 @@ const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 /// Where it is told which certificate was shown (KEP-4193).
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// Reads the user; a certificate without a common name names nobody, and neither does one with several UIDs or a UID that is no text.
-pub(crate) fn user(leaf: &CertificateDer<'_>) -> Option<User> {
+/// What a certificate says.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The common name, if it has one.
+    pub(crate) name: Option<String>,
+    /// The user; nobody without a common name, with several UIDs, or with a UID that is no text.
+    pub(crate) user: Option<User>,
+    /// When its validity ends, in seconds since 1970; a connection may outlive its handshake, so requests check it again.
+    pub(crate) expires: i64,
+}
+
+/// Reads a certificate; nothing where it is none.
+pub(crate) fn read(leaf: &CertificateDer<'_>) -> Option<Said> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     let subject = certificate.subject();
-    let name = last_common_name(subject)?;
+    let name = last_common_name(subject);
+    let user = name.and_then(|name| user(name, subject, leaf));
+    Some(Said { name: name.map(str::to_owned), user, expires: certificate.validity().not_after.timestamp() })
+}
+
+fn user(name: &str, subject: &X509Name<'_>, leaf: &CertificateDer<'_>) -> Option<User> {
     let groups: Vec<&str> = subject.iter_organization().filter_map(|o| o.as_str().ok()).collect();
     let mut user = User::new(name, &groups);
     user.uid = uid(subject)?;
     user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={}", fingerprint(leaf))]);
     Some(user)
-}
-
-/// The name of a proxy in front.
-pub(crate) fn common_name(leaf: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
-    last_common_name(certificate.subject()).map(str::to_owned)
 }
 
 /// Of several the last one counts, as for Go (`pkix.Name.FillFromRDNSequence`) and so for all who approve or restrict by it.
@@ -54,12 +64,6 @@ fn fingerprint(leaf: &CertificateDer<'_>) -> String {
     })
 }
 
-/// When the certificate's validity ends; a connection may outlive its handshake, so requests check it again.
-pub(crate) fn expires(leaf: &CertificateDer<'_>) -> Option<i64> {
-    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
-    Some(certificate.validity().not_after.timestamp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,12 +76,13 @@ mod tests {
         params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
         let key = rcgen::KeyPair::generate().expect("key");
         let cert = params.self_signed(&key).expect("cert");
-        let user = user(cert.der()).expect("a user");
+        let Said { user, expires, .. } = read(cert.der()).expect("a certificate");
+        let user = user.expect("a user");
         assert_eq!((user.name.as_str(), user.node()), ("system:node:n1", Some("n1")));
         assert_eq!(user.groups, ["system:nodes", "system:authenticated"]);
         let shown = user.extra.get(CREDENTIAL_ID).expect("the credential is named");
         assert_eq!(shown, &[format!("X509SHA256={}", fingerprint(cert.der()))]);
-        assert!(expires(cert.der()).is_some_and(|t| t > 0));
+        assert!(expires > 0);
     }
 
     #[test]
@@ -90,7 +95,7 @@ mod tests {
                 params.distinguished_name.push(kind.clone(), *value);
             }
             let key = rcgen::KeyPair::generate().expect("key");
-            user(params.self_signed(&key).expect("cert").der())
+            read(params.self_signed(&key).expect("cert").der()).expect("a certificate").user
         };
         let name = rcgen::DnType::CommonName;
         let with_uid = of(&[(name.clone(), "anna"), (uid.clone(), "42")]).expect("a user");

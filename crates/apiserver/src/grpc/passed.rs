@@ -24,11 +24,9 @@ use crate::aggregate::Remote;
 use crate::aggregate::remote::{self, name_user};
 use crate::app::App;
 use crate::audit::ObjectRef;
-use crate::auth::credential::Credential;
 use crate::pipeline::current::store_failed;
 use crate::rbac::rule::Attributes;
 use crate::request::Caller;
-use crate::server::connection::Origin;
 use crate::sessions::bounds::Holder;
 use crate::sessions::record::Record;
 
@@ -43,7 +41,6 @@ pub(super) struct Passing {
     app: Arc<App>,
     remote: Arc<Remote>,
     caller: Caller,
-    credential: Credential,
     until: Instant,
 }
 
@@ -131,9 +128,8 @@ impl Passing {
     ) -> Result<Option<Self>, tonic::Status> {
         let remote = resource(request.get_ref()).and_then(|r| app.aggregator.version(&r.group, &r.version));
         let Some(remote) = remote else { return Ok(None) };
-        let credential = Credential::of(request.extensions().get::<Arc<Origin>>(), request.metadata().as_ref());
         let until = Instant::now() + PATIENCE;
-        Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, credential, until }))
+        Ok(Some(Self { app: app.clone(), remote, caller: convert::caller(request)?, until }))
     }
 
     /// Reads one object.
@@ -206,8 +202,7 @@ impl Passing {
             api_version: Cow::Owned(self.remote.version.clone()),
             subresource: Cow::Borrowed(""),
         };
-        let who = (&self.caller, &self.credential);
-        let mut record = Record::proxied(&self.app, who, uri.clone(), asked.verb, object);
+        let mut record = Record::proxied(&self.app, &self.caller, uri.clone(), asked.verb, object);
         let answered = tokio::time::timeout_at(self.until, self.answered(asked, &uri, &mut record)).await;
         let late = || Err(Status::timeout("request did not complete within the allotted timeout", 0));
         let answered = answered.unwrap_or_else(|_| late());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_common::metrics::{Histogram, Page, float};
 use parking_lot::Mutex;
 
-use super::SERIES_MAX;
+use super::series::bounded;
 
 /// Upper bounds of upstream's buckets for questions, in seconds.
 static QUESTION_SECONDS: [f64; 15] =
@@ -48,9 +48,8 @@ impl Conversions {
         questions.entry(seen.failure).or_insert_with(|| Histogram::seconds(&QUESTION_SECONDS)).observe(took);
         drop(questions);
         let key = (seen.definition.to_owned(), seen.from.to_owned(), seen.to.to_owned(), seen.failure.is_empty());
-        let mut conversions = self.conversions.lock();
-        if conversions.len() < SERIES_MAX || conversions.contains_key(&key) {
-            conversions.entry(key).or_insert_with(|| Histogram::seconds(&SECONDS)).observe(took);
+        if let Some(conversions) = bounded(&mut self.conversions.lock(), key, || Histogram::seconds(&SECONDS)) {
+            conversions.observe(took);
         }
     }
 

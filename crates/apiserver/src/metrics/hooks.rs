@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_common::metrics::{Histogram, Page, float};
 use parking_lot::Mutex;
 
-use super::SERIES_MAX;
+use super::series::bounded;
 
 /// Upper bounds of upstream's buckets, in seconds.
 static SECONDS: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
@@ -57,9 +57,8 @@ fn key(seen: &Seen<'_>) -> Key {
 }
 
 fn count<K: Ord>(counters: &Mutex<BTreeMap<K, u64>>, key: K) {
-    let mut counters = counters.lock();
-    if counters.len() < SERIES_MAX || counters.contains_key(&key) {
-        *counters.entry(key).or_default() += 1;
+    if let Some(count) = bounded(&mut counters.lock(), key, || 0) {
+        *count += 1;
     }
 }
 
@@ -67,9 +66,9 @@ impl Hooks {
     /// A webhook was asked; `code` is that of its answer.
     pub(crate) fn asked(&self, seen: &Seen<'_>, took: Duration, rejected: bool, code: u16) {
         count(&self.requests, (key(seen), code, rejected));
-        let mut durations = self.durations.lock();
-        if durations.len() < SERIES_MAX || durations.contains_key(&(key(seen), rejected)) {
-            durations.entry((key(seen), rejected)).or_insert_with(|| Histogram::seconds(&SECONDS)).observe(took);
+        let key = (key(seen), rejected);
+        if let Some(durations) = bounded(&mut self.durations.lock(), key, || Histogram::seconds(&SECONDS)) {
+            durations.observe(took);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gantry_common::metrics::{Histogram, Label, Page, float};
 use parking_lot::Mutex;
 
-use super::SERIES_MAX;
+use super::series::bounded;
 
 /// Upper bounds of upstream's buckets, in seconds.
 static SECONDS: [f64; 5] = [5e-7, 0.001, 0.01, 0.1, 1.0];
@@ -37,9 +37,8 @@ pub(crate) struct Policies {
 
 fn count(checks: &Checks, checked: &Checked<'_>) {
     let key = (checked.policy.to_owned(), checked.binding.to_owned(), checked.action, checked.error);
-    let mut checks = checks.lock();
-    if checks.len() < SERIES_MAX || checks.contains_key(&key) {
-        checks.entry(key).or_insert_with(|| Histogram::seconds(&SECONDS)).observe(checked.took);
+    if let Some(took) = bounded(&mut checks.lock(), key, || Histogram::seconds(&SECONDS)) {
+        took.observe(checked.took);
     }
 }
 

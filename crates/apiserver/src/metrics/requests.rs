@@ -3,18 +3,18 @@
 //! What a request was is looked up once, without a lock; what is counted then are numbers that
 //! threads add to without waiting for each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use gantry_api::kinds::KindInfo;
 use gantry_common::metrics::{Family, Histogram, Page, Snapshot, float};
 use http::Method;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Number, SERIES_MAX};
+use super::Number;
+use super::series::Table;
 use crate::request::{Notes, Target};
 
 /// Upper bounds of upstream's buckets, in seconds.
@@ -345,36 +345,17 @@ pub(crate) struct Answered<'a> {
 
 /// Figures of all requests.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
-    /// The same, to be looked up without a lock.
-    known: ArcSwap<HashMap<Shown, Arc<Series>>>,
-    all: Mutex<BTreeMap<Shown, Arc<Series>>>,
-}
+pub(crate) struct Requests(Table<Shown, Series>);
 
 impl Requests {
     fn series(&self, labels: &Labels) -> Option<Arc<Series>> {
         let shown = labels.shown()?;
-        if let Some(series) = self.known.load().get(&shown) {
-            return Some(series.clone());
-        }
-        let mut all = self.all.lock();
-        if all.len() >= SERIES_MAX && !all.contains_key(&shown) {
-            return None;
-        }
-        let series = all.entry(shown).or_insert_with(|| Arc::new(Series::new(shown))).clone();
-        self.known.rcu(|known| {
-            let mut more = (**known).clone();
-            more.insert(shown, series.clone());
-            more
-        });
-        Some(series)
+        self.0.get_or_make(shown, || Series::new(shown))
     }
 
     /// Forgets a resource that is not served any more.
     pub(super) fn forget(&self, group: &str, resource: &str) {
-        let mut all = self.all.lock();
-        all.retain(|shown, _| (shown.group, shown.resource) != (group, resource));
-        self.known.store(Arc::new(all.iter().map(|(shown, series)| (*shown, series.clone())).collect()));
+        self.0.retain(|shown| (shown.group, shown.resource) != (group, resource));
     }
 
     /// Counts an answered request, unless it goes on; its series, for the size of the answer.
@@ -410,12 +391,12 @@ impl Requests {
 
     /// How many watches go on.
     pub(crate) fn watches(&self) -> u64 {
-        let all = self.all.lock();
-        all.values().filter(|series| series.shown.verb == Verb::Watch).map(|series| series.open.get()).sum()
+        let watches = self.0.all().into_iter().filter(|(shown, _)| shown.verb == Verb::Watch);
+        watches.map(|(_, series)| series.open.get()).sum()
     }
 
     pub(super) fn render(&self, page: &mut Page) {
-        let all: Vec<Arc<Series>> = self.all.lock().values().cloned().collect();
+        let all: Vec<Arc<Series>> = self.0.all().into_iter().map(|(_, series)| series).collect();
         counts(page, &all);
         let help = "[STABLE] Time to answer, in seconds, by verb, resource and scope; of watches and sessions, how long they went on.";
         let mut took = page.family("apiserver_request_duration_seconds", "histogram", help);

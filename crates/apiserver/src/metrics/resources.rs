@@ -1,14 +1,14 @@
 //! Figures of lists and watches by resource, with upstream's names, and of group versions that cannot be had.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use gantry_api::kinds::KindInfo;
 use gantry_common::metrics::{Histogram, Page, Snapshot, float};
 use parking_lot::Mutex;
 
-use super::{Number, SERIES_MAX};
+use super::Number;
+use super::series::{Table, bounded};
 
 /// Upper bounds of upstream's buckets of events, in bytes.
 static BYTES: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0];
@@ -77,42 +77,22 @@ type Names = [&'static str; 3];
 
 /// Figures of all resources.
 #[derive(Debug, Default)]
-pub(crate) struct Resources {
-    /// The same, to be looked up without a lock.
-    known: ArcSwap<HashMap<Names, Arc<Resource>>>,
-    all: Mutex<BTreeMap<Names, Arc<Resource>>>,
-}
+pub(crate) struct Resources(Table<Names, Resource>);
 
 impl Resources {
     /// The figures of a kind.
     pub(crate) fn of(&self, kind: &KindInfo) -> Arc<Resource> {
-        let names = [kind.group, kind.resource, kind.version];
-        if let Some(resource) = self.known.load().get(&names) {
-            return resource.clone();
-        }
-        let mut all = self.all.lock();
-        if all.len() >= SERIES_MAX && !all.contains_key(&names) {
-            return Arc::new(Resource::new());
-        }
-        let resource = all.entry(names).or_insert_with(|| Arc::new(Resource::new())).clone();
-        self.known.rcu(|known| {
-            let mut more = (**known).clone();
-            more.insert(names, resource.clone());
-            more
-        });
-        resource
+        let known = self.0.get_or_make([kind.group, kind.resource, kind.version], Resource::new);
+        known.unwrap_or_else(|| Arc::new(Resource::new()))
     }
 
     /// Forgets a resource that is not served any more.
     pub(super) fn forget(&self, group: &str, resource: &str) {
-        let stays = |names: &Names| (names[0], names[1]) != (group, resource);
-        let mut all = self.all.lock();
-        all.retain(|names, _| stays(names));
-        self.known.store(Arc::new(all.iter().map(|(names, figures)| (*names, figures.clone())).collect()));
+        self.0.retain(|names| (names[0], names[1]) != (group, resource));
     }
 
     pub(super) fn render(&self, page: &mut Page) {
-        let all: Vec<(Names, Arc<Resource>)> = self.all.lock().iter().map(|(k, v)| (*k, v.clone())).collect();
+        let all = self.0.all();
         lists(page, &all);
         let sizes: Vec<(Names, Snapshot)> = all
             .iter()
@@ -177,10 +157,8 @@ pub(crate) struct Unavailable(Mutex<BTreeMap<(String, &'static str), u64>>);
 impl Unavailable {
     /// One cannot be had any more.
     pub(crate) fn count(&self, name: &str, reason: &'static str) {
-        let mut all = self.0.lock();
-        let key = (name.to_owned(), reason);
-        if all.len() < SERIES_MAX || all.contains_key(&key) {
-            *all.entry(key).or_default() += 1;
+        if let Some(count) = bounded(&mut self.0.lock(), (name.to_owned(), reason), || 0) {
+            *count += 1;
         }
     }
 

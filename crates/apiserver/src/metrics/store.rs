@@ -13,8 +13,9 @@ use gantry_store::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::Number;
 use super::requests::SECONDS;
-use super::{Number, SERIES_MAX};
+use super::series::bounded;
 
 /// What all keys of objects begin with.
 const ROOT: &str = "/registry/";
@@ -108,10 +109,8 @@ impl Figures {
                 }
             }
             Place::Custom(names) => {
-                let mut custom = self.custom.lock();
-                let key = (names, operation);
-                if custom.len() < SERIES_MAX || custom.contains_key(&key) {
-                    custom.entry(key).or_insert_with(|| Arc::new(Calls::new())).count(took, failed);
+                if let Some(calls) = bounded(&mut self.custom.lock(), (names, operation), || Arc::new(Calls::new())) {
+                    calls.count(took, failed);
                 }
             }
             Place::Nothing => {}
@@ -229,10 +228,6 @@ impl Store for Metered {
 
     async fn status(&self) -> Result<StoreStatus> {
         self.inner.status().await
-    }
-
-    async fn compacted_revision(&self) -> Result<u64> {
-        self.inner.compacted_revision().await
     }
 }
 

@@ -419,8 +419,7 @@ async fn answered(
 ) -> Result<Response, Status> {
     match route {
         Route::Resource(path) if path.hollow => {
-            let needed = attributes(&Route::Resource(path), &request.method, &request.query);
-            app.authorizer.require(&request.caller.user, &needed)?;
+            require(app, &request, &path)?;
             Err(Status::no_such_resource())
         }
         Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),

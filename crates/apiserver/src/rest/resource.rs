@@ -250,21 +250,21 @@ async fn list(app: &Arc<App>, request: &Incoming, target: &Target, labels: &Labe
     check_metadata(request, shape, target, true)?;
     let warnings = std::mem::take(&mut listed.warnings);
     let sizing = || app.metrics.requests.sizing(labels);
-    let mut response = match style.protobuf {
-        true => protobuf_list(&target.kind, (shape, style), listed, sizing).await,
-        false => listed_answer(target, (shape, style), listed, sizing),
-    };
+    let mut response = listed_answer(target, (shape, style), listed, sizing).await;
     answer::warn(&mut response, &warnings);
     Ok(response)
 }
 
 /// `sizing` counts the bytes of a list that is made while it is sent.
-fn listed_answer(
+async fn listed_answer(
     target: &Target,
     (shape, style): (Shape, Style),
     listed: Listed,
     sizing: impl FnOnce() -> Option<Sizing>,
 ) -> Response {
+    if style.protobuf {
+        return protobuf_list(&target.kind, (shape, style), listed, sizing).await;
+    }
     let kind = target.kind.clone();
     let meta =
         ListMeta { revision: listed.revision, continue_token: listed.continue_token, remaining: listed.remaining };
@@ -470,10 +470,7 @@ async fn delete_collection(
     check_metadata(request, form.0, target, true)?;
     // It is what went, and nothing goes on from there.
     let gone = Listed { continue_token: String::new(), remaining: None, ..listed };
-    Ok(match form.1.protobuf {
-        true => protobuf_list(&target.kind, form, gone, || None).await,
-        false => listed_answer(target, form, gone, || None),
-    })
+    Ok(listed_answer(target, form, gone, || None).await)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use tracing::debug;
 
 use crate::auth::authenticator::Peer;
-use crate::auth::certificate;
+use crate::auth::certificate::{self, Said};
 
 /// The files.
 #[derive(Debug, Clone, Default)]
@@ -67,13 +67,13 @@ impl Trust {
         {
             debug!("a client's certificate names nobody: {why}");
         }
-        let name = certificate::common_name(leaf);
-        let user = if is_user { certificate::user(leaf) } else { None };
+        let Said { name, user, expires } = certificate::read(leaf)?;
+        let user = user.filter(|_| is_user);
         Some(Peer {
             is_refused: (!is_user && !is_proxy) || (is_user && user.is_none() && name.is_some()),
             user,
             proxy: name.filter(|_| is_proxy),
-            expires: certificate::expires(leaf)?,
+            expires,
         })
     }
 }

@@ -32,7 +32,7 @@ impl Ports {
         }
         let mut event = self.event.clone();
         event.annotations.insert("gantry.dev/port".into(), port.to_string());
-        event.stage_timestamp = super::record::time(self.app.clock.now());
+        event.stage_timestamp = crate::audit::time(self.app.clock.now());
         self.app.audit.write(&event);
     }
 

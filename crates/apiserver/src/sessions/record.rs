@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gantry_api::kinds;
 use gantry_api::status::Status;
 use gantry_proto::v1::open_session::Kind;
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -16,8 +15,8 @@ use super::grant::Ask;
 use super::ports::Ports;
 use super::subject::Subject;
 use crate::app::App;
-use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who, who};
-use crate::auth::credential::{Credential, Shown};
+use crate::audit::{COMPLETE, Event, ObjectRef, STARTED, Who, time};
+use crate::auth::credential::Shown;
 use crate::metrics::requests::{Labels, Lasting};
 use crate::request::{Caller, Notes};
 
@@ -65,40 +64,6 @@ pub(crate) struct Record {
     lasting: Option<Lasting>,
 }
 
-/// The event of a request that has come.
-fn event(
-    app: &App,
-    (caller, credential): (&Caller, &Credential),
-    request_uri: String,
-    verb: &'static str,
-    object_ref: ObjectRef,
-) -> Event {
-    let now = time(app.clock.now());
-    let (user, impersonated_user) = who(caller);
-    Event {
-        kind: "Event",
-        api_version: "audit.k8s.io/v1",
-        level: "Metadata",
-        audit_id: caller.trail.audit_id.clone(),
-        stage: COMPLETE,
-        request_uri,
-        verb,
-        user,
-        impersonated_user,
-        source_ips: credential.source().map(|s| s.ip().to_string()).into_iter().collect(),
-        user_agent: caller.agent.clone(),
-        object_ref,
-        response_status: None,
-        request_received_timestamp: now.clone(),
-        stage_timestamp: now,
-        annotations: BTreeMap::new(),
-    }
-}
-
-pub(super) fn time(at: Timestamp) -> String {
-    format!("{at:.6}")
-}
-
 fn command(kind: &Kind) -> Option<String> {
     let Kind::Exec(request) = kind else { return None };
     let mut text = json!(request.command).to_string();
@@ -140,7 +105,7 @@ impl Record {
             api_version: Cow::Borrowed("v1"),
             subresource: Cow::Borrowed(subject.subresource),
         };
-        let event = Event { annotations, ..event(app, (&ask.caller, &ask.credential), ask.uri.clone(), verb, object) };
+        let event = Event { annotations, object_ref: object, ..Event::of(app, &ask.caller, ask.uri.clone(), verb) };
         Self {
             app: app.clone(),
             name: subject.name,
@@ -156,23 +121,17 @@ impl Record {
     }
 
     /// Begins with a request that is to be passed on to what runs in the cluster.
-    pub(crate) fn proxied(
-        app: &Arc<App>,
-        caller: (&Caller, &Credential),
-        uri: String,
-        verb: &'static str,
-        object: ObjectRef,
-    ) -> Self {
+    pub(crate) fn proxied(app: &Arc<App>, caller: &Caller, uri: String, verb: &'static str, object: ObjectRef) -> Self {
         Self {
             app: app.clone(),
             name: "proxy",
-            event: event(app, caller, uri, verb, object),
+            event: Event { object_ref: object, ..Event::of(app, caller, uri, verb) },
             began: Instant::now(),
             started: false,
             outcome: None,
             counts: None,
             ports: None,
-            notes: caller.0.notes.clone(),
+            notes: caller.notes.clone(),
             lasting: None,
         }
     }

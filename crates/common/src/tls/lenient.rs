@@ -34,7 +34,9 @@ impl Authorities {
     /// # Errors
     /// As [`super::roots`].
     pub fn parse(pem: &[u8], what: &str) -> Result<Self, super::Error> {
-        Ok(Self { certificates: super::certificates(pem, what)?, store: Arc::new(super::roots(pem, what)?) })
+        let certificates = super::certificates(pem, what)?;
+        let store = Arc::new(super::trusting(certificates.iter().cloned(), what)?);
+        Ok(Self { certificates, store })
     }
 
     /// Their names, as a server tells them to clients.

@@ -77,7 +77,7 @@ impl Guard {
         until: Option<Instant>,
     ) -> Result<Self, Status> {
         let credential = Credential::of(request.origin.as_ref(), &request.headers);
-        let mut record = Record::proxied(app, (&request.caller, &credential), request.uri.clone(), verb, object);
+        let mut record = Record::proxied(app, &request.caller, request.uri.clone(), verb, object);
         let granted = async {
             let right = Right::new(app, credential, vec![needed]).await?;
             let user = &request.caller.user;
