@@ -4,6 +4,7 @@
 
 use crate::Value;
 use crate::kinds::KindInfo;
+use crate::value::first_key;
 
 /// What a row's paths start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,7 @@ fn below_mut<'a>(object: &'a mut Value, path: &str) -> Option<&'a mut Value> {
 
 /// Whether something like that stands at a path.
 fn has(value: &Value, path: &str, like: &dyn Fn(&Value) -> bool) -> bool {
-    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let (key, rest) = first_key(path);
     let found = |v: &Value| rest.map_or_else(|| like(v), |rest| has(v, rest, like));
     match (key, value) {
         ("*", Value::Array(items)) => items.iter().any(found),

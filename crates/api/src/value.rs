@@ -36,10 +36,36 @@ pub fn go_json_type(value: &Value) -> &'static str {
     }
 }
 
+/// The keys of a path. They are few and short: to look at each byte takes less than a search that is made for long texts.
+fn keys(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let (key, behind) = first_key(rest?);
+        rest = behind;
+        Some(key)
+    })
+}
+
+/// The first key of a path, and what is behind it.
+pub(crate) fn first_key(path: &str) -> (&str, Option<&str>) {
+    match path.bytes().position(|byte| byte == b'.') {
+        Some(dot) => (&path[..dot], Some(&path[dot + 1..])),
+        None => (path, None),
+    }
+}
+
+/// A path without its last key, and that key.
+fn last_key(path: &str) -> (Option<&str>, &str) {
+    match path.bytes().rposition(|byte| byte == b'.') {
+        Some(dot) => (Some(&path[..dot]), &path[dot + 1..]),
+        None => (None, path),
+    }
+}
+
 /// Looks up `path` (keys separated by dots, no list indexes): `get(pod, "spec.nodeName")`.
 #[must_use]
 pub fn get<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(value, |v, key| v.as_object()?.get(key))
+    keys(path).try_fold(value, |v, key| v.as_object()?.get(key))
 }
 
 /// As [`get`], for a string.
@@ -77,7 +103,7 @@ pub fn map_at<'a>(value: &'a Value, path: &str) -> Option<&'a Object> {
 /// Returns `None` when something other than an object stands in the way.
 pub fn object_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Object> {
     let mut at = value;
-    for key in path.split('.').filter(|k| !k.is_empty()) {
+    for key in keys(path).filter(|k| !k.is_empty()) {
         let map = at.as_object_mut()?;
         if !map.contains_key(key) {
             map.insert(key.to_owned(), Value::Null);
@@ -93,13 +119,13 @@ pub fn object_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Object
 
 /// Mutable access to what is at `path`, if it is there.
 pub fn get_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    path.split('.').try_fold(value, |v, key| v.as_object_mut()?.get_mut(key))
+    keys(path).try_fold(value, |v, key| v.as_object_mut()?.get_mut(key))
 }
 
 /// Sets `path` to `new`, making parents; does nothing where a parent is not an object.
 pub fn set(value: &mut Value, path: &str, new: impl Into<Value>) {
-    let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
-    let Some(map) = object_mut(value, parent) else { return };
+    let (parent, key) = last_key(path);
+    let Some(map) = object_mut(value, parent.unwrap_or_default()) else { return };
     match map.get_mut(key) {
         Some(slot) => *slot = new.into(),
         None => drop(map.insert(key.to_owned(), new.into())),
@@ -115,15 +141,17 @@ pub fn set_default(value: &mut Value, path: &str, new: impl Into<Value>) {
 
 /// Removes `path` and returns what was there.
 pub fn remove(value: &mut Value, path: &str) -> Option<Value> {
-    match path.rsplit_once('.') {
-        Some((parent, key)) => get_mut(value, parent)?.as_object_mut()?.remove(key),
-        None => value.as_object_mut()?.remove(path),
-    }
+    let (parent, key) = last_key(path);
+    let holder = match parent {
+        Some(parent) => get_mut(value, parent)?,
+        None => value,
+    };
+    holder.as_object_mut()?.remove(key)
 }
 
 /// Calls `change` with all that stands at `path`, in which `*` is each item of a list and each entry of a map.
 pub fn each_mut(value: &mut Value, path: &str, change: &mut dyn FnMut(&mut Value)) {
-    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let (key, rest) = first_key(path);
     let mut found = |v: &mut Value| match rest {
         Some(rest) => each_mut(v, rest, change),
         None => change(v),

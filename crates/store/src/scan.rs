@@ -4,6 +4,20 @@
 
 use std::ops::Range;
 
+use memchr::memchr2;
+
+/// Bytes that open or close something.
+static NESTING: [bool; 256] = {
+    let mut nesting = [false; 256];
+    let bytes = b"\"{}[]";
+    let mut at = 0;
+    while at < bytes.len() {
+        nesting[bytes[at] as usize] = true;
+        at += 1;
+    }
+    nesting
+};
+
 /// One member of an object, as byte positions in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -69,12 +83,12 @@ fn skip_space(json: &[u8], mut at: usize) -> usize {
 /// The position after the string whose opening quote is at `at`.
 fn skip_string(json: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(&byte) = json.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if json[at] == b'"' {
+            return at + 1;
         }
+        at += 2;
     }
     json.len()
 }
@@ -94,20 +108,20 @@ fn skip_value(json: &[u8], at: usize) -> usize {
 
 fn skip_nested(json: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
-    while let Some(&byte) = json.get(at) {
-        match byte {
+    while let Some(found) = json.get(at..).and_then(|rest| rest.iter().position(|byte| NESTING[usize::from(*byte)])) {
+        at += found;
+        match json[at] {
             b'"' => {
                 at = skip_string(json, at);
                 continue;
             }
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
+            _ => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
                     return at + 1;
                 }
             }
-            _ => {}
         }
         at += 1;
     }

@@ -4,7 +4,7 @@
 //! a step counts how far it came, which says what each plugin did, and only what waits for something is timed by itself.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -201,20 +201,24 @@ impl Cell {
 
 impl Passage<'_> {
     /// Asks one plugin, and takes the time if it has to wait.
-    pub(crate) async fn ask(
+    pub(crate) fn ask(
         &self,
         name: &'static str,
-        asked: impl Future<Output = Result<(), Status>>,
-    ) -> Result<(), Status> {
-        let mut asked = pin!(asked);
-        let first = std::future::poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx))).await;
-        if let Poll::Ready(result) = first {
-            return result;
-        }
-        let began = Instant::now();
-        let result = asked.await;
-        self.waited(name, began.elapsed(), result.is_err());
-        result
+        mut asked: impl Future<Output = Result<(), Status>> + Unpin,
+    ) -> impl Future<Output = Result<(), Status>> {
+        let mut began = None;
+        std::future::poll_fn(move |cx| match Pin::new(&mut asked).poll(cx) {
+            Poll::Ready(result) => {
+                if let Some(began) = began {
+                    self.waited(name, Instant::elapsed(&began), result.is_err());
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                began.get_or_insert_with(Instant::now);
+                Poll::Pending
+            }
+        })
     }
 
     fn waited(&self, name: &'static str, took: Duration, rejected: bool) {
@@ -254,8 +258,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Ok(())
         };
-        slow.ask("MutatingAdmissionWebhook", waits).await.expect("it lets pass");
-        slow.ask("MutatingAdmissionWebhook", async { Ok(()) }).await.expect("it lets pass");
+        slow.ask("MutatingAdmissionWebhook", Box::pin(waits)).await.expect("it lets pass");
+        slow.ask("MutatingAdmissionWebhook", std::future::ready(Ok(()))).await.expect("it lets pass");
         slow.end(None);
         let mut page = Page::default();
         steps.render(&mut page, &chain);

@@ -154,7 +154,7 @@ impl Strategy for PersistentVolume {
 pub(super) fn claim_fractions(at: &str, claim: &Value) -> Vec<String> {
     let of = |part: &str| {
         let stated = value::map_at(claim, &format!("spec.resources.{part}"));
-        fraction(&format!("{at}.resources.{part}[storage]"), stated.and_then(|stated| stated.get("storage")))
+        fraction(|| format!("{at}.resources.{part}[storage]"), stated.and_then(|stated| stated.get("storage")))
     };
     ["requests", "limits"].into_iter().filter_map(of).collect()
 }

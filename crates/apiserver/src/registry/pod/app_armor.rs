@@ -41,7 +41,8 @@ pub(super) fn outdated(pod: &Value) -> Vec<String> {
 
 fn all(pod: &Value) -> Vec<Stated> {
     let Some(annotations) = value::map_at(pod, "metadata.annotations") else { return Vec::new() };
-    if value::str_at(pod, "spec.os.name") == Some("windows") {
+    let has_any = annotations.keys().any(|key| key.starts_with(ANNOTATION));
+    if !has_any || value::str_at(pod, "spec.os.name") == Some("windows") {
         return Vec::new();
     }
     let mut found = Vec::new();

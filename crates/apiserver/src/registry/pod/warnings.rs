@@ -73,11 +73,11 @@ pub(crate) fn template_at(path: &str, object: &Value) -> Vec<String> {
 }
 
 /// What is warned of a quantity of bytes that is none.
-pub(crate) fn fraction(at: &str, quantity: Option<&Value>) -> Option<String> {
+pub(crate) fn fraction(at: impl Fn() -> String, quantity: Option<&Value>) -> Option<String> {
     let text = quantity?.as_str()?;
     // In canonical form only fractions have such an end.
     text.ends_with(['m', 'u', 'n'])
-        .then(|| format!("{at}: fractional byte value {text:?} is invalid, must be an integer"))
+        .then(|| format!("{}: fractional byte value {text:?} is invalid, must be an integer", at()))
 }
 
 /// The warnings about a pod or a template at `at`, in upstream's order.
@@ -115,20 +115,22 @@ fn annotated(annotations: Option<&Object>, at: &str, key: &str, why: &str) -> Op
 
 /// Labels of nodes that were renamed, and selectors that select nothing.
 fn placement(out: &mut Vec<String>, at: &str, spec: &Value) {
-    for (old, text) in OLD_LABELS {
-        if spec.get("nodeSelector").is_some_and(|s| s.get(old).is_some()) {
+    if let Some(selector) = spec.get("nodeSelector") {
+        for (old, text) in OLD_LABELS.iter().filter(|(old, _)| selector.get(old).is_some()) {
             out.push(format!("{at}.nodeSelector[{old}]: {text}"));
         }
     }
-    let node = format!("{at}.affinity.nodeAffinity");
-    let required = "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
-    for (index, term) in value::list_at(spec, &format!("affinity.nodeAffinity.{required}")).iter().enumerate() {
-        node_term(out, &format!("{node}.{required}[{index}]"), term, false);
-    }
-    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
-    for (index, term) in value::list_at(spec, &format!("affinity.nodeAffinity.{preferred}")).iter().enumerate() {
-        let term = term.get("preference").unwrap_or(&Value::Null);
-        node_term(out, &format!("{node}.{preferred}[{index}].preference"), term, true);
+    if let Some(node) = value::get(spec, "affinity.nodeAffinity") {
+        let at = format!("{at}.affinity.nodeAffinity");
+        let required = "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+        for (index, term) in value::list_at(node, required).iter().enumerate() {
+            node_term(out, &format!("{at}.{required}[{index}]"), term, false);
+        }
+        let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+        for (index, term) in value::list_at(node, preferred).iter().enumerate() {
+            let term = term.get("preference").unwrap_or(&Value::Null);
+            node_term(out, &format!("{at}.{preferred}[{index}].preference"), term, true);
+        }
     }
     for (index, constraint) in value::list_at(spec, "topologySpreadConstraints").iter().enumerate() {
         let at = format!("{at}.topologySpreadConstraints[{index}]");
@@ -158,6 +160,9 @@ fn unselective(at: &str, term: &Value) -> Option<String> {
 }
 
 fn affinities(out: &mut Vec<String>, at: &str, spec: &Value) {
+    if spec.get("affinity").is_none() {
+        return;
+    }
     for of in ["podAffinity", "podAntiAffinity"] {
         for (kind, inner) in [("required", ""), ("preferred", ".podAffinityTerm")] {
             let path = format!("affinity.{of}.{kind}DuringSchedulingIgnoredDuringExecution");
@@ -187,7 +192,7 @@ fn lists(out: &mut Vec<String>, at: &str, spec: &Value) {
     }
     for resource in ["memory", "ephemeral-storage"] {
         let quantity = spec.get("overhead").and_then(|overhead| overhead.get(resource));
-        out.extend(fraction(&format!("{at}.overhead[{resource}]"), quantity));
+        out.extend(fraction(|| format!("{at}.overhead[{resource}]"), quantity));
     }
 }
 

@@ -19,10 +19,11 @@ fn each<'p>(at: &str, spec: &'p Value) -> impl Iterator<Item = (String, &'p Valu
 pub(super) fn all(out: &mut Vec<String>, at: &str, spec: &Value, first: impl Fn(&mut Vec<String>, &Value)) {
     for (at, container) in each(at, spec) {
         first(out, container);
+        let resources = container.get("resources").unwrap_or(&Value::Null);
         for resource in ["memory", "ephemeral-storage"] {
             for list in ["limits", "requests"] {
-                let quantity = value::map_at(container, &format!("resources.{list}")).and_then(|l| l.get(resource));
-                out.extend(fraction(&format!("{at}.resources.{list}[{resource}]"), quantity));
+                let quantity = resources.get(list).and_then(|l| l.get(resource));
+                out.extend(fraction(|| format!("{at}.resources.{list}[{resource}]"), quantity));
             }
         }
         variables(out, &at, container);
@@ -37,8 +38,11 @@ pub(super) fn profiles(
     spec: &Value,
     container: &Value,
 ) {
+    if annotations.is_none() {
+        return;
+    }
     let name = value::str_at(container, "name").unwrap_or_default();
-    let has = |of: &Value, profile: &str| value::get(of, &format!("securityContext.{profile}")).is_some();
+    let has = |of: &Value, profile: &str| of.get("securityContext").is_some_and(|c| c.get(profile).is_some());
     if !has(container, "seccompProfile") {
         out.extend(annotated(
             annotations,

@@ -28,22 +28,25 @@ const OLD_SOURCES: [(&str, &str, &str); 9] = [
 pub(super) fn all(out: &mut Vec<String>, at: &str, spec: &Value) {
     let volumes = value::list_at(spec, "volumes");
     for (index, volume) in volumes.iter().enumerate() {
-        let at = format!("{at}.volumes[{index}]");
-        for (source, shown, why) in OLD_SOURCES {
-            if volume.get(source).is_some_and(|source| !source.is_null()) {
-                out.push(format!("{at}.{shown}: {why}"));
-            }
+        let at = || format!("{at}.volumes[{index}]");
+        let given = |source: &str| volume.get(source).is_some_and(|source| !source.is_null());
+        // A volume has a name and a source.
+        let has_old =
+            volume.as_object().is_some_and(|v| v.keys().any(|key| OLD_SOURCES.iter().any(|old| old.0 == key)));
+        for (_, shown, why) in OLD_SOURCES.iter().filter(|old| has_old && given(old.0)) {
+            out.push(format!("{}.{shown}: {why}", at()));
         }
-        let claim = "ephemeral.volumeClaimTemplate.spec";
-        let storage = value::map_at(volume, &format!("{claim}.resources.requests")).and_then(|r| r.get("storage"));
-        out.extend(fraction(&format!("{at}.{claim}.resources.requests[storage]"), storage));
+        let requests = "ephemeral.volumeClaimTemplate.spec.resources.requests";
+        let storage = value::map_at(volume, requests).and_then(|r| r.get("storage"));
+        out.extend(fraction(|| format!("{}.{requests}[storage]", at()), storage));
     }
     for volume in volumes {
         let name = value::str_at(volume, "name").unwrap_or_default();
         for (source, title) in [("configMap", "ConfigMap"), ("secret", "Secret"), ("downwardAPI", "DownwardAPI")] {
             if let Some(source) = volume.get(source) {
-                let head = format!("volume {name:?} ({}): overlapping paths", titled(title, source));
-                overlaps(out, &paths(source), &head);
+                overlaps(out, &paths(source), &|| {
+                    format!("volume {name:?} ({}): overlapping paths", titled(title, source))
+                });
             }
         }
         projected(out, name, value::list_at(volume, "projected.sources"));
@@ -88,7 +91,7 @@ fn projected(out: &mut Vec<String>, name: &str, sources: &[Value]) {
             "ServiceAccountToken" | "ClusterTrustBundle" => value::str_at(found, "path").into_iter().collect(),
             _ => paths(found),
         };
-        let head = format!("volume {name:?} (Projected {}): overlapping paths", titled(title, found));
+        let head = || format!("volume {name:?} (Projected {}): overlapping paths", titled(title, found));
         overlaps(out, &paths, &head);
         let unique: BTreeSet<&str> = paths.into_iter().collect();
         looked_at += unique.len() + before.len();
@@ -105,7 +108,7 @@ fn projected(out: &mut Vec<String>, name: &str, sources: &[Value]) {
 }
 
 /// Paths of which one is, or begins, another: each is told with the first such path before it.
-fn overlaps(out: &mut Vec<String>, paths: &[&str], head: &str) {
+fn overlaps(out: &mut Vec<String>, paths: &[&str], head: &dyn Fn() -> String) {
     let mut seen = BTreeSet::new();
     // Those that no other one begins. At most one of them begins a path, and if so it is the first in order that does.
     let mut shortest: BTreeSet<&str> = BTreeSet::new();
@@ -120,7 +123,7 @@ fn overlaps(out: &mut Vec<String>, paths: &[&str], head: &str) {
             && !seen.contains("")
             && let Some(other) = beginning.or(longer)
         {
-            out.push(format!("{head}: {path:?} with {other:?}"));
+            out.push(format!("{}: {path:?} with {other:?}", head()));
         }
         if beginning.is_none() {
             while let Some(longer) = shortest.range(path..).next().copied().filter(|other| other.starts_with(path)) {
