@@ -282,6 +282,13 @@ fn check_references(at: &Value, prefix: &str, schemas: &Value) {
     }
 }
 
+/// What Go leaves out when it writes a document again must not be there: clients compare both.
+#[test]
+fn documents_without_schemas_have_no_map_of_them() {
+    let components = &document(".well-known/openid-configuration")["components"];
+    assert_eq!((components.get("schemas"), components["securitySchemes"].is_object()), (None, true));
+}
+
 #[test]
 fn references_resolve_and_hashes_differ() {
     let mut hashes = BTreeMap::new();

@@ -73,7 +73,11 @@ pub(super) fn v3(parts: Parts<'_>) -> Vec<u8> {
     document.member("info", &info());
     document.object("paths", |members| members.all(parts.paths));
     document.object("components", |components| {
-        components.object("schemas", |members| members.all(parts.schemas));
+        // Go's clients would not write an empty one again.
+        let mut schemas = parts.schemas.peekable();
+        if schemas.peek().is_some() {
+            components.object("schemas", |members| members.all(&mut schemas));
+        }
         components.member("securitySchemes", &Value::Object(definitions));
     });
     document.member("security", &security);
