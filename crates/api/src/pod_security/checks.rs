@@ -22,6 +22,8 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
     "SETUID",
     "SYS_CHROOT",
 ];
+/// The first minor version that trusts pods with users of their own (KEP-127).
+const OWN_USERS: u32 = 35;
 /// Sysctls that are the pod's own, and the version that added them.
 const SYSCTLS: &[(&str, u32)] = &[
     ("kernel.shm_rmid_forced", 0),
@@ -82,6 +84,11 @@ impl<'a> Pod<'a> {
         get(self.pod, path).filter(|v| !v.is_null())
     }
 
+    /// Whether root in the pod is nobody outside, and the policy knows that.
+    fn has_own_users(&self) -> bool {
+        self.minor >= OWN_USERS && self.at("spec.hostUsers") == Some(&Value::Bool(false))
+    }
+
     fn is_windows(&self) -> bool {
         self.minor >= 25 && self.at("spec.os.name").and_then(Value::as_str) == Some("windows")
     }
@@ -121,8 +128,14 @@ pub(super) fn all(restricted: bool, minor: u32, pod: &Value) -> Vec<Violation> {
     if !restricted {
         all.push(host_paths(&pod));
     }
-    all.extend([host_ports(&pod), host_probes(&pod), privileged(&pod), proc_mount(&pod), se_linux(&pod)]);
-    if !restricted {
+    // From 1.35 on the restricted level has a check of its own for what /proc shows.
+    let own_proc = restricted && minor >= OWN_USERS;
+    all.extend([host_ports(&pod), host_probes(&pod), privileged(&pod)]);
+    if !own_proc && !pod.has_own_users() {
+        all.push(proc_mount(&pod));
+    }
+    all.push(se_linux(&pod));
+    if !restricted || minor < 19 {
         all.push(seccomp(&pod));
     }
     all.extend([sysctls(&pod), host_process(&pod)]);
@@ -130,6 +143,7 @@ pub(super) fn all(restricted: bool, minor: u32, pod: &Value) -> Vec<Violation> {
         all.extend([
             privilege_escalation(&pod),
             dropped_capabilities(&pod),
+            if own_proc { proc_mount(&pod) } else { None },
             volume_types(&pod),
             non_root(&pod),
             root_user(&pod),
@@ -281,7 +295,28 @@ fn must_not_set_seccomp((setters, values): (Vec<String>, BTreeSet<String>)) -> F
 }
 
 fn seccomp(pod: &Pod<'_>) -> Found {
+    if pod.minor < 19 {
+        return seccomp_annotations(pod);
+    }
     must_not_set_seccomp(pod.setters("seccompProfile.type", seccomp_profile))
+}
+
+/// As it was said before there were fields.
+fn seccomp_annotations(pod: &Pod<'_>) -> Found {
+    let annotations = map_at(pod.pod, "metadata.annotations");
+    let names = pod.containers.iter().filter_map(|c| str_at(c, "name"));
+    let keys = names.map(|name| format!("container.seccomp.security.alpha.kubernetes.io/{name}"));
+    let keys = keys.chain(["seccomp.security.alpha.kubernetes.io/pod".to_owned()]);
+    let fine = |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
+    let bad: BTreeSet<String> = keys
+        .filter_map(|key| {
+            let value = annotations?.get(&key)?.as_str().filter(|value| !fine(value))?;
+            Some(format!("{key}={value:?}"))
+        })
+        .collect();
+    let what = plural("annotation", "annotations", bad.len());
+    let detail = || format!("forbidden {what} {}", bad.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+    if bad.is_empty() { None } else { found("seccompProfile", detail()) }
 }
 
 fn sysctls(pod: &Pod<'_>) -> Found {
@@ -358,6 +393,9 @@ fn volume_types(pod: &Pod<'_>) -> Found {
 
 fn non_root(pod: &Pod<'_>) -> Found {
     const REASON: &str = "runAsNonRoot != true";
+    if pod.has_own_users() {
+        return None;
+    }
     let (setters, _) = pod.setters("runAsNonRoot", |v| v == true);
     if !setters.is_empty() {
         return found(REASON, format!("{} must not set securityContext.runAsNonRoot=false", setters.join(" and ")));
@@ -372,7 +410,7 @@ fn non_root(pod: &Pod<'_>) -> Found {
 
 fn root_user(pod: &Pod<'_>) -> Found {
     let (setters, _) = pod.setters("runAsUser", |v| v != 0);
-    if setters.is_empty() || pod.minor < 23 {
+    if setters.is_empty() || pod.minor < 23 || pod.has_own_users() {
         return None;
     }
     found("runAsUser=0", format!("{} must not set runAsUser=0", setters.join(" and ")))

@@ -151,3 +151,41 @@ fn labels_choose_the_standard() {
         ]
     );
 }
+
+/// Root in a pod with users of its own is nobody on the node; from 1.35 on that counts.
+#[test]
+fn pods_with_users_of_their_own() {
+    let spec = |own: bool| {
+        let context = json!({"procMount": "Unmasked", "runAsUser": 0, "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}});
+        json!({"hostUsers": !own, "containers": [{"name": "a", "securityContext": context}]})
+    };
+    let proc = "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")";
+    let root = "runAsNonRoot != true (pod or container \"a\" must set securityContext.runAsNonRoot=true), \
+        runAsUser=0 (container \"a\" must not set runAsUser=0)";
+    let both = format!("{proc}, {root}");
+    for minor in [Some(35), None] {
+        assert_eq!(of(Level::Baseline, minor, spec(true)), "");
+        assert_eq!(of(Level::Baseline, minor, spec(false)), proc);
+        assert_eq!(of(Level::Restricted, minor, spec(true)), proc);
+        assert_eq!(of(Level::Restricted, minor, spec(false)), both);
+    }
+    assert_eq!(of(Level::Baseline, Some(34), spec(true)), proc);
+    assert_eq!(of(Level::Restricted, Some(34), spec(true)), both);
+}
+
+#[test]
+fn seccomp_by_annotation() {
+    let (whole, own) = ("seccomp.security.alpha.kubernetes.io/pod", "container.seccomp.security.alpha.kubernetes.io/a");
+    let of = |minor, said: &str| {
+        let pod =
+            json!({"metadata": {"annotations": {whole: said, own: said}}, "spec": {"containers": [{"name": "a"}]}});
+        described(&violations(Standard { level: Level::Baseline, minor: Some(minor) }, &pod))
+    };
+    for said in ["runtime/default", "docker/default", "localhost/x"] {
+        assert_eq!(of(18, said), "");
+    }
+    let expected = format!("seccompProfile (forbidden annotations {own}=\"unconfined\", {whole}=\"unconfined\")");
+    assert_eq!(of(18, "unconfined"), expected);
+    assert_eq!(of(19, "unconfined"), "");
+}
