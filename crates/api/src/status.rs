@@ -52,6 +52,11 @@ fn is_zero(n: &i32) -> bool {
     *n == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_unsaid(code: &u16) -> bool {
+    *code == 0
+}
+
 /// List metadata, as far as a Status uses it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListMeta {
@@ -85,8 +90,8 @@ pub struct Status {
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
-    /// The HTTP code.
-    #[serde(default)]
+    /// The HTTP code; 0 where it is not said.
+    #[serde(default, skip_serializing_if = "is_unsaid")]
     pub code: u16,
 }
 
@@ -119,10 +124,10 @@ impl Status {
         }
     }
 
-    /// The Success status of a DELETE that removed the object.
+    /// The Success status of a DELETE that removed the object. Upstream's store makes it, and says no code in it.
     #[must_use]
     pub fn deleted(group: &str, resource: &str, name: &str, uid: &str) -> Self {
-        let mut s = Self::failure(200, "", "").about(group, resource, name);
+        let mut s = Self::failure(0, "", "").about(group, resource, name);
         "Success".clone_into(&mut s.status);
         if let Some(d) = &mut s.details {
             uid.clone_into(&mut d.uid);

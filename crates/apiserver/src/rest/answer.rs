@@ -167,10 +167,10 @@ pub(crate) fn value(code: u16, value: &gantry_api::Value, style: Style) -> Respo
     json(code, Bytes::from(value.to_string()), style)
 }
 
-/// A Status, Success or Failure.
+/// A Status, Success or Failure; one that says no code is a success.
 pub(crate) fn status(status: &Status, style: Style) -> Response {
     let bytes = serde_json::to_vec(status).expect("a Status is plain data");
-    let mut response = json(status.code, Bytes::from(bytes), style);
+    let mut response = json(if status.code == 0 { 200 } else { status.code }, Bytes::from(bytes), style);
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
     if retry > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry));
