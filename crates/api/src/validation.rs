@@ -295,6 +295,7 @@ pub fn status_update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
         ("apps", _) | ("", "ReplicationController") => workload::status(&mut out, new, old),
         ("batch", "Job") => job::status::update(&mut out, new, old),
         ("", "ResourceQuota") => quotas::resource_quota_status(&mut out, new),
+        ("", "PersistentVolumeClaim") => claims::claim_status(&mut out, new),
         ("autoscaling", _) => autoscaler::autoscaler_status(&mut out, new),
         ("policy", _) => autoscaler::budget_status(&mut out, new),
         (ADMISSION, _) => admission::policy::status(&mut out, new),

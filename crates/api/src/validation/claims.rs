@@ -369,6 +369,62 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
     }
 }
 
+/// What a claim's resize can be at.
+const RESIZES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizePending",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+];
+
+/// What is said of a claim: what it has, and how far a resize got.
+pub(super) fn claim_status(out: &mut Out, new: &Value) {
+    let status = some(new, "status").unwrap_or(&UNSET);
+    let at = At::Root("status");
+    amounts(out, at.child("capacity"), map(status, "capacity"));
+    // Upstream's path has one of it.
+    let resizes_at = at.child("allocatedResourceStatus");
+    for (name, resize) in map(status, "allocatedResourceStatuses").into_iter().flatten() {
+        resized_name(out, resizes_at, name);
+        if !RESIZES.contains(&resize.as_str().unwrap_or_default()) {
+            out.not_supported(resizes_at, name.as_str(), RESIZES);
+        }
+    }
+    let allocated_at = at.child("allocatedResources");
+    for (name, amount) in map(status, "allocatedResources").into_iter().flatten() {
+        if resized_name(out, allocated_at, name) {
+            one_amount(out, allocated_at.key(name), amount);
+        }
+    }
+}
+
+fn amounts(out: &mut Out, at: At<'_>, amounts: Option<&Object>) {
+    for (name, amount) in amounts.into_iter().flatten() {
+        one_amount(out, at.key(name), amount);
+    }
+}
+
+fn one_amount(out: &mut Out, at: At<'_>, amount: &Value) {
+    let parsed = amount.as_str().and_then(|text| Quantity::parse(text).ok());
+    if let Some(amount) = parsed.filter(|amount| amount.signum() < 0) {
+        // Upstream shows whole units.
+        out.invalid(at, amount.value(), "must be a valid resource quantity");
+    }
+}
+
+/// A resource of a claim; of those that are not somebody's own there is only storage.
+fn resized_name(out: &mut Out, at: At<'_>, name: &str) -> bool {
+    let found = names::qualified_name(name);
+    let native = !name.contains('/') || name.contains("kubernetes.io/");
+    match (found.is_empty(), native && name != "storage") {
+        (false, _) => out.invalid_each(at, name, found),
+        (true, true) => out.not_supported(at, name, &["storage"]),
+        (true, false) => return true,
+    }
+    false
+}
+
 fn copy(to: &mut Value, from: &Value, key: &str) {
     match crate::value::get(from, key).filter(|value| !value.is_null()) {
         Some(value) => crate::value::set(to, key, value.clone()),

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::pods::{pod, with};
-use super::{LABEL, SUBDOMAIN, check};
+use super::{LABEL, SUBDOMAIN, check, kind, texts};
 use crate::Value;
+use crate::validation::status_update;
 
 #[test]
 fn volumes_and_mounts() {
@@ -201,5 +202,30 @@ fn devices_and_claims() {
                 "{at}.resources.claims[2]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims: a, b"
             ),
         ],
+    );
+}
+
+#[test]
+fn status_of_claims() {
+    let claim = |status: Value| {
+        json!({"metadata": {"name": "x", "namespace": "n", "resourceVersion": "1"}, "status": status, "spec":
+            {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let found = |status| texts(&status_update(kind("PersistentVolumeClaim"), &claim(status), &claim(json!({}))));
+    let fine = json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi", "a.b/c": "1"},
+        "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+    assert_eq!(found(fine), Vec::<String>::new());
+    assert_eq!(
+        found(json!({"capacity": {"storage": "-1500m"}, "allocatedResources": {"cpu": "1", "storage": "-1"},
+            "allocatedResourceStatuses": {"storage": "x", "memory": "NodeResizePending"}})),
+        [
+            "status.capacity[storage]: Invalid value: -2: must be a valid resource quantity",
+            "status.allocatedResourceStatus: Unsupported value: \"memory\": supported values: \"storage\"",
+            "status.allocatedResourceStatus: Unsupported value: \"storage\": supported values: \
+             \"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \
+             \"NodeResizeInfeasible\", \"NodeResizePending\"",
+            "status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\"",
+            "status.allocatedResources[storage]: Invalid value: -1: must be a valid resource quantity",
+        ]
     );
 }
