@@ -200,6 +200,7 @@ pub fn update(kind: &KindInfo, new: &Value, old: &Value) -> Errors {
     let mut out = Out::default();
     let pods = kind.pods_at().and_then(|at| value::get(old, at));
     out.any_se_linux_policy = pods.is_some_and(pod::has_se_linux_policy);
+    out.any_huge_pages = pods.is_some_and(pod::has_broken_huge_pages);
     meta::object_meta_update(&mut out, new, old);
     if let Some(custom) = &kind.custom {
         out.extend(crate::custom::validate_changed(custom, new, old));
@@ -316,6 +317,7 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     // Only what is there already is said of it.
     let mut out = Out::default();
     out.any_se_linux_policy = true;
+    out.any_huge_pages = value::get(old, "spec").is_some_and(pod::has_broken_huge_pages);
     meta::object_meta_update(&mut out, new, old);
     pod::ephemeral::changed(&mut out, new, old);
     out.into_errors()
@@ -328,6 +330,7 @@ pub fn pod_resize(new: &Value, old: &Value, old_class: &str, new_class: &str) ->
     // Only what is there already is said of it.
     let mut out = Out::default();
     out.any_se_linux_policy = true;
+    out.any_huge_pages = value::get(old, "spec").is_some_and(pod::has_broken_huge_pages);
     meta::object_meta_update(&mut out, new, old);
     pod::resize::resized(&mut out, new, old, (old_class, new_class));
     out.into_errors()

@@ -52,11 +52,19 @@ pub(crate) struct Out {
     full: bool,
     /// Whether pods may have any `seLinuxChangePolicy`, as those may that had one before: the gate `SELinuxMount` is off.
     pub(crate) any_se_linux_policy: bool,
+    /// Whether amounts of huge pages may be any, as those may that were before.
+    pub(crate) any_huge_pages: bool,
 }
 
 impl Default for Out {
     fn default() -> Self {
-        Self { errors: Errors::new(), room: Room::for_errors(ERRORS_MAX), full: false, any_se_linux_policy: false }
+        Self {
+            errors: Errors::new(),
+            room: Room::for_errors(ERRORS_MAX),
+            full: false,
+            any_se_linux_policy: false,
+            any_huge_pages: false,
+        }
     }
 }
 
@@ -78,7 +86,8 @@ impl Out {
 
     /// Forgets what was found.
     pub(crate) fn clear(&mut self) {
-        *self = Self { any_se_linux_policy: self.any_se_linux_policy, ..Self::default() };
+        let (any_se_linux_policy, any_huge_pages) = (self.any_se_linux_policy, self.any_huge_pages);
+        *self = Self { any_se_linux_policy, any_huge_pages, ..Self::default() };
     }
 
     /// Adds the error, which is not even made where there is no room for it.

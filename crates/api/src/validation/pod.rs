@@ -25,7 +25,7 @@ use crate::Value;
 use crate::names;
 
 pub(super) use handlers::port;
-pub(super) use resources::{overcommits, resource_list};
+pub(super) use resources::{has_broken_huge_pages, overcommits, overhead};
 pub(super) use scheduling::tolerations;
 pub(super) use security::has_se_linux_policy;
 pub(super) use volumes::{Of as VolumeOf, shown as volume_shown, source as volume_source};
@@ -129,11 +129,9 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     {
         out.invalid(at.child("activeDeadlineSeconds"), seconds, &formats::between(1, i64::from(i32::MAX)));
     }
-    if let Some(whole) = some(spec, "resources") {
-        resources::requirements(out, at.child("resources"), whole);
-    }
-    if let Some(overhead) = map(spec, "overhead") {
-        resource_list(out, at.child("overhead"), overhead);
+    resources::of_whole_pod(out, at.child("resources"), spec);
+    if let Some(amounts) = map(spec, "overhead") {
+        overhead(out, at.child("overhead"), amounts);
     }
     systems::check(out, at, spec);
 }

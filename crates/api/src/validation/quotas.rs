@@ -111,7 +111,7 @@ fn limited_names(out: &mut Out, at: At<'_>, kind: &str, amounts: &Object) {
 }
 
 /// A name of a resource, for whatever it is counted.
-fn resource_name(out: &mut Out, at: At<'_>, name: &str) {
+pub(super) fn resource_name(out: &mut Out, at: At<'_>, name: &str) {
     let found = names::qualified_name(name);
     if !found.is_empty() {
         out.invalid_each(at, name, found);
@@ -121,7 +121,7 @@ fn resource_name(out: &mut Out, at: At<'_>, name: &str) {
 }
 
 /// What containers can ask for, besides being a name of a resource.
-fn container_name(out: &mut Out, at: At<'_>, name: &str) {
+pub(super) fn container_name(out: &mut Out, at: At<'_>, name: &str) {
     let standard = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
     if !name.contains('/') && !standard {
         out.invalid(at, name, "must be a standard resource for containers");
@@ -267,7 +267,7 @@ fn scope_selector(out: &mut Out, at: At<'_>, selector: &Value, names: &[&str]) {
         }
         let flag = POD_SCOPES.contains(&scope) && scope != "PriorityClass";
         if flag && operator != "Exists" {
-            let detail = "must be 'Exist' only operator when scope is any of ResourceQuotaScopeTerminating, \
+            let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                 ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
                 ResourceQuotaScopeCrossNamespacePodAffinity";
             out.invalid(at.child("operator"), operator, detail);

@@ -219,7 +219,7 @@ pub(super) fn runtime_class(out: &mut Out, class: &Value) {
     let handler = text(class, "handler");
     out.invalid_each(At::Root("handler"), handler, names::dns_label(handler));
     if let Some(fixed) = some(class, "overhead").and_then(|o| super::read::map(o, "podFixed")) {
-        super::pod::resource_list(out, At::Root("overhead.limits"), fixed);
+        super::pod::overhead(out, At::Root("overhead"), fixed);
     }
     let Some(scheduling) = some(class, "scheduling") else { return };
     let at = At::Root("scheduling");

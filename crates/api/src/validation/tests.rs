@@ -9,6 +9,7 @@ mod floods;
 mod networking;
 mod objects;
 mod pods;
+mod resources;
 mod security;
 mod services;
 mod volumes;

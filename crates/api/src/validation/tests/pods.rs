@@ -174,6 +174,7 @@ fn resources() {
             &format!("{at}.limits[example.com/gpu]: Invalid value: \"1500m\": must be an integer"),
             &format!("{at}.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
             &format!("{at}.requests[example.com/gpu]: Invalid value: \"1500m\": must be an integer"),
+            &format!("{at}.requests[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified"),
             &format!("{at}.requests[foo]: Invalid value: \"foo\": must be a standard resource for containers"),
             &format!("{at}.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0"),
         ],
