@@ -1,9 +1,9 @@
 //! Node and pod affinity.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::at::{At, Out};
-use super::super::read::{list, number, some, text};
+use super::super::read::{list, map, number, some, text};
 use super::super::selector;
 use crate::Value;
 use crate::names;
@@ -65,11 +65,13 @@ fn pod_term(out: &mut Out, at: At<'_>, term: &Value) {
     selector::label_name(out, at.child("topologyKey"), key);
 }
 
-/// Labels whose values selectors take from the pod.
-fn label_keys(out: &mut Out, at: At<'_>, term: &Value) {
+/// Labels whose values a selector takes from the pod: of a term, or of a constraint. The selector of a pod that is made has them
+/// already, so it asks about each once more than its owner did.
+pub(super) fn label_keys(out: &mut Out, at: At<'_>, owner: &Value) {
+    let selector = some(owner, "labelSelector");
     for field in ["matchLabelKeys", "mismatchLabelKeys"] {
-        let (keys, at) = (list(term, field), at.child(field));
-        if !keys.is_empty() && some(term, "labelSelector").is_none() {
+        let (keys, at) = (list(owner, field), at.child(field));
+        if !keys.is_empty() && selector.is_none() {
             out.forbidden(at, "must not be specified when labelSelector is not set");
             continue;
         }
@@ -77,8 +79,24 @@ fn label_keys(out: &mut Out, at: At<'_>, term: &Value) {
             selector::label_name(out, at.index(index), key.as_str().unwrap_or_default());
         }
     }
-    let mismatched: HashSet<&Value> = list(term, "mismatchLabelKeys").iter().collect();
-    for key in list(term, "matchLabelKeys").iter().filter(|key| mismatched.contains(key)) {
-        out.invalid(at.child("matchLabelKeys"), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
+    let keys = list(owner, "matchLabelKeys");
+    if let Some(selector) = selector {
+        // Of a key that stands twice the last place.
+        let places: HashMap<&str, usize> = keys.iter().filter_map(Value::as_str).zip(0..).collect();
+        let mut asked: HashSet<&str> =
+            map(selector, "matchLabels").into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        for expression in list(selector, "matchExpressions") {
+            let key = text(expression, "key");
+            if let Some(index) = places.get(key).filter(|_| asked.contains(key)) {
+                // Upstream's path leaves out which field the key stands in.
+                out.invalid(at.index(*index), key, "exists in both matchLabelKeys and labelSelector");
+            }
+            asked.insert(key);
+        }
+    }
+    let mismatched: HashSet<&Value> = list(owner, "mismatchLabelKeys").iter().collect();
+    let at = at.child("matchLabelKeys");
+    for (index, key) in keys.iter().enumerate().filter(|(_, key)| mismatched.contains(key)) {
+        out.invalid(at.index(index), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
     }
 }

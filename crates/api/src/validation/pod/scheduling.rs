@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::super::at::{At, Out};
-use super::super::read::{Seen, list, map, number, repeats, some, text};
+use super::super::read::{Seen, list, number, repeats, some, text};
 use super::super::selector;
+use super::affinity;
 use crate::Value;
 use crate::names;
 
@@ -61,7 +62,8 @@ fn spread(out: &mut Out, at: At<'_>, constraints: &[Value]) {
         if let Some(domains) = number(constraint, "minDomains") {
             if domains <= 0 {
                 out.invalid(at.child("minDomains"), domains, "must be greater than zero");
-            } else if when != "DoNotSchedule" {
+            }
+            if when != "DoNotSchedule" {
                 let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
                 out.invalid(at.child("minDomains"), domains, &detail);
             }
@@ -72,7 +74,7 @@ fn spread(out: &mut Out, at: At<'_>, constraints: &[Value]) {
                 out.not_supported(at.child(policy), value, &["Honor", "Ignore"]);
             }
         }
-        label_keys(out, at.child("matchLabelKeys"), constraint);
+        affinity::label_keys(out, at, constraint);
         if let Some(found) = some(constraint, "labelSelector") {
             selector::label_selector(out, at.child("labelSelector"), found);
         }
@@ -106,31 +108,5 @@ fn toleration(out: &mut Out, at: At<'_>, toleration: &Value) {
     }
     if !effect.is_empty() && !selector::EFFECTS.contains(&effect) {
         out.not_supported(at.child("effect"), effect, selector::EFFECTS);
-    }
-}
-
-/// Labels whose values the selector takes from the pod; it has them already once the pod is made.
-fn label_keys(out: &mut Out, at: At<'_>, constraint: &Value) {
-    let keys = list(constraint, "matchLabelKeys");
-    let Some(selector) = some(constraint, "labelSelector") else {
-        if !keys.is_empty() {
-            out.forbidden(at, "must not be specified when labelSelector is not set");
-        }
-        return;
-    };
-    // How often each key is asked about, and whether by something else than what a label key makes.
-    let mut asked: HashMap<&str, (usize, bool)> = HashMap::new();
-    for expression in list(selector, "matchExpressions") {
-        let (count, other) = asked.entry(text(expression, "key")).or_default();
-        *count += 1;
-        *other |= text(expression, "operator") != "In" || list(expression, "values").len() != 1;
-    }
-    for (index, key) in keys.iter().enumerate() {
-        let key = key.as_str().unwrap_or_default();
-        selector::label_name(out, at.index(index), key);
-        let clash = asked.get(key).is_some_and(|(count, other)| *count > 1 || *other);
-        if clash || map(selector, "matchLabels").is_some_and(|labels| labels.contains_key(key)) {
-            out.invalid(at.index(index), key, "exists in both matchLabelKeys and labelSelector");
-        }
     }
 }

@@ -162,17 +162,38 @@ fn small_fields_as_upstream_has_them() {
         &[
             &format!("{at}.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
             &format!("{at}.mismatchLabelKeys: Forbidden: must not be specified when labelSelector is not set"),
-            &format!("{at}.matchLabelKeys: Invalid value: \"a\": exists in both matchLabelKeys and mismatchLabelKeys"),
+            &format!(
+                "{at}.matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and mismatchLabelKeys"
+            ),
         ],
     );
-    let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"a": "b"}}, "matchLabelKeys": ["a"]});
+    // What stands in the selector already is what was made of the key, unless the key is asked about twice.
+    let both = "Invalid value: \"a\": exists in both matchLabelKeys and labelSelector";
+    let made = json!({"key": "a", "operator": "In", "values": ["b"]});
+    for (selector, is_fine) in [
+        (json!({"matchLabels": {"a": "b"}}), true),
+        (json!({"matchExpressions": [made]}), true),
+        (json!({"matchLabels": {"a": "b"}, "matchExpressions": [made]}), false),
+        (json!({"matchExpressions": [made, made]}), false),
+    ] {
+        let term = json!({"topologyKey": "zone", "labelSelector": selector, "matchLabelKeys": ["c", "a"]});
+        let mut spread = term.clone();
+        spread["maxSkew"] = 1.into();
+        spread["whenUnsatisfiable"] = "DoNotSchedule".into();
+        let expected = |at: &str| if is_fine { Vec::new() } else { vec![format!("{at}[1]: {both}")] };
+        let [of_term, of_spread] = [expected(at), expected("spec.topologySpreadConstraints[0]")];
+        check("Pod", affinity(term), &of_term.iter().map(String::as_str).collect::<Vec<_>>());
+        let spread = pod(json!({"topologySpreadConstraints": [spread]}));
+        check("Pod", spread, &of_spread.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 0});
     check(
         "Pod",
         pod(json!({"topologySpreadConstraints": [spread]})),
         &[
-            "spec.topologySpreadConstraints[0].matchLabelKeys[0]: Invalid value: \"a\": exists in both matchLabelKeys and \
-           labelSelector",
+            "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: must be greater than zero",
+            "spec.topologySpreadConstraints[0].minDomains: Invalid value: 0: can only use minDomains if \
+             whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
         ],
     );
 }
