@@ -17,6 +17,7 @@ pub(super) mod status;
 mod systems;
 pub(super) mod update;
 mod volumes;
+mod windows;
 
 use super::at::{At, Out};
 use super::read::{list, map, number, some, text, truth};
@@ -121,6 +122,7 @@ fn pod_spec(out: &mut Out, at: At<'_>, spec: &Value) {
     }
     dns_config(out, at.child("dnsConfig"), spec);
     scheduling::all(out, at, spec);
+    windows::host_processes(out, at, spec);
     security::host_users(out, at, spec);
     pod_names(out, at, spec);
     host_aliases(out, at.child("hostAliases"), list(spec, "hostAliases"));

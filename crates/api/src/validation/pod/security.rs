@@ -3,7 +3,7 @@
 use super::super::at::{At, Out};
 use super::super::formats;
 use super::super::read::{Seen, list, number, repeats, some, text, truth};
-use super::mounts;
+use super::{mounts, windows};
 use crate::Value;
 
 /// User and group ids are 31 bits wide.
@@ -132,11 +132,13 @@ pub(super) fn container(out: &mut Out, at: At<'_>, context: &Value, spec: &Value
             out.invalid_of(at, "*core/v1.SecurityContext", context, detail);
         }
     }
+    windows::options(out, at.child("windowsOptions"), context);
     app_armor(out, at.child("appArmorProfile"), context);
 }
 
 fn profiles(out: &mut Out, at: At<'_>, context: &Value) {
     seccomp(out, at.child("seccompProfile"), context);
+    windows::options(out, at.child("windowsOptions"), context);
     app_armor(out, at.child("appArmorProfile"), context);
 }
 

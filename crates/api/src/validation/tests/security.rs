@@ -237,3 +237,70 @@ fn policies_of_volumes_that_were_there() {
     let why = format!("{at}: Unsupported value: \"X\": supported values: \"MountOption\", \"Recursive\"");
     check_update("Deployment", set(Some("X")), set(Some("MountOption")), &[&why]);
 }
+
+#[test]
+fn whom_windows_runs_processes_as() {
+    let of = |options: Value| pod(json!({"securityContext": {"windowsOptions": options}}));
+    let at = "spec.securityContext.windowsOptions";
+    for name in ["ContainerUser", "NT AUTHORITY\\LOCAL SERVICE", "a.b-c\\u", "d\\u"] {
+        check("Pod", of(json!({"runAsUserName": name})), &[]);
+    }
+    let (long, domain) = ("u".repeat(105), format!("{}\\u", "d.".repeat(128)));
+    for (name, expected) in [
+        ("", &["runAsUserName cannot be an empty string"][..]),
+        ("a\tb", &["runAsUserName cannot contain control characters"]),
+        ("a\\b\\c", &["runAsUserName cannot contain more than one backslash"]),
+        ("\\u", &["runAsUserName's Domain doesn't match the NetBios nor the DNS format"]),
+        ("a\\", &["runAsUserName's User cannot be empty"]),
+        (". .", &["runAsUserName's User cannot contain only periods or spaces"]),
+        ("a@b", &["runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]"]),
+        (&long, &["runAsUserName's User length must not be longer than 104 characters"]),
+        (
+            &domain,
+            &[
+                "runAsUserName's Domain length must be under 256 characters",
+                "runAsUserName's Domain doesn't match the NetBios nor the DNS format",
+            ],
+        ),
+    ] {
+        let expected: Vec<_> =
+            expected.iter().map(|why| format!("{at}.runAsUserName: Invalid value: {name:?}: {why}")).collect();
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check("Pod", of(json!({"runAsUserName": name})), &expected);
+    }
+    check(
+        "Pod",
+        of(json!({"gmsaCredentialSpecName": "A", "gmsaCredentialSpec": ""})),
+        &[
+            &format!("{at}.gmsaCredentialSpecName: Invalid value: \"A\": {SUBDOMAIN}"),
+            &format!("{at}.gmsaCredentialSpec: Invalid value: \"\": gmsaCredentialSpec cannot be an empty string"),
+        ],
+    );
+}
+
+#[test]
+fn processes_of_the_host_on_windows() {
+    let host = |own: bool| json!({"windowsOptions": {"hostProcess": own}});
+    let of = |whole: bool, own: [Option<bool>; 2], network: bool| {
+        let containers = own
+            .iter()
+            .zip(["a", "b"])
+            .map(|(own, name)| json!({"name": name, "image": "i", "securityContext": own.map(host)}));
+        pod(
+            json!({"containers": containers.collect::<Vec<_>>(), "hostNetwork": network, "securityContext": host(whole)}),
+        )
+    };
+    check("Pod", of(true, [None, Some(true)], true), &[]);
+    check("Pod", of(false, [None, None], false), &[]);
+    check(
+        "Pod",
+        of(true, [None, Some(false)], false),
+        &[
+            "spec.containers[1].securityContext.windowsOptions.hostProcess: Invalid value: false: pod hostProcess value must \
+             be identical if both are specified, was true",
+            "spec: Invalid value: \"\": If pod contains any hostProcess containers then all containers must be HostProcess \
+             containers",
+            "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess containers",
+        ],
+    );
+}
