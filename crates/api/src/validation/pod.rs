@@ -38,7 +38,7 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
         out.required(at.child("containers"), "");
         return;
     };
-    annotations::check(out, pod, false);
+    annotations::check(out, At::Root("metadata.annotations"), pod, false);
     pod_spec(out, at, spec);
     whole_images(out, at, spec);
     if !list(spec, "ephemeralContainers").is_empty() {
@@ -47,6 +47,7 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
     if !text(spec, "nodeName").is_empty() && !list(spec, "schedulingGates").is_empty() {
         out.forbidden(at.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
+    annotations::agree(out, at, pod);
 }
 
 /// Pods (not templates, which tools fill with placeholders) need image names without blanks around them, and the images of
@@ -71,21 +72,23 @@ fn whole_images(out: &mut Out, at: At<'_>, spec: &Value) {
 
 /// A pod template in a workload.
 pub(super) fn template(out: &mut Out, at: At<'_>, template: &Value) {
-    let meta_at = at.child("metadata");
+    // Upstream's paths of these two leave `metadata` out.
     if let Some(metadata) = some(template, "metadata") {
         if let Some(labels) = map(metadata, "labels") {
-            meta::labels(out, meta_at.child("labels"), labels);
+            meta::labels(out, at.child("labels"), labels);
         }
         if let Some(annotations) = map(metadata, "annotations") {
-            meta::annotations(out, meta_at.child("annotations"), annotations);
+            meta::annotations(out, at.child("annotations"), annotations);
         }
     }
+    annotations::check(out, at.child("annotations"), template, false);
     let at = at.child("spec");
     let Some(spec) = some(template, "spec") else {
         out.required(at.child("containers"), "");
         return;
     };
     pod_spec(out, at, spec);
+    annotations::agree(out, at, template);
     if !list(spec, "ephemeralContainers").is_empty() {
         out.forbidden(at.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }

@@ -6,6 +6,10 @@ use super::{LABEL, SUBDOMAIN, check, check_update, kind, object, texts};
 use crate::Value;
 use crate::validation::{create, status_update};
 
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+    alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
 /// A pod whose spec has `extra` beside one container.
 pub(super) fn pod(extra: Value) -> Value {
     let mut spec = json!({"containers": [{"name": "c", "image": "i"}]});
@@ -501,6 +505,16 @@ fn templates_of_pods_are_checked_at_their_path() {
         ),
     );
     assert_eq!(texts(&errors), ["spec.template.spec.containers[0].env[0].name: Required value"]);
+    let mut labelled = json!({"spec": {"containers": [{"name": "c", "image": "i"}]}});
+    labelled["metadata"] = json!({"labels": {"a b": "c"}, "annotations": {"a b": ""}});
+    check(
+        "PodTemplate",
+        json!({"template": labelled}),
+        &[
+            &format!("template.labels: Invalid value: \"a b\": {QUALIFIED}"),
+            &format!("template.annotations: Invalid value: \"a b\": {QUALIFIED}"),
+        ],
+    );
 }
 
 #[test]

@@ -199,6 +199,48 @@ fn small_fields_as_upstream_has_them() {
 }
 
 #[test]
+fn profiles_by_annotation() {
+    let annotated = |annotations: Value, mut object: Value| {
+        object["metadata"] = json!({"name": "x", "namespace": "default", "annotations": annotations});
+        object
+    };
+    let (whole, of) = ("seccomp.security.alpha.kubernetes.io/pod", "container.seccomp.security.alpha.kubernetes.io/c");
+    let armor = "container.apparmor.security.beta.kubernetes.io/c";
+    let plain = || pod(json!({}));
+    check("Pod", annotated(json!({whole: "runtime/default", of: "localhost/a.json"}), plain()), &[]);
+    check(
+        "Pod",
+        annotated(json!({whole: "x", of: "localhost/../x"}), plain()),
+        &[
+            &format!("metadata.annotations.{of}: Invalid value: \"../x\": must not contain '..'"),
+            &format!("metadata.annotations.{whole}: Invalid value: \"x\": must be a valid seccomp profile"),
+        ],
+    );
+    let context = json!({"seccompProfile": {"type": "RuntimeDefault"}, "appArmorProfile": {"type": "Unconfined"}});
+    let with = |own: Value| {
+        pod(json!({"securityContext": context, "containers": [{"name": "c", "image": "i", "securityContext": own}]}))
+    };
+    let said = || json!({whole: "unconfined", of: "localhost/a", armor: "runtime/default"});
+    let local = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "b"}});
+    let whole_at =
+        "spec.securityContext.seccompProfile.type: Forbidden: seccomp type in annotation and field must match";
+    let at = "spec.containers[0].securityContext";
+    let armor_at = format!("{at}.appArmorProfile.type: Forbidden: apparmor type in annotation and field must match");
+    let profile =
+        format!("{at}.seccompProfile.localhostProfile: Forbidden: seccomp profile in annotation and field must match");
+    check("Pod", annotated(said(), with(local)), &[whole_at, &profile, &armor_at]);
+    let own = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a"},
+        "appArmorProfile": {"type": "RuntimeDefault"}});
+    check("Pod", annotated(said(), with(own)), &[whole_at]);
+    let template = annotated(json!({whole: "x"}), pod(json!({})));
+    check(
+        "PodTemplate",
+        json!({"template": template}),
+        &[&format!("template.annotations.{whole}: Invalid value: \"x\": must be a valid seccomp profile")],
+    );
+}
+
+#[test]
 fn what_logs_in_to_registries_is_a_json_object() {
     use base64::Engine as _;
     let at = "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\"";
