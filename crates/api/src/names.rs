@@ -121,6 +121,27 @@ pub fn dns_subdomain(value: &str) -> Messages {
     found
 }
 
+/// An RFC 1123 subdomain with underscores, as names of services in DNS have them: at the start of a label, or within.
+#[must_use]
+pub fn dns_subdomain_with_underscores(value: &str) -> Messages {
+    const FORM: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let mut found = Messages::new();
+    if value.len() > SUBDOMAIN_MAX {
+        found.push(too_long(SUBDOMAIN_MAX));
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        let ends = [label.first(), label.last()];
+        ends.iter().all(|end| end.is_some_and(|b| plain(*b))) && label.iter().all(|b| plain(*b) || b"-_".contains(b))
+    };
+    if !value.split('.').all(is_label) {
+        let text = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character";
+        found.push(form(text, &format!("{FORM}(\\.{FORM})*"), &["example.com"]));
+    }
+    found
+}
+
 /// A path segment: names of RBAC objects.
 #[must_use]
 pub fn path_segment(value: &str) -> Messages {

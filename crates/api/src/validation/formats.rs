@@ -4,8 +4,8 @@ use super::at::{At, Out};
 use super::read::Seen;
 use crate::names;
 
-const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '=' \
-    (e.g. 'my-name',  or 'MY_NAME',  or 'MyName', regex used for validation is '^[ -<>-~]+$')";
+const ENV_NAME: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
 /// `must be between lo and hi, inclusive`.
 pub(crate) fn between(low: i64, high: i64) -> String {

@@ -40,7 +40,7 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
     };
     annotations::check(out, At::Root("metadata.annotations"), pod, false);
     pod_spec(out, at, spec);
-    whole_images(out, at, spec);
+    only_in_pods(out, at, spec);
     if !list(spec, "ephemeralContainers").is_empty() {
         out.forbidden(at.child("ephemeralContainers"), "cannot be set on create");
     }
@@ -50,11 +50,21 @@ pub(super) fn create(out: &mut Out, pod: &Value) {
     annotations::agree(out, at, pod);
 }
 
-/// Pods (not templates, which tools fill with placeholders) need image names without blanks around them, and the images of
-/// their volumes.
-fn whole_images(out: &mut Out, at: At<'_>, spec: &Value) {
+/// Pods (not templates, which tools fill with placeholders) need image names without blanks around them, the images of their
+/// volumes, and an account where they have tokens of it.
+fn only_in_pods(out: &mut Out, at: At<'_>, spec: &Value) {
     let volumes_at = at.child("volumes");
+    let nobody = text(spec, "serviceAccountName").is_empty();
     for (index, volume) in list(spec, "volumes").iter().enumerate() {
+        let sources = some(volume, "projected").map_or(&[][..], |projected| list(projected, "sources"));
+        for (source, _) in
+            sources.iter().enumerate().filter(|(_, s)| nobody && some(s, "serviceAccountToken").is_some())
+        {
+            let at = volumes_at.index(index);
+            let at = at.child("projected.sources");
+            let detail = "must not be specified when serviceAccountName is not set";
+            out.forbidden(at.index(source).child("serviceAccountToken"), detail);
+        }
         if some(volume, "image").is_some_and(|image| text(image, "reference").is_empty()) {
             out.required(volumes_at.index(index).child("image.reference"), "");
         }
@@ -235,11 +245,11 @@ fn dns_config(out: &mut Out, at: At<'_>, spec: &Value) {
         out.invalid(at.child("searches"), searches.to_vec(), detail);
     }
     for (index, search) in searches.iter().enumerate() {
-        let full = search.as_str().unwrap_or_default();
-        // A lone dot is the root; names may end in one, and services' names may have underscores.
-        let name = full.strip_suffix('.').filter(|n| !n.is_empty()).unwrap_or(full);
-        if name != "." {
-            out.invalid_each(at.child("searches").index(index), full, names::dns_subdomain(&name.replace('_', "x")));
+        let search = search.as_str().unwrap_or_default();
+        // A lone dot is the root; names may end in one.
+        if search != "." {
+            let name = search.strip_suffix('.').unwrap_or(search);
+            out.invalid_each(at.child("searches").index(index), name, names::dns_subdomain_with_underscores(name));
         }
     }
     for (index, option) in list(config, "options").iter().enumerate() {

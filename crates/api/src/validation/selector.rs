@@ -116,6 +116,12 @@ pub(crate) fn node_selector_term(out: &mut Out, at: At<'_>, term: &Value) {
         }
         if text(requirement, "key") != "metadata.name" {
             out.invalid(at.child("key"), text(requirement, "key"), "not a valid field selector key");
+            continue;
+        }
+        let at = at.child("values");
+        for (index, value) in list(requirement, "values").iter().enumerate() {
+            let value = value.as_str().unwrap_or_default();
+            out.invalid_each(at.index(index), value, names::dns_subdomain(value));
         }
     }
 }

@@ -121,7 +121,7 @@ pub(super) fn common(out: &mut Out, at: At<'_>, container: &Value, pod: &Pod<'_>
     let policies = ["File", "FallbackToLogsOnError"];
     out.one_of(at.child("terminationMessagePolicy"), text(container, "terminationMessagePolicy"), &policies);
     ports(out, at.child("ports"), list(container, "ports"));
-    env::env(out, at.child("env"), list(container, "env"));
+    env::env(out, at.child("env"), list(container, "env"), list(pod.spec, "volumes"));
     env::env_from(out, at.child("envFrom"), list(container, "envFrom"));
     mounts::mounts(out, at, container, &pod.volumes);
     let policy = text(container, "imagePullPolicy");

@@ -10,7 +10,7 @@ use crate::names;
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 
 /// `env` of a container.
-pub(super) fn env(out: &mut Out, at: At<'_>, variables: &[Value]) {
+pub(super) fn env(out: &mut Out, at: At<'_>, variables: &[Value], volumes: &[Value]) {
     for (index, variable) in variables.iter().enumerate() {
         let at = at.index(index);
         let name = text(variable, "name");
@@ -20,7 +20,11 @@ pub(super) fn env(out: &mut Out, at: At<'_>, variables: &[Value]) {
             out.invalid_each(at.child("name"), name, formats::env_name(name));
         }
         if let Some(source) = some(variable, "valueFrom") {
-            value_from(out, at.child("valueFrom"), source, !text(variable, "value").is_empty());
+            let at = at.child("valueFrom");
+            value_from(out, at, source, !text(variable, "value").is_empty());
+            if let Some(reference) = some(source, "fileKeyRef") {
+                file_key(out, at.child("fileKeyRef"), reference, volumes);
+            }
         }
     }
 }
@@ -45,6 +49,32 @@ fn value_from(out: &mut Out, at: At<'_>, source: &Value, has_value: bool) {
         _ if has_value => out.invalid(at, "", "may not be specified when `value` is not empty"),
         1 => {}
         _ => out.invalid(at, "", "may not have more than one field specified at a time"),
+    }
+}
+
+/// A variable that stands in a file of an empty directory (KEP-3721).
+fn file_key(out: &mut Out, at: At<'_>, reference: &Value, volumes: &[Value]) {
+    let (key, volume, path) = (text(reference, "key"), text(reference, "volumeName"), text(reference, "path"));
+    match key {
+        "" => out.required(at.child("key"), ""),
+        key => out.invalid_each(at.child("key"), key, formats::env_name(key)),
+    }
+    match volume {
+        "" => out.required(at.child("volumeName"), ""),
+        volume => out.invalid_each(at.child("volumeName"), volume, names::dns_label(volume)),
+    }
+    if path.is_empty() {
+        out.required(at.child("path"), "");
+    } else if path.split('/').any(|part| part == "..") {
+        out.invalid(at.child("path"), path, "must not contain '..'");
+    }
+    match volumes.iter().find(|v| text(v, "name") == volume) {
+        _ if volume.is_empty() => {}
+        None => out.not_found(at.child("volumeName"), volume),
+        Some(found) if some(found, "emptyDir").is_none() => {
+            out.invalid(at.child("volumeName"), volume, "referenced volume must be of type emptyDir");
+        }
+        Some(_) => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::at::{At, Out, same};
 use super::super::read::{list, map, some, text};
 use super::update::alike;
-use super::{pod_spec, update, whole_images};
+use super::{only_in_pods, pod_spec, update};
 use crate::{Object, Value, internal};
 
 const ONLY: &str = "only cpu and memory resources are mutable";
@@ -18,7 +18,7 @@ pub(crate) fn resized(out: &mut Out, new: &Value, old: &Value, classes: (&str, &
     let (spec, before) = (some(new, "spec").unwrap_or(&none), some(old, "spec").unwrap_or(&none));
     let root = At::Root("spec");
     pod_spec(out, root, spec);
-    whole_images(out, root, spec);
+    only_in_pods(out, root, spec);
     let annotations = some(old, "metadata").and_then(|m| map(m, "annotations"));
     let refused = if annotations.is_some_and(|a| a.contains_key(update::MIRROR)) {
         Some("static pods cannot be resized")

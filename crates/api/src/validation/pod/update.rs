@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::super::at::{At, Out, empty};
 use super::super::formats;
 use super::super::read::{list, map, number, some, text};
-use super::{annotations, pod_spec, whole_images};
+use super::{annotations, only_in_pods, pod_spec};
 use crate::{Object, Value, internal};
 
 const FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -23,7 +23,7 @@ pub(crate) fn update(out: &mut Out, new: &Value, old: &Value) {
     }
     let at = At::Root("spec");
     pod_spec(out, at, new);
-    whole_images(out, at, new);
+    only_in_pods(out, at, new);
     for key in ["containers", "initContainers"] {
         if list(new, key).len() != list(old, key).len() {
             out.forbidden(at.child(key), "pod updates may not add or remove containers");

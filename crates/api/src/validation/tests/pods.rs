@@ -544,3 +544,88 @@ fn values_of_required_nodes_are_those_of_labels() {
     let errors = texts(&crate::validation::update(kind("Deployment"), &set("a b"), &set("a")));
     assert!(refused(&errors, &format!("spec.template.{at}")), "{errors:?}");
 }
+
+#[test]
+fn variables_from_files() {
+    let of = |reference: Value, volume: Value| {
+        let variable = json!({"name": "V", "valueFrom": {"fileKeyRef": reference}});
+        let container = json!({"name": "c", "image": "i", "env": [variable]});
+        pod(json!({"containers": [container], "volumes": [volume]}))
+    };
+    let empty = || json!({"name": "v", "emptyDir": {}});
+    let fine = || json!({"volumeName": "v", "path": "a/b.env", "key": "K"});
+    let at = "spec.containers[0].env[0].valueFrom.fileKeyRef";
+    check("Pod", of(fine(), empty()), &[]);
+    check("Pod", of(fine(), json!({"name": "w", "emptyDir": {}})), &[&format!("{at}.volumeName: Not found: \"v\"")]);
+    check(
+        "Pod",
+        of(fine(), json!({"name": "v", "secret": {"secretName": "s"}})),
+        &[&format!("{at}.volumeName: Invalid value: \"v\": referenced volume must be of type emptyDir")],
+    );
+    check(
+        "Pod",
+        of(json!({"volumeName": "", "path": "", "key": ""}), empty()),
+        &[
+            &format!("{at}.key: Required value"),
+            &format!("{at}.volumeName: Required value"),
+            &format!("{at}.path: Required value"),
+        ],
+    );
+    check(
+        "Pod",
+        of(json!({"volumeName": "V", "path": "a/../b", "key": "a=b"}), empty()),
+        &[
+            &format!(
+                "{at}.key: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII \
+                 characters other than '='"
+            ),
+            &format!("{at}.volumeName: Invalid value: \"V\": {LABEL}"),
+            &format!("{at}.path: Invalid value: \"a/../b\": must not contain '..'"),
+            &format!("{at}.volumeName: Not found: \"V\""),
+        ],
+    );
+}
+
+#[test]
+fn where_names_are_searched() {
+    let searched = |name: &str| pod(json!({"dnsConfig": {"searches": [name]}}));
+    for name in [".", "a.b.", "_tcp.a_b.c", "a"] {
+        check("Pod", searched(name), &[]);
+    }
+    for name in ["a_.", "__a", "-a.", "..", "A"] {
+        let shown = name.strip_suffix('.').unwrap_or(name);
+        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and \
+            must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+            '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+        check("Pod", searched(name), &[&format!("spec.dnsConfig.searches[0]: Invalid value: {shown:?}: {why}")]);
+    }
+}
+
+#[test]
+fn tokens_are_somebodys() {
+    let of = |account: &str| {
+        let source = json!({"serviceAccountToken": {"path": "t", "expirationSeconds": 600}});
+        pod(json!({"serviceAccountName": account, "volumes": [{"name": "v", "projected": {"sources": [source]}}]}))
+    };
+    check("Pod", of("a"), &[]);
+    check(
+        "Pod",
+        of(""),
+        &["spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when \
+            serviceAccountName is not set"],
+    );
+}
+
+#[test]
+fn nodes_by_name() {
+    let wants = |value: &str| {
+        let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [value]}]});
+        pod(
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}),
+        )
+    };
+    check("Pod", wants("n"), &[]);
+    let at =
+        "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0]";
+    check("Pod", wants("N"), &[&format!("{at}.values[0]: Invalid value: \"N\": {SUBDOMAIN}")]);
+}

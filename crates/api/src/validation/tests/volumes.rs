@@ -13,11 +13,11 @@ fn volumes_and_mounts() {
         {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}},
             {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}}]}}]);
-    let mut valid = pod(json!({"volumes": volumes}));
+    let mut valid = pod(json!({"volumes": volumes, "serviceAccountName": "default"}));
     valid["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "v", "mountPath": "/v", "subPath": "a/b"}, {"name": "p", "mountPath": "/p"}]);
     check("Pod", valid, &[]);
-    let mut bad = pod(json!({"volumes": [
+    let mut bad = pod(json!({"serviceAccountName": "default", "volumes": [
         {"name": "A"}, {"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}, {"name": "a", "configMap": {}},
         {"name": "s", "secret": {"secretName": "s", "defaultMode": 512, "items": [{"key": "k", "path": "../x"}]}},
         {"name": "h", "hostPath": {"path": "/a/../b", "type": "Tree"}},
