@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::at::{At, Out, same};
 use super::super::formats;
 use super::super::read::{Seen, list, number, repeats, some, text};
+use super::annotations;
 use crate::Value;
 use crate::field::Error;
 use crate::names;
@@ -15,6 +16,13 @@ use crate::names;
 pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
     let node = |pod| some(pod, "spec").map_or("", |s| text(s, "nodeName"));
     let at = At::Root("status");
+    annotations::changed(out, new, old);
+    // Upstream's path is that of the metadata, and the field's name in Go.
+    let conditions_at = At::Root("metadata.conditions");
+    for (index, condition) in list(some(new, "status").unwrap_or(&Value::Null), "conditions").iter().enumerate() {
+        let (at, kind) = (conditions_at.index(index), text(condition, "type"));
+        out.invalid_each(at.child("Type"), kind, names::qualified_name(kind));
+    }
     if node(new) != node(old) {
         out.forbidden(at.child("nodeName"), "may not be changed directly");
     }
@@ -97,22 +105,18 @@ fn transitions(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value], (spec, c
     for container in list(spec, containers) {
         by_name.entry(text(container, "name")).or_insert(container);
     }
-    // The first state of each name in which it has not ended.
-    let mut again = HashMap::new();
-    for (index, status) in new.iter().enumerate() {
-        if some(status, "state").is_none_or(|state| some(state, "terminated").is_none()) {
-            again.entry(text(status, "name")).or_insert(index);
-        }
-    }
-    for before in old {
+    let runs = |status: &&Value| some(status, "state").is_none_or(|state| some(state, "terminated").is_none());
+    let again: Seen<'_> = new.iter().filter(runs).map(|status| text(status, "name")).collect();
+    for (index, before) in old.iter().enumerate() {
         let Some(end) = some(before, "state").and_then(|s| some(s, "terminated")) else { continue };
         let container = by_name.get(text(before, "name")).copied();
         let code = number(end, "exitCode").unwrap_or(0);
         if restarts(text(spec, "restartPolicy"), container.unwrap_or(&Value::Null), code) {
             continue;
         }
-        if let Some(index) = again.get(text(before, "name")) {
-            out.forbidden(at.index(*index).child("state"), "may not be transitioned to non-terminated state");
+        if again.contains(text(before, "name")) {
+            // Upstream's path says where it stood before.
+            out.forbidden(at.index(index).child("state"), "may not be transitioned to non-terminated state");
         }
     }
 }

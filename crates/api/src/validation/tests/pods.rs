@@ -449,19 +449,22 @@ fn updates() {
     );
 }
 
+fn with_status(policy: &str, status: Value) -> Value {
+    let mut pod = object("Pod", pod(json!({"restartPolicy": policy})));
+    pod["status"] = status;
+    pod
+}
+
+fn check_status(policy: &str, new: Value, old: Value, expected: &[&str]) {
+    let errors = status_update(kind("Pod"), &with_status(policy, new), &with_status(policy, old));
+    assert_eq!(texts(&errors), expected);
+}
+
 #[test]
 fn statuses() {
-    let with_status = |policy: &str, status: Value| {
-        let mut pod = object("Pod", pod(json!({"restartPolicy": policy})));
-        pod["status"] = status;
-        pod
-    };
     let container = |state: Value| json!({"containerStatuses": [{"name": "c", "state": state}]});
     let ended = container(json!({"terminated": {"exitCode": 0}}));
-    let check = |policy: &str, new: Value, old: Value, expected: &[&str]| {
-        let errors = status_update(kind("Pod"), &with_status(policy, new), &with_status(policy, old));
-        assert_eq!(texts(&errors), expected);
-    };
+    let check = check_status;
     let running = container(json!({"running": {}}));
     check("Always", running.clone(), ended.clone(), &[]);
     check(
@@ -490,6 +493,40 @@ fn statuses() {
             "status.qosClass: Invalid value: \"Burstable\": field is immutable",
             "status.podIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ],
+    );
+}
+
+#[test]
+fn changes_of_statuses() {
+    let check = check_status;
+    let conditions = |types: &[&str]| json!({"conditions": types.iter().map(|ty| json!({"type": ty, "status": "True"})).collect::<Vec<_>>()});
+    check("Always", conditions(&["Ready", "example.com/gate"]), json!({}), &[]);
+    check(
+        "Always",
+        conditions(&["Ready", "a b"]),
+        json!({}),
+        &[&format!("metadata.conditions[1].Type: Invalid value: \"a b\": {QUALIFIED}")],
+    );
+    let two = |names: [&str; 2], state: Value| json!({"containerStatuses": names.map(|name| json!({"name": name, "state": state}))});
+    let (running, ended) = (json!({"running": {}}), json!({"terminated": {"exitCode": 0}}));
+    let at = |index: usize| format!("status.containerStatuses[{index}].state");
+    let why = "Forbidden: may not be transitioned to non-terminated state";
+    let expected = [format!("{}: {why}", at(0)), format!("{}: {why}", at(1))];
+    // By where they stood before, in the order of then.
+    let (new, old) = (two(["b", "a"], running), two(["a", "b"], ended));
+    check("Never", new, old, &expected.each_ref().map(String::as_str));
+    let mirror = |value: &str| {
+        let mut pod = with_status("Always", json!({}));
+        pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": value});
+        pod["spec"]["nodeName"] = "n".into();
+        pod
+    };
+    let found = texts(&status_update(kind("Pod"), &mirror("b"), &mirror("a")));
+    assert_eq!(
+        found,
+        [
+            "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not remove or update mirror pod annotation"
+        ]
     );
 }
 
