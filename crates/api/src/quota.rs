@@ -20,7 +20,7 @@ pub type Usage = BTreeMap<String, Quantity>;
 const BARE: &[&str] = &["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
 const BY_CLASS: &str = ".storageclass.storage.k8s.io/";
 /// Where a claim named its class before there was a field for it; it is still heeded first.
-const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+pub(crate) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const BY_DEVICE: &str = ".deviceclass.resource.k8s.io/devices";
 /// Devices of a request for all that there are.
 const ALL_DEVICES: i64 = 32;

@@ -5,6 +5,7 @@ use super::read::{list, map, some, text};
 use super::{pod, selector};
 use crate::names;
 use crate::quantity::Quantity;
+use crate::quota::CLASS_ANNOTATION;
 use crate::{Object, Value, internal};
 
 const UNSET: Value = Value::Null;
@@ -332,7 +333,7 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
     if text(before, "volumeName").is_empty() {
         copy(&mut then, spec, "volumeName");
     }
-    if some(before, "storageClassName").is_none() {
+    if may_get_class(out, new, old) {
         copy(&mut now, before, "storageClassName");
     }
     let amount = "resources.requests.storage";
@@ -367,6 +368,24 @@ pub(super) fn claim_update(out: &mut Out, new: &Value, old: &Value) {
         let detail = format!("update from non-nil value to {to} is forbidden");
         out.forbidden(at.child("volumeAttributesClassName"), &detail);
     }
+}
+
+/// Whether a claim may get the class that it has now: where it had none, or the same by an annotation, which has to stay otherwise.
+fn may_get_class(out: &mut Out, new: &Value, old: &Value) -> bool {
+    let by_annotation =
+        |claim| some(claim, "metadata").and_then(|m| map(m, "annotations")?.get(CLASS_ANNOTATION)?.as_str());
+    let by_field = |claim| some(spec_of(claim), "storageClassName").and_then(Value::as_str);
+    let (class, before) = (by_annotation(new), by_annotation(old));
+    let had_none = by_field(old).is_none();
+    if had_none && before.is_some() && by_field(new) == before && class.is_none_or(|class| Some(class) == before) {
+        return true;
+    }
+    if class.unwrap_or_default() != before.unwrap_or_default() {
+        // Upstream's path has the key as if it were a field.
+        let at = At::Root("metadata.annotations");
+        out.invalid(at.child(CLASS_ANNOTATION), class.unwrap_or_default(), "field is immutable");
+    }
+    had_none && before.is_none()
 }
 
 /// What a claim's resize can be at.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::pods::{pod, with};
-use super::{LABEL, SUBDOMAIN, check, kind, texts};
+use super::{LABEL, SUBDOMAIN, check, check_update, kind, texts};
 use crate::Value;
 use crate::validation::status_update;
 
@@ -227,5 +227,44 @@ fn status_of_claims() {
             "status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\"",
             "status.allocatedResources[storage]: Invalid value: -1: must be a valid resource quantity",
         ]
+    );
+}
+
+/// The class of a claim by its annotation of old, and by its field.
+#[test]
+fn classes_of_claims() {
+    let claim = |(annotation, field): (Option<&str>, Option<&str>)| {
+        let mut claim = json!({"metadata": {"name": "x", "namespace": "n", "resourceVersion": "1"}, "spec":
+            {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        if let Some(class) = annotation {
+            claim["metadata"]["annotations"] = json!({"volume.beta.kubernetes.io/storage-class": class});
+        }
+        if let Some(class) = field {
+            claim["spec"]["storageClassName"] = class.into();
+        }
+        claim
+    };
+    for (old, new) in [
+        ((None, None), (None, Some("a"))),
+        ((Some("a"), None), (Some("a"), Some("a"))),
+        ((Some("a"), None), (None, Some("a"))),
+        ((None, None), (Some(""), None)),
+    ] {
+        check_update("PersistentVolumeClaim", claim(new), claim(old), &[]);
+    }
+    let at = "metadata.annotations.volume.beta.kubernetes.io/storage-class";
+    for (old, new, shown) in [
+        ((Some("a"), None), (Some("b"), None), "b"),
+        ((Some("a"), None), (None, None), ""),
+        ((None, Some("a")), (Some("a"), Some("a")), "a"),
+    ] {
+        let expected = format!("{at}: Invalid value: {shown:?}: field is immutable");
+        check_update("PersistentVolumeClaim", claim(new), claim(old), &[&expected]);
+    }
+    let (old, new) = (claim((Some("a"), None)), claim((Some("a"), Some("b"))));
+    let errors = texts(&crate::validation::update(kind("PersistentVolumeClaim"), &new, &old));
+    assert!(
+        errors.len() == 1 && errors[0].starts_with("spec: Forbidden: spec is immutable after creation"),
+        "{errors:?}"
     );
 }
