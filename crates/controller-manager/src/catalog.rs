@@ -1,8 +1,9 @@
 //! The metadata of every object in the cluster but Events: who owns what, and what a namespace holds.
 //!
-//! One metadata watch per kind feeds it. Readers are told the identity of what changed and look at the present state.
+//! One metadata watch per kind feeds it, and lists of what other API servers have. Readers are told the identity of what changed and look at the present state.
 
 mod definitions;
+mod others;
 mod watch;
 
 use std::{
@@ -10,7 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use gantry_api::kinds::{self, Kind, KindInfo, Kinds};
+use gantry_api::{
+    custom::Definition,
+    kinds::{self, Kind, KindInfo, Kinds},
+};
 use gantry_client::{Client, Key};
 use gantry_common::task::{Group, OnExit};
 use gantry_controller::Queue;
@@ -88,8 +92,20 @@ pub struct Catalog {
     inner: Mutex<Inner>,
     /// Kinds whose present objects are not all known yet, nor known not to be served.
     missing: signal::Sender<usize>,
-    /// The kinds that there are now.
-    kinds: Mutex<Arc<Kinds>>,
+    served: Mutex<Served>,
+}
+
+/// Which kinds there are now.
+#[derive(Default)]
+struct Served {
+    /// By what is defined here.
+    definitions: Vec<Arc<Definition>>,
+    /// The kinds of this server.
+    own: Arc<Kinds>,
+    /// By what other servers have.
+    others: Vec<Arc<Definition>>,
+    /// All of them.
+    all: Arc<Kinds>,
 }
 
 /// The kinds that are looked after: everything that can be watched and deleted. Events come and go by themselves.
@@ -106,10 +122,12 @@ impl Catalog {
     #[must_use]
     pub fn start(client: &Client, group: &Group) -> Arc<Self> {
         let kinds = watched_kinds();
-        // The definitions of custom kinds count as one.
-        let catalog = Arc::new(Self::empty(kinds.len() + 1));
+        // The definitions of custom kinds count as one, and so do other servers.
+        let catalog = Arc::new(Self::empty(kinds.len() + 2));
         let definitions = definitions::Definitions::new(client.clone(), group.clone(), Arc::clone(&catalog));
         group.spawn("definitions", OnExit::ShutDown, definitions.run());
+        let others = others::Others::new(client.clone(), Arc::clone(&catalog));
+        group.spawn("other servers", OnExit::ShutDown, others.run());
         for kind in kinds {
             let watch = watch::Watch::new(client.clone(), kind.held(), Arc::clone(&catalog));
             group.spawn("catalog", OnExit::ShutDown, watch.run());
@@ -118,17 +136,32 @@ impl Catalog {
     }
 
     fn empty(missing: usize) -> Self {
-        Self { inner: Mutex::default(), missing: signal::channel(missing).0, kinds: Mutex::default() }
+        Self { inner: Mutex::default(), missing: signal::channel(missing).0, served: Mutex::default() }
     }
 
-    /// The kinds that there are now, custom ones included.
+    /// The kinds that this cluster's API server has now, custom ones included.
     #[must_use]
     pub fn kinds(&self) -> Arc<Kinds> {
-        Arc::clone(&self.kinds.lock())
+        Arc::clone(&self.served.lock().own)
     }
 
-    fn define(&self, kinds: Kinds) {
-        *self.kinds.lock() = Arc::new(kinds);
+    /// The same and those of other API servers.
+    #[must_use]
+    pub fn all_kinds(&self) -> Arc<Kinds> {
+        Arc::clone(&self.served.lock().all)
+    }
+
+    fn define(&self, definitions: Vec<Arc<Definition>>) {
+        let mut served = self.served.lock();
+        served.own = Arc::new(Kinds::with(definitions.clone()));
+        served.definitions = definitions;
+        served.combine();
+    }
+
+    fn define_others(&self, definitions: Vec<Arc<Definition>>) {
+        let mut served = self.served.lock();
+        served.others = definitions;
+        served.combine();
     }
 
     /// Resolves once all objects that were there at the start are known, of the kinds that the server serves.
@@ -143,7 +176,7 @@ impl Catalog {
         self.inner.lock().objects.get(id).cloned()
     }
 
-    /// Everything in a namespace.
+    /// Everything in a namespace, also of what other API servers keep there.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Meta>> {
         let inner = self.inner.lock();
@@ -194,6 +227,15 @@ impl Catalog {
         self.inner.lock().revisions.remove(kind.type_name.as_str());
     }
 
+    /// As [`Catalog::replace`], of another server's kind; nothing where the kind is this server's by now.
+    fn replace_foreign(&self, kind: &KindInfo, present: Vec<Meta>) {
+        // It is held meanwhile: a kind that is defined in between has its own objects.
+        let served = self.served.lock();
+        if served.own.by_kind(kind.group, kind.version, kind.kind).is_none() {
+            self.replace(kind, present);
+        }
+    }
+
     /// Makes the objects of one kind equal to `present`.
     fn replace(&self, kind: &KindInfo, present: Vec<Meta>) {
         let mut inner = self.inner.lock();
@@ -229,6 +271,15 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.queue.close();
         self.catalog.inner.lock().subscribers.retain(|q| !q.is_closed());
+    }
+}
+
+impl Served {
+    fn combine(&mut self) {
+        self.all = match self.others.is_empty() {
+            true => Arc::clone(&self.own),
+            false => Arc::new(Kinds::with(self.definitions.iter().chain(&self.others).cloned().collect())),
+        };
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use gantry_api::{
     custom::{self, Definition},
-    kinds::{Kind, KindInfo, Kinds},
+    kinds::{Kind, KindInfo},
     value,
 };
 use gantry_client::{Client, DynApi, ListParams, ResourceId, Result, View, watch::EventKind};
@@ -135,7 +135,7 @@ impl Definitions {
 
     /// Watches what is defined now, and nothing else.
     async fn apply(&mut self) {
-        self.catalog.define(Kinds::with(self.known.values().cloned().collect()));
+        self.catalog.define(self.known.values().cloned().collect());
         let wanted: BTreeMap<&String, &KindInfo> =
             self.known.iter().filter_map(|(name, definition)| Some((name, definition.canonical()?))).collect();
         let is_wanted = |name: &String, watched: &Watched| {

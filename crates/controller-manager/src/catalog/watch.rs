@@ -53,8 +53,17 @@ impl From<Part> for ObjectMeta {
 
 /// Takes the metadata out of an object.
 fn decode(kind: &Kind, bytes: &Bytes) -> Result<Meta> {
-    let partial: Partial = serde_json::from_slice(bytes)
-        .map_err(|source| Error::Decode { what: format!("the metadata of a {}", kind.kind), source })?;
+    taken(kind, serde_json::from_slice(bytes))
+}
+
+/// As [`decode`], of an object of a list.
+pub(super) fn meta(kind: &Kind, object: serde_json::Value) -> Result<Meta> {
+    taken(kind, serde_json::from_value(object))
+}
+
+fn taken(kind: &Kind, partial: serde_json::Result<Partial>) -> Result<Meta> {
+    let partial =
+        partial.map_err(|source| Error::Decode { what: format!("the metadata of a {}", kind.kind), source })?;
     Ok(Meta::new(kind, partial.metadata.into()))
 }
 

@@ -62,10 +62,14 @@ impl Reconciler for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
         let namespace = self.context.readers.namespaces.get(key);
         let Some(namespace) = namespace.filter(|n| is_terminating(n) && is_held(n)) else { return Ok(Outcome::Done) };
-        let content = self.context.catalog.in_namespace(&key.name);
+        let mut content = self.context.catalog.in_namespace(&key.name);
+        let kinds = self.context.catalog.kinds();
+        // What others keep there is asked of them below.
+        let is_own = |k: &KindInfo| k.custom.is_none() || kinds.by_kind(k.group, k.version, k.kind).is_some();
+        content.retain(|meta| is_own(&meta.kind));
         let mut failures = self.delete(&key.name, &plan::to_delete(&content)).await;
         let age = if content.is_empty() { Duration::ZERO } else { DISCOVERY_AGE };
-        let discovered = self.discovery.ask(&self.client, &self.context.catalog.kinds(), age).await;
+        let discovered = self.discovery.ask(&self.client, &kinds, age).await;
         let others = match &discovered {
             Ok(discovered) if !plan::has_pods(&content) => self.empty(&key.name, discovered, &mut failures).await,
             _ => Vec::new(),

@@ -72,7 +72,7 @@ impl Live {
     async fn find(&self, reference: &OwnerReference, namespace: &str) -> Result<Option<Meta>, Error> {
         let (group, _) = kinds::split_api_version(&reference.api_version);
         // Whatever version the reference names, the object is the same.
-        let kinds = self.catalog.kinds();
+        let kinds = self.catalog.all_kinds();
         let kind = kinds
             .by_api_version(&reference.api_version, &reference.kind)
             .or_else(|| kinds.all().find(|k| k.group == group && k.kind == reference.kind).map(KindInfo::held));
@@ -113,7 +113,7 @@ impl Live {
     /// What the owner is that `item` names so.
     pub(super) async fn owner(&self, reference: &OwnerReference, item: &Meta) -> Result<Owner, Error> {
         let (group, _) = kinds::split_api_version(&reference.api_version);
-        let kinds = self.catalog.kinds();
+        let kinds = self.catalog.all_kinds();
         let kind = kinds.all().find(|k| k.group == group && k.kind == reference.kind);
         if !item.kind.namespaced && kind.is_some_and(|k| k.namespaced) {
             // Something of the whole cluster cannot belong to a namespace; such a reference is not followed.
