@@ -21,6 +21,7 @@ const CONTROLLERS: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
     "endpointslice-controller",
+    "ttl-controller",
     "namespace-controller",
     "node-controller",
     "generic-garbage-collector",

@@ -21,6 +21,7 @@ mod service_account;
 mod taint_eviction;
 mod token_cleaner;
 mod tokens;
+mod ttl;
 mod vac_protection;
 
 use futures::future::BoxFuture;
@@ -75,6 +76,7 @@ pub const ALL: &[Controller] = &[
         needs: |r| vec![&r.root_cas, &r.namespaces],
         run: |c| Box::pin(root_ca::run(c)),
     },
+    Controller { name: "ttl-controller", needs: |r| vec![&r.nodes], run: |c| Box::pin(ttl::run(c)) },
     Controller { name: "node-ipam-controller", needs: |r| vec![&r.nodes], run: |c| Box::pin(node_ipam::run(c)) },
     Controller { name: "namespace-controller", needs: |r| vec![&r.namespaces], run: |c| Box::pin(namespace::run(c)) },
     Controller {

@@ -18,6 +18,9 @@ async fn each_node_gets_a_range_of_its_own_and_keeps_it() {
     until(&nodes, "ranges", |n| n.len() == 5 && n.iter().all(|n| range(n).is_some())).await;
     let given: BTreeSet<_> = nodes.list().iter().filter_map(|n| range(n)).collect();
     assert_eq!(given.len(), 5);
+    let ttl = |n: &Node| n.metadata.annotations.as_ref().and_then(|a| a.get("node.alpha.kubernetes.io/ttl")).cloned();
+    until(&nodes, "how long kubelets may keep what they read", |n| n.iter().all(|n| ttl(n).as_deref() == Some("0")))
+        .await;
     manager.stop().await;
 
     // Another leader knows what the first gave out.
