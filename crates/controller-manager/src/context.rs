@@ -6,7 +6,7 @@ use gantry_client::{Client, events::Recorder};
 use gantry_common::{clock::SharedClock, token_keys::Keys};
 use tokio_util::sync::CancellationToken;
 
-use crate::{catalog::Catalog, options::Options, readers::Readers};
+use crate::{catalog::Catalog, controllers, options::Options, readers::Readers};
 
 /// Cloned into every controller.
 #[derive(Clone)]
@@ -35,12 +35,12 @@ impl Context {
     }
 }
 
-/// Which controllers run: `*` stands for all, `name` adds, `-name` takes away; as kube-controller-manager's flag.
+/// Which controllers run: `*` stands for all that need not be named, `name` adds, `-name` takes away; as kube-controller-manager's flag.
 #[must_use]
 pub fn selected(name: &str, wanted: &[String]) -> bool {
-    let named: BTreeMap<&str, bool> =
-        wanted.iter().map(|w| w.strip_prefix('-').map_or((w.as_str(), true), |off| (off, false))).collect();
-    named.get(name).copied().unwrap_or_else(|| named.contains_key("*"))
+    let named = wanted.iter().map(|w| w.strip_prefix('-').map_or((w.as_str(), true), |off| (off, false)));
+    let named: BTreeMap<&str, bool> = named.map(|(name, on)| (controllers::present_name(name), on)).collect();
+    named.get(name).copied().unwrap_or_else(|| named.contains_key("*") && !controllers::NAMED.contains(&name))
 }
 
 #[cfg(test)]
@@ -58,5 +58,8 @@ mod tests {
         check(&["*", "-a"], "b", true);
         check(&["a"], "a", true);
         check(&["a"], "b", false);
+        check(&["*"], "token-cleaner-controller", false);
+        check(&["*", "bootstrapsigner", "tokencleaner"], "token-cleaner-controller", true);
+        check(&["*", "-ttl"], "ttl-controller", false);
     }
 }

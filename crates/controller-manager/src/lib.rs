@@ -1,9 +1,10 @@
 //! The controllers that make the cluster what its objects say: rollouts, replicas, endpoints, namespaces, nodes,
-//! garbage, volumes in use, quotas, disruption budgets, certificates.
+//! bootstrap tokens, garbage, volumes in use, quotas, disruption budgets, certificates.
 //!
 //! Each controller is a pure plan over what the shared informers show, and a thin shell that writes. All of them run in one
 //! process that leads by a fenced lease; without the lease, nothing writes.
 
+pub mod bootstrap_token;
 pub mod catalog;
 pub mod claim;
 pub mod context;
@@ -42,7 +43,10 @@ pub const COMPONENT: &str = "kube-controller-manager";
 /// When the flags contradict each other, no controller is chosen, or leadership was lost.
 pub async fn run(client: Client, options: Options, clock: SharedClock, shutdown: Shutdown) -> anyhow::Result<()> {
     options.check().map_err(anyhow::Error::msg)?;
-    let known = |name: &&String| controllers::ALL.iter().any(|c| c.name == name.trim_start_matches('-'));
+    let known = |name: &&String| {
+        let name = controllers::present_name(name.trim_start_matches('-'));
+        controllers::ALL.iter().any(|c| c.name == name)
+    };
     if let Some(unknown) = options.controllers.iter().filter(|n| *n != "*").find(|n| !known(n)) {
         let names: Vec<_> = controllers::ALL.iter().map(|c| c.name).collect();
         bail!("--controllers names {unknown:?}, which does not exist; known are {}", names.join(", "));

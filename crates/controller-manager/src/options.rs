@@ -33,7 +33,8 @@ pub struct Options {
     /// Address range of services; nodes get no part of it.
     #[arg(long, value_name = "CIDR")]
     pub service_cluster_ip_range: Option<IpNet>,
-    /// Which controllers run: '*' all, 'name' this one, '-name' not this one.
+    /// Which controllers run: '*' all but bootstrap-signer-controller and token-cleaner-controller, 'name' this one, '-name' not
+    /// this one.
     #[arg(long, default_value = "*", value_delimiter = ',', value_name = "NAMES", allow_hyphen_values = true)]
     pub controllers: Vec<String>,
     /// Lead before acting, so that several instances may run.

@@ -24,7 +24,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::volumes::{classes_of_claim, classes_of_volume};
+use crate::{
+    bootstrap_token,
+    volumes::{classes_of_claim, classes_of_volume},
+};
 
 /// Index of owned objects by the controller's uid, and of those without one by [`orphans_of`] their namespace.
 pub const OWNER: &str = "owner";
@@ -44,6 +47,8 @@ pub const SERVICE: &str = "service";
 pub const TOKEN_ACCOUNT: &str = "account";
 /// The ConfigMap with the API server's CA that each namespace has.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
+/// The ConfigMap that tells a machine what it needs to join.
+pub const CLUSTER_INFO: &str = "cluster-info";
 /// The namespace of the nodes' leases.
 pub const NODE_LEASES: &str = "kube-node-lease";
 /// The label that names a slice's service.
@@ -110,6 +115,10 @@ pub struct Readers {
     pub token_secrets: Reader<Secret>,
     /// The config maps called [`ROOT_CA`].
     pub root_cas: Reader<ConfigMap>,
+    /// The Secrets of bootstrap tokens.
+    pub bootstrap_tokens: Reader<Secret>,
+    /// The config map [`CLUSTER_INFO`] of [`bootstrap_token::PUBLIC`].
+    pub cluster_info: Reader<ConfigMap>,
 }
 
 impl Readers {
@@ -155,6 +164,12 @@ impl Readers {
                 .index(TOKEN_ACCOUNT, |secret| account_of(secret).iter().map(Key::to_string).collect())
                 .start(group),
             root_cas: Informer::builder(client.api()).fields(&format!("metadata.name={ROOT_CA}")).start(group),
+            bootstrap_tokens: Informer::builder(client.namespaced(bootstrap_token::NAMESPACE))
+                .fields(&format!("type={}", bootstrap_token::SECRET_TYPE))
+                .start(group),
+            cluster_info: Informer::builder(client.namespaced(bootstrap_token::PUBLIC))
+                .fields(&format!("metadata.name={CLUSTER_INFO}"))
+                .start(group),
         }
     }
 }

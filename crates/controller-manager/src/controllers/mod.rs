@@ -1,5 +1,7 @@
 //! The controllers, in the order in which they start. A new one is a file and a line.
 
+mod bootstrap_signer;
+mod bootstrap_token_cleaner;
 mod cleaner;
 mod csr_approving;
 mod csr_cleaner;
@@ -37,6 +39,42 @@ pub struct Controller {
     pub needs: fn(&Readers) -> Vec<&dyn Needed>,
     /// Runs it until it is stopped.
     pub run: fn(Context) -> BoxFuture<'static, ()>,
+}
+
+/// Those that run only where `--controllers` names them, as upstream's.
+pub const NAMED: [&str; 2] = ["bootstrap-signer-controller", "token-cleaner-controller"];
+
+/// The names that they had once, which kubeadm and others still use.
+const OLD_NAMES: [(&str, &str); 23] = [
+    ("bootstrapsigner", "bootstrap-signer-controller"),
+    ("csrapproving", "certificatesigningrequest-approving-controller"),
+    ("csrcleaner", "certificatesigningrequest-cleaner-controller"),
+    ("csrsigning", "certificatesigningrequest-signing-controller"),
+    ("deployment", "deployment-controller"),
+    ("disruption", "disruption-controller"),
+    ("endpoint", "endpoints-controller"),
+    ("endpointslice", "endpointslice-controller"),
+    ("endpointslicemirroring", "endpointslice-mirroring-controller"),
+    ("garbagecollector", "garbage-collector-controller"),
+    ("namespace", "namespace-controller"),
+    ("nodeipam", "node-ipam-controller"),
+    ("nodelifecycle", "node-lifecycle-controller"),
+    ("podgc", "pod-garbage-collector-controller"),
+    ("pv-protection", "persistentvolume-protection-controller"),
+    ("pvc-protection", "persistentvolumeclaim-protection-controller"),
+    ("replicaset", "replicaset-controller"),
+    ("replicationcontroller", "replicationcontroller-controller"),
+    ("resourcequota", "resourcequota-controller"),
+    ("serviceaccount", "serviceaccount-controller"),
+    ("serviceaccount-token", "serviceaccount-token-controller"),
+    ("tokencleaner", "token-cleaner-controller"),
+    ("ttl", "ttl-controller"),
+];
+
+/// The name that `name`, perhaps an old one, stands for now.
+#[must_use]
+pub fn present_name(name: &str) -> &str {
+    OLD_NAMES.iter().find(|(old, _)| *old == name).map_or(name, |(_, now)| now)
 }
 
 /// All controllers.
@@ -77,6 +115,16 @@ pub const ALL: &[Controller] = &[
         run: |c| Box::pin(root_ca::run(c)),
     },
     Controller { name: "ttl-controller", needs: |r| vec![&r.nodes], run: |c| Box::pin(ttl::run(c)) },
+    Controller {
+        name: "bootstrap-signer-controller",
+        needs: |r| vec![&r.cluster_info, &r.bootstrap_tokens],
+        run: |c| Box::pin(bootstrap_signer::run(c)),
+    },
+    Controller {
+        name: "token-cleaner-controller",
+        needs: |r| vec![&r.bootstrap_tokens],
+        run: |c| Box::pin(bootstrap_token_cleaner::run(c)),
+    },
     Controller { name: "node-ipam-controller", needs: |r| vec![&r.nodes], run: |c| Box::pin(node_ipam::run(c)) },
     Controller { name: "namespace-controller", needs: |r| vec![&r.namespaces], run: |c| Box::pin(namespace::run(c)) },
     Controller {

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use serde_json::json;
 
-use crate::support::{Manager, World, key, until};
+use crate::support::{Manager, World, key, make, until};
 
 fn meta(name: &str) -> ObjectMeta {
     ObjectMeta { name: Some(name.to_owned()), namespace: Some("default".to_owned()), ..ObjectMeta::default() }
@@ -128,5 +128,34 @@ async fn token_cleaner_marks_unused_tokens_and_deletes_marked_ones() {
     let marked = |s: &Secret| s.key() == key("unused") && !label(s, INVALID_SINCE).is_empty();
     until(&secrets, "the unused one is marked", |all| all.iter().any(|s| marked(s))).await;
     assert!(secrets.get(&key("by-hand")).is_some_and(|s| label(&s, INVALID_SINCE).is_empty()));
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_tokens_sign_what_machines_read_and_go_when_they_are_over() {
+    let world = World::start().await;
+    let (secrets, maps) = (world.reader::<Secret>(), world.reader::<ConfigMap>());
+    let token = async |id: &str, expiration: &str| {
+        let data = json!({"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-signing": "true",
+            "expiration": expiration});
+        let metadata = json!({"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"});
+        let kind = "bootstrap.kubernetes.io/token";
+        make::<Secret>(&world, json!({"metadata": metadata, "type": kind, "stringData": data})).await;
+    };
+    token("good00", "2999-01-01T00:00:00Z").await;
+    token("over00", "2020-01-01T00:00:00Z").await;
+    let (metadata, data) = (json!({"name": "cluster-info", "namespace": "kube-public"}), json!({"kubeconfig": "x"}));
+    make::<ConfigMap>(&world, json!({"metadata": metadata, "data": data})).await;
+    let manager = world.manager(&["--controllers=*,bootstrapsigner,tokencleaner"]);
+    let info = Key::new("kube-public", "cluster-info");
+    let signed = |_: &[_]| {
+        let data = maps.get(&info).and_then(|map| map.data.clone()).unwrap_or_default();
+        let of = |id: &str| data.get(&format!("jws-kubeconfig-{id}")).cloned().unwrap_or_default();
+        of("good00").starts_with("eyJ") && of("over00").is_empty()
+    };
+    until(&maps, "the good one signs", signed).await;
+    let over = Key::new("kube-system", "bootstrap-token-over00");
+    until(&secrets, "the other one goes", |_| secrets.get(&over).is_none()).await;
+    assert!(secrets.get(&Key::new("kube-system", "bootstrap-token-good00")).is_some());
     manager.stop().await;
 }
