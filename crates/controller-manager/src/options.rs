@@ -58,6 +58,9 @@ pub struct Options {
     /// Replica sets that are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_replicaset_syncs: usize,
+    /// Replication controllers that are worked on at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub concurrent_rc_syncs: usize,
     /// Services whose endpoints are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_service_endpoint_syncs: usize,

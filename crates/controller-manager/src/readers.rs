@@ -81,7 +81,7 @@ pub struct Readers {
     pub replica_sets: Reader<ReplicaSet>,
     /// All stateful sets.
     pub stateful_sets: Reader<StatefulSet>,
-    /// All replication controllers.
+    /// All replication controllers; index [`OWNER`].
     pub replication_controllers: Reader<ReplicationController>,
     /// All requests for certificates.
     pub signing_requests: Reader<CertificateSigningRequest>,
@@ -144,7 +144,9 @@ impl Readers {
                 .index(OWNER, |s| owner_value(&s.metadata))
                 .start(group),
             stateful_sets: Informer::builder(client.api()).start(group),
-            replication_controllers: Informer::builder(client.api()).start(group),
+            replication_controllers: Informer::builder(client.api::<ReplicationController>())
+                .index(OWNER, |c| owner_value(&c.metadata))
+                .start(group),
             signing_requests: Informer::builder(client.api()).start(group),
             budgets: Informer::builder(client.api()).start(group),
             pods: pods.start(group),

@@ -20,6 +20,7 @@ const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const CONTROLLERS: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
+    "replication-controller",
     "endpointslice-controller",
     "ttl-controller",
     "namespace-controller",

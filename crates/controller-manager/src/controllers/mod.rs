@@ -90,6 +90,11 @@ pub const ALL: &[Controller] = &[
         run: |c| Box::pin(replicaset::run(c)),
     },
     Controller {
+        name: "replicationcontroller-controller",
+        needs: |r| vec![&r.replication_controllers, &r.pods],
+        run: |c| Box::pin(replicaset::run_for_replication_controllers(c)),
+    },
+    Controller {
         name: "endpointslice-controller",
         needs: |r| vec![&r.endpoint_slices, &r.services, &r.pods, &r.nodes],
         run: |c| Box::pin(endpointslice::run(c)),

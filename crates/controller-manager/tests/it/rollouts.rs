@@ -3,11 +3,11 @@ use std::sync::Arc;
 use gantry_client::{ListParams, Object, Reader};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Event, Pod},
+    core::v1::{Event, Pod, ReplicationController},
 };
 use serde_json::json;
 
-use crate::support::{World, deployment, key, until};
+use crate::support::{World, deployment, key, make, until};
 
 fn image(object: &Option<k8s_openapi::api::core::v1::PodSpec>) -> String {
     object.as_ref().and_then(|s| s.containers[0].image.clone()).unwrap_or_default()
@@ -142,4 +142,32 @@ async fn a_rollout_survives_any_number_of_kills_within_its_bounds() {
     }
     until(&pods, "four pods", |p| p.len() == 4).await;
     manager.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_pods() {
+    let world = World::start().await;
+    let manager = world.manager(&[]);
+    world.pretend_node().await;
+    world.ready_for_pods().await;
+    let (controllers, pods) = (world.reader::<ReplicationController>(), world.reader::<Pod>());
+    let template =
+        json!({"metadata": {"labels": {"app": "old"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}});
+    let controller = json!({
+        "metadata": {"name": "old", "namespace": "default"},
+        "spec": {"replicas": 2, "selector": {"app": "old"}, "template": template},
+    });
+    make::<ReplicationController>(&world, controller).await;
+    let ready = |n: i32| {
+        move |c: &[Arc<ReplicationController>]| {
+            c.iter().any(|c| c.status.as_ref().is_some_and(|s| (s.replicas, s.ready_replicas) == (n, Some(n))))
+        }
+    };
+    until(&controllers, "two pods are ready", ready(2)).await;
+    let owner = |p: &Pod| p.metadata.owner_references.as_ref().map(|o| (o[0].api_version.clone(), o[0].kind.clone()));
+    let expected = Some(("v1".to_owned(), "ReplicationController".to_owned()));
+    assert!(pods.list().iter().all(|p| owner(p) == expected));
+    world.patch::<ReplicationController>(&key("old"), json!({"spec": {"replicas": 1}})).await;
+    until(&controllers, "one is left", ready(1)).await;
+    manager.stop().await;
 }

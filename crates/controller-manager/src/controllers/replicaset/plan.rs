@@ -8,7 +8,7 @@ use k8s_openapi::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
         core::v1::Pod,
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 
 use super::rank;
@@ -72,8 +72,8 @@ pub(super) fn step(snapshot: &Snapshot<'_>) -> Step {
     }
 }
 
-/// A pod from the set's template.
-pub(super) fn pod(set: &ReplicaSet) -> Pod {
+/// A pod from the set's template, which `owner` owns.
+pub(super) fn pod(set: &ReplicaSet, owner: OwnerReference) -> Pod {
     let template = set.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
     let meta = template.metadata.unwrap_or_default();
     let name = set.metadata.name.as_deref().unwrap_or("");
@@ -84,7 +84,7 @@ pub(super) fn pod(set: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![gantry_controller::owner::reference(set)]),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec: template.spec,

@@ -3,13 +3,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        apps::v1::{ReplicaSet, ReplicaSetSpec},
-        core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec},
+        apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus},
+        core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, ReplicationController},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
+use serde_json::json;
 
 use super::{
+    kind::Replicas,
     plan::{self, Failure, Snapshot, Step, Went},
     rank,
 };
@@ -155,7 +157,8 @@ fn a_set_on_its_way_out_makes_no_pods() {
 
 #[test]
 fn pods_come_from_the_template() {
-    let made = plan::pod(&set(1, 0));
+    let set = set(1, 0);
+    let made = plan::pod(&set, gantry_controller::owner::reference(&set));
     assert_eq!(made.metadata.generate_name.as_deref(), Some("web-1-"));
     assert_eq!(made.metadata.namespace.as_deref(), Some("ns"));
     assert_eq!(made.metadata.labels.expect("labels")["app"], "web");
@@ -197,4 +200,30 @@ fn trouble_is_a_condition_until_it_is_over() {
     assert_eq!(after(Went::Badly(failure("quota"))).as_deref(), Some("quota"));
     assert_eq!(after(Went::Badly(failure("another"))).as_deref(), Some("quota"));
     assert_eq!(after(Went::Well), None);
+}
+
+#[test]
+fn a_replication_controller_is_a_replica_set_by_another_name() {
+    let condition = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no"});
+    let status = json!({"replicas": 3, "readyReplicas": 2, "observedGeneration": 4, "conditions": [condition]});
+    let controller = json!({
+        "metadata": {"name": "web", "namespace": "ns", "uid": "rc"},
+        "spec": {"replicas": 3, "minReadySeconds": 5, "selector": {"app": "web"}, "template": {"metadata": {"labels": {"app": "web"}}}},
+        "status": status,
+    });
+    let controller: Arc<ReplicationController> = Arc::new(serde_json::from_value(controller).expect("well formed"));
+    let set = ReplicationController::as_set(&controller);
+    let expected = json!({
+        "replicas": 3, "minReadySeconds": 5, "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}},
+    });
+    assert_eq!(json!(set.spec), expected);
+    assert_eq!(json!(set.status), status);
+    let seen = ReplicaSetStatus { terminating_replicas: Some(1), ..set.status.clone().unwrap_or_default() };
+    assert_eq!(json!(controller.with_status(seen).status), status, "it does not tell those that end");
+    let labels = |value: &str| [("app".to_owned(), value.to_owned())].into();
+    assert!(controller.selects(Some(&labels("web"))) && !controller.selects(Some(&labels("db"))));
+    let pod = plan::pod(&set, gantry_controller::owner::reference(&*controller));
+    let owner = &pod.metadata.owner_references.expect("an owner")[0];
+    assert_eq!((owner.api_version.as_str(), owner.kind.as_str()), ("v1", "ReplicationController"));
 }
