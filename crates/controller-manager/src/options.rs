@@ -61,7 +61,10 @@ pub struct Options {
     /// Replication controllers that are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_rc_syncs: usize,
-    /// Services whose endpoints are worked on at once.
+    /// Services whose Endpoints are worked on at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub concurrent_endpoint_syncs: usize,
+    /// Services whose endpoint slices are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_service_endpoint_syncs: usize,
     /// Endpoints per EndpointSlice at most.

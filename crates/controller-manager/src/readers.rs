@@ -13,7 +13,7 @@ use k8s_openapi::{
         certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+            ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
             ResourceQuota, Secret, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
@@ -91,6 +91,8 @@ pub struct Readers {
     pub pods: Reader<Pod>,
     /// All services.
     pub services: Reader<Service>,
+    /// All endpoints.
+    pub endpoints: Reader<Endpoints>,
     /// All endpoint slices; index [`SERVICE`].
     pub endpoint_slices: Reader<EndpointSlice>,
     /// All nodes.
@@ -151,6 +153,7 @@ impl Readers {
             budgets: Informer::builder(client.api()).start(group),
             pods: pods.start(group),
             services: Informer::builder(client.api()).start(group),
+            endpoints: Informer::builder(client.api()).start(group),
             endpoint_slices: Informer::builder(client.api()).index(SERVICE, service_of).start(group),
             nodes: Informer::builder(client.api()).start(group),
             node_leases: Informer::builder(client.namespaced(NODE_LEASES)).start(group),

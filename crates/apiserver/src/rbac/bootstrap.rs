@@ -21,6 +21,7 @@ const CONTROLLERS: &[&str] = &[
     "deployment-controller",
     "replicaset-controller",
     "replication-controller",
+    "endpoint-controller",
     "endpointslice-controller",
     "ttl-controller",
     "namespace-controller",
@@ -263,6 +264,7 @@ mod tests {
         check("system:kube-controller-manager", "create", "", "pods", true);
         check("system:kube-controller-manager", "update", "apps", "deployments/status", true);
         check("system:kube-controller-manager", "create", "discovery.k8s.io", "endpointslices", true);
+        check("system:kube-controller-manager", "create", "", "endpoints", true);
         check("system:kube-proxy", "watch", "discovery.k8s.io", "endpointslices", true);
         check("system:gantry-dns", "update", "discovery.k8s.io", "endpointslices", true);
         check("system:gantry-dns", "get", "", "secrets", false);

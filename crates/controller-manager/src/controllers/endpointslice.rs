@@ -1,6 +1,6 @@
 //! Publishes which addresses stand behind a service: slices of the pods that its selector finds.
 
-mod desired;
+pub(super) mod desired;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -62,7 +62,7 @@ fn for_slice(change: &Change<EndpointSlice>) -> Vec<Key> {
 }
 
 /// The services that select the pod, or did; none when the change does not show in an endpoint.
-fn for_pod(readers: &Readers, change: &Change<Pod>) -> Vec<Key> {
+pub(super) fn for_pod(readers: &Readers, change: &Change<Pod>) -> Vec<Key> {
     if let (Some(old), Some(new)) = (&change.old, &change.new)
         && face(old) == face(new)
     {

@@ -8,6 +8,7 @@ mod csr_cleaner;
 mod csr_signing;
 mod deployment;
 mod disruption;
+mod endpoints;
 mod endpointslice;
 mod garbage_collector;
 mod namespace;
@@ -93,6 +94,11 @@ pub const ALL: &[Controller] = &[
         name: "replicationcontroller-controller",
         needs: |r| vec![&r.replication_controllers, &r.pods],
         run: |c| Box::pin(replicaset::run_for_replication_controllers(c)),
+    },
+    Controller {
+        name: "endpoints-controller",
+        needs: |r| vec![&r.endpoints, &r.services, &r.pods],
+        run: |c| Box::pin(endpoints::run(c)),
     },
     Controller {
         name: "endpointslice-controller",

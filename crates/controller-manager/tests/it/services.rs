@@ -1,7 +1,7 @@
 use gantry_client::Object;
 use k8s_openapi::{
     api::{
-        core::v1::{Pod, Service, ServicePort, ServiceSpec},
+        core::v1::{Endpoints, Pod, Service, ServicePort, ServiceSpec},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -15,6 +15,7 @@ async fn slices_follow_the_ready_pods() {
     let manager = world.manager(&[]);
     world.pretend_node().await;
     let (slices, pods) = (world.reader::<EndpointSlice>(), world.reader::<Pod>());
+    let legacy = world.reader::<Endpoints>();
     let service = Service {
         metadata: ObjectMeta {
             name: Some("web".to_owned()),
@@ -43,6 +44,11 @@ async fn slices_follow_the_ready_pods() {
     world.client.api().create(&deployment("web", 3, "img:1")).await.expect("made");
     until(&slices, "three endpoints", |s| ready(&ours(s)) == 3).await;
     assert_eq!(ours(&slices.list()).len(), 1, "one slice holds them all");
+    let addresses = |e: &Endpoints| {
+        e.subsets.iter().flatten().flat_map(|s| s.addresses.iter().flatten()).map(|a| a.ip.clone()).collect::<Vec<_>>()
+    };
+    until(&legacy, "the same as endpoints", |_| legacy.get(&key("web")).is_some_and(|e| addresses(&e).len() == 3))
+        .await;
     let endpoint = ours(&slices.list())[0].endpoints.as_ref().expect("endpoints")[0].clone();
     let target = endpoint.target_ref.expect("target").name.expect("name");
     assert!(pods.get(&key(&target)).is_some());
@@ -58,5 +64,6 @@ async fn slices_follow_the_ready_pods() {
     .await;
     world.delete::<Service>(&key("web"), "Background").await;
     until(&slices, "slices go with the service", |s| ours(s).is_empty()).await;
+    until(&legacy, "and endpoints", |_| legacy.get(&key("web")).is_none()).await;
     manager.stop().await;
 }

@@ -43,7 +43,7 @@ pub(super) fn port_key(ports: &[EndpointPort]) -> String {
 }
 
 /// The address types that the service's families ask for.
-pub(super) fn address_types(service: &Service) -> Vec<&'static str> {
+pub(in crate::controllers) fn address_types(service: &Service) -> Vec<&'static str> {
     let families = service.spec.as_ref().and_then(|s| s.ip_families.clone()).unwrap_or_default();
     let mut types: Vec<&'static str> = families.iter().map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" }).collect();
     if types.is_empty() {
@@ -65,14 +65,16 @@ pub(super) fn groups(service: &Service, pods: &[Arc<Pod>], zone_of: ZoneOf<'_>, 
     groups
 }
 
-fn address(pod: &Pod, kind: &str) -> Option<String> {
+/// The pod's address of a type.
+pub(in crate::controllers) fn address(pod: &Pod, kind: &str) -> Option<String> {
     let status = pod.status.as_ref()?;
     let many = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
     let fits = |ip: &&str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() == (kind == "IPv6"));
     many.chain(status.pod_ip.as_deref()).find(fits).map(str::to_owned)
 }
 
-fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+/// The ports of the service that the pod has.
+pub(in crate::controllers) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let ports = service.spec.as_ref().and_then(|s| s.ports.as_ref());
     let port = |port: &ServicePort| {
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
@@ -105,10 +107,6 @@ fn endpoint(service: &Service, pod: &Pod, address: String, zone_of: ZoneOf<'_>) 
     let publish = service.spec.as_ref().and_then(|s| s.publish_not_ready_addresses).unwrap_or(false);
     let (serving, terminating) = (pods::is_ready(pod), pods::is_terminating(pod));
     let node = Some(pods::node(pod)).filter(|n| !n.is_empty());
-    let spec = pod.spec.as_ref();
-    // A pod that names a subdomain equal to the service gets a DNS name of its own.
-    let subdomain = spec.and_then(|s| s.subdomain.as_ref());
-    let hostname = spec.and_then(|s| s.hostname.clone()).filter(|_| subdomain == service.metadata.name.as_ref());
     Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
@@ -116,16 +114,27 @@ fn endpoint(service: &Service, pod: &Pod, address: String, zone_of: ZoneOf<'_>) 
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: hostname.filter(|h| !h.is_empty()),
+        hostname: hostname(service, pod),
         node_name: node.map(str::to_owned),
         zone: node.and_then(zone_of),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".to_owned()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(target_ref(pod)),
         ..Endpoint::default()
+    }
+}
+
+/// The host name of a pod that names a subdomain equal to the service: it gets a DNS name of its own.
+pub(in crate::controllers) fn hostname(service: &Service, pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref().filter(|s| s.subdomain == service.metadata.name)?;
+    spec.hostname.clone().filter(|hostname| !hostname.is_empty())
+}
+
+/// A reference to the pod behind an address.
+pub(in crate::controllers) fn target_ref(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".to_owned()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
     }
 }
