@@ -64,6 +64,12 @@ pub struct Options {
     /// Services whose Endpoints are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_endpoint_syncs: usize,
+    /// Endpoints that are mirrored to slices at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub mirroring_concurrent_service_endpoint_syncs: usize,
+    /// Addresses of a subset of Endpoints that are mirrored to a slice, at most.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub mirroring_max_endpoints_per_subset: usize,
     /// Services whose endpoint slices are worked on at once.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub concurrent_service_endpoint_syncs: usize,

@@ -23,6 +23,7 @@ const CONTROLLERS: &[&str] = &[
     "replication-controller",
     "endpoint-controller",
     "endpointslice-controller",
+    "endpointslicemirroring-controller",
     "ttl-controller",
     "namespace-controller",
     "node-controller",

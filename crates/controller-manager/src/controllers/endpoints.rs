@@ -14,6 +14,7 @@ use gantry_client::{
 use gantry_controller::{Doing, Error, Outcome, Pending, Reconciler, Runner};
 use k8s_openapi::api::core::v1::{Endpoints, Pod};
 
+pub(super) use self::plan::is_lease;
 use super::endpointslice::for_pod;
 use crate::{context::Context, selector};
 

@@ -18,7 +18,8 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use self::plan::{Plan, Snapshot};
+pub(super) use self::plan::Plan;
+use self::plan::Snapshot;
 use crate::{
     context::Context,
     pods,
@@ -36,7 +37,7 @@ pub(super) async fn run(context: Context) {
     let (for_pods, for_nodes) = (Arc::clone(&readers), Arc::clone(&readers));
     let runner = runner
         .watch_keys(&readers.services)
-        .watch(&readers.endpoint_slices, for_slice)
+        .watch(&readers.endpoint_slices, |change| for_slice(change, plan::MANAGER))
         .watch(&readers.pods, move |change| for_pod(&for_pods, change))
         .watch(&readers.nodes, move |change| for_node(&for_nodes, change));
     let controller = Controller {
@@ -48,17 +49,18 @@ pub(super) async fn run(context: Context) {
     runner.run(Arc::new(controller)).await;
 }
 
-fn is_ours(slice: &EndpointSlice) -> bool {
-    let by = slice.metadata.labels.as_ref().and_then(|l| l.get(plan::MANAGED_BY));
-    by.is_some_and(|by| by == plan::MANAGER)
+/// Whether `manager` looks after the slice.
+pub(super) fn is_of(slice: &EndpointSlice, manager: &str) -> bool {
+    slice.metadata.labels.as_ref().and_then(|l| l.get(plan::MANAGED_BY)).is_some_and(|by| by == manager)
 }
 
-fn for_slice(change: &Change<EndpointSlice>) -> Vec<Key> {
+/// The service that a slice of `manager` is or was for.
+pub(super) fn for_slice(change: &Change<EndpointSlice>, manager: &str) -> Vec<Key> {
     let service = |slice: &Arc<EndpointSlice>| {
         let name = slice.metadata.labels.as_ref()?.get(readers::SERVICE_LABEL)?;
         Some(Key::new(change.key.namespace.clone(), name.clone()))
     };
-    [&change.old, &change.new].into_iter().flatten().filter(|s| is_ours(s)).filter_map(service).collect()
+    [&change.old, &change.new].into_iter().flatten().filter(|s| is_of(s, manager)).filter_map(service).collect()
 }
 
 /// The services that select the pod, or did; none when the change does not show in an endpoint.
@@ -131,7 +133,7 @@ impl Reconciler for Controller {
         let selected = |p: &Arc<Pod>| selector::has_all(p.metadata.labels.as_ref(), wanted);
         let pods: Vec<_> = readers.pods.in_namespace(&key.namespace).into_iter().filter(selected).collect();
         let mut slices = readers.endpoint_slices.by_index(readers::SERVICE, &key.to_string());
-        slices.retain(|s| is_ours(s) && s.metadata.deletion_timestamp.is_none());
+        slices.retain(|s| is_of(s, plan::MANAGER) && s.metadata.deletion_timestamp.is_none());
         let zone_of = |node: &str| readers.nodes.get(&Key::cluster(node)).as_deref().and_then(zone);
         let plan = plan::plan(&Snapshot {
             service: &service,
@@ -140,7 +142,7 @@ impl Reconciler for Controller {
             zone_of: &zone_of,
             slice_len_max: self.context.options.max_endpoints_per_slice,
         });
-        let result = self.execute(key, plan).await;
+        let result = execute(&self.client, &self.pending, key, plan).await;
         if let Err(error) = &result
             && !error.is_conflict()
         {
@@ -152,29 +154,28 @@ impl Reconciler for Controller {
     }
 }
 
-impl Controller {
-    async fn execute(&self, key: &Key, plan: Plan) -> Result<(), Error> {
-        let api = self.client.namespaced::<EndpointSlice>(&key.namespace);
-        for slice in plan.create {
-            match api.create(&slice).await {
-                Ok(made) => self.pending.wrote(key, &made),
-                // Nothing can be made there any more.
-                Err(error) if error.is_namespace_terminating() => return Ok(()),
-                Err(error) => return Err(error).doing(|| format!("create an endpoint slice of service {key}")),
-            }
+/// Makes the writes, and notes them in `pending`.
+pub(super) async fn execute(client: &Client, pending: &Pending, key: &Key, plan: Plan) -> Result<(), Error> {
+    let api = client.namespaced::<EndpointSlice>(&key.namespace);
+    for slice in plan.create {
+        match api.create(&slice).await {
+            Ok(made) => pending.wrote(key, &made),
+            // Nothing can be made there any more.
+            Err(error) if error.is_namespace_terminating() => return Ok(()),
+            Err(error) => return Err(error).doing(|| format!("create an endpoint slice of service {key}")),
         }
-        for slice in plan.update {
-            let written = api.update(&slice).await;
-            let written = written.doing(|| format!("update endpoint slice {}", slice.key()))?;
-            self.pending.wrote(key, &written);
-        }
-        for slice in plan.delete {
-            match api.delete(&slice.key().name, &DeleteParams::default().uid(slice.uid())).await {
-                Ok(()) => self.pending.deleted(key, &*slice),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error).doing(|| format!("delete endpoint slice {}", slice.key())),
-            }
-        }
-        Ok(())
     }
+    for slice in plan.update {
+        let written = api.update(&slice).await;
+        let written = written.doing(|| format!("update endpoint slice {}", slice.key()))?;
+        pending.wrote(key, &written);
+    }
+    for slice in plan.delete {
+        match api.delete(&slice.key().name, &DeleteParams::default().uid(slice.uid())).await {
+            Ok(()) => pending.deleted(key, &*slice),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error).doing(|| format!("delete endpoint slice {}", slice.key())),
+        }
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ mod disruption;
 mod endpoints;
 mod endpointslice;
 mod garbage_collector;
+mod mirroring;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -104,6 +105,11 @@ pub const ALL: &[Controller] = &[
         name: "endpointslice-controller",
         needs: |r| vec![&r.endpoint_slices, &r.services, &r.pods, &r.nodes],
         run: |c| Box::pin(endpointslice::run(c)),
+    },
+    Controller {
+        name: "endpointslice-mirroring-controller",
+        needs: |r| vec![&r.endpoints, &r.endpoint_slices, &r.services],
+        run: |c| Box::pin(mirroring::run(c)),
     },
     Controller {
         name: "serviceaccount-controller",

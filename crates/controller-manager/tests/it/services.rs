@@ -7,7 +7,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::support::{World, deployment, key, until};
+use serde_json::json;
+
+use crate::support::{World, deployment, key, make, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slices_follow_the_ready_pods() {
@@ -65,5 +67,32 @@ async fn slices_follow_the_ready_pods() {
     world.delete::<Service>(&key("web"), "Background").await;
     until(&slices, "slices go with the service", |s| ours(s).is_empty()).await;
     until(&legacy, "and endpoints", |_| legacy.get(&key("web")).is_none()).await;
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_users_write_are_mirrored() {
+    let world = World::start().await;
+    let manager = world.manager(&[]);
+    let (slices, legacy) = (world.reader::<EndpointSlice>(), world.reader::<Endpoints>());
+    let mirrored = |slices: &[std::sync::Arc<EndpointSlice>]| -> Vec<(String, Vec<String>)> {
+        let is_ours =
+            |s: &&std::sync::Arc<EndpointSlice>| s.metadata.name.as_deref().is_some_and(|n| n.starts_with("db-"));
+        let all = |s: &EndpointSlice| s.endpoints.iter().flatten().flat_map(|e| e.addresses.clone()).collect();
+        slices.iter().filter(is_ours).map(|s| (s.address_type.clone(), all(s))).collect()
+    };
+    let port = json!([{"port": 5432}]);
+    let service = json!({"metadata": {"name": "db", "namespace": "default"}, "spec": {"ports": port}});
+    make::<Service>(&world, service).await;
+    let subsets = json!([{"addresses": [{"ip": "10.1.2.3"}], "ports": port}]);
+    make::<Endpoints>(&world, json!({"metadata": {"name": "db", "namespace": "default"}, "subsets": subsets})).await;
+    let wanted = |ip: &str| vec![("IPv4".to_owned(), vec![ip.to_owned()])];
+    until(&slices, "a slice", |s| mirrored(s) == wanted("10.1.2.3")).await;
+    let subsets = json!([{"addresses": [{"ip": "10.1.2.4"}], "ports": port}]);
+    world.patch::<Endpoints>(&key("db"), json!({"subsets": subsets})).await;
+    until(&slices, "it follows", |s| mirrored(s) == wanted("10.1.2.4")).await;
+    world.delete::<Service>(&key("db"), "Background").await;
+    until(&legacy, "endpoints go with the service", |_| legacy.get(&key("db")).is_none()).await;
+    until(&slices, "and so does the slice", |s| mirrored(s).is_empty()).await;
     manager.stop().await;
 }

@@ -26,7 +26,7 @@ pub(super) fn is_ours(endpoints: &Endpoints) -> bool {
 }
 
 /// Whether they are no endpoints but what somebody leads by.
-pub(super) fn is_lease(endpoints: &Endpoints) -> bool {
+pub(in crate::controllers) fn is_lease(endpoints: &Endpoints) -> bool {
     endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER))
 }
 

@@ -29,7 +29,7 @@ pub(super) fn identity(endpoint: &Endpoint) -> String {
 }
 
 /// What tells a group of ports from the others.
-pub(super) fn port_key(ports: &[EndpointPort]) -> String {
+pub(in crate::controllers) fn port_key(ports: &[EndpointPort]) -> String {
     let mut keys: Vec<String> = ports
         .iter()
         .map(|p| {

@@ -31,10 +31,10 @@ pub(super) struct Snapshot<'a> {
 
 /// The writes.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<Arc<EndpointSlice>>,
+pub(in crate::controllers) struct Plan {
+    pub(in crate::controllers) create: Vec<EndpointSlice>,
+    pub(in crate::controllers) update: Vec<EndpointSlice>,
+    pub(in crate::controllers) delete: Vec<Arc<EndpointSlice>>,
 }
 
 /// A slice in the making.
