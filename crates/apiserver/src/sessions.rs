@@ -26,8 +26,9 @@ use gantry_api::status::Status;
 use gantry_proto::v1::control_command::Command;
 use gantry_proto::v1::open_session::Kind;
 use gantry_proto::v1::session_frame::Frame;
-use gantry_proto::v1::{CloseSession, ControlCommand, OpenSession, SessionFrame, SessionStart};
+use gantry_proto::v1::{CloseSession, ControlCommand, LogRequest, OpenSession, SessionFrame, SessionStart};
 use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::{mpsc, oneshot};
 
 use self::over::{Listed, Open, Over};
@@ -133,10 +134,57 @@ pub(crate) struct Sessions {
     open: Arc<Open>,
 }
 
-/// No time to try again is named, as upstream names none: with one, client-go tries ten times before it tells its user.
-fn unavailable(node: &str, why: &str) -> Status {
-    Status::unavailable(format!("node {node:?} cannot be reached: {why}"))
+/// What upstream says before the reason why its dialler reached no kubelet (apimachinery pkg/util/proxy/upgradeaware.go).
+const NO_BACKEND: &str = "error dialing backend: ";
+
+/// Whether a session was refused because its node cannot be reached.
+pub(crate) fn is_unreachable(status: &Status) -> bool {
+    let said = status.message.as_str();
+    status.code == 500
+        && status.reason.is_empty()
+        && (said.starts_with(NO_BACKEND) || said.starts_with("Get \"https://"))
 }
+
+/// That a node cannot be reached: for the sessions of pods as upstream tells the failed dial to a kubelet, which has no reason.
+/// No time to try again is named, as upstream names none: with one, client-go tries ten times before it tells its user.
+fn unreachable(node: &str, kind: &Kind, why: &str) -> Status {
+    let why = format!("node {node:?} cannot be reached: {why}");
+    match kind {
+        // The client of a log says what it asked for (net/http's Client); upgrades are dialled by the proxy.
+        Kind::Log(request) => {
+            Status::failure(500, "", format!("Get \"{}\": dial tcp: {why}", kubelet_url(node, request)))
+        }
+        Kind::Exec(_) | Kind::Attach(_) | Kind::PortForward(_) => {
+            Status::failure(500, "", format!("{NO_BACKEND}dial tcp: {why}"))
+        }
+        Kind::Stats(_) | Kind::Dial(_) | Kind::Kubelet(_) => Status::unavailable(why),
+    }
+}
+
+/// Where upstream reads a log: the kubelet's port, and the options by name.
+fn kubelet_url(node: &str, request: &LogRequest) -> String {
+    let LogRequest { namespace, pod, container, .. } = request;
+    let flag = |set: bool| set.then(|| "true".to_owned());
+    let number = |number: Option<i64>| number.map(|n| n.to_string());
+    let text = |text: &str| Some(utf8_percent_encode(text, QUERY).to_string()).filter(|text| !text.is_empty());
+    let options = [
+        ("follow", flag(request.follow)),
+        ("limitBytes", number(request.limit_bytes)),
+        ("previous", flag(request.previous)),
+        ("sinceSeconds", number(request.since_seconds)),
+        ("sinceTime", text(&request.since_time)),
+        ("stream", text(&request.stream)),
+        ("tailLines", number(request.tail_lines)),
+        ("timestamps", flag(request.timestamps)),
+    ];
+    let options: Vec<String> =
+        options.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))).collect();
+    let query = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+    format!("https://{node}:10250/containerLogs/{namespace}/{pod}/{container}{query}")
+}
+
+/// What Go leaves as it is in a query.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 impl Sessions {
     /// Takes a node's control stream; an older one of the same node is replaced.
@@ -155,25 +203,26 @@ impl Sessions {
         }
     }
 
-    /// Whether a node has a control stream here.
+    /// Whether a node has a control stream here, for a session of this kind.
     ///
     /// # Errors
-    /// 503 when it has none.
-    pub(crate) fn check(&self, node: &str) -> Result<(), Status> {
+    /// See [`is_unreachable`], when it has none.
+    pub(crate) fn check(&self, node: &str, kind: &Kind) -> Result<(), Status> {
         match self.controls.lock().contains_key(node) {
             true => Ok(()),
-            false => Err(unavailable(node, NO_STREAM)),
+            false => Err(unreachable(node, kind, NO_STREAM)),
         }
     }
 
     /// Opens a session on a node. The caller has authorised it.
     ///
     /// # Errors
-    /// 503 when the node has no stream here or does not answer, and what the node says.
+    /// See [`is_unreachable`] (503 for what is no pod's session) when the node has no stream here or does not answer, and what
+    /// the node says.
     pub(crate) async fn open(&self, node: &str, kind: Kind, start: Start) -> Result<Opened, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         let commands = self.controls.lock().get(node).map(|c| c.commands.clone());
-        let commands = commands.ok_or_else(|| unavailable(node, NO_STREAM))?;
+        let commands = commands.ok_or_else(|| unreachable(node, &kind, NO_STREAM))?;
         let (opened, answer) = oneshot::channel();
         {
             let mut pending = self.pending.lock();
@@ -183,7 +232,7 @@ impl Sessions {
             pending.insert(id.clone(), Pending { node: node.to_owned(), opened });
         }
         let waiting = Waiting { sessions: self, id: &id };
-        let open = OpenSession { session: id.clone(), kind: Some(kind), deferred: start == Start::Deferred };
+        let open = OpenSession { session: id.clone(), kind: Some(kind.clone()), deferred: start == Start::Deferred };
         let command = ControlCommand { command: Some(Command::Open(open)) };
         // A burst waits for the node to take its commands: how many may wait is bounded above.
         let asked = async { commands.send(command).await.ok().and(answer.await.ok()) };
@@ -191,8 +240,8 @@ impl Sessions {
         drop(waiting);
         match answer {
             Ok(Some(opened)) => opened,
-            Ok(None) => Err(unavailable(node, "its control stream ended")),
-            Err(_) => Err(unavailable(node, &format!("it did not open the session within {OPEN_TIMEOUT:?}"))),
+            Ok(None) => Err(unreachable(node, &kind, "its control stream ended")),
+            Err(_) => Err(unreachable(node, &kind, &format!("it did not open the session within {OPEN_TIMEOUT:?}"))),
         }
     }
 
@@ -284,7 +333,7 @@ pub(crate) fn received(frame: Option<Frame>) -> Received {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use gantry_proto::v1::LogRequest;
+    use gantry_proto::v1::{AttachRequest, ExecRequest, PortForwardRequest, StatsRequest};
 
     use super::*;
 
@@ -317,9 +366,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_without_a_stream_is_unavailable() {
-        let status = Sessions::default().open("n9", log(), Start::AtOnce).await.expect_err("no stream");
-        assert_eq!((status.code, status.details), (503, None), "clients would try again instead of telling their user");
+    async fn a_node_without_a_stream_is_told_as_a_kubelet_that_cannot_be_dialled() {
+        let check = async |kind: Kind, code: u16, message: &str| {
+            let status = Sessions::default().open("n9", kind, Start::AtOnce).await.expect_err("no stream");
+            assert_eq!((status.code, status.message.as_str()), (code, message));
+            assert_eq!(status.details, None, "clients would try again instead of telling their user");
+            assert_eq!(is_unreachable(&status), code == 500);
+        };
+        let why = "node \"n9\" cannot be reached: its kubelet has no stream to this API server";
+        let dial = format!("error dialing backend: dial tcp: {why}");
+        check(Kind::Exec(ExecRequest::default()), 500, &dial).await;
+        check(Kind::Attach(AttachRequest::default()), 500, &dial).await;
+        check(Kind::PortForward(PortForwardRequest::default()), 500, &dial).await;
+        check(Kind::Stats(StatsRequest::default()), 503, why).await;
+        let (namespace, pod, container) = ("ns".to_owned(), "web".to_owned(), "c".to_owned());
+        let plain = LogRequest { namespace, pod, container, ..LogRequest::default() };
+        let at = "https://n9:10250/containerLogs/ns/web/c";
+        check(Kind::Log(plain.clone()), 500, &format!("Get \"{at}\": dial tcp: {why}")).await;
+        let since_time = "2026-06-01T00:00:00+02:00".to_owned();
+        let many = LogRequest { follow: true, tail_lines: Some(5), since_time, ..plain };
+        let query = "?follow=true&sinceTime=2026-06-01T00%3A00%3A00%2B02%3A00&tailLines=5";
+        check(Kind::Log(many), 500, &format!("Get \"{at}{query}\": dial tcp: {why}")).await;
     }
 
     #[tokio::test]

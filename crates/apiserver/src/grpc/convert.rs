@@ -17,7 +17,7 @@ use crate::pipeline::patch::PatchType;
 use crate::pipeline::{Outcome, Written, current};
 use crate::request::{Caller, FieldValidation, Target, WriteOptions};
 use crate::server::connection::Origin;
-use crate::sessions::right::Right;
+use crate::sessions::{self, right::Right};
 use crate::view::{Include, MetaVersion, Shape, View};
 
 /// The gRPC code of a Status; the Status itself travels in the details.
@@ -33,6 +33,7 @@ pub(crate) fn failed(status: Status) -> tonic::Status {
         (413 | 429, _) => Code::ResourceExhausted,
         _ if current::is_too_large(&status) => Code::ResourceExhausted,
         (503, _) => Code::Unavailable,
+        _ if sessions::is_unreachable(&status) => Code::Unavailable,
         (408 | 504, _) => Code::DeadlineExceeded,
         _ => Code::Internal,
     };

@@ -34,7 +34,7 @@ use crate::sessions::grant::{Ask, grant};
 /// Answers a log request: with text, or with the messages of a WebSocket, as upstream streams what is no object.
 ///
 /// # Errors
-/// 400 in upstream's words for a container that is not there or has not started, 503 when the node cannot be reached.
+/// 400 in upstream's words for a container that is not there or has not started, 500 when the node cannot be reached.
 pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
     let wanted = match wanted(&request.query, target) {
         Ok(wanted) => wanted,
@@ -147,7 +147,7 @@ impl<T: Send + 'static> Sink for Pieces<T> {
 /// answers it.
 ///
 /// # Errors
-/// 401 and 403, 400 for a container that is not there, 503 when the node cannot be reached.
+/// 401 and 403, 400 for a container that is not there, 500 when the node cannot be reached.
 pub(crate) async fn open<T: Send + 'static>(
     app: &Arc<App>,
     ask: Ask,

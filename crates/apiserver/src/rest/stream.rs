@@ -29,8 +29,8 @@ use super::handler::Incoming;
 use crate::app::App;
 use crate::request::Target;
 use crate::server::Response;
-use crate::sessions::Opened;
 use crate::sessions::grant::{Ask, Grant, grant};
+use crate::sessions::{Opened, is_unreachable};
 
 /// How long the answer may take to leave, after which the connection is ours.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,7 +86,7 @@ pub(crate) async fn start(
     }
     let opened = match grant.open(agreed.start()).await {
         // Upstream passes on the text of its kubelet, by which kubectl says that the connection could not be upgraded.
-        Err(status) if status.code == 500 && matches!(agreed, Agreed::Spdy { .. }) => {
+        Err(status) if status.code == 500 && !is_unreachable(&status) && matches!(agreed, Agreed::Spdy { .. }) => {
             return Ok(answer::text(status.code, status.message));
         }
         opened => opened?,

@@ -118,7 +118,7 @@ impl Grant {
     /// Opens the session on its node.
     ///
     /// # Errors
-    /// 503 when the node cannot be reached, and what the node says.
+    /// [`is_unreachable`](super::is_unreachable) when the node cannot be reached, and what the node says.
     pub(crate) async fn open(&mut self, start: Start) -> Result<Opened, Status> {
         let opened = match self.node.is_empty() {
             true => Err(subject::no_host(&self.pod.target.name)),
@@ -134,9 +134,9 @@ impl Grant {
     /// Whether the node can be reached at all, for sessions that begin later.
     ///
     /// # Errors
-    /// 503 when it cannot.
+    /// [`is_unreachable`](super::is_unreachable) when it cannot.
     pub(crate) fn check_node(&mut self) -> Result<(), Status> {
-        self.app.sessions.check(&self.node).inspect_err(|status| self.record.finish(status))
+        self.app.sessions.check(&self.node, &self.kind).inspect_err(|status| self.record.finish(status))
     }
 
     /// Waits until a session that has not begun cannot: the right to it has ended, or the node has ended it.
@@ -190,7 +190,7 @@ impl Connector {
     /// Opens a connection to a port of the pod.
     ///
     /// # Errors
-    /// 429 past a bound, 503 when the node cannot be reached, what the node says, and why the port-forward ends.
+    /// 429 past a bound, [`is_unreachable`](super::is_unreachable), what the node says, and why the port-forward ends.
     pub(crate) async fn open(&self, port: u16) -> Result<(Place, Opened), Status> {
         self.ports.used(port);
         let place = self.app.places.take_for(self.holder.clone())?;

@@ -212,7 +212,7 @@ async fn a_node_without_a_stream_is_known_before_the_upgrade() {
     let cluster = with_pod().await;
     let admin = cluster.identity("admin", &["system:masters"]);
     let refused = upgrade(&cluster, &admin, "POST", FORWARD, &["portforward.k8s.io"]).await.map(drop);
-    assert!(refused.expect_err("refused").starts_with("HTTP/1.1 503"));
+    assert!(refused.expect_err("refused").starts_with("HTTP/1.1 500"));
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn a_reader_that_leaves_ends_the_nodes_stream() {
 async fn without_a_stream_the_node_is_unavailable() {
     let cluster = with_pod().await;
     let response = open_log(&cluster, "").await;
-    assert_eq!(response.status(), 503);
+    assert_eq!(response.status(), 500);
     assert!(!response.headers().contains_key("retry-after"), "clients would try again instead of telling their user");
 }
 
