@@ -93,9 +93,10 @@ pub(crate) async fn run(app: Arc<App>) {
 fn changes(app: &App) -> impl Future<Output = ()> + use<> {
     let from = app.cache.revision();
     let scope = Scope::Name { namespace: Some("default".into()), name: "kubernetes".into() };
-    let views = [("", "services"), ("discovery.k8s.io", "endpointslices")].map(|(group, resource)| {
-        kinds::by_resource(group, "v1", resource).and_then(|kind| app.cache.view(&kind.storage_prefix))
-    });
+    let views =
+        [("", "services"), ("", "endpoints"), ("discovery.k8s.io", "endpointslices")].map(|(group, resource)| {
+            kinds::by_resource(group, "v1", resource).and_then(|kind| app.cache.view(&kind.storage_prefix))
+        });
     async move {
         let watches = views.into_iter().flatten().map(|view| {
             let scope = scope.clone();
@@ -182,21 +183,40 @@ fn slice(port: u16, addresses: &BTreeSet<IpAddr>) -> Value {
     })
 }
 
+/// The same for those who read no slices; nobody need make slices of it (upstream's pkg/controlplane/reconcilers).
+fn legacy(port: u16, addresses: &BTreeSet<IpAddr>) -> Value {
+    let addresses: BTreeSet<String> = addresses.iter().map(IpAddr::to_string).collect();
+    let addresses: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    })
+}
+
 async fn endpoints(app: &App) -> Result<(), Status> {
     let masters = masters(app).await?;
     if masters.is_empty() {
         // The last server that stops leaves its address: it is most likely to come back under it.
         return Ok(());
     }
-    let wanted = slice(port(app), &masters);
-    let kind = kinds::by_resource("discovery.k8s.io", "v1", "endpointslices").ok_or_else(Status::no_such_resource)?;
+    publish(app, "", "endpoints", legacy(port(app), &masters)).await?;
+    publish(app, "discovery.k8s.io", "endpointslices", slice(port(app), &masters)).await
+}
+
+/// Writes default/kubernetes of a resource unless it is as it should be.
+async fn publish(app: &App, group: &str, resource: &str, wanted: Value) -> Result<(), Status> {
+    let kind = kinds::by_resource(group, "v1", resource).ok_or_else(Status::no_such_resource)?;
     let target = Target::new(kind, "default", "kubernetes");
     if current::load(app, &target).await?.is_none() {
         return ensure(app, wanted).await;
     }
     let make = |state: &Current| {
         let mut object = state.value.clone();
-        for field in ["endpoints", "ports", "metadata.labels"] {
+        for field in ["endpoints", "ports", "subsets", "metadata.labels"] {
             if let Some(new) = value::get(&wanted, field) {
                 value::set(&mut object, field, new.clone());
             }
@@ -221,10 +241,13 @@ mod tests {
 
     #[test]
     fn the_slice_lists_every_server() {
-        let addresses = ["10.0.0.2", "10.0.0.1"].iter().map(|a| a.parse().expect("an address")).collect();
+        let addresses: BTreeSet<IpAddr> =
+            ["10.0.0.2", "10.0.0.1"].iter().map(|a| a.parse().expect("an address")).collect();
         let slice = slice(6443, &addresses);
         assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.1");
         assert_eq!(slice["endpoints"].as_array().map(Vec::len), Some(2));
         assert_eq!(slice["ports"][0]["port"], 6443);
+        let legacy = legacy(6443, &addresses);
+        assert_eq!(legacy["subsets"][0]["addresses"], json!([{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]));
     }
 }

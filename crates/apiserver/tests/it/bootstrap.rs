@@ -58,6 +58,12 @@ async fn the_kubernetes_service_is_repaired() {
     let uid = async |path: &str| cluster.rest("GET", path, &[], "").await.json()["metadata"]["uid"].clone();
     let endpoint = async || cluster.rest("GET", slice, &[], "").await.json()["endpoints"][0]["addresses"][0].clone();
     while endpoint().await != "10.9.9.9" {}
+    let legacy = "/api/v1/namespaces/default/endpoints/kubernetes";
+    let address =
+        async || cluster.rest("GET", legacy, &[], "").await.json()["subsets"][0]["addresses"][0]["ip"].clone();
+    while address().await != "10.9.9.9" {}
+    cluster.rest("DELETE", legacy, &[], "").await;
+    while address().await != "10.9.9.9" {}
     let before = uid(service).await;
     cluster.rest("DELETE", service, &[], "").await;
     while [Value::Null, before.clone()].contains(&uid(service).await) {}
