@@ -358,6 +358,10 @@ impl Service for Objects {
     }
 
     async fn patch(&self, request: Request<v1::PatchRequest>) -> Answer<v1::ObjectReply> {
+        if let Some(passing) = Passing::of(&self.0, &request, |r| r.resource.as_ref())? {
+            let passed = passing.patch(&request.into_inner()).await.map_err(convert::failed)?;
+            return Ok(passed.response(Response::new));
+        }
         self.write(request, Write::Patch).await
     }
 

@@ -1,6 +1,7 @@
 //! Calls about group versions that other API servers serve: each becomes one request of REST to them, in the caller's name.
 //!
-//! Only what is one request and one answer: objects are read, listed and deleted. To watch and to write them is REST's.
+//! Only what is one request and one answer: objects are read, listed, patched and deleted. To watch, to make and to replace them is
+//! REST's.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -72,16 +73,21 @@ struct Asked<'r> {
     name: &'r str,
     query: Vec<(&'static str, &'r str)>,
     accept: &'static str,
+    content_type: &'static str,
     /// Or why it cannot be made, which is nothing for those who may not ask.
     body: Result<Bytes, Status>,
 }
 
 impl<'r> Asked<'r> {
     fn new(verb: &'static str, resource: Option<&'r v1::Resource>, namespace: &'r str, name: &'r str) -> Self {
-        let method = if verb.starts_with("delete") { Method::DELETE } else { Method::GET };
+        let method = match verb {
+            "delete" | "deletecollection" => Method::DELETE,
+            "patch" => Method::PATCH,
+            _ => Method::GET,
+        };
         let resource = resource.map(|r| r.resource.as_str()).unwrap_or_default();
-        let (query, accept, body) = (Vec::new(), "application/json", Ok(Bytes::new()));
-        Self { verb, method, resource, namespace, name, query, accept, body }
+        let (query, json, body) = (Vec::new(), "application/json", Ok(Bytes::new()));
+        Self { verb, method, resource, namespace, name, query, accept: json, content_type: json, body }
     }
 
     /// The path and the query below the group version at `root`.
@@ -166,6 +172,28 @@ impl Passing {
         Ok(Passed { reply: chunk(&reply)?, held })
     }
 
+    /// Patches one object.
+    pub(super) async fn patch(&self, r: &v1::PatchRequest) -> Result<Passed<v1::ObjectReply>, Status> {
+        if !r.subresource.is_empty() {
+            return Err(Status::no_such_resource());
+        }
+        named(&r.name)?;
+        let options = r.options.clone().unwrap_or_default();
+        let asked = Asked {
+            query: vec![
+                ("dryRun", if options.dry_run { "All" } else { "" }),
+                ("fieldManager", options.field_manager.as_str()),
+                ("fieldValidation", options.field_validation.as_str()),
+                ("force", if r.force { "true" } else { "" }),
+            ],
+            content_type: patch_media(r.r#type)?,
+            body: Ok(r.patch.clone()),
+            ..Asked::new("patch", r.resource.as_ref(), &r.namespace, &r.name)
+        };
+        let passed = self.pass(&asked).await?;
+        Ok(passed.map(|object| v1::ObjectReply { object, warnings: Vec::new(), created: false }))
+    }
+
     /// Deletes one object.
     pub(super) async fn delete(&self, r: &v1::DeleteRequest) -> Result<Passed<v1::ObjectReply>, Status> {
         named(&r.name)?;
@@ -238,7 +266,7 @@ impl Passing {
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() =
             uri.parse().map_err(|error| Status::bad_request(format!("{uri:?} cannot be asked for: {error}")))?;
-        *request.headers_mut() = self.headers(asked.accept, is_empty, &authority)?;
+        *request.headers_mut() = self.headers(asked, is_empty, &authority)?;
         let answer = backend.send(request).await.map_err(|error| error.status())?;
         let (head, body) = answer.into_parts();
         let (reply, held) = answers::read(&self.app.answers, &user.name, &remote.name, body).await?;
@@ -246,13 +274,13 @@ impl Passing {
         if head.status.is_success() { Ok(Passed { reply, held }) } else { Err(failure(remote, head.status, &reply)) }
     }
 
-    fn headers(&self, accept: &'static str, is_empty: bool, authority: &str) -> Result<HeaderMap, Status> {
+    fn headers(&self, asked: &Asked<'_>, is_empty: bool, authority: &str) -> Result<HeaderMap, Status> {
         let mut headers = HeaderMap::new();
         let host = HeaderValue::from_str(authority).map_err(Status::internal)?;
         headers.insert(header::HOST, host);
-        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(header::ACCEPT, HeaderValue::from_static(asked.accept));
         if !is_empty {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asked.content_type));
         }
         name_user(&mut headers, &self.caller.user).map_err(Status::internal)?;
         Ok(headers)
@@ -280,6 +308,20 @@ fn accept(view: i32, partial: &str) -> &'static str {
         }
         v1::View::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
         v1::View::Table | v1::View::TableWithObject => "application/json;as=Table;g=meta.k8s.io;v=v1,application/json",
+    }
+}
+
+/// What a patch of this type is called.
+///
+/// # Errors
+/// 400 for one without a type.
+fn patch_media(kind: i32) -> Result<&'static str, Status> {
+    match v1::PatchType::try_from(kind).unwrap_or_default() {
+        v1::PatchType::Json => Ok("application/json-patch+json"),
+        v1::PatchType::Merge => Ok("application/merge-patch+json"),
+        v1::PatchType::StrategicMerge => Ok("application/strategic-merge-patch+json"),
+        v1::PatchType::Apply => Ok("application/apply-patch+yaml"),
+        v1::PatchType::Unspecified => Err(Status::bad_request("the patch has no type")),
     }
 }
 

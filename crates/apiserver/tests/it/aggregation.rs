@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use gantry_apiserver::RequestHeader;
 use gantry_apiserver::testing::{Builder, Pki};
-use gantry_client::{Client, DeleteParams, ListParams, ResourceId, View};
+use gantry_client::{Client, DeleteParams, ListParams, Patch, ResourceId, View, WriteParams};
 use gantry_common::{task, tls};
 use http::Response;
 use http_body_util::Full;
@@ -640,6 +640,12 @@ async fn calls_of_grpc_are_passed_on_in_the_users_name() {
     assert_eq!(last(), named(&format!("DELETE {WIDGETS}/x")));
     assert_eq!(widgets(&admin).get("y", "", View::Full).await.expect("read")["kind"], "WidgetList");
     assert_eq!(last(), named(&format!("GET {WIDGETS}/y")));
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let write = WriteParams { field_manager: "me".to_owned(), ..WriteParams::default() };
+    widgets(&admin).patch("x", "", &patch, &write).await.expect("patched");
+    assert_eq!(last(), named(&format!("PATCH {WIDGETS}/x?fieldManager=me")));
+    let patched = world.about_widgets().pop().expect("asked");
+    assert_eq!(patched.all("content-type"), ["application/merge-patch+json"]);
     // What the caller may not do, the other server is not asked.
     let before = world.about_widgets().len();
     let bob = world.cluster.client("bob", &[]);
