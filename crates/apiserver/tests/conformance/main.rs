@@ -9,6 +9,7 @@ mod client;
 mod floods;
 mod manifest;
 mod openapi;
+mod patches;
 mod reads;
 mod revisions;
 mod rights;

@@ -11,6 +11,7 @@ use gantry_api::table::{Field, FieldType, Type, TypeTable};
 use serde_json::{Value, json};
 
 const CORRECTIONS: &str = include_str!("corrections.tsv");
+const NEEDED: &str = include_str!("needed.tsv");
 
 /// In place of a value: the field is left out.
 const ABSENT: &str = "<absent>";
@@ -104,13 +105,9 @@ pub(crate) type Way = Vec<(&'static str, &'static str)>;
 
 /// The correction for a field: the one that asks for the most on the way, and one for the field before one for all.
 fn correction(way: &Way, ty: &'static str, field: &'static str) -> Option<&'static Correction> {
-    let on_the_way = |within: &str| {
-        let is = |(t, f): &(&str, &str)| within == *t || within.split_once('#') == Some((*t, *f));
-        within.is_empty() || way.iter().any(is)
-    };
     let found = |field: &'static str| {
         let all = corrections().get(&(ty, field))?;
-        all.iter().filter(|c| on_the_way(c.within)).max_by_key(|c| (!c.within.is_empty(), c.within.contains('#')))
+        all.iter().filter(|c| leads(way, c.within)).max_by_key(|c| (!c.within.is_empty(), c.within.contains('#')))
     };
     match (found(field), found("*")) {
         (Some(one), Some(all)) if one.within.is_empty() && !all.within.is_empty() => Some(all),
@@ -142,7 +139,8 @@ fn inner(ty: &'static FieldType) -> Option<&'static Type> {
     }
 }
 
-fn whole(kind: &KindInfo) -> &'static Type {
+/// The type of a kind's objects.
+pub(crate) fn whole(kind: &KindInfo) -> &'static Type {
     TypeTable::builtin().ty(&kind.type_name).expect("a type for every kind")
 }
 
@@ -168,17 +166,50 @@ pub(crate) fn fields(kind: &KindInfo) -> BTreeSet<String> {
 
 /// One of a kind's manifests.
 pub(crate) fn manifest(kind: &KindInfo, turn: usize) -> Value {
-    let mut maker = Maker { turn, pick: 0, way: Vec::new() };
+    made(kind, Maker { turn, pick: 0, least: false, way: Vec::new() })
+}
+
+/// The manifest with the fewest fields: those that the types require, and those of `needed.tsv`.
+pub(crate) fn minimal(kind: &KindInfo) -> Value {
+    let mut object = made(kind, Maker { turn: 0, pick: 0, least: true, way: Vec::new() });
+    object.as_object_mut().map(|object| object.remove("status"));
+    object
+}
+
+fn made(kind: &KindInfo, mut maker: Maker) -> Value {
     let mut object = maker.full(whole(kind));
     object["apiVersion"] = kind.api_version.as_str().into();
     object["kind"] = kind.kind.into();
     object
 }
 
+/// Whether a way leads through a type, or a type and field; any does through nothing.
+fn leads(way: &Way, within: &str) -> bool {
+    let is = |(t, f): &(&str, &str)| within == *t || within.split_once('#') == Some((*t, *f));
+    within.is_empty() || way.iter().any(is)
+}
+
+/// Whether validation asks for a field that its type does not require.
+fn is_needed(way: &Way, ty: &str, field: &str) -> bool {
+    static ALL: OnceLock<BTreeMap<(&str, &str), Vec<&str>>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut all = BTreeMap::<_, Vec<&str>>::new();
+        for line in NEEDED.lines().filter(|line| !line.starts_with('#')) {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let [within, ty, field] = cells[..] else { panic!("three cells: {line}") };
+            all.entry((ty, field)).or_default().push(within);
+        }
+        all
+    });
+    all.get(&(ty, field)).is_some_and(|places| places.iter().any(|within| leads(way, within)))
+}
+
 /// Makes one manifest.
 struct Maker {
     turn: usize,
     pick: usize,
+    /// Whether only what must be set is set.
+    least: bool,
     way: Way,
 }
 
@@ -186,11 +217,14 @@ impl Maker {
     fn full(&mut self, ty: &'static Type) -> Value {
         let mut object = json!({});
         for field in ty.fields.values() {
+            if self.least && !field.required && !is_needed(&self.way, ty.name, field.name) {
+                continue;
+            }
             let correction = correction(&self.way, ty.name, field.name);
             self.way.push((ty.name, field.name));
             let value = match correction.map(|c| &c.how) {
                 None => Some(self.some(&field.ty, field.name)),
-                Some(How::Each(count)) => Some(self.each(&field.ty, field.name, *count)),
+                Some(How::Each(count)) => Some(self.each(&field.ty, field.name, if self.least { 1 } else { *count })),
                 Some(how) => self.chosen(how, field),
             };
             self.way.pop();
@@ -277,7 +311,7 @@ pub(crate) fn lists(kind: &KindInfo) -> Vec<Way> {
 
 /// A manifest in which a list is as long as `bytes` allow, each item with a name of its own; `None` where no manifest has it.
 pub(crate) fn flooded(kind: &KindInfo, way: &Way, bytes: usize) -> Option<Value> {
-    let mut object = (0..count(kind)).map(|turn| manifest(kind, turn)).find(|m| at(&mut m.clone(), way).is_some())?;
+    let mut object = (0..count(kind)).map(|turn| manifest(kind, turn)).find(|m| pointer(m, way).is_some())?;
     let (ty, name) = way.last()?;
     let field = &TypeTable::builtin().ty(ty)?.fields[name];
     let list = at(&mut object, way)?.as_array_mut()?;
@@ -288,19 +322,24 @@ pub(crate) fn flooded(kind: &KindInfo, way: &Way, bytes: usize) -> Option<Value>
     Some(object)
 }
 
-/// What stands at the end of a way; lists and maps are entered at their first item.
+/// What stands at the end of a way.
 fn at<'a>(object: &'a mut Value, way: &Way) -> Option<&'a mut Value> {
-    let mut value = object;
+    object.pointer_mut(&pointer(object, way)?)
+}
+
+/// The JSON pointer of a list at the end of a way; lists and maps on it are entered at their first item.
+pub(crate) fn pointer(object: &Value, way: &Way) -> Option<String> {
+    let (mut value, mut text) = (object, String::new());
     for (_, field) in way {
         while let Value::Array(items) = value {
-            value = items.first_mut()?;
+            (value, text) = (items.first()?, format!("{text}/0"));
         }
         if value.get("key").is_some_and(|entry| entry.get(field).is_some()) {
-            value = value.get_mut("key")?;
+            (value, text) = (&value["key"], format!("{text}/key"));
         }
-        value = value.get_mut(*field)?;
+        (value, text) = (value.get(*field)?, format!("{text}/{field}"));
     }
-    Some(value)
+    Some(text)
 }
 
 /// Leaves what an item must have; the field that tells items apart.

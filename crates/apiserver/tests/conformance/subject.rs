@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use gantry_api::kinds::{self, KindInfo};
+use gantry_apiserver::testing::Builder;
 use serde_json::{Value, json};
 
 use crate::client::{Client, collection};
 use crate::manifest;
-use crate::support::{Answer, Cluster};
+use crate::support::{self, Answer, Cluster};
 
 /// A namespace with this label may use devices that others use.
 const ADMIN: &str = "resource.kubernetes.io/admin-access";
@@ -39,7 +40,12 @@ fn is_settled(object: &Value) -> bool {
 
 /// A server with what manifests refer to: a service account, namespaces, and classes of priority and runtime.
 pub(crate) async fn world() -> Cluster {
-    let cluster = Cluster::start().await;
+    world_of(support::usual()).await
+}
+
+/// The same on a server that is made otherwise.
+pub(crate) async fn world_of(builder: Builder) -> Cluster {
+    let cluster = Cluster::with(builder).await;
     cluster.default_account().await;
     let client = Client::admin(&cluster).await;
     let objects = [
@@ -62,6 +68,15 @@ pub(crate) async fn world() -> Cluster {
     cluster
 }
 
+/// Where objects of a kind are made: what limits those of a namespace has one of its own.
+pub(crate) fn namespace(kind: &KindInfo) -> &'static str {
+    match kind.kind {
+        "LimitRange" | "ResourceQuota" => "limits",
+        "ResourceClaim" | "ResourceClaimTemplate" => "admin",
+        _ => "default",
+    }
+}
+
 /// A kind under test.
 pub(crate) struct Subject<'a> {
     pub(crate) kind: &'static KindInfo,
@@ -72,13 +87,7 @@ pub(crate) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     pub(crate) fn new(kind: &'static KindInfo, client: &'a Client) -> Self {
-        // What limits the objects of a namespace has one of its own.
-        let namespace = match kind.kind {
-            "LimitRange" | "ResourceQuota" => "limits",
-            "ResourceClaim" | "ResourceClaimTemplate" => "admin",
-            _ => "default",
-        };
-        Self { kind, client, path: collection(kind, namespace) }
+        Self { kind, client, path: collection(kind, namespace(kind)) }
     }
 
     /// For messages.
@@ -106,7 +115,14 @@ impl<'a> Subject<'a> {
         object
     }
 
-    /// The same without what holds an object or lets others write to it.
+    /// The kind's smallest manifest, with the name of its n-th.
+    pub(crate) fn minimal(&self, turn: usize) -> Value {
+        let mut object = manifest::minimal(self.kind);
+        object["metadata"] = json!({"name": self.name(turn)});
+        object
+    }
+
+    /// The n-th manifest without what holds an object or lets others write to it.
     pub(crate) fn free(&self, turn: usize) -> Value {
         let mut object = self.manifest(turn);
         // Admission adds to these lists, which are applied as a whole.
@@ -116,6 +132,9 @@ impl<'a> Subject<'a> {
             _ => "",
         };
         object.get_mut("spec").and_then(Value::as_object_mut).map(|spec| spec.remove(list));
+        if self.kind.kind == "Pod" {
+            object["spec"]["automountServiceAccountToken"] = false.into();
+        }
         object.as_object_mut().map(|o| o.remove("aggregationRule"));
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("finalizers");

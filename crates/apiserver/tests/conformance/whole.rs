@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::manifest;
+use crate::patches::Change;
 use crate::subject::{Subject, stored, world};
 
 /// Creates a kind's manifests and writes their status; says what went wrong.
@@ -95,4 +96,44 @@ async fn yaml_means_what_json_means() {
         let back: Value = serde_saphyr::from_str(&answer.text).expect("YAML");
         assert_eq!(timeless(back), timeless(json), "{}", subject.says());
     }
+}
+
+/// The places of an object that can be left out, as JSON pointers: the whole before its parts.
+fn parts(value: &Value, at: &str, all: &mut Vec<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}/{name}");
+        all.push(at.clone());
+        parts(value, &at, all);
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        parts(value, &format!("{at}/{index}"), all);
+    }
+}
+
+/// The smallest manifest of each kind is taken, and with any less it is not.
+#[tokio::test]
+async fn the_least_of_every_kind_is_taken_and_no_less() {
+    let cluster = world().await;
+    let client = Client::admin(&cluster).await;
+    let mut wrong = Vec::new();
+    for kind in stored() {
+        let subject = Subject::new(kind, &client);
+        let sent = subject.minimal(0);
+        let answer = subject.ask("POST", "?fieldValidation=Strict", &[], sent.to_string()).await;
+        if answer.code != 201 {
+            wrong.push(format!("{}: {}", subject.says(), answer.text));
+            continue;
+        }
+        let mut all = Vec::new();
+        parts(&sent, "", &mut all);
+        for at in all.iter().filter(|at| !["/apiVersion", "/kind", "/metadata"].contains(&at.as_str())) {
+            let change = Change { op: "remove", at: at.clone(), value: Value::Null };
+            let less = subject.ask("POST", "?dryRun=All", &[], change.of(&sent).to_string()).await;
+            // The server gives a LimitRange a name.
+            if less.code == 201 && (kind.kind, at.as_str()) != ("LimitRange", "/metadata/name") {
+                wrong.push(format!("{}: nobody needs {at}", subject.says()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

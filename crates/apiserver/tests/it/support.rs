@@ -15,6 +15,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+/// What [`Cluster::start`] starts.
+pub(crate) fn usual() -> Builder {
+    Builder::default().configure(|config| {
+        config.disable_admission_plugins = vec!["StorageObjectInUseProtection".to_owned()];
+    })
+}
+
 /// A server and its folder.
 pub(crate) struct Cluster {
     pub(crate) server: TestServer,
@@ -24,10 +31,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A server as most tests want it. No controller runs here that would let go of what is protected while it is used.
     pub(crate) async fn start() -> Self {
-        let unprotected = |config: &mut gantry_apiserver::Config| {
-            config.disable_admission_plugins = vec!["StorageObjectInUseProtection".to_owned()];
-        };
-        Self::with(Builder::default().configure(unprotected)).await
+        Self::with(usual()).await
     }
 
     pub(crate) async fn with(builder: Builder) -> Self {
