@@ -39,6 +39,15 @@ pub enum Generation {
     ContentAndLabels,
 }
 
+/// What a column says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// This.
+    Plain(&'static str),
+    /// What the API says of a field: a type of the table (`core/v1.PodSpec`), and the field (`nodeName`).
+    Field(&'static str, &'static str),
+}
+
 /// One column of a Table; `priority` above 0 is shown by `-o wide` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
@@ -49,12 +58,18 @@ pub struct Column {
     /// `name` for the name column, else mostly empty.
     pub format: &'static str,
     /// For people.
-    pub description: &'static str,
+    pub description: Text,
     /// 0: always shown.
     pub priority: i32,
 }
 
 impl Column {
+    /// The same, shown by `-o wide` only.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+
     /// What OpenAPI says of `metadata.name`; upstream's tables say the same of the column of names.
     pub const NAME_TEXT: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
     /// What it says of `metadata.creationTimestamp`, and tables of ages.

@@ -56,6 +56,14 @@ pub struct Generator {
     zeros: Zeros,
 }
 
+/// What the API says of fields, each given as a type of the table and a field of it; nothing of those that it does not explain.
+#[must_use]
+pub fn described(fields: &[(&'static str, &'static str)]) -> BTreeMap<(&'static str, &'static str), String> {
+    let all = Descriptions::unpack();
+    let text = |ty: &str, field: &str| all.of(&schema::schema_name(ty)).field(field).map(str::to_owned);
+    fields.iter().filter_map(|(ty, field)| Some(((*ty, *field), text(ty, field)?))).collect()
+}
+
 impl Generator {
     /// Unpacks the descriptions: a megabyte, to be dropped once the documents are made.
     #[must_use]

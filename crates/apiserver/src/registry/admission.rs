@@ -19,15 +19,34 @@ pub(super) struct Policy {
 /// The strategy of both kinds of bindings.
 pub(super) struct PolicyBinding;
 
-const PARAM_KIND: Column = column("ParamKind", "string", "The kind of its parameters");
+const PARAM_KIND: Column =
+    column("ParamKind", "string", "ParamKind specifies the kind of resources used to parameterize this policy");
 
 pub(super) const VALIDATING: Policy = Policy {
     rules: "spec.validations",
-    columns: &[NAME, column("Validations", "integer", "How many rules it has"), PARAM_KIND, AGE],
+    columns: &[
+        NAME,
+        column(
+            "Validations",
+            "integer",
+            "Validations indicates the number of validation rules defined in this configuration",
+        ),
+        PARAM_KIND,
+        AGE,
+    ],
 };
 pub(super) const MUTATING: Policy = Policy {
     rules: "spec.mutations",
-    columns: &[NAME, column("Mutations", "integer", "How many changes it makes"), PARAM_KIND, AGE],
+    columns: &[
+        NAME,
+        column(
+            "Mutations",
+            "integer",
+            "Mutation indicates the number of mutations rules defined in this configuration",
+        ),
+        PARAM_KIND,
+        AGE,
+    ],
 };
 
 fn param_kind(policy: &Value) -> String {
@@ -65,7 +84,17 @@ impl Strategy for Webhooks {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Webhooks", "integer", "How many webhooks it has"), AGE] }
+        const {
+            &[
+                NAME,
+                column(
+                    "Webhooks",
+                    "integer",
+                    "Webhooks indicates the number of webhooks registered in this configuration",
+                ),
+                AGE,
+            ]
+        }
     }
 
     fn row(&self, configuration: &Value, now: jiff::Timestamp) -> Row {
@@ -114,8 +143,12 @@ impl Strategy for PolicyBinding {
         const {
             &[
                 NAME,
-                column("PolicyName", "string", "The policy that it binds"),
-                column("ParamRef", "string", "The parameters that it binds it to"),
+                column(
+                    "PolicyName",
+                    "string",
+                    "PolicyName indicates the policy definition which the policy binding binded to",
+                ),
+                column("ParamRef", "string", "ParamRef indicates the param resource which sets the configration param"),
                 AGE,
             ]
         }

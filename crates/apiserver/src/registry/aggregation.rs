@@ -46,8 +46,8 @@ impl Strategy for ApiService {
         const {
             &[
                 NAME,
-                column("Service", "string", "The Service that leads to the server, or Local"),
-                column("Available", "string", "Whether the group version can be had"),
+                column("Service", "string", "The reference to the service that hosts this API endpoint."),
+                column("Available", "string", "Whether this service is available."),
                 AGE,
             ]
         }

@@ -6,8 +6,8 @@ use gantry_api::{Value, duration, value};
 use serde_json::json;
 
 use super::columns::{
-    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, name, number, selector_or_none, since,
-    text, text_or,
+    AGE, CONTAINERS, IMAGES, NAME, age, cells, column, containers, name, number, of_field, selector_of,
+    selector_or_none, since, text, text_or,
 };
 use super::pod::template_warnings_at;
 use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings, is_newer, name_warning};
@@ -49,13 +49,13 @@ impl Strategy for Job {
         const {
             &[
                 NAME,
-                column("Status", "string", "What it does, or how it ended"),
-                column("Completions", "string", "Pods that succeeded of those that should"),
-                column("Duration", "string", "From its start to its end, or to now"),
+                column("Status", "string", "Status of the job."),
+                of_field("Completions", "string", "batch/v1.JobStatus", "succeeded"),
+                column("Duration", "string", "Time required to complete the job."),
                 AGE,
                 CONTAINERS,
                 IMAGES,
-                SELECTOR,
+                selector_of("batch/v1.JobSpec"),
             ]
         }
     }
@@ -161,15 +161,15 @@ impl Strategy for CronJob {
         const {
             &[
                 NAME,
-                column("Schedule", "string", "When jobs are made, in cron's notation"),
-                column("Timezone", "string", "The zone of the schedule"),
-                column("Suspend", "boolean", "Whether no jobs are made"),
-                column("Active", "integer", "Jobs that run"),
-                column("Last Schedule", "string", "Time since the last job was made"),
+                of_field("Schedule", "string", "batch/v1.CronJobSpec", "schedule"),
+                of_field("Timezone", "string", "batch/v1.CronJobSpec", "timeZone"),
+                of_field("Suspend", "boolean", "batch/v1.CronJobSpec", "suspend"),
+                of_field("Active", "integer", "batch/v1.CronJobStatus", "active"),
+                of_field("Last Schedule", "string", "batch/v1.CronJobStatus", "lastScheduleTime"),
                 AGE,
                 CONTAINERS,
                 IMAGES,
-                SELECTOR,
+                selector_of("batch/v1.JobSpec"),
             ]
         }
     }

@@ -14,7 +14,7 @@ use gantry_common::tls;
 use serde_json::json;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
-use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
+use super::columns::{AGE, NAME, age, cells, name, of_field, text, text_or};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 use crate::auth::User;
 use crate::pipeline::metadata::time;
@@ -158,10 +158,15 @@ impl Strategy for CertificateSigningRequest {
             &[
                 NAME,
                 AGE,
-                column("SignerName", "string", "Who is to sign"),
-                column("Requestor", "string", "Who asks"),
-                column("RequestedDuration", "string", "How long the certificate is to live"),
-                column("Condition", "string", "What was decided"),
+                of_field("SignerName", "string", "certificates/v1.CertificateSigningRequestSpec", "signerName"),
+                of_field("Requestor", "string", "certificates/v1.CertificateSigningRequestSpec", "request"),
+                of_field(
+                    "RequestedDuration",
+                    "string",
+                    "certificates/v1.CertificateSigningRequestSpec",
+                    "expirationSeconds",
+                ),
+                of_field("Condition", "string", "certificates/v1.CertificateSigningRequestStatus", "conditions"),
             ]
         }
     }

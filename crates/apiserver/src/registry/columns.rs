@@ -2,7 +2,11 @@
 //!
 //! Cells are those of upstream's printers (k8s.io/kubernetes/pkg/printers/internalversion), as kubectl expects them.
 
-use gantry_api::{Value, duration, value};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use gantry_api::kinds::{self, Text};
+use gantry_api::{Value, duration, openapi, value};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -10,37 +14,60 @@ use super::{Column, Row};
 
 /// A column that is always shown.
 pub(crate) const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
-    Column { name, kind, format: "", description, priority: 0 }
+    Column { name, kind, format: "", description: Text::Plain(description), priority: 0 }
+}
+
+/// A column that says what the API says of a field.
+pub(crate) const fn of_field(name: &'static str, kind: &'static str, ty: &'static str, field: &'static str) -> Column {
+    Column { name, kind, format: "", description: Text::Field(ty, field), priority: 0 }
 }
 
 /// A column that only `-o wide` shows.
 pub(crate) const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
-    Column { name, kind, format: "", description, priority: 1 }
+    column(name, kind, description).wide()
+}
+
+/// What columns say that say what the API says of a field. The rest of a megabyte of text is not kept.
+fn texts() -> &'static BTreeMap<(&'static str, &'static str), String> {
+    static TEXTS: OnceLock<BTreeMap<(&str, &str), String>> = OnceLock::new();
+    TEXTS.get_or_init(|| {
+        let columns = kinds::all().iter().flat_map(|kind| super::strategy(kind).columns());
+        let fields = columns.filter_map(|column| match column.description {
+            Text::Plain(_) => None,
+            Text::Field(ty, field) => Some((ty, field)),
+        });
+        openapi::described(&fields.collect::<Vec<_>>())
+    })
 }
 
 /// A column as a `TableColumnDefinition`.
 pub(crate) fn header(column: &Column) -> Value {
+    let description = match column.description {
+        Text::Plain(text) => text,
+        Text::Field(ty, field) => texts().get(&(ty, field)).map_or("", String::as_str),
+    };
     json!({
         "name": column.name,
         "type": column.kind,
         "format": column.format,
-        "description": column.description,
+        "description": description,
         "priority": column.priority,
     })
 }
 
 /// The name column.
-pub(crate) const NAME: Column =
-    Column { name: "Name", kind: "string", format: "name", description: Column::NAME_TEXT, priority: 0 };
+pub(crate) const NAME: Column = Column { format: "name", ..column("Name", "string", Column::NAME_TEXT) };
 
 /// The age column.
 pub(crate) const AGE: Column = column("Age", "string", Column::CREATED_TEXT);
 /// Names of the containers of a workload.
-pub(crate) const CONTAINERS: Column = wide("Containers", "string", "Names of the containers in the template");
+pub(crate) const CONTAINERS: Column = wide("Containers", "string", "Names of each container in the template.");
 /// Images of the containers of a workload.
-pub(crate) const IMAGES: Column = wide("Images", "string", "Images of the containers in the template");
-/// Label selector of a workload or service.
-pub(crate) const SELECTOR: Column = wide("Selector", "string", "Labels of the pods that are meant");
+pub(crate) const IMAGES: Column = wide("Images", "string", "Images referenced by each container in the template.");
+/// Label selector of a workload or service, whose spec is of this type.
+pub(crate) const fn selector_of(spec: &'static str) -> Column {
+    of_field("Selector", "string", spec, "selector").wide()
+}
 
 /// The columns of kinds without a printer of their own.
 pub const DEFAULT: &[Column] = &[NAME, column("Created At", "date", Column::CREATED_TEXT)];

@@ -8,7 +8,7 @@ use gantry_api::{Value, value};
 use gantry_common::tls;
 use serde_json::json;
 
-use super::columns::{AGE, NAME, age, cells, column, name, text};
+use super::columns::{AGE, NAME, age, cells, name, of_field, text};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of config maps.
@@ -27,7 +27,7 @@ fn count(object: &Value, path: &str) -> usize {
 
 impl Strategy for ConfigMap {
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Data", "string", "Number of entries"), AGE] }
+        const { &[NAME, of_field("Data", "string", "core/v1.ConfigMap", "data"), AGE] }
     }
 
     fn row(&self, map: &Value, now: jiff::Timestamp) -> Row {
@@ -51,8 +51,8 @@ impl Strategy for Secret {
         const {
             &[
                 NAME,
-                column("Type", "string", "What the entries mean"),
-                column("Data", "string", "Number of entries"),
+                of_field("Type", "string", "core/v1.Secret", "type"),
+                of_field("Data", "string", "core/v1.Secret", "data"),
                 AGE,
             ]
         }

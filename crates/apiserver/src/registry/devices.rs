@@ -6,7 +6,7 @@ use gantry_api::field::Errors;
 use gantry_api::kinds::KindInfo;
 use gantry_api::{Value, validation, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, text, text_or};
+use super::columns::{AGE, NAME, age, cells, column, name, of_field, text, text_or};
 use super::{Column, Ctx, Row, Strategy, keep_metadata, metadata_field};
 use crate::expressions::devices;
 use crate::pipeline::metadata::time;
@@ -81,7 +81,13 @@ impl Strategy for ResourceClaim {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("State", "string", "Whether devices are allocated and used"), AGE] }
+        const {
+            &[
+                NAME,
+                column("State", "string", "A summary of the current state (allocated, pending, reserved, etc.)."),
+                AGE,
+            ]
+        }
     }
 
     fn row(&self, claim: &Value, now: jiff::Timestamp) -> Row {
@@ -130,9 +136,9 @@ impl Strategy for ResourceSlice {
         const {
             &[
                 NAME,
-                column("Node", "string", "The node that has the devices"),
-                column("Driver", "string", "Who offers them"),
-                column("Pool", "string", "The pool that they belong to"),
+                of_field("Node", "string", "resource/v1.ResourceSliceSpec", "nodeName"),
+                of_field("Driver", "string", "resource/v1.ResourceSliceSpec", "driver"),
+                of_field("Pool", "string", "resource/v1.ResourcePool", "name"),
                 AGE,
             ]
         }

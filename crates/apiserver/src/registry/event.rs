@@ -5,22 +5,22 @@ use std::borrow::Cow;
 use gantry_api::{Value, value};
 use jiff::Timestamp;
 
-use super::columns::{cells, column, name, number, since, text, wide};
+use super::columns::{cells, name, number, of_field, since, text};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of events.
 pub(super) struct Event;
 
 const COLUMNS: &[Column] = &[
-    column("Last Seen", "string", "Time since it was seen last"),
-    column("Type", "string", "Normal or Warning"),
-    column("Reason", "string", "Why, for programs"),
-    column("Object", "string", "What it is about"),
-    wide("Subobject", "string", "Which part of the object"),
-    wide("Source", "string", "Who reports it"),
-    column("Message", "string", "What happened"),
-    wide("First Seen", "string", "Time since it was seen first"),
-    wide("Count", "string", "How often it was seen"),
+    of_field("Last Seen", "string", "core/v1.Event", "lastTimestamp"),
+    of_field("Type", "string", "core/v1.Event", "type"),
+    of_field("Reason", "string", "core/v1.Event", "reason"),
+    of_field("Object", "string", "core/v1.Event", "involvedObject"),
+    of_field("Subobject", "string", "core/v1.ObjectReference", "fieldPath").wide(),
+    of_field("Source", "string", "core/v1.Event", "source").wide(),
+    of_field("Message", "string", "core/v1.Event", "message"),
+    of_field("First Seen", "string", "core/v1.Event", "firstTimestamp").wide(),
+    of_field("Count", "string", "core/v1.Event", "count").wide(),
     super::Column { priority: 1, ..super::columns::NAME },
 ];
 

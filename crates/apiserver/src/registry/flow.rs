@@ -2,7 +2,7 @@
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, number, text, text_or};
+use super::columns::{AGE, NAME, age, cells, column, name, number, of_field, text, text_or};
 use super::{Column, Row, Strategy};
 
 /// The strategy of flow schemas.
@@ -19,11 +19,11 @@ impl Strategy for FlowSchema {
         const {
             &[
                 NAME,
-                column("PriorityLevel", "string", "The level of its requests"),
-                column("MatchingPrecedence", "integer", "Lower ones are looked at first"),
-                column("DistinguisherMethod", "string", "How its flows are told apart"),
+                of_field("PriorityLevel", "string", "flowcontrol/v1.PriorityLevelConfigurationReference", "name"),
+                of_field("MatchingPrecedence", "string", "flowcontrol/v1.FlowSchemaSpec", "matchingPrecedence"),
+                of_field("DistinguisherMethod", "string", "flowcontrol/v1.FlowSchemaSpec", "distinguisherMethod"),
                 AGE,
-                column("MissingPL", "string", "Whether its level does not exist"),
+                column("MissingPL", "string", "references a broken or non-existent PriorityLevelConfiguration"),
             ]
         }
     }
@@ -50,11 +50,16 @@ impl Strategy for PriorityLevelConfiguration {
         const {
             &[
                 NAME,
-                column("Type", "string", "Exempt or Limited"),
-                column("NominalConcurrencyShares", "string", "Its share of the server"),
-                column("Queues", "string", "How many queues it has"),
-                column("HandSize", "string", "Queues that one flow may use"),
-                column("QueueLengthLimit", "string", "Requests that may wait in a queue"),
+                of_field("Type", "string", "flowcontrol/v1.PriorityLevelConfigurationSpec", "type"),
+                of_field(
+                    "NominalConcurrencyShares",
+                    "string",
+                    "flowcontrol/v1.LimitedPriorityLevelConfiguration",
+                    "nominalConcurrencyShares",
+                ),
+                of_field("Queues", "string", "flowcontrol/v1.QueuingConfiguration", "queues"),
+                of_field("HandSize", "string", "flowcontrol/v1.QueuingConfiguration", "handSize"),
+                of_field("QueueLengthLimit", "string", "flowcontrol/v1.QueuingConfiguration", "queueLengthLimit"),
                 AGE,
             ]
         }

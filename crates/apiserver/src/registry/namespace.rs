@@ -63,7 +63,7 @@ impl Strategy for Namespace {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Status", "string", "Active, or Terminating while its content goes"), AGE] }
+        const { &[NAME, column("Status", "string", "The status of the namespace"), AGE] }
     }
 
     fn row(&self, namespace: &Value, now: jiff::Timestamp) -> Row {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, number, selector_or_none, text, text_or};
+use super::columns::{AGE, NAME, age, cells, column, name, number, of_field, selector_or_none, text, text_or};
 use super::{Column, Row, Strategy, written};
 
 /// The strategy of endpoints.
@@ -64,7 +64,7 @@ impl Strategy for Endpoints {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Endpoints", "string", "Ready addresses"), AGE] }
+        const { &[NAME, of_field("Endpoints", "string", "core/v1.Endpoints", "subsets"), AGE] }
     }
 
     fn row(&self, endpoints: &Value, now: jiff::Timestamp) -> Row {
@@ -99,10 +99,14 @@ impl Strategy for Ingress {
         const {
             &[
                 NAME,
-                column("Class", "string", "The class that serves it"),
-                column("Hosts", "string", "Hosts of its rules"),
-                column("Address", "string", "Where it is reached"),
-                column("Ports", "string", "Ports of TLS and plain HTTP"),
+                column(
+                    "Class",
+                    "string",
+                    "The name of the IngressClass resource that should be used for additional configuration",
+                ),
+                column("Hosts", "string", "Hosts that incoming requests are matched against before the ingress rule"),
+                column("Address", "string", "Address is a list containing ingress points for the load-balancer"),
+                column("Ports", "string", "Ports of TLS configurations that open"),
                 AGE,
             ]
         }
@@ -132,8 +136,8 @@ impl Strategy for IngressClass {
         const {
             &[
                 NAME,
-                column("Controller", "string", "Who serves it"),
-                column("Parameters", "string", "What configures it"),
+                column("Controller", "string", "Controller that is responsible for handling this class"),
+                column("Parameters", "string", "A reference to a resource with additional parameters"),
                 AGE,
             ]
         }
@@ -170,7 +174,7 @@ impl Strategy for NetworkPolicy {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Pod-Selector", "string", "Pods that it is about"), AGE] }
+        const { &[NAME, of_field("Pod-Selector", "string", "networking/v1.NetworkPolicySpec", "podSelector"), AGE] }
     }
 
     fn row(&self, policy: &Value, now: jiff::Timestamp) -> Row {
@@ -180,7 +184,7 @@ impl Strategy for NetworkPolicy {
 
 impl Strategy for IpAddress {
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("ParentRef", "string", "Whose address it is")] }
+        const { &[NAME, of_field("ParentRef", "string", "networking/v1.IPAddressSpec", "parentRef")] }
     }
 
     fn row(&self, address: &Value, _now: jiff::Timestamp) -> Row {
@@ -207,7 +211,7 @@ impl Strategy for ServiceCidr {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("CIDRs", "string", "The ranges"), AGE] }
+        const { &[NAME, of_field("CIDRs", "string", "networking/v1.ServiceCIDRSpec", "cidrs"), AGE] }
     }
 
     fn row(&self, range: &Value, now: jiff::Timestamp) -> Row {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
+use super::columns::{AGE, NAME, age, cells, column, name, of_field, text, text_or};
 use super::{Column, Row, Strategy, metadata_field, written};
 
 /// The strategy of nodes.
@@ -12,15 +12,15 @@ pub(super) struct Node;
 
 const COLUMNS: &[Column] = &[
     NAME,
-    column("Status", "string", "Ready or NotReady, and whether pods may be scheduled"),
-    column("Roles", "string", "Roles from the labels node-role.kubernetes.io/*"),
+    column("Status", "string", "The status of the node"),
+    column("Roles", "string", "The roles of the node"),
     AGE,
-    column("Version", "string", "Version of the kubelet"),
-    wide("Internal-IP", "string", "Address inside the cluster"),
-    wide("External-IP", "string", "Address outside the cluster"),
-    wide("OS-Image", "string", "Operating system"),
-    wide("Kernel-Version", "string", "Kernel release"),
-    wide("Container-Runtime", "string", "Container runtime and its version"),
+    of_field("Version", "string", "core/v1.NodeSystemInfo", "kubeletVersion"),
+    of_field("Internal-IP", "string", "core/v1.NodeStatus", "addresses").wide(),
+    of_field("External-IP", "string", "core/v1.NodeStatus", "addresses").wide(),
+    of_field("OS-Image", "string", "core/v1.NodeSystemInfo", "osImage").wide(),
+    of_field("Kernel-Version", "string", "core/v1.NodeSystemInfo", "kernelVersion").wide(),
+    of_field("Container-Runtime", "string", "core/v1.NodeSystemInfo", "containerRuntimeVersion").wide(),
 ];
 
 impl Strategy for Node {

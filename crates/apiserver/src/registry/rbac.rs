@@ -2,13 +2,40 @@
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, text, wide};
+use super::columns::{AGE, NAME, age, cells, name, of_field, text, wide};
 use super::{Column, Row, Strategy};
 
 /// The strategy of roles and cluster roles.
 pub(super) struct Role;
 /// The strategy of role bindings and cluster role bindings.
-pub(super) struct Binding;
+pub(super) struct Binding {
+    columns: &'static [Column],
+}
+
+pub(super) const ROLE_BINDING: Binding = Binding {
+    columns: const {
+        &[
+            NAME,
+            of_field("Role", "string", "rbac/v1.RoleBinding", "roleRef"),
+            AGE,
+            wide("Users", "string", "Users in the roleBinding"),
+            wide("Groups", "string", "Groups in the roleBinding"),
+            wide("ServiceAccounts", "string", "ServiceAccounts in the roleBinding"),
+        ]
+    },
+};
+pub(super) const CLUSTER_ROLE_BINDING: Binding = Binding {
+    columns: const {
+        &[
+            NAME,
+            of_field("Role", "string", "rbac/v1.ClusterRoleBinding", "roleRef"),
+            AGE,
+            wide("Users", "string", "Users in the clusterRoleBinding"),
+            wide("Groups", "string", "Groups in the clusterRoleBinding"),
+            wide("ServiceAccounts", "string", "ServiceAccounts in the clusterRoleBinding"),
+        ]
+    },
+};
 
 impl Strategy for Role {
     fn create_on_update(&self) -> bool {
@@ -22,16 +49,7 @@ impl Strategy for Binding {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                NAME,
-                column("Role", "string", "The role that is granted"),
-                AGE,
-                wide("Users", "string", "Users that have it"),
-                wide("Groups", "string", "Groups that have it"),
-                wide("ServiceAccounts", "string", "Service accounts that have it"),
-            ]
-        }
+        self.columns
     }
 
     fn row(&self, binding: &Value, now: jiff::Timestamp) -> Row {

@@ -2,7 +2,7 @@
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, name, number, text, text_or};
+use super::columns::{AGE, NAME, age, cells, column, name, number, of_field, text, text_or};
 use super::pod::old_label;
 use super::{Column, Row, Strategy};
 
@@ -25,11 +25,11 @@ impl Strategy for HorizontalPodAutoscaler {
         const {
             &[
                 NAME,
-                column("Reference", "string", "What is scaled"),
-                column("Targets", "string", "What is measured, and what is wanted"),
-                column("MinPods", "string", "The fewest replicas"),
-                column("MaxPods", "integer", "The most replicas"),
-                column("Replicas", "integer", "The present replicas"),
+                of_field("Reference", "string", "autoscaling/v2.HorizontalPodAutoscalerSpec", "scaleTargetRef"),
+                of_field("Targets", "string", "autoscaling/v2.HorizontalPodAutoscalerSpec", "metrics"),
+                of_field("MinPods", "string", "autoscaling/v2.HorizontalPodAutoscalerSpec", "minReplicas"),
+                of_field("MaxPods", "string", "autoscaling/v2.HorizontalPodAutoscalerSpec", "maxReplicas"),
+                of_field("Replicas", "string", "autoscaling/v2.HorizontalPodAutoscalerStatus", "currentReplicas"),
                 AGE,
             ]
         }
@@ -99,9 +99,13 @@ impl Strategy for PodDisruptionBudget {
         const {
             &[
                 NAME,
-                column("Min Available", "string", "The fewest pods that must be there"),
-                column("Max Unavailable", "string", "The most pods that may be missing"),
-                column("Allowed Disruptions", "integer", "Pods that may go now"),
+                column("Min Available", "string", "The minimum number of pods that must be available."),
+                column("Max Unavailable", "string", "The maximum number of pods that may be unavailable."),
+                column(
+                    "Allowed Disruptions",
+                    "integer",
+                    "Calculated number of pods that may be disrupted at this time.",
+                ),
                 AGE,
             ]
         }
@@ -134,8 +138,16 @@ impl Strategy for ResourceQuota {
         const {
             &[
                 NAME,
-                column("Request", "string", "What is used and what may be"),
-                column("Limit", "string", "The same of limits"),
+                column(
+                    "Request",
+                    "string",
+                    "Request represents a minimum amount of cpu/memory that a container may consume.",
+                ),
+                column(
+                    "Limit",
+                    "string",
+                    "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+                ),
                 AGE,
             ]
         }
@@ -167,7 +179,7 @@ impl Strategy for RuntimeClass {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Handler", "string", "How the runtime is asked for it"), AGE] }
+        const { &[NAME, column("Handler", "string", ""), AGE] }
     }
 
     fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use gantry_api::{Value, kinds, value};
 
 use super::columns::{
-    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector_or_none,
-    text,
+    AGE, CONTAINERS, IMAGES, NAME, age, cells, column, containers, labels, name, number, of_field, selector_of,
+    selector_or_none, text,
 };
 use super::pod::template_warnings_at;
 use super::storage::claim_fractions;
-use super::workload::{REPLICA_COLUMNS, TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells};
+use super::workload::{TEMPLATE_CONTAINERS, changed_template_warnings, name_warning, replica_cells, replica_columns};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
 
 /// The strategy of daemon sets.
@@ -72,16 +72,16 @@ impl Strategy for DaemonSet {
         const {
             &[
                 NAME,
-                column("Desired", "integer", "Nodes that should run a pod"),
-                column("Current", "integer", "Nodes that run at least one"),
-                column("Ready", "integer", "Nodes whose pod is ready"),
-                column("Up-to-date", "integer", "Nodes whose pod is of the newest template"),
-                column("Available", "integer", "Nodes whose pod has been ready long enough"),
-                column("Node Selector", "string", "Labels of the nodes that are meant"),
+                of_field("Desired", "integer", "apps/v1.DaemonSetStatus", "desiredNumberScheduled"),
+                of_field("Current", "integer", "apps/v1.DaemonSetStatus", "currentNumberScheduled"),
+                of_field("Ready", "integer", "apps/v1.DaemonSetStatus", "numberReady"),
+                of_field("Up-to-date", "integer", "apps/v1.DaemonSetStatus", "updatedNumberScheduled"),
+                of_field("Available", "integer", "apps/v1.DaemonSetStatus", "numberAvailable"),
+                of_field("Node Selector", "string", "core/v1.PodSpec", "nodeSelector"),
                 AGE,
                 CONTAINERS,
                 IMAGES,
-                SELECTOR,
+                selector_of("apps/v1.DaemonSetSpec"),
             ]
         }
     }
@@ -123,7 +123,7 @@ impl Strategy for StatefulSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Ready", "string", "Ready pods of the wanted ones"), AGE, CONTAINERS, IMAGES] }
+        const { &[NAME, column("Ready", "string", "Number of the pod with ready state"), AGE, CONTAINERS, IMAGES] }
     }
 
     fn row(&self, set: &Value, now: jiff::Timestamp) -> Row {
@@ -151,7 +151,7 @@ impl Strategy for ReplicationController {
     }
 
     fn columns(&self) -> &'static [Column] {
-        REPLICA_COLUMNS
+        const { &replica_columns("core/v1.ReplicationControllerSpec", "core/v1.ReplicationControllerStatus") }
     }
 
     fn row(&self, controller: &Value, now: jiff::Timestamp) -> Row {
@@ -170,9 +170,9 @@ impl Strategy for PodTemplate {
         const {
             &[
                 NAME,
-                column("Containers", "string", "Names of the containers in the template"),
-                column("Images", "string", "Images of the containers in the template"),
-                column("Pod Labels", "string", "Labels of its pods"),
+                column("Containers", "string", "Names of each container in the template."),
+                column("Images", "string", "Images referenced by each container in the template."),
+                column("Pod Labels", "string", "The labels for the pod template."),
             ]
         }
     }
@@ -188,8 +188,8 @@ impl Strategy for ControllerRevision {
         const {
             &[
                 NAME,
-                column("Controller", "string", "The set that it is a revision of"),
-                column("Revision", "integer", "Its place in the set's history"),
+                column("Controller", "string", "Controller of the object"),
+                of_field("Revision", "string", "apps/v1.ControllerRevision", "revision"),
                 AGE,
             ]
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use gantry_api::{Value, value};
 
-use super::columns::{AGE, NAME, age, cells, column, first_three, name, number, text};
+use super::columns::{AGE, NAME, age, cells, first_three, name, number, of_field, text};
 use super::{Column, Ctx, Row, Strategy, written};
 
 /// The strategy of leases.
@@ -29,7 +29,7 @@ impl Strategy for Lease {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Holder", "string", "Who holds the lease"), AGE] }
+        const { &[NAME, of_field("Holder", "string", "coordination/v1.LeaseSpec", "holderIdentity"), AGE] }
     }
 
     fn row(&self, lease: &Value, now: jiff::Timestamp) -> Row {
@@ -94,9 +94,9 @@ impl Strategy for EndpointSlice {
         const {
             &[
                 NAME,
-                column("AddressType", "string", "IPv4, IPv6 or FQDN"),
-                column("Ports", "string", "Ports of the endpoints"),
-                column("Endpoints", "string", "Addresses of the endpoints"),
+                of_field("AddressType", "string", "discovery/v1.EndpointSlice", "addressType"),
+                of_field("Ports", "string", "discovery/v1.EndpointSlice", "ports"),
+                of_field("Endpoints", "string", "discovery/v1.EndpointSlice", "endpoints"),
                 AGE,
             ]
         }
@@ -126,10 +126,10 @@ impl Strategy for PriorityClass {
         const {
             &[
                 NAME,
-                column("Value", "integer", "Priority of pods of this class"),
-                column("Global-Default", "boolean", "Whether pods without a class get this one"),
+                of_field("Value", "integer", "scheduling/v1.PriorityClass", "value"),
+                of_field("Global-Default", "boolean", "scheduling/v1.PriorityClass", "globalDefault"),
                 AGE,
-                column("PreemptionPolicy", "string", "Whether its pods may displace others"),
+                of_field("PreemptionPolicy", "string", "scheduling/v1.PriorityClass", "preemptionPolicy"),
             ]
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gantry_api::{Value, value};
 use serde_json::json;
 
-use super::columns::{AGE, NAME, age, cells, column, name, text, text_or, wide};
+use super::columns::{AGE, NAME, age, cells, column, name, of_field, text, text_or};
 use super::pod::{fraction, node_term, old_label};
 use super::{Column, Ctx, Row, Strategy};
 use crate::pipeline::metadata::time;
@@ -115,16 +115,16 @@ impl Strategy for PersistentVolume {
         const {
             &[
                 NAME,
-                column("Capacity", "string", "How much it holds"),
-                column("Access Modes", "string", "How it can be mounted"),
-                column("Reclaim Policy", "string", "What becomes of it after its claim"),
-                column("Status", "string", "Whether it is bound"),
-                column("Claim", "string", "The claim that it is bound to"),
-                column("StorageClass", "string", "The class that it belongs to"),
-                column("VolumeAttributesClass", "string", "The class of its attributes"),
-                column("Reason", "string", "Why it is in its state"),
+                of_field("Capacity", "string", "core/v1.PersistentVolumeSpec", "capacity"),
+                of_field("Access Modes", "string", "core/v1.PersistentVolumeSpec", "accessModes"),
+                of_field("Reclaim Policy", "string", "core/v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy"),
+                of_field("Status", "string", "core/v1.PersistentVolumeStatus", "phase"),
+                of_field("Claim", "string", "core/v1.PersistentVolumeSpec", "claimRef"),
+                column("StorageClass", "string", "StorageClass of the pv"),
+                column("VolumeAttributesClass", "string", "VolumeAttributesClass of the pv"),
+                of_field("Reason", "string", "core/v1.PersistentVolumeStatus", "reason"),
                 AGE,
-                wide("VolumeMode", "string", "Whether it is a file system or a raw device"),
+                of_field("VolumeMode", "string", "core/v1.PersistentVolumeSpec", "volumeMode").wide(),
             ]
         }
     }
@@ -177,14 +177,14 @@ impl Strategy for PersistentVolumeClaim {
         const {
             &[
                 NAME,
-                column("Status", "string", "Whether it is bound"),
-                column("Volume", "string", "The volume that it is bound to"),
-                column("Capacity", "string", "How much the volume holds"),
-                column("Access Modes", "string", "How the volume can be mounted"),
-                column("StorageClass", "string", "The class of volume that is asked for"),
-                column("VolumeAttributesClass", "string", "The class of attributes that is asked for"),
+                of_field("Status", "string", "core/v1.PersistentVolumeClaimStatus", "phase"),
+                of_field("Volume", "string", "core/v1.PersistentVolumeClaimSpec", "volumeName"),
+                of_field("Capacity", "string", "core/v1.PersistentVolumeClaimStatus", "capacity"),
+                of_field("Access Modes", "string", "core/v1.PersistentVolumeClaimStatus", "accessModes"),
+                column("StorageClass", "string", "StorageClass of the pvc"),
+                column("VolumeAttributesClass", "string", "VolumeAttributesClass of the pvc"),
                 AGE,
-                wide("VolumeMode", "string", "Whether it is a file system or a raw device"),
+                of_field("VolumeMode", "string", "core/v1.PersistentVolumeClaimSpec", "volumeMode").wide(),
             ]
         }
     }
@@ -249,10 +249,10 @@ impl Strategy for StorageClass {
         const {
             &[
                 NAME,
-                column("Provisioner", "string", "Who makes its volumes"),
-                column("ReclaimPolicy", "string", "What becomes of its volumes"),
-                column("VolumeBindingMode", "string", "When its volumes are made"),
-                column("AllowVolumeExpansion", "boolean", "Whether its volumes can grow"),
+                of_field("Provisioner", "string", "storage/v1.StorageClass", "provisioner"),
+                of_field("ReclaimPolicy", "string", "storage/v1.StorageClass", "reclaimPolicy"),
+                of_field("VolumeBindingMode", "string", "storage/v1.StorageClass", "volumeBindingMode"),
+                of_field("AllowVolumeExpansion", "string", "storage/v1.StorageClass", "allowVolumeExpansion"),
                 AGE,
             ]
         }
@@ -274,7 +274,7 @@ impl Strategy for StorageClass {
 
 impl Strategy for VolumeAttributesClass {
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("DriverName", "string", "The driver that knows the attributes"), AGE] }
+        const { &[NAME, of_field("DriverName", "string", "storage/v1.VolumeAttributesClass", "driverName"), AGE] }
     }
 
     fn row(&self, class: &Value, now: jiff::Timestamp) -> Row {
@@ -295,10 +295,13 @@ impl Strategy for VolumeAttachment {
         const {
             &[
                 NAME,
-                column("Attacher", "string", "The driver that attaches"),
-                column("PV", "string", "The volume"),
-                column("Node", "string", "Where it is attached"),
-                column("Attached", "boolean", "Whether it is attached"),
+                Column {
+                    format: "name",
+                    ..of_field("Attacher", "string", "storage/v1.VolumeAttachmentSpec", "attacher")
+                },
+                of_field("PV", "string", "storage/v1.VolumeAttachmentSource", "persistentVolumeName"),
+                of_field("Node", "string", "storage/v1.VolumeAttachmentSpec", "nodeName"),
+                of_field("Attached", "boolean", "storage/v1.VolumeAttachmentStatus", "attached"),
                 AGE,
             ]
         }
@@ -325,12 +328,12 @@ impl Strategy for CsiDriver {
         const {
             &[
                 NAME,
-                column("AttachRequired", "boolean", "Whether its volumes are attached to nodes"),
-                column("PodInfoOnMount", "boolean", "Whether it is told of the pod"),
-                column("StorageCapacity", "boolean", "Whether it reports what it can make"),
-                column("TokenRequests", "string", "Audiences of the tokens that it gets"),
-                column("RequiresRepublish", "boolean", "Whether it is asked again and again"),
-                column("Modes", "string", "What its volumes outlive"),
+                of_field("AttachRequired", "boolean", "storage/v1.CSIDriverSpec", "attachRequired"),
+                of_field("PodInfoOnMount", "boolean", "storage/v1.CSIDriverSpec", "podInfoOnMount"),
+                of_field("StorageCapacity", "boolean", "storage/v1.CSIDriverSpec", "storageCapacity"),
+                of_field("TokenRequests", "string", "storage/v1.CSIDriverSpec", "tokenRequests"),
+                of_field("RequiresRepublish", "boolean", "storage/v1.CSIDriverSpec", "requiresRepublish"),
+                of_field("Modes", "string", "storage/v1.CSIDriverSpec", "volumeLifecycleModes"),
                 AGE,
             ]
         }
@@ -361,7 +364,13 @@ impl Strategy for CsiNode {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const { &[NAME, column("Drivers", "integer", "Drivers on the node"), AGE] }
+        const {
+            &[
+                NAME,
+                column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node"),
+                AGE,
+            ]
+        }
     }
 
     fn row(&self, node: &Value, now: jiff::Timestamp) -> Row {
@@ -389,8 +398,8 @@ impl Strategy for CsiStorageCapacity {
         const {
             &[
                 NAME,
-                column("StorageClassName", "string", "The class that it is about"),
-                column("Capacity", "string", "How much can still be made"),
+                of_field("StorageClassName", "string", "storage/v1.CSIStorageCapacity", "storageClassName"),
+                of_field("Capacity", "string", "storage/v1.CSIStorageCapacity", "capacity"),
             ]
         }
     }

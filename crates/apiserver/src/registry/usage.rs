@@ -57,9 +57,9 @@ impl Strategy for ComponentStatus {
         const {
             &[
                 NAME,
-                column("Status", "string", "Healthy, Unhealthy or Unknown"),
-                column("Message", "string", "What the component says"),
-                column("Error", "string", "What is wrong"),
+                column("Status", "string", "Status of the component conditions"),
+                column("Message", "string", "Message of the component conditions"),
+                column("Error", "string", "Error of the component conditions"),
             ]
         }
     }

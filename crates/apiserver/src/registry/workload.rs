@@ -8,8 +8,8 @@ use gantry_api::{Value, value};
 use serde_json::json;
 
 use super::columns::{
-    AGE, CONTAINERS, IMAGES, NAME, SELECTOR, age, cells, column, containers, labels, name, number, selector,
-    selector_or_none, text,
+    AGE, CONTAINERS, IMAGES, NAME, age, cells, column, containers, labels, name, number, of_field, selector,
+    selector_of, selector_or_none, text,
 };
 use super::pod::template_warnings;
 use super::{Column, Ctx, Row, Strategy, metadata_field};
@@ -38,13 +38,13 @@ impl Strategy for Deployment {
         const {
             &[
                 NAME,
-                column("Ready", "string", "Ready pods of the wanted ones"),
-                column("Up-to-date", "string", "Pods of the newest template"),
-                column("Available", "string", "Pods that have been ready long enough"),
+                column("Ready", "string", "Number of the pod with ready state"),
+                of_field("Up-to-date", "string", "apps/v1.DeploymentStatus", "updatedReplicas"),
+                of_field("Available", "string", "apps/v1.DeploymentStatus", "availableReplicas"),
                 AGE,
                 CONTAINERS,
                 IMAGES,
-                SELECTOR,
+                selector_of("apps/v1.DeploymentSpec"),
             ]
         }
     }
@@ -77,7 +77,7 @@ impl Strategy for ReplicaSet {
     }
 
     fn columns(&self) -> &'static [Column] {
-        REPLICA_COLUMNS
+        const { &replica_columns("apps/v1.ReplicaSetSpec", "apps/v1.ReplicaSetStatus") }
     }
 
     fn row(&self, object: &Value, now: jiff::Timestamp) -> Row {
@@ -85,19 +85,21 @@ impl Strategy for ReplicaSet {
     }
 }
 
-/// The columns of what keeps a number of pods.
-pub(super) const REPLICA_COLUMNS: &[Column] = &[
-    NAME,
-    column("Desired", "integer", "Pods that are wanted"),
-    column("Current", "integer", "Pods that exist"),
-    column("Ready", "integer", "Pods that are ready"),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    SELECTOR,
-];
+/// The columns of what keeps a number of pods, with spec and status of these types.
+pub(super) const fn replica_columns(spec: &'static str, status: &'static str) -> [Column; 8] {
+    [
+        NAME,
+        of_field("Desired", "integer", spec, "replicas"),
+        of_field("Current", "integer", status, "replicas"),
+        of_field("Ready", "integer", status, "readyReplicas"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        selector_of(spec),
+    ]
+}
 
-/// The row of [`REPLICA_COLUMNS`].
+/// The row of [`replica_columns`].
 pub(super) fn replica_cells(object: &Value, selector: String, now: jiff::Timestamp) -> Row {
     let (names, images) = containers(object, TEMPLATE_CONTAINERS);
     cells(vec![

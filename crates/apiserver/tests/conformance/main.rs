@@ -7,6 +7,7 @@ mod support;
 
 mod client;
 mod floods;
+mod golden;
 mod manifest;
 mod openapi;
 mod patches;
@@ -14,6 +15,7 @@ mod reads;
 mod revisions;
 mod rights;
 mod subject;
+mod tables;
 mod whole;
 mod wire;
 mod writes;

@@ -6,19 +6,23 @@ use gantry_api::{Value, value};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::registry::columns::{AGE, NAME, age, column, name, number, since, text, text_or, wide};
+use crate::registry::columns::{AGE, NAME, age, column, name, number, of_field, since, text, text_or};
 use crate::registry::{Column, Row};
 
 pub(super) const COLUMNS: &[Column] = &[
     NAME,
-    column("Ready", "string", "Ready containers of all containers"),
-    column("Status", "string", "The phase, or the reason that a container gives"),
-    column("Restarts", "string", "How often containers were restarted, and when last"),
+    column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
+    column("Status", "string", "The aggregate status of the containers in this pod."),
+    column(
+        "Restarts",
+        "string",
+        "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+    ),
     AGE,
-    wide("IP", "string", "Address of the pod"),
-    wide("Node", "string", "Node that the pod is bound to"),
-    wide("Nominated Node", "string", "Node where room is being made for the pod"),
-    wide("Readiness Gates", "string", "True readiness gates of all"),
+    of_field("IP", "string", "core/v1.PodStatus", "podIP").wide(),
+    of_field("Node", "string", "core/v1.PodSpec", "nodeName").wide(),
+    of_field("Nominated Node", "string", "core/v1.PodStatus", "nominatedNodeName").wide(),
+    of_field("Readiness Gates", "string", "core/v1.PodSpec", "readinessGates").wide(),
 ];
 
 /// What the containers' statuses add up to.

@@ -3,17 +3,17 @@
 use gantry_api::{Value, value};
 use jiff::Timestamp;
 
-use crate::registry::columns::{AGE, NAME, SELECTOR, age, cells, column, labels, name, number, text};
+use crate::registry::columns::{AGE, NAME, age, cells, labels, name, number, of_field, selector_of, text};
 use crate::registry::{Column, Row};
 
 pub(super) const COLUMNS: &[Column] = &[
     NAME,
-    column("Type", "string", "How it is reached"),
-    column("Cluster-IP", "string", "Address inside the cluster"),
-    column("External-IP", "string", "Addresses outside the cluster"),
-    column("Port(s)", "string", "Ports, with their node ports"),
+    of_field("Type", "string", "core/v1.ServiceSpec", "type"),
+    of_field("Cluster-IP", "string", "core/v1.ServiceSpec", "clusterIP"),
+    of_field("External-IP", "string", "core/v1.ServiceSpec", "externalIPs"),
+    of_field("Port(s)", "string", "core/v1.ServiceSpec", "ports"),
     AGE,
-    SELECTOR,
+    selector_of("core/v1.ServiceSpec"),
 ];
 
 pub(super) fn row(service: &Value, now: Timestamp) -> Row {
