@@ -233,6 +233,13 @@ fn read_repeated(list: &mut Vec<Value>, field: &ProtoField, data: Data<'_>, dept
     Ok(())
 }
 
+/// A number as Go writes it: whole ones (up to where both forms mean the same) have no fraction.
+#[allow(clippy::cast_possible_truncation, reason = "within what both forms hold exactly")]
+fn double(number: f64) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() < EXACT { (number as i64).into() } else { number.into() }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -245,7 +252,7 @@ fn read_value(wire: &Wire, data: Data<'_>, depth: usize) -> Result<Value, &'stat
         (Wire::Bool, Data::Varint(n)) => Value::from(n != 0),
         (Wire::Int32, Data::Varint(n)) => Value::from(n as i32),
         (Wire::Int64, Data::Varint(n)) => Value::from(n as i64),
-        (Wire::Double, Data::Fixed(n)) => Value::from(f64::from_bits(n)),
+        (Wire::Double, Data::Fixed(n)) => double(f64::from_bits(n)),
         (Wire::Message(id), Data::Bytes(b)) => Value::Object(read_message(Messages::builtin().get(*id), b, depth)?),
         (Wire::SchemaOr(id), Data::Bytes(b)) => schema_or(read_message(Messages::builtin().get(*id), b, depth)?),
         (Wire::Map(_), _) => return Err("a map stands where none can be"),

@@ -15,6 +15,7 @@ macro_rules! kinds {
                 type T = k8s_pb::api::$group::$version::$kind;
                 table.insert((T::GROUP, T::VERSION, T::KIND), again::<T>);
             })*)*
+            elsewhere(&mut table);
             table
         }
     };
@@ -45,6 +46,17 @@ kinds! {
     flowcontrol::v1: FlowSchema, PriorityLevelConfiguration;
 }
 
-/// Kinds that it does not have, or has elsewhere.
-pub(super) const ABSENT: &[&str] =
-    &["APIService", "CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
+/// Kinds that the crate has in other places, or in the version before: the same messages.
+fn elsewhere(table: &mut BTreeMap<(&'static str, &'static str, &'static str), Again>) {
+    use k8s_pb::api::admissionregistration::v1beta1::{MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding};
+    use k8s_pb::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use k8s_pb::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+    let admission = MutatingAdmissionPolicy::GROUP;
+    table.insert((admission, "v1", MutatingAdmissionPolicy::KIND), again::<MutatingAdmissionPolicy>);
+    table.insert((admission, "v1", MutatingAdmissionPolicyBinding::KIND), again::<MutatingAdmissionPolicyBinding>);
+    table.insert(
+        (CustomResourceDefinition::GROUP, "v1", CustomResourceDefinition::KIND),
+        again::<CustomResourceDefinition>,
+    );
+    table.insert((APIService::GROUP, "v1", APIService::KIND), again::<APIService>);
+}
