@@ -6,6 +6,7 @@
 mod support;
 
 mod client;
+mod doors;
 mod floods;
 mod golden;
 mod manifest;
