@@ -7,6 +7,7 @@ mod support;
 
 mod client;
 mod doors;
+mod etcd;
 mod floods;
 mod golden;
 mod manifest;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::subject::{Subject, stored, world};
+use crate::support::Cluster;
 
 const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
 const PARTIAL: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -137,12 +138,11 @@ async fn change(subject: &Subject<'_>) -> String {
     from
 }
 
-#[tokio::test]
-async fn watches_of_every_kind_tell_what_enters_and_leaves_a_selection() {
-    let cluster = world().await;
+/// Watches every kind: they all wait at the same time.
+pub(crate) async fn watch(cluster: &Cluster) {
     let kinds: Vec<_> = stored().collect();
     let tell = async |kind| {
-        let client = Client::admin(&cluster).await;
+        let client = Client::admin(cluster).await;
         let subject = Subject::new(kind, &client);
         let from = change(&subject).await;
         let end = if subject.kind.kind == "Namespace" { "MODIFIED" } else { "DELETED" };
@@ -171,4 +171,9 @@ async fn watches_of_every_kind_tell_what_enters_and_leaves_a_selection() {
         assert_eq!(others, [], "{}", subject.says());
     };
     futures::future::join_all(kinds.into_iter().map(tell)).await;
+}
+
+#[tokio::test]
+async fn watches_of_every_kind_tell_what_enters_and_leaves_a_selection() {
+    watch(&world().await).await;
 }
