@@ -36,6 +36,20 @@ pub fn go_json_type(value: &Value) -> &'static str {
     }
 }
 
+/// What Go's decoder makes of a JSON value, by Go's name of the type.
+#[must_use]
+pub fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
 /// The keys of a path. They are few and short: to look at each byte takes less than a search that is made for long texts.
 fn keys(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(path);

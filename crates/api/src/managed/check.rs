@@ -3,7 +3,7 @@
 use super::element;
 use super::rule::Rule;
 use crate::table::{FieldType, Type, TypeTable};
-use crate::{Value, go};
+use crate::{Value, go, value};
 
 /// Errors beyond this are not listed; a configuration can hold any number of them.
 const MAX_ERRORS: usize = 32;
@@ -120,7 +120,7 @@ impl Walk {
             }
             (FieldType::Bool, other) => format!("expected boolean, got &{{{}}}", go::shown(other)),
             (FieldType::Int32 | FieldType::Int64 | FieldType::Double, other) => {
-                format!("expected numeric (int or float), got {}", go_type(other))
+                format!("expected numeric (int or float), got {}", value::go_type(other))
             }
             (_, Value::Object(_) | Value::Array(_)) => format!("expected any scalar, got &{{{}}}", go::shown(value)),
             _ => return,
@@ -141,17 +141,5 @@ fn go_syntax(value: &Value) -> String {
             format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
         }
         scalar => scalar.to_string(),
-    }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(n) if n.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }

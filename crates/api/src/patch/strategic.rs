@@ -1,31 +1,35 @@
 //! Strategic merge patch, driven by the type table's patch strategies and merge keys.
 //!
-//! The rules are upstream's (apimachinery `strategicpatch`); `tests/strategic_kubectl.rs` holds them against kubectl's own merge.
+//! The rules are upstream's (apimachinery `strategicpatch`); `tests/kubectl` holds them against kubectl's own merge.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::go;
 use crate::status::Status;
 use crate::table::{Field, FieldType, Type, TypeTable};
-use crate::{Object, Value};
+use crate::{Object, Value, value};
 
 /// What one patch may merge: many times what there is in any object.
 const MAX_ITEMS: usize = 2_000_000;
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_LIST: &str = "$deleteFromPrimitiveList/";
-const ORDER: &str = "$setElementOrder/";
+const DELETE_LIST: &str = "$deleteFromPrimitiveList";
+const ORDER: &str = "$setElementOrder";
+/// Go's names of the types.
+const LIST: &str = "[]interface {}";
+const MAP: &str = "map[string]interface {}";
 
 /// Applies a strategic merge patch to an object of type `type_name`.
 ///
 /// # Errors
-/// 400 for a malformed directive; 500, as upstream answers, where a list item lacks its merge key or a directive is unknown.
+/// 400 for a malformed directive; 500, as upstream answers, for any other: a list item without its merge key, a directive that does
+/// not exist, lists of several types, and what upstream cannot look up in its Go types, such as maps of structs.
 pub fn strategic(doc: &Value, patch: &Value, type_name: &str) -> Result<Value, Status> {
     let (Some(doc), Some(patch)) = (doc.as_object(), patch.as_object()) else {
         return Err(Status::bad_request("error decoding patch: a strategic merge patch is a JSON object"));
     };
-    let ty = TypeTable::builtin().ty(type_name);
-    merge_map(doc.clone(), patch.clone(), ty, &mut Work::default()).map(Value::Object)
+    let ty = TypeTable::builtin().ty(type_name).ok_or_else(|| Status::internal(format!("no type {type_name}")))?;
+    merge_map(doc.clone(), patch.clone(), Of::Struct(ty), &mut Work::default()).map(Value::Object)
 }
 
 fn bad_format(what: &str) -> Status {
@@ -37,33 +41,87 @@ fn refused(message: String) -> Status {
     Status::failure(500, "", message)
 }
 
-fn unknown_directive(directive: &str, map: &Value) -> Status {
-    refused(format!("unknown patch type: {directive} in map: {}", go::shown(map)))
+fn unknown_directive(directive: &Value, map: &Value) -> Status {
+    let text = match directive {
+        Value::String(text) => text.clone(),
+        // Go's verb for strings.
+        Value::Null => "%!s(<nil>)".to_owned(),
+        other => format!("%!s({}={})", value::go_type(other), go::shown(other)),
+    };
+    refused(format!("unknown patch type: {text} in map: {}", go::shown(map)))
+}
+
+fn bad_type(wanted: &str, found: &Value) -> Status {
+    let found = if found.is_null() { "%!s(<nil>)" } else { value::go_type(found) };
+    refused(format!("expected a {wanted}, but received a {found}"))
+}
+
+/// What a map of the document is in Go, where the strategies are written.
+#[derive(Clone, Copy)]
+enum Of {
+    Struct(&'static Type),
+    Map,
+    /// A struct that reads its JSON by itself, by Go's name of it.
+    Opaque(&'static str),
+}
+
+impl Of {
+    fn what(ty: &'static FieldType, declared: &'static str) -> Self {
+        match ty {
+            FieldType::Struct(id) => Self::Struct(TypeTable::builtin().get(id)),
+            FieldType::Map(_) => Self::Map,
+            FieldType::List(item) => Self::what(item, declared),
+            _ => Self::Opaque(declared.rsplit(['.', '/']).next().unwrap_or(declared)),
+        }
+    }
+
+    /// The field `key`.
+    ///
+    /// # Errors
+    /// In the words of upstream, whose Go types have none.
+    fn field(self, key: &str) -> Result<&'static Field, Status> {
+        let unknown =
+            |name| format!("unable to find api field in struct {name} for the json field {}", go::quoted(key));
+        let why = match self {
+            Self::Struct(ty) => match ty.fields.get(key) {
+                Some(field) => return Ok(field),
+                None => unknown(ty.short_name()),
+            },
+            Self::Map => "merging an object in json but data type is not struct, instead is: map".to_owned(),
+            Self::Opaque(name) => unknown(name),
+        };
+        Err(refused(why))
+    }
+
+    /// How the value under `key` merges.
+    fn rule(self, key: &str) -> Result<Rule, Status> {
+        let field = self.field(key)?;
+        let Field { patch_strategy, patch_merge_key, .. } = field;
+        Ok(Rule {
+            merge: patch_strategy.merge,
+            replace: patch_strategy.replace,
+            key: *patch_merge_key,
+            of: Self::what(&field.ty, field.declared),
+        })
+    }
+
+    /// The same of a list.
+    fn rule_of_list(self, key: &str) -> Result<Rule, Status> {
+        match self.field(key)?.ty {
+            FieldType::List(_) => self.rule(key),
+            _ => Err(refused("expected slice or array type, but got: struct".to_owned())),
+        }
+    }
 }
 
 /// What the table says about the list or struct under a key.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Rule {
     merge: bool,
     replace: bool,
     key: Option<&'static str>,
-    /// The type of the struct, or of the list's items.
-    ty: Option<&'static Type>,
-}
-
-fn rule(ty: Option<&'static Type>, key: &str) -> Rule {
-    let Some(field) = ty.and_then(|t| t.fields.get(key)) else { return Rule::default() };
-    let Field { patch_strategy, patch_merge_key, .. } = field;
-    let held = match &field.ty {
-        FieldType::List(item) | FieldType::Map(item) => item,
-        own => own,
-    };
-    Rule {
-        merge: patch_strategy.merge,
-        replace: patch_strategy.replace,
-        key: *patch_merge_key,
-        ty: TypeTable::builtin().fields_of(held).filter(|_| !matches!(field.ty, FieldType::Map(_))),
-    }
+    /// The struct, or the list's items.
+    of: Of,
 }
 
 /// Items of lists that one patch has looked at. A patch may name the same item very often, and each time a whole list in it is
@@ -85,34 +143,32 @@ impl Work {
     }
 }
 
-fn merge_map(
-    mut original: Object,
-    mut patch: Object,
-    ty: Option<&'static Type>,
-    work: &mut Work,
-) -> Result<Object, Status> {
+fn merge_map(mut original: Object, mut patch: Object, of: Of, work: &mut Work) -> Result<Object, Status> {
     if let Some(directive) = patch.remove(DIRECTIVE) {
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
             _ => {
                 patch.insert(DIRECTIVE.to_owned(), directive.clone());
-                Err(unknown_directive(&go::shown(&directive), &Value::Object(patch)))
+                Err(unknown_directive(&directive, &Value::Object(patch)))
             }
         };
     }
     retain_keys(&mut original, &mut patch)?;
-    set_orders(&mut original, &mut patch, ty, work)?;
+    set_orders(&mut original, &mut patch, of, work)?;
     for (key, value) in patch {
-        if let Some(list) = key.strip_prefix(DELETE_LIST) {
-            delete_primitives(&mut original, list, value, work)?;
-            continue;
-        }
+        // The list to delete from is patched like any field, but that scalars are taken out of it.
+        let deletes = key.starts_with(DELETE_LIST);
+        let key = match key.strip_prefix(DELETE_LIST).map(|rest| rest.strip_prefix('/')) {
+            Some(None) => return Err(bad_format("primitive list")),
+            Some(Some(list)) => list.to_owned(),
+            None => key,
+        };
         if value.is_null() {
             original.remove(&key);
             continue;
         }
-        merge_field(&mut original, key, value, ty, work)?;
+        merge_field(&mut original, key, value, deletes, of, work)?;
     }
     Ok(original)
 }
@@ -121,22 +177,21 @@ fn merge_field(
     original: &mut Object,
     key: String,
     value: Value,
-    ty: Option<&'static Type>,
+    deletes: bool,
+    of: Of,
     work: &mut Work,
 ) -> Result<(), Status> {
     let merged = match (original.remove(&key), value) {
         (Some(Value::Object(old)), Value::Object(new)) => {
-            let rule = rule(ty, &key);
-            if rule.replace {
-                Some(Value::Object(new))
-            } else {
-                Some(Value::Object(merge_map(old, new, rule.ty, work)?))
-            }
+            let rule = of.rule(&key)?;
+            Some(Value::Object(if rule.replace { new } else { merge_map(old, new, rule.of, work)? }))
         }
         (Some(Value::Array(old)), Value::Array(new)) => {
-            let rule = rule(ty, &key);
-            Some(Value::Array(if rule.merge { merge_list(old, new, rule, work)? } else { new }))
+            let rule = of.rule_of_list(&key)?;
+            let merges = rule.merge || deletes;
+            Some(Value::Array(if merges { merge_list(old, new, rule, deletes, work)? } else { new }))
         }
+        (old, new) if deletes && old.as_ref().is_none_or(|old| value::go_type(old) != value::go_type(&new)) => old,
         (_, new) => without_directives(new),
     };
     if let Some(merged) = merged {
@@ -145,34 +200,31 @@ fn merge_field(
     Ok(())
 }
 
-/// A value taken as it is: nulls mean "delete" and directives speak to a merge, so neither may stay.
+/// A value taken as it is: nulls mean "delete", and what has a directive speaks to a merge, so neither may stay. Upstream leaves the
+/// other directives for the field validation to find.
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let own = |(k, v): &(String, Value)| {
-                !v.is_null() && k != RETAIN_KEYS && !k.starts_with(DELETE_LIST) && !k.starts_with(ORDER)
-            };
-            Some(Value::Object(
-                map.into_iter().filter(own).filter_map(|(k, v)| Some((k, without_directives(v)?))).collect(),
-            ))
+            let own = map.into_iter().filter(|(_, v)| !v.is_null());
+            Some(Value::Object(own.filter_map(|(k, v)| Some((k, without_directives(v)?))).collect()))
         }
         Value::Array(list) => Some(Value::Array(list.into_iter().filter_map(without_directives).collect())),
         scalar => Some(scalar),
     }
 }
 
-fn list_of(value: Value, what: &str) -> Result<Vec<Value>, Status> {
+fn list_of(value: Value) -> Result<Vec<Value>, Status> {
     match value {
         Value::Array(list) => Ok(list),
-        _ => Err(bad_format(what)),
+        other => Err(bad_type(LIST, &other)),
     }
 }
 
 /// `$retainKeys`: what the original has beyond the listed keys goes.
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let keys = list_of(keys, "retainKeys")?;
+    let Value::Array(keys) = keys else { return Err(bad_format("retainKeys")) };
     let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
     let listed = |key: &str| keys.contains(key);
     let stray = |(key, value): (&String, &Value)| {
@@ -185,57 +237,71 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Status> 
     Ok(())
 }
 
-/// `$deleteFromPrimitiveList/x`: removes scalars from the list `x`.
-fn delete_primitives(original: &mut Object, key: &str, value: Value, work: &mut Work) -> Result<(), Status> {
-    let gone = Places::of(&list_of(value, "primitive list")?, None);
-    if let Some(Value::Array(list)) = original.get_mut(key) {
-        work.look_at(list.len())?;
-        list.retain(|item| gone.of_item(item).is_none());
+/// `$setElementOrder/x`: merges the list `x` and puts the items that the patch names in its order.
+fn set_orders(original: &mut Object, patch: &mut Object, of: Of, work: &mut Work) -> Result<(), Status> {
+    let orders: Vec<String> = patch.keys().filter(|k| k.starts_with(ORDER)).cloned().collect();
+    for order_key in orders {
+        let order = list_of(patch.remove(&order_key).unwrap_or_default())?;
+        let key = order_key[ORDER.len()..].strip_prefix('/').ok_or_else(|| bad_format("setElementOrder list"))?;
+        let old = original.get(key).cloned().map(list_of).transpose()?;
+        let new = patch.remove(key).map(list_of).transpose()?;
+        let rule = of.rule_of_list(key)?;
+        if let Some(new) = &new {
+            check_order(new, &order, rule.key)?;
+        }
+        let before = left_behind(old.as_deref().unwrap_or_default(), new.as_deref().unwrap_or_default(), rule);
+        let merged = match (old, new) {
+            (None, None) => continue,
+            (Some(old), None) => old,
+            (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
+            (Some(old), Some(new)) if rule.merge => merge_list(old, new, rule, false, work)?,
+            (Some(_), Some(new)) => new,
+        };
+        for (at, item) in order.iter().enumerate() {
+            keyed(item, rule.key).map_err(|status| match item {
+                Value::Object(_) => status,
+                _ => refused(format!("value for key {at} is not a map")),
+            })?;
+        }
+        work.look_at(before.len() + order.len())?;
+        original.insert(key.to_owned(), Value::Array(ordered(merged, &order, &before, rule.key)));
     }
     Ok(())
 }
 
-/// `$setElementOrder/x`: merges the list `x` and puts the items that the patch names in its order.
-fn set_orders(
-    original: &mut Object,
-    patch: &mut Object,
-    ty: Option<&'static Type>,
-    work: &mut Work,
-) -> Result<(), Status> {
-    let orders: Vec<String> = patch.keys().filter(|k| k.starts_with(ORDER)).cloned().collect();
-    for order_key in orders {
-        let order = list_of(patch.remove(&order_key).unwrap_or_default(), "setElementOrder list")?;
-        let key = &order_key[ORDER.len()..];
-        let rule = rule(ty, key);
-        let old = original.get(key).cloned().map(|v| list_of(v, "setElementOrder list")).transpose()?;
-        let new = match patch.remove(key) {
-            None | Some(Value::Null) => None,
-            Some(v) => Some(list_of(v, "setElementOrder list")?),
-        };
-        if let Some(new) = &new {
-            check_order(new, &order, rule.key)?;
-        }
-        let merged = match (old.clone(), new) {
-            (None, None) => continue,
-            (Some(old), None) => old,
-            (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
-            (Some(old), Some(new)) if rule.merge => merge_list(old, new, rule, work)?,
-            (Some(_), Some(new)) => new,
-        };
-        let old = old.unwrap_or_default();
-        work.look_at(old.len() + order.len())?;
-        original.insert(key.to_owned(), Value::Array(ordered(merged, &order, &old, rule.key)));
+/// The old list as upstream has it when it orders the items of the merged one: its merge works in the memory of the old list, where
+/// what is new takes the places that what is deleted has left.
+fn left_behind(old: &[Value], new: &[Value], rule: Rule) -> Vec<Value> {
+    let Some(key) = rule.key.filter(|_| rule.merge) else { return old.to_vec() };
+    let directive = |item: &&Value| item.get(DIRECTIVE).is_some();
+    let deleted: Vec<Value> = new.iter().filter(directive).cloned().collect();
+    let deleted = Places::of(&deleted, Some(key));
+    let mut left: Vec<Value> = old.iter().filter(|item| deleted.of_item(item).is_none()).cloned().collect();
+    if !new.iter().any(|item| item.get(DIRECTIVE).is_some_and(|directive| directive == "replace")) {
+        let known = Places::of(&left, Some(key));
+        left.extend(new.iter().filter(|item| !directive(item) && known.of_item(item).is_none()).cloned());
+        left.truncate(old.len());
     }
-    Ok(())
+    left
 }
 
 /// The items of the patch list must stand in the order list, in the same order.
 fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Status> {
+    if order.is_empty() {
+        return Ok(());
+    }
     let mut rest = order.iter();
-    let kept = patch.iter().filter(|item| item.get(DIRECTIVE).is_none());
-    for item in kept {
-        let wanted = identity(item, key);
-        if !order.is_empty() && !rest.any(|o| wanted.is_some() && identity(o, key) == wanted) {
+    for item in patch.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
+        keyed(item, key)?;
+        let mut found = false;
+        for other in rest.by_ref() {
+            keyed(other, key)?;
+            found = identity(other, key) == identity(item, key);
+            if found {
+                break;
+            }
+        }
+        if !found {
             let shown = |list: &[Value]| go::shown(&Value::Array(list.to_vec()));
             return Err(refused(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
@@ -245,6 +311,15 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether an item of a list with a key is a map that has it.
+fn keyed(item: &Value, key: Option<&str>) -> Result<(), Status> {
+    match (item, key) {
+        (Value::Object(map), Some(key)) if !map.contains_key(key) => Err(no_merge_key(item, key)),
+        (Value::Object(_), Some(_)) | (_, None) => Ok(()),
+        (other, Some(_)) => Err(bad_type(MAP, other)),
+    }
 }
 
 /// What tells an item of a list apart: its key, or all of it.
@@ -279,33 +354,56 @@ impl<'a> Places<'a> {
     }
 }
 
-fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule, work: &mut Work) -> Result<Vec<Value>, Status> {
+/// Go compares the types of items, which must all be of one.
+fn check_types(original: &[Value], patch: &[Value]) -> Result<(), Status> {
+    let mut types = original.iter().chain(patch).map(value::go_type);
+    let first = types.next();
+    if types.all(|ty| Some(ty) == first) {
+        return Ok(());
+    }
+    let shown = [original, patch].map(|list| go::shown(&Value::Array(list.to_vec())));
+    Err(refused(format!("list element types are not identical: [{}]", shown.join(" "))))
+}
+
+/// `deletes`: scalars of the patch are taken out of the list, instead of put into it.
+fn merge_list(
+    original: Vec<Value>,
+    patch: Vec<Value>,
+    rule: Rule,
+    deletes: bool,
+    work: &mut Work,
+) -> Result<Vec<Value>, Status> {
     work.look_at(original.len() + patch.len())?;
+    check_types(&original, &patch)?;
     let maps = original.iter().chain(&patch).any(Value::is_object);
+    if !maps && deletes {
+        let gone = Places::of(&patch, None);
+        return Ok(original.into_iter().filter(|item| gone.of_item(item).is_none()).collect());
+    }
     if !maps {
         let mut seen = HashSet::new();
         let mut merged: Vec<Value> = original.iter().chain(&patch).cloned().collect();
         merged.retain(|item| seen.insert(item.to_string()));
         return Ok(ordered(merged, &patch, &original, None));
     }
-    let key = rule.key.ok_or_else(|| refused("cannot merge lists without merge key".to_owned()))?;
+    let key = rule.key.ok_or_else(|| refused("cannot merge lists without merge key for struct".to_owned()))?;
     let (original, patch) = list_directives(original, patch, key)?;
     let mut places = Places::of(&original, Some(key));
     let mut merged = original.clone();
     for item in &patch {
-        let Value::Object(map) = item else { return Err(bad_format("a list of maps")) };
-        if !map.contains_key(key) {
-            return Err(no_merge_key(item, key));
-        }
-        match places.of_item(item).and_then(|at| merged.get_mut(at)) {
-            Some(Value::Object(old)) => *old = merge_map(std::mem::take(old), map.clone(), rule.ty, work)?,
+        keyed(item, Some(key))?;
+        match (places.of_item(item).and_then(|at| merged.get_mut(at)), item) {
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                *old = merge_map(std::mem::take(old), new.clone(), rule.of, work)?;
+            }
+            // Whatever directives are in it stay: the field validation finds them.
             _ => {
-                let Some(new) = without_directives(item.clone()) else { continue };
-                places.add(&new, merged.len());
-                merged.push(new);
+                places.add(item, merged.len());
+                merged.push(item.clone());
             }
         }
     }
+    merged.iter().try_for_each(|item| keyed(item, Some(key)))?;
     Ok(ordered(merged, &patch, &original, Some(key)))
 }
 
@@ -331,7 +429,7 @@ fn list_directives(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Re
             Some(Some("merge")) => {
                 return Err(refused("merging lists cannot yet be specified in the patch".to_owned()));
             }
-            Some(_) => return Err(unknown_directive(&go::shown(&item[DIRECTIVE]), &item)),
+            Some(_) => return Err(unknown_directive(&item[DIRECTIVE], &item)),
         }
     }
     let deleted = Places::of(&deleted, Some(key));

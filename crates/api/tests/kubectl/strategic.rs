@@ -40,23 +40,33 @@ pub(crate) fn kubectl(docs: &[Value], patch: &Value) -> Result<Vec<Value>, Strin
     Ok(results)
 }
 
-fn conformed(mut value: Value) -> Value {
-    decode::conform(&mut value, TYPE).expect("a pod");
-    value
+/// The value as a server takes it, and what it does not know in it: directives that were left are for the field validation to find.
+pub(crate) fn conformed(mut value: Value, type_name: &str) -> Result<(Value, Vec<String>), String> {
+    let unknown = decode::conform(&mut value, type_name).map_err(|status| status.message)?;
+    Ok((value, unknown))
 }
 
-fn check(docs: &[Value], patch: &Value) {
-    let ours: Result<Vec<Value>, _> = docs.iter().map(|d| patch::strategic(d, patch, TYPE)).collect();
+/// kubectl prints the error that a server would answer with.
+pub(crate) fn check_type(docs: &[Value], patch: &Value, type_name: &str) {
+    let ours: Result<Vec<Value>, _> = docs.iter().map(|d| patch::strategic(d, patch, type_name)).collect();
     match (ours, kubectl(docs, patch)) {
-        (Err(_), Err(_)) => {}
+        (Err(ours), Err(theirs)) => {
+            // Each document that is refused has a line.
+            assert!(theirs.trim_start_matches("error: ").starts_with(ours.message.trim()), "{patch}: {ours}\n{theirs}");
+        }
         (Ok(ours), Ok(theirs)) => {
             assert_eq!(ours.len(), theirs.len(), "{patch}");
             for ((ours, theirs), doc) in ours.into_iter().zip(theirs).zip(docs) {
-                assert_eq!(conformed(ours), conformed(theirs), "\ndocument {doc}\npatch {patch}");
+                let (ours, theirs) = (conformed(ours, type_name), conformed(theirs, type_name));
+                assert_eq!(ours, theirs, "\ndocument {doc}\npatch {patch}");
             }
         }
         (ours, theirs) => panic!("{patch}\nours {ours:?}\nkubectl {theirs:?}"),
     }
+}
+
+fn check(docs: &[Value], patch: &Value) {
+    check_type(docs, patch, TYPE);
 }
 
 fn pod(name: &str, finalizers: &Value, spec: &Value) -> Value {
@@ -120,9 +130,84 @@ fn every_directive_agrees_with_kubectl() {
         spec(json!({"$patch": "nope"})),
         spec(json!({"volumes": [{"name": "v", "$retainKeys": ["name"], "emptyDir": {}}]})),
         spec(json!({"$setElementOrder/containers": [{"name": "x"}], "containers": [{"name": "b", "image": "x"}]})),
+        spec(json!({"$setElementOrder/containers": [], "containers": [{"name": "c"}]})),
+        spec(
+            json!({"containers": [{"name": "c", "env": [{"name": "x", "$patch": "delete"}], "$retainKeys": ["name", "env"]}]}),
+        ),
+        spec(
+            json!({"dnsConfig": {"$retainKeys": ["options"], "options": [{"name": "a", "$patch": "delete"}, {"name": "b", "value": null}]}}),
+        ),
+        spec(json!({"affinity": {"$patch": "replace", "nodeAffinity": {}}, "hostname": {"$patch": "delete"}})),
+        spec(json!({"$deleteFromPrimitiveList/hostname": "x", "$deleteFromPrimitiveList/nodeSelector": {"d": "f"}})),
+        spec(json!({"$deleteFromPrimitiveList/nodeSelector": ["d"], "$deleteFromPrimitiveList/tolerations": null})),
+        spec(json!({"$deleteFromPrimitiveList/containers": [{"name": "b", "image": "9"}]})),
+        spec(json!({"containers": [{"name": "a", "$deleteFromPrimitiveList/args": ["1"]}]})),
+        spec(json!({"containers": [{"name": "a", "$setElementOrder/args": ["2", "1"]}]})),
+        spec(json!({"containers": [{"$patch": "replace"}]})),
+        json!({"metadata": {"$retainKeys": ["labels", "finalizers"], "labels": {"$retainKeys": ["a"]}, "$setElementOrder/finalizers": ["b"]}}),
+        json!({"metadata": {"$deleteFromPrimitiveList/annotations": ["b"], "annotations": {"x": null, "y": "z"}}}),
     ];
     for patch in patches {
         check(&docs, &patch);
+    }
+}
+
+/// The words of each refusal are those of kubectl, and of a server. One document, for kubectl goes on to the next.
+#[test]
+fn every_refusal_agrees_with_kubectl() {
+    if !present() {
+        return;
+    }
+    let docs = &fixed_documents()[..1];
+    let items = |list: Value| json!({"spec": {"containers": list}});
+    let ordered =
+        |order: Value, list: Value| json!({"spec": {"$setElementOrder/containers": order, "containers": list}});
+    for patch in [
+        json!({"spec": {"$deleteFromPrimitiveList": ["x"]}}),
+        json!({"spec": {"$deleteFromPrimitiveList/tolerations": [{"key": "k"}]}}),
+        json!({"spec": {"$setElementOrder": ["x"]}}),
+        json!({"spec": {"$setElementOrder/nodeSelector": ["x"]}}),
+        json!({"spec": {"$setElementOrder/hostname": ["x"]}}),
+        json!({"spec": {"$setElementOrder/nothing": ["x"]}}),
+        json!({"metadata": {"labels": {"$setElementOrder/nothing": ["x"]}}}),
+        json!({"metadata": {"finalizers": [null]}}),
+        json!({"metadata": {"finalizers": [["a"], 1, 1.5, true, {"b": 1}]}}),
+        json!({"metadata": {"$retainKeys": "a"}}),
+        json!({"metadata": {"$retainKeys": ["labels"], "finalizers": ["x"]}}),
+        json!({"spec": {"securityContext": {"$patch": 1}}}),
+        json!({"spec": {"securityContext": {"$patch": null}}}),
+        json!({"spec": {"securityContext": {"$patch": "merge", "runAsUser": 4}}}),
+        items(json!(["b"])),
+        items(json!([{"$patch": "delete"}])),
+        items(json!([{"$patch": 1.5, "name": "a"}])),
+        items(json!([{"$patch": "merge", "name": "a"}])),
+        items(json!([{"$patch": "replace", "name": "a"}, {"image": "x"}])),
+        items(json!([{"name": "a", "env": [{"value": "x"}]}])),
+        json!({"spec": {"$setElementOrder/containers": null}}),
+        json!({"spec": {"$setElementOrder/containers": "x"}}),
+        json!({"spec": {"$setElementOrder/containers": [1]}}),
+        json!({"spec": {"$setElementOrder/containers": [{"nom": "x"}]}}),
+        ordered(json!([{"name": "b"}]), json!(null)),
+        ordered(json!([{"name": "b"}]), json!("b")),
+        ordered(json!([{"name": "b"}]), json!([1])),
+        ordered(json!([{"name": "b"}]), json!([{"nom": "b"}])),
+        ordered(json!([{"nom": "b"}]), json!([{"name": "b"}])),
+        ordered(json!([1]), json!([{"name": "b"}])),
+        ordered(json!([{"name": "a"}, {"name": "b"}]), json!([{"name": "b"}, {"name": "a"}])),
+    ] {
+        assert!(patch::strategic(&docs[0], &patch, TYPE).is_err(), "{patch}");
+        check(docs, &patch);
+    }
+    // What Go's types do not tell upstream cannot be merged.
+    let request = |extra: Value| json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "c"}, "spec": {"extra": extra}});
+    check_type(
+        &[request(json!({"a": ["b"]}))],
+        &json!({"spec": {"extra": {"a": ["c"]}}}),
+        "certificates/v1.CertificateSigningRequest",
+    );
+    let revision = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "r"}, "data": {"a": {"b": 1}, "c": 1}});
+    for data in [json!({"a": {"b": 2}}), json!({"a": null, "c": 2})] {
+        check_type(std::slice::from_ref(&revision), &json!({"data": data}), "apps/v1.ControllerRevision");
     }
 }
 

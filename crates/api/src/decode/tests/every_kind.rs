@@ -120,8 +120,15 @@ fn patches_of_every_kind_that_change_nothing_change_nothing() {
         let object = maximal(kind);
         let merged = patch::merge(&object, &object).expect("a patch");
         assert_same(kind, &object, &merged, "merge patch with itself");
-        let merged = patch::strategic(&object, &object, &kind.type_name).expect("a patch");
-        assert_same(kind, &object, &merged, "strategic merge patch with itself");
+        match patch::strategic(&object, &object, &kind.type_name) {
+            Ok(merged) => assert_same(kind, &object, &merged, "strategic merge patch with itself"),
+            // What upstream's Go types do not tell: maps of maps, structs and lists, and what reads its JSON by itself.
+            Err(status) => {
+                let known =
+                    ["merging an object in json but data type is not struct", "unable to find api field in struct "];
+                assert!(known.iter().any(|why| status.message.starts_with(why)), "{}: {status}", kind.type_name);
+            }
+        }
         let merged =
             patch::json(&object, &json!([{"op": "test", "path": "/kind", "value": kind.kind}])).expect("a patch");
         assert_same(kind, &object, &merged, "JSON patch that only tests");
