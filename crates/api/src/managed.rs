@@ -25,7 +25,7 @@ mod set;
 
 pub use apply::apply;
 pub use overlay::overlay;
-pub use owners::{check, keep_reset};
+pub use owners::{check, keep_reset, keep_times};
 pub use scale::{to_scale, to_workload};
 
 use owners::Operation;

@@ -219,6 +219,25 @@ pub(super) fn put(object: &mut Value, mut entries: Vec<Value>) {
     }
 }
 
+/// Takes the entries of `old` back where `new` differs from it by nothing but their times. An apply whose configuration says less than
+/// the server makes of it (defaults in lists that are set as a whole) looks like a change until it is stored: upstream does not.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    let timeless = |object: &Value| -> Vec<Value> {
+        let mut entries = entries_of(object).to_vec();
+        entries.iter_mut().for_each(|entry| drop(value::remove(entry, "time")));
+        entries
+    };
+    let kept = entries_of(old);
+    if kept.is_empty() || kept == entries_of(new) || timeless(old) != timeless(new) {
+        return;
+    }
+    let touched = value::remove(new, "metadata.managedFields").unwrap_or_default();
+    value::set(new, "metadata.managedFields", kept.to_vec());
+    if new != old {
+        value::set(new, "metadata.managedFields", touched);
+    }
+}
+
 /// The entries of an object.
 pub(super) fn entries_of(object: &Value) -> &[Value] {
     value::list_at(object, "metadata.managedFields")

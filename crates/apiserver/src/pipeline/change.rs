@@ -286,6 +286,7 @@ impl Change<'_> {
         if !early {
             self.stamp(app, &mut object, old, sent.as_ref());
         }
+        managed::keep_times(old, &mut object);
         let remove =
             metadata::is_deleting(&object) && !metadata::has_finalizers(&object) && strategy.removable(&object);
         Ok(Ready { object, warnings, remove })

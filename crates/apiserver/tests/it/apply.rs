@@ -1,9 +1,12 @@
 //! Server-side apply over REST and gRPC: what is created, merged, refused, and who owns it.
 
+use std::time::Duration;
+
 use gantry_client::{Patch, ResourceId, WriteParams};
+use gantry_common::clock::Manual;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Cluster, configmap, pod};
+use crate::support::{Answer, Builder, Cluster, configmap, pod};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -29,6 +32,33 @@ fn deployment(replicas: Option<i64>) -> Value {
         object["spec"]["replicas"] = replicas.into();
     }
     object
+}
+
+#[tokio::test]
+async fn what_comes_to_the_same_is_not_written() {
+    let clock = Manual::new(jiff::Timestamp::now());
+    let cluster = Cluster::with(Builder::default().clock(clock.clone())).await;
+    // Defaults and canonical quantities in a list that is set as a whole.
+    let claims = json!([{"metadata": {"name": "v"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}},
+    }}]);
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"},
+        "spec": {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "volumeClaimTemplates": claims, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }},
+    });
+    let mut with_nulls: Value = serde_json::from_str(&map(&json!({"x": "1"}))).expect("JSON");
+    with_nulls["metadata"]["creationTimestamp"] = Value::Null;
+    with_nulls["metadata"]["resourceVersion"] = Value::Null;
+    let sets = "/apis/apps/v1/namespaces/default/statefulsets/s";
+    for (path, config) in [(sets, set), (&format!("{MAPS}/a"), with_nulls)] {
+        let first = apply(&cluster, path, "fieldManager=m", &config.to_string()).await;
+        assert_eq!(first.code, 201, "{}", first.text);
+        clock.advance(Duration::from_secs(5));
+        let again = apply(&cluster, path, "fieldManager=m", &config.to_string()).await;
+        assert_eq!((again.code, again.json()), (200, first.json()));
+    }
 }
 
 /// `manager operation subresource` of every entry, sorted.

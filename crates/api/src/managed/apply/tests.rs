@@ -467,6 +467,27 @@ fn applying_the_same_again_changes_nothing() {
 }
 
 #[test]
+fn a_change_of_times_alone_is_none() {
+    let live = by("a").apply(None, &map(json!({"x": "1"})));
+    let at = |object: &Value, data: &str| {
+        let mut object = object.clone();
+        object["data"]["x"] = data.into();
+        object["metadata"]["managedFields"][0]["time"] = "2027-01-02T03:04:05Z".into();
+        object
+    };
+    let check = |old: &Value, new: Value, expected: &Value| {
+        let mut kept = new;
+        crate::managed::keep_times(old, &mut kept);
+        assert_eq!(&kept, expected);
+    };
+    check(&live, at(&live, "1"), &live);
+    check(&live, at(&live, "2"), &at(&live, "2"));
+    let other = by("b").apply(Some(&live), &map(json!({"x": "1"})));
+    check(&live, other.clone(), &other);
+    check(&bare(&live), live.clone(), &live);
+}
+
+#[test]
 fn a_reference_that_merges_by_fields_in_one_place_only_has_owners_by_fields_there() {
     let volume = |claim: Value| json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"claimRef": claim}});
     let named = json!({"name": "c", "namespace": "n"});
