@@ -86,6 +86,8 @@ pub enum FieldType {
     List(Box<FieldType>),
     /// An object with free keys.
     Map(Box<FieldType>),
+    /// What merges otherwise than its type says, where no field of a type can say how: a value of a map. Of custom types only.
+    Merged(Box<Field>),
 }
 
 /// How a list is merged (server-side apply and managed fields).
@@ -111,7 +113,7 @@ pub struct PatchStrategy {
 }
 
 /// One field of a type.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// The JSON name.
     pub name: &'static str,

@@ -91,7 +91,10 @@ fn field_type(parent: &'static str, schema: &Schema, names: &Names) -> FieldType
 fn object(parent: &'static str, schema: &Schema, names: &Names) -> FieldType {
     match &schema.additional {
         Some(Additional::Schema(value)) if schema.properties.is_empty() => {
-            return FieldType::Map(Box::new(field_type(parent, value, names)));
+            let held = field_type(parent, value, names);
+            let merges = matches!(value.list, ListKind::Set | ListKind::Map) || value.atomic;
+            let held = if merges { FieldType::Merged(Box::new(defined("", held, value, names))) } else { held };
+            return FieldType::Map(Box::new(held));
         }
         Some(Additional::Allowed(true)) if schema.properties.is_empty() => {
             return FieldType::Map(Box::new(FieldType::Any));

@@ -197,6 +197,7 @@ impl<'t> Walk<'t> {
                 _ if of.parent.is_custom() => Ok(()),
                 other => Err(mismatch(other, of.parent, at, &of.named(self.table, ty))),
             },
+            FieldType::Merged(field) => self.value(value, &field.ty, of, at),
             _ if of.parent.is_custom() => Ok(()),
             scalar => leaf(value, scalar, of, at),
         }
@@ -249,6 +250,7 @@ fn zero(ty: &FieldType) -> Value {
         FieldType::Quantity => Value::from("0"),
         FieldType::Struct(_) | FieldType::Map(_) => Value::Object(Object::new()),
         FieldType::List(_) => Value::Array(Vec::new()),
+        FieldType::Merged(field) => zero(&field.ty),
         FieldType::Time | FieldType::MicroTime | FieldType::Raw | FieldType::Any | FieldType::Open => Value::Null,
     }
 }
@@ -333,6 +335,7 @@ fn go_type(table: &TypeTable, ty: &FieldType) -> String {
         }
         FieldType::List(item) => format!("[]{}", go_type(table, item)),
         FieldType::Map(item) => format!("map[string]{}", go_type(table, item)),
+        FieldType::Merged(field) => go_type(table, &field.ty),
         FieldType::Bytes => "[]uint8".to_owned(),
         FieldType::Bool => "bool".to_owned(),
         FieldType::Int32 => "int32".to_owned(),

@@ -22,6 +22,7 @@ fn held(ty: &'static FieldType) -> Option<&'static Type> {
     match ty {
         FieldType::Struct(id) => Some(TypeTable::builtin().get(id)),
         FieldType::List(item) | FieldType::Map(item) => held(item),
+        FieldType::Merged(field) => held(&field.ty),
         _ => None,
     }
 }

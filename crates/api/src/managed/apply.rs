@@ -169,18 +169,21 @@ impl<'a> State<'a> {
             owned.unite(&owner.paths);
         }
         let owned = fields::named(&owned, self.ty);
+        // What the configuration says is null is that, when all in it has gone.
+        let mut kept = owned.clone();
+        kept.subtract(&fields::nulls(self.config, self.ty));
 
         let mut without_last = merged.clone();
-        merge::remove(&mut without_last, &last, &owned, self.ty);
+        merge::remove(&mut without_last, &last, &kept, self.ty);
         let mut unowned = all.clone();
         unowned.subtract(&of(&without_last));
         unowned.subtract(&owned);
 
         let mut only_owned = merged.clone();
-        merge::remove(&mut only_owned, &unowned, &owned, self.ty);
+        merge::remove(&mut only_owned, &unowned, &kept, self.ty);
         let mut gone = all;
         gone.subtract(&of(&only_owned));
-        merge::remove(merged, &gone.common(&last), &owned, self.ty);
+        merge::remove(merged, &gone.common(&last), &kept, self.ty);
     }
 
     /// The paths that kubectl may take over, because the client's own apply set them and they still are as it set them.

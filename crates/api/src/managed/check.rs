@@ -80,6 +80,7 @@ impl Walk {
                 }
             }
             FieldType::List(item) => self.list(value, item, rule),
+            FieldType::Merged(field) => self.value(value, &field.ty, rule),
             scalar => self.scalar(value, scalar),
         }
     }

@@ -53,6 +53,33 @@ fn collect_items(set: &mut Set, items: &[(String, &Value)], rule: Rule<'_>) {
     }
 }
 
+/// The paths at which `object` says null.
+pub(super) fn nulls(object: &Value, ty: &Type) -> Set {
+    let mut set = Set::default();
+    find_nulls(&mut set, object, Rule::Struct(ty));
+    set
+}
+
+fn find_nulls(set: &mut Set, value: &Value, rule: Rule<'_>) {
+    set.member = value.is_null();
+    let rule = rule.settle([value]);
+    let mut below = |element: String, value: &Value, rule: Rule<'_>| {
+        let mut found = Set::default();
+        find_nulls(&mut found, value, rule);
+        set.push(element, found);
+    };
+    match (rule, value) {
+        (Rule::Struct(_) | Rule::Map(_), Value::Object(map)) => {
+            map.iter().for_each(|(name, value)| below(element::field(name), value, rule.entry(name)));
+        }
+        (Rule::Keyed(..), Value::Array(list)) => {
+            let items = rule.items(list).unwrap_or_default();
+            items.into_iter().for_each(|(element, item)| below(element, item, rule.item()));
+        }
+        _ => {}
+    }
+}
+
 /// The set as the type has it now: what is owned below an atomic value is that value, which may have been otherwise when the set
 /// was written.
 pub(super) fn settled(set: &Set, ty: &Type) -> Set {

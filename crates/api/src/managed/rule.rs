@@ -44,6 +44,7 @@ impl<'t> Rule<'t> {
         match ty {
             FieldType::Struct(id) => Self::structure(TypeTable::builtin().get(id)),
             FieldType::Map(item) => Self::Map(item),
+            FieldType::Merged(field) => Self::of(field),
             FieldType::Open => Self::Deduced,
             _ => Self::Leaf,
         }
@@ -53,10 +54,10 @@ impl<'t> Rule<'t> {
         if ty.atomic { Self::Leaf } else { Self::Struct(ty) }
     }
 
-    /// The rule for these values, where it depends on them.
+    /// The rule for these values, where it depends on them. Null goes with whatever the others are.
     pub(super) fn settle<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
         match self {
-            Self::Deduced if values.into_iter().all(Value::is_object) => Self::Map(&FieldType::Open),
+            Self::Deduced if values.into_iter().all(|v| v.is_object() || v.is_null()) => Self::Map(&FieldType::Open),
             Self::Deduced => Self::Leaf,
             settled => settled,
         }

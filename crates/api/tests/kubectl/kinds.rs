@@ -133,6 +133,7 @@ impl Random<'_> {
             FieldType::IntOrString => "5%".into(),
             FieldType::Raw | FieldType::Any | FieldType::Open => json!({"a": self.text()}),
             FieldType::Struct(id) => self.object(TypeTable::builtin().get(id), None),
+            FieldType::Merged(field) => self.field(field),
             // Each once: where duplicates of a set go depends on how much room Go has left in the list.
             FieldType::List(item) if matches!(**item, FieldType::String) => {
                 let texts: BTreeSet<String> =
@@ -266,7 +267,8 @@ impl Random<'_> {
             patch[format!("$setElementOrder/{name}")] = order.into();
             self.said.insert((ty.name, name, "$setElementOrder"));
         }
-        if if merges { self.turn(1) } else { self.chance(2) } {
+        let deletes = if merges { self.turn(1) } else { self.chance(2) };
+        if deletes {
             let mut gone: Vec<Value> = ["a", "b", "c", "d"].iter().map(|text| Value::from(*text)).collect();
             if merges {
                 gone.retain(|text| !items.contains(text));

@@ -135,6 +135,7 @@ impl Describer {
             },
             FieldType::List(of) => Type::list(self.field(of, name, depth)),
             FieldType::Map(of) => Type::map(Type::String, self.field(of, name, depth)),
+            FieldType::Merged(field) => self.field(&field.ty, name, depth),
         }
     }
 }

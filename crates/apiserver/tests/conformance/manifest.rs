@@ -291,6 +291,7 @@ impl Maker {
             FieldType::Struct(id) => self.full(TypeTable::builtin().get(id)),
             FieldType::List(item) => json!([self.some(item, name)]),
             FieldType::Map(item) => json!({"key": self.some(item, name)}),
+            FieldType::Merged(field) => self.some(&field.ty, name),
         }
     }
 }

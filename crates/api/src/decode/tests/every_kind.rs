@@ -27,6 +27,7 @@ fn some<'t>(ty: &'t FieldType, above: &mut Above<'t>) -> Value {
         FieldType::Struct(id) => full(TypeTable::builtin().get(id), above),
         FieldType::List(item) => json!([some(item, above)]),
         FieldType::Map(item) => json!({"key": some(item, above)}),
+        FieldType::Merged(field) => some(&field.ty, above),
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::canon;
 
 mod origins;
+mod situations;
 
 /// One apply in a test; `second` tells writes apart in time.
 struct By<'a> {
