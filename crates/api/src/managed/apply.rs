@@ -242,6 +242,8 @@ fn update_last_applied(object: &mut Value, config: &Value) {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
