@@ -1,5 +1,6 @@
 mod every_kind;
 mod k8s_pb;
+mod protobuf_attacks;
 
 use serde_json::json;
 
