@@ -138,7 +138,8 @@ fn selecting(verb: &str, target: &Target, narrowed: Narrowed) -> Attributes {
     if target.name.is_empty() {
         request.name = narrowed.name;
     }
-    request.node_selector = narrowed.node;
+    request.fields = narrowed.fields;
+    request.labels = narrowed.labels;
     request
 }
 
@@ -147,14 +148,14 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// 401 or 403.
-    pub(crate) fn authorize(&self, verb: &'static str, target: &Target) -> Result<Allowed<'a>, Status> {
+    pub(crate) async fn authorize(&self, verb: &'static str, target: &Target) -> Result<Allowed<'a>, Status> {
         let request = authorizer::on(&target.kind, verb, &target.namespace, &target.name, target.subresource);
-        self.allow(verb, target, request)
+        self.allow(verb, target, request).await
     }
 
     /// Asks for the right, and writes down where there is none.
-    fn allow(&self, verb: &'static str, target: &Target, request: Attributes) -> Result<Allowed<'a>, Status> {
-        let allowed = self.app.authorizer.allow(&self.caller.user, request);
+    async fn allow(&self, verb: &'static str, target: &Target, request: Attributes) -> Result<Allowed<'a>, Status> {
+        let allowed = self.app.authorizer.allow(self.app, &self.caller.user, request).await;
         allowed.inspect_err(|status| audit::refused(self.app, self.caller, verb, target, status))
     }
 
@@ -162,8 +163,8 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// 401 or 403, and 405 to those who may.
-    pub(crate) fn permit<V: Verb>(self, target: &'a Target) -> Result<Permitted<'a, V>, Status> {
-        let allowed = self.authorize(V::NAME, target)?;
+    pub(crate) async fn permit<V: Verb>(self, target: &'a Target) -> Result<Permitted<'a, V>, Status> {
+        let allowed = self.authorize(V::NAME, target).await?;
         served(target, V::NAME)?;
         Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
@@ -173,7 +174,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// Those of both.
     pub(crate) async fn enter<V: Verb>(self, target: &'a Target) -> Result<Entered<'a, V>, Status> {
-        self.permit(target)?.enter().await
+        self.permit(target).await?.enter().await
     }
 
     /// As [`Call::permit`], for the objects that `target` and `narrowed` select. Selectors that cannot be read are refused later,
@@ -181,12 +182,12 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`Call::permit`].
-    pub(crate) fn permit_selection<V: Verb>(
+    pub(crate) async fn permit_selection<V: Verb>(
         self,
         target: &'a Target,
         narrowed: Narrowed,
     ) -> Result<Permitted<'a, V>, Status> {
-        let allowed = self.allow(V::NAME, target, selecting(V::NAME, target, narrowed))?;
+        let allowed = self.allow(V::NAME, target, selecting(V::NAME, target, narrowed)).await?;
         served(target, V::NAME)?;
         Ok(Permitted { call: self, target, allowed, verb: PhantomData })
     }
@@ -382,9 +383,11 @@ mod tests {
         let check = |resource: &str, (namespace, name): (&str, &str), fields: Option<&str>, expected: [&str; 3]| {
             let kind = kinds::by_resource("", "v1", resource).expect("served");
             let target = Target::new(kind, namespace, name);
-            let narrowed = fields.map(|fields| Narrowed::of(fields, || true)).unwrap_or_default();
+            let narrowed = fields.map(|fields| Narrowed::of("", fields, true)).unwrap_or_default();
             let asked = selecting("watch", &target, narrowed);
-            assert_eq!([&*asked.namespace, &*asked.name, &*asked.node_selector], expected, "{resource} {fields:?}");
+            let node = asked.fields.iter().find(|required| required.key == "spec.nodeName");
+            let node = node.map(|required| required.values.concat()).unwrap_or_default();
+            assert_eq!([&*asked.namespace, &*asked.name, &*node], expected, "{resource} {fields:?}");
         };
         check("pods", ("a", ""), Some(""), ["a", "", ""]);
         check("pods", ("a", ""), Some("metadata.name=p"), ["a", "p", ""]);

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use gantry_api::kinds::Unserved;
 use ipnet::{IpNet, Ipv4Net};
 
+mod authorization;
 mod connections;
 mod front;
 mod gates;
@@ -17,22 +18,12 @@ mod refused;
 mod serving;
 mod versions;
 
+pub use authorization::Authorization;
 pub use connections::Connections;
 pub use front::RequestHeader;
 pub use named::NamedCert;
 pub use refused::refused;
 pub use serving::{Error as ServingError, Serving};
-
-/// How requests are authorised, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum AuthorizationMode {
-    /// Nodes may reach what their own pods need.
-    Node,
-    /// Roles and bindings.
-    #[value(name = "RBAC")]
-    Rbac,
-}
 
 /// Ports that Services of type NodePort are given, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,11 +174,11 @@ pub struct Config {
     /// Where Services get their node ports from.
     #[arg(long = "service-node-port-range", default_value = "30000-32767")]
     pub service_node_port_range: PortRange,
-    /// Authorisers, in order.
-    #[arg(long = "authorization-mode", value_delimiter = ',', default_value = "Node,RBAC")]
-    pub authorization_mode: Vec<AuthorizationMode>,
+    /// Who decides what callers may do.
+    #[command(flatten)]
+    pub authorization: Authorization,
     /// Let in those who show no credential, as system:anonymous: they may read what roles let them, usually health and version.
-    /// They may write nothing, whatever roles say.
+    /// They may write nothing, whatever roles say. With the mode AlwaysAllow nobody is let in so.
     #[arg(
         long = "anonymous-auth",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true,

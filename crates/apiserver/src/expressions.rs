@@ -163,6 +163,11 @@ impl Conditions {
         Self(conditions.iter().map(|c| Expression::new(environment, source(c).trim(), Wants::Bool)).collect())
     }
 
+    /// What is wrong with each.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(Expression::error)
+    }
+
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

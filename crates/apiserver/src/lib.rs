@@ -18,6 +18,7 @@ mod allocate;
 mod app;
 mod audit;
 mod auth;
+mod authorize;
 mod bootstrap;
 mod calls;
 mod cluster;
@@ -52,7 +53,7 @@ pub mod testing;
 
 pub use auth::User;
 pub use config::{
-    AuthorizationMode, Config, Connections, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused,
+    Authorization, Config, Connections, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused,
 };
 pub use rest::zpages::flags;
 pub use run::{Deps, Error, Running, run, start};

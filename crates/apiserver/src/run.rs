@@ -13,7 +13,7 @@ use gantry_store::cache::{self, Cache};
 use gantry_store::{EtcdConfig, EtcdStore, EtcdTls, Store, compact};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admission::{Chain, Settings};
 use crate::aggregate::{self, Aggregator};
@@ -23,6 +23,7 @@ use crate::audit;
 use crate::auth::authenticator::{self, Authenticator};
 use crate::auth::token_file::{self, TokenFile};
 use crate::auth::tracking;
+use crate::authorize;
 use crate::bootstrap;
 use crate::cluster::Lookup;
 use crate::config::Config;
@@ -280,6 +281,11 @@ fn admission(config: &Config) -> Result<Settings, Error> {
     Ok(settings)
 }
 
+/// Who decides what callers may do.
+fn authorization(config: &Config) -> Result<Vec<authorize::Link>, Error> {
+    authorize::chain(&config.authorization).map_err(|why| Error::Switch { flag: "--authorization-mode", why })
+}
+
 /// What the operator does not want to be served; gates are looked at on the way.
 fn unserved(config: &Config) -> Result<Unserved, Error> {
     config.check_gates().map_err(|why| Error::Switch { flag: "--feature-gates", why })?;
@@ -342,10 +348,11 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
-    let known = known(&config, tokens, keys.clone());
+    let chain = authorization(&config)?;
+    let known = known(&config, tokens, keys.clone(), &chain);
     let app = Arc::new(App {
         authenticator: Authenticator::new(known, clock.clone(), lookup.clone()),
-        authorizer: Authorizer::new(config.authorization_mode.clone(), lookup),
+        authorizer: Authorizer::new(chain, lookup),
         admission: Chain::new(&config.enable_admission_plugins, &config.disable_admission_plugins, admission),
         limits: Limits::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
         keys,
@@ -387,7 +394,14 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
 }
 
 /// What callers are recognised by.
-fn known(config: &Config, tokens: TokenFile, keys: Arc<Keys>) -> authenticator::Known {
+fn known(config: &Config, tokens: TokenFile, keys: Arc<Keys>, chain: &[authorize::Link]) -> authenticator::Known {
+    let anonymous = config.anonymous_auth && !authorize::allows_all(chain);
+    if anonymous != config.anonymous_auth {
+        warn!(
+            "AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should \
+             use a different authorizer"
+        );
+    }
     authenticator::Known {
         tokens,
         keys,
@@ -395,7 +409,7 @@ fn known(config: &Config, tokens: TokenFile, keys: Arc<Keys>) -> authenticator::
         audiences: config.audiences(),
         front: config.request_header.believed(),
         bootstrap: config.enable_bootstrap_token_auth,
-        anonymous: config.anonymous_auth,
+        anonymous,
     }
 }
 

@@ -145,7 +145,7 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         api_audiences: Vec::new(),
         service_cluster_ip_range: "10.96.0.0/16".parse().expect("a network"),
         service_node_port_range: "30000-32767".parse().expect("a range"),
-        authorization_mode: vec![crate::AuthorizationMode::Node, crate::AuthorizationMode::Rbac],
+        authorization: crate::Authorization::default(),
         anonymous_auth: true,
         enable_bootstrap_token_auth: false,
         default_not_ready_toleration_seconds: 300,

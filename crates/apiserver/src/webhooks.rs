@@ -3,6 +3,7 @@
 //! A webhook is a Service of the cluster, reached through the node of one of its endpoints, or a URL outside of it. TLS goes
 //! from end to end and is always verified. Connections are kept for the next call to the same place.
 
+mod answers;
 mod error;
 mod place;
 mod pool;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use gantry_api::Value;
 use gantry_api::status::Status;
+use rand::Rng as _;
 
+pub(crate) use self::answers::Answers;
 use self::error::Error;
 pub(crate) use self::place::Place;
 use self::pool::Pool;
@@ -24,11 +27,17 @@ use crate::app::App;
 /// Bytes of an answer, as of a request body.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Calls of one question, at most; each waits this much longer for its turn than the one before, and up to a fifth more. As
+/// upstream's client of reviews.
+const TRIES: u32 = 5;
+const FACTOR: f64 = 1.5;
+const JITTER: f64 = 0.2;
+
 /// Why there is no answer.
-pub(crate) struct Failure {
-    pub(crate) status: Status,
+struct Failure {
+    status: Status,
     /// It may go better next time.
-    pub(crate) passing: bool,
+    passing: bool,
 }
 
 /// The client.
@@ -56,17 +65,34 @@ impl Webhooks {
         self.call_at(app, &place, body, timeout).await.map_err(|failure| failure.status)
     }
 
-    /// Sends `body` to a place, and returns its answer.
+    /// Sends `body` to a place, again where that may help: first after `pause`, then after longer ones. Returns its answer.
     ///
     /// # Errors
     /// As [`Webhooks::call`].
-    pub(crate) async fn call_at(
+    pub(crate) async fn call_patiently(
         &self,
         app: &App,
         place: &Place,
         body: &Value,
         timeout: Duration,
-    ) -> Result<Value, Failure> {
+        mut pause: Duration,
+    ) -> Result<Value, Status> {
+        let mut tries = 1;
+        loop {
+            match self.call_at(app, place, body, timeout).await {
+                Err(failure) if failure.passing && tries < TRIES => {
+                    let more = rand::rng().random_range(0.0..JITTER);
+                    tokio::time::sleep(pause.mul_f64(1.0 + more)).await;
+                    pause = pause.mul_f64(FACTOR);
+                    tries += 1;
+                }
+                answer => return answer.map_err(|failure| failure.status),
+            }
+        }
+    }
+
+    /// Sends `body` to a place once, and returns its answer.
+    async fn call_at(&self, app: &App, place: &Place, body: &Value, timeout: Duration) -> Result<Value, Failure> {
         let bytes = bytes::Bytes::from(body.to_string());
         let asked = self.ask(app, place, &bytes, timeout);
         let answer = tokio::time::timeout(timeout, asked).await.unwrap_or(Err(Error::Deadline));

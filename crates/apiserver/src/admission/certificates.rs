@@ -25,9 +25,9 @@ fn signer(object: &Value) -> &str {
 }
 
 /// Whether the caller may do this for the signer, or for all of the signer's domain.
-fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
+async fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
-    [signer.to_owned(), format!("{domain}/*")].into_iter().any(|name| {
+    for name in [signer.to_owned(), format!("{domain}/*")] {
         let attributes = Attributes {
             verb: verb.to_owned(),
             group: GROUP.to_owned(),
@@ -36,8 +36,11 @@ fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
             name,
             ..Attributes::default()
         };
-        request.app.authorizer.decide(&request.caller.user, &attributes).is_ok()
-    })
+        if request.app.authorizer.decide(request.app, &request.caller.user, &attributes).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 #[async_trait]
@@ -48,7 +51,7 @@ impl Plugin for CertificateApproval {
 
     async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         let signer = signer(object);
-        if about(request, Operation::Update, "approval") && !may(request, "approve", signer) {
+        if about(request, Operation::Update, "approval") && !may(request, "approve", signer).await {
             let why = format!("user not permitted to approve requests with signerName {signer:?}");
             return Err(request.forbidden(&why));
         }
@@ -66,7 +69,7 @@ impl Plugin for CertificateSigning {
         let changed = |path| request.old.is_none_or(|old| value::get(old, path) != value::get(object, path));
         let signs = changed("status.certificate") || changed("status.conditions");
         let signer = signer(object);
-        if about(request, Operation::Update, "status") && signs && !may(request, "sign", signer) {
+        if about(request, Operation::Update, "status") && signs && !may(request, "sign", signer).await {
             return Err(request.forbidden(&format!("user not permitted to sign requests with signerName {signer:?}")));
         }
         Ok(())

@@ -29,11 +29,11 @@ impl Plugin for ClaimStatusRights {
         let Some(old) = request.old.filter(|_| about) else { return Ok(()) };
         let mut errors = Vec::new();
         if rebinds(new, old) {
-            errors.extend(binding_refusal(request));
+            errors.extend(binding_refusal(request).await);
         }
         let node = allocated_node(new).filter(|node| request.caller.user.node_of_account() == Some(node));
         for driver in changed_drivers(new, old) {
-            errors.extend(driver_refusal(request, driver, node.is_some()));
+            errors.extend(driver_refusal(request, driver, node.is_some()).await);
         }
         if errors.is_empty() {
             return Ok(());
@@ -51,17 +51,17 @@ fn verb(request: &Request<'_>) -> &'static str {
 }
 
 /// Why the caller may not have `verb` on this synthetic subresource.
-fn refusal(request: &Request<'_>, verb: &str, namespace: &str, name: &str, subresource: &str) -> Option<String> {
+async fn refusal(request: &Request<'_>, verb: &str, namespace: &str, name: &str, subresource: &str) -> Option<String> {
     let user = &request.caller.user;
     let wanted = authorizer::on(&request.target.kind, verb, namespace, name, subresource);
-    let why = request.app.authorizer.decide(user, &wanted).err()?;
+    let why = request.app.authorizer.decide(request.app, user, &wanted).await.err()?;
     Some(authorizer::refused(user, &wanted, &why).message)
 }
 
-fn binding_refusal(request: &Request<'_>) -> Option<Error> {
+async fn binding_refusal(request: &Request<'_>) -> Option<Error> {
     let verb = verb(request);
     // Whoever binds claims binds those of the whole cluster.
-    let why = refusal(request, verb, "", "", "binding")?;
+    let why = refusal(request, verb, "", "", "binding").await?;
     let detail = format!(
         "changing status.allocation or status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"{verb}\" \
          permission: {why}"
@@ -70,13 +70,13 @@ fn binding_refusal(request: &Request<'_>) -> Option<Error> {
 }
 
 /// A driver's part may be changed from the node that the devices are on with less than from anywhere.
-fn driver_refusal(request: &Request<'_>, driver: &str, is_on_its_node: bool) -> Option<Error> {
+async fn driver_refusal(request: &Request<'_>, driver: &str, is_on_its_node: bool) -> Option<Error> {
     let verb = verb(request);
     let prefixes: &[&str] = if is_on_its_node { &["associated-node", "arbitrary-node"] } else { &["arbitrary-node"] };
     let verbs: Vec<String> = prefixes.iter().map(|prefix| format!("{prefix}:{verb}")).collect();
     let mut first = None;
     for verb in &verbs {
-        let why = refusal(request, verb, &request.target.namespace, driver, "driver")?;
+        let why = refusal(request, verb, &request.target.namespace, driver, "driver").await?;
         first.get_or_insert(why);
     }
     let detail = format!(

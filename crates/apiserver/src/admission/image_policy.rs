@@ -1,6 +1,5 @@
 //! `ImagePolicyWebhook`: a server of the operator's judges the images of pods, by an ImageReview.
 
-mod answers;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -9,14 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
-use rand::Rng as _;
 use serde_json::json;
 use tracing::debug;
 
-use self::answers::{Answers, Verdict};
 pub(super) use self::settings::{ImagePolicy, Settings};
 use super::{Operation, Plugin, Request};
 use crate::app::App;
+use crate::webhooks::Answers;
 
 const VERSION: &str = "imagepolicy.k8s.io/v1alpha1";
 const KIND: &str = "ImageReview";
@@ -25,15 +23,23 @@ const ANNOTATIONS: &str = ".image-policy.k8s.io/";
 const AUDIT: &str = "imagepolicywebhook.image-policy.k8s.io/";
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Questions of one review, at most; each waits this much longer for its turn than the one before, and up to a fifth more.
-const TRIES: u32 = 5;
-const FACTOR: f64 = 1.5;
-const JITTER: f64 = 0.2;
+/// Answers that are remembered.
+const ANSWERS_MAX: usize = 1024;
+
+/// What the judge says.
+#[derive(Debug, Clone)]
+struct Verdict {
+    allowed: bool,
+    /// Empty: none was given.
+    reason: String,
+    /// For the audit log.
+    annotations: BTreeMap<String, String>,
+}
 
 /// The plugin; without settings it never asks, and the server does not start with it on.
 pub(super) struct ImagePolicyWebhook {
     settings: Option<Settings>,
-    answers: Answers,
+    answers: Answers<Verdict>,
 }
 
 /// The ImageReview's spec; nothing where the request brings no images.
@@ -83,24 +89,13 @@ async fn ask(app: &App, settings: &Settings, spec: &Value) -> Result<Verdict, St
     let review = json!({
         "kind": KIND, "apiVersion": VERSION, "metadata": {}, "spec": spec, "status": {"allowed": false},
     });
-    let mut pause = settings.retry_backoff;
-    for attempt in 1.. {
-        match app.webhooks.call_at(app, &settings.place, &review, TIMEOUT).await {
-            Ok(answer) => return verdict(&answer),
-            Err(failure) if failure.passing && attempt < TRIES => {
-                let more = rand::rng().random_range(0.0..JITTER);
-                tokio::time::sleep(pause.mul_f64(1.0 + more)).await;
-                pause = pause.mul_f64(FACTOR);
-            }
-            Err(failure) => return Err(failure.status.message),
-        }
-    }
-    Err("nobody was asked".to_owned())
+    let answer = app.webhooks.call_patiently(app, &settings.place, &review, TIMEOUT, settings.retry_backoff).await;
+    answer.map_err(|status| status.message).and_then(|answer| verdict(&answer))
 }
 
 impl ImagePolicyWebhook {
     pub(super) fn new(settings: Option<Settings>) -> Self {
-        Self { settings, answers: Answers::default() }
+        Self { settings, answers: Answers::new(ANSWERS_MAX) }
     }
 }
 

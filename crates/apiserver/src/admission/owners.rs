@@ -62,12 +62,12 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
         }
         let (user, authorizer) = (&request.caller.user, &request.app.authorizer);
         let delete = authorizer::on(&target.kind, "delete", &target.namespace, &target.name, target.subresource);
-        if let Err(reason) = authorizer.decide(user, &delete) {
-            let why = format!("cannot set an ownerRef on a resource you can't delete: {reason}, <nil>");
+        if let Err(refusal) = authorizer.decide(request.app, user, &delete).await {
+            let why = format!("cannot set an ownerRef on a resource you can't delete: {}", refusal.shown());
             return Err(request.forbidden(&why));
         }
         let blocking = blocking(new, old);
-        if blocking.is_empty() || authorizer.decide(user, &any_finalizer()).is_ok() {
+        if blocking.is_empty() || authorizer.decide(request.app, user, &any_finalizer()).await.is_ok() {
             return Ok(());
         }
         for reference in blocking {
@@ -83,10 +83,11 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
             };
             let namespace = if owner.namespaced { target.namespace.as_str() } else { "" };
             let hold = authorizer::on(&owner, "update", namespace, at("name"), "finalizers");
-            if let Err(reason) = authorizer.decide(user, &hold) {
+            if let Err(refusal) = authorizer.decide(request.app, user, &hold).await {
                 let why = format!(
                     "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: \
-                     {reason}, <nil>"
+                     {}",
+                    refusal.shown()
                 );
                 return Err(request.forbidden(&why));
             }

@@ -29,7 +29,7 @@ impl Plugin for PolicyParameters {
             return Ok(());
         }
         let wrong = match kind.kind {
-            "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => policy(request, object),
+            "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => policy(request, object).await,
             "ValidatingAdmissionPolicyBinding" => binding(request, object, "validatingadmissionpolicies").await?,
             "MutatingAdmissionPolicyBinding" => binding(request, object, "mutatingadmissionpolicies").await?,
             _ => None,
@@ -69,13 +69,13 @@ fn reading(request: &Request<'_>, param_kind: Option<&Value>, namespace: &str, n
     }
 }
 
-fn policy(request: &Request<'_>, object: &Value) -> Option<Error> {
+async fn policy(request: &Request<'_>, object: &Value) -> Option<Error> {
     let kind = value::get(object, "spec.paramKind").filter(|kind| kind.is_object())?;
     if same(request, object, &["spec.paramKind"]) {
         return None;
     }
     let user = &request.caller.user;
-    request.app.authorizer.decide(user, &reading(request, Some(kind), "*", "*")).err()?;
+    request.app.authorizer.decide(request.app, user, &reading(request, Some(kind), "*", "*")).await.err()?;
     let text = |key: &str| value::str_at(kind, key).unwrap_or_default();
     let why = format!(
         "user {} must have \"get\" permission on all objects of the referenced paramKind (kind={}, apiVersion={})",
@@ -98,7 +98,7 @@ async fn binding(request: &Request<'_>, object: &Value, policies: &str) -> Resul
     let text = |key: &str| value::str_at(param, key).unwrap_or_default();
     let needed = reading(request, param_kind, text("namespace"), text("name"));
     let user = &request.caller.user;
-    Ok(request.app.authorizer.decide(user, &needed).err().map(|_| {
+    Ok(request.app.authorizer.decide(request.app, user, &needed).await.err().map(|_| {
         let why = format!("user {} does not have \"get\" permission on the object referenced by paramRef", shown(user));
         Error::forbidden(&Path::new("spec").child("paramRef"), &why)
     }))

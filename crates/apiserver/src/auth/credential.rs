@@ -61,7 +61,7 @@ impl Credential {
     pub(crate) async fn show(&self, app: &App, about: Option<&Attributes>) -> Result<Shown, Status> {
         let peer = self.origin.as_ref().and_then(|o| o.peer.as_ref());
         let real = app.authenticator.authenticate(peer, &self.headers, &Notes::default()).await?;
-        let acting = review::impersonate(app, real.clone(), &self.headers, about)?;
+        let acting = review::impersonate(app, real.clone(), &self.headers, about).await?;
         Ok(Shown { real, acting })
     }
 

@@ -6,7 +6,6 @@ const NODES: &str = "nothing here connects to a node: kubelets keep streams open
     address or timeout of their own";
 const AUTHENTICATION: &str = "users are known by client certificates, --token-auth-file, service-account and \
     bootstrap tokens and --requestheader-* proxies; put such a proxy in front for others";
-const AUTHORIZATION: &str = "requests are authorised by Node and RBAC; there is no switch to turn that off";
 const AUDIT: &str = "with --audit-log-path each write, each refusal and each session is recorded with its metadata (without, sessions alone \
     go to the server's log); rotate the file from outside and ship it from there";
 const PRIVILEGED: &str = "privileged pods are bounded by Pod Security: label namespaces, or give defaults by \
@@ -32,7 +31,6 @@ const GARBAGE: &str = "the controller manager collects garbage; the API server a
 const REFUSED: &[(&[&str], &str)] = &[
     (&["kubelet-"], NODES),
     (&["oidc-", "authentication-"], AUTHENTICATION),
-    (&["authorization-config", "authorization-policy-file", "authorization-webhook-"], AUTHORIZATION),
     (&["audit-policy-file", "audit-webhook-", "audit-log-"], AUDIT),
     (&["allow-privileged"], PRIVILEGED),
     (&["v", "vmodule", "log-", "logging-format", "enable-logs-handler", "logtostderr", "alsologtostderr"], LOGS),

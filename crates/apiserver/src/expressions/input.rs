@@ -1,27 +1,33 @@
 //! What expressions are evaluated on: one request.
 
 use gantry_api::Value;
+use gantry_api::selector::{FieldSelector, LabelSelector};
 use gantry_cel::{Bindings, Check, Decision, Host, ResourceCheck, Subject};
 
 use super::Expression;
 use crate::admission::Request;
+use crate::app::App;
 use crate::auth::User;
-use crate::pipeline::selection::node_in;
-use crate::rbac::authorizer::Authorizer;
-use crate::rbac::rule::Attributes;
+use crate::rbac::authorizer::Refusal;
+use crate::rbac::rule::{Attributes, Required};
 
 static NULL: Value = Value::Null;
 
 /// The authoriser, as the request's user sees it.
 pub(crate) struct Rights<'a> {
-    authorizer: &'a Authorizer,
+    app: &'a App,
     user: &'a User,
 }
 
 impl<'a> Rights<'a> {
     pub(crate) fn of(request: &'a Request<'_>) -> Self {
-        Self { authorizer: &request.app.authorizer, user: &request.caller.user }
+        Self { app: request.app, user: &request.caller.user }
     }
+}
+
+/// What a selector requires; one that cannot be read narrows nothing.
+fn required<S>(selector: Result<S, String>, read: impl FnOnce(&S) -> Vec<Required>) -> Vec<Required> {
+    selector.map(|selector| read(&selector)).unwrap_or_default()
 }
 
 impl Host for Rights<'_> {
@@ -38,7 +44,8 @@ impl Host for Rights<'_> {
                 subresource: resource.subresource.clone(),
                 namespace: resource.namespace.clone(),
                 name: resource.name.clone(),
-                node_selector: node_in(&resource.field_selector).unwrap_or_default(),
+                fields: required(FieldSelector::parse(&resource.field_selector), Required::of_fields),
+                labels: required(LabelSelector::parse(&resource.label_selector), Required::of_labels),
                 ..Attributes::default()
             },
         };
@@ -50,9 +57,11 @@ impl Host for Rights<'_> {
             }
             None => self.user,
         };
-        match self.authorizer.decide(user, &attributes) {
-            Ok(()) => Decision { allowed: true, ..Decision::default() },
-            Err(reason) => Decision { reason, ..Decision::default() },
+        match self.app.authorizer.decide_here(self.app, user, &attributes) {
+            Ok(reason) => Decision { allowed: true, reason, ..Decision::default() },
+            Err(Refusal { reason, error, .. }) => {
+                Decision { reason, error: Some(error).filter(|error| !error.is_empty()), ..Decision::default() }
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use gantry_proto::v1::objects_server::Objects as Service;
 use gantry_proto::v1::{self, EventType};
@@ -141,7 +140,7 @@ impl Objects {
 
     async fn listed(&self, caller: &Caller, r: &v1::ListRequest, target: &Target) -> Result<Listed, Status> {
         let narrowed = narrowed(&r.label_selector, &r.field_selector);
-        let permitted = Call { app: &self.0, caller }.permit_selection::<List>(target, narrowed)?;
+        let permitted = Call { app: &self.0, caller }.permit_selection::<List>(target, narrowed).await?;
         let query = ListQuery {
             selection: Selection::parse(&target.kind, &r.namespace, &r.label_selector, &r.field_selector)?,
             limit: usize::try_from(r.limit).unwrap_or(0),
@@ -269,7 +268,7 @@ impl Events {
 
 /// What a list or watch narrows itself to, as far as it can be read.
 fn narrowed(labels: &str, fields: &str) -> Narrowed {
-    Narrowed::of(fields, || LabelSelector::parse(labels).is_ok())
+    Narrowed::of(labels, fields, true)
 }
 
 fn watch_query(r: &v1::WatchRequest, target: &Target) -> Result<WatchQuery, Status> {
@@ -333,7 +332,7 @@ impl Service for Objects {
             let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "")?;
             let (call, narrowed) =
                 (Call { app: &self.0, caller: &caller }, narrowed(&r.label_selector, &r.field_selector));
-            let permitted = call.permit_selection::<Watch>(&target, narrowed)?;
+            let permitted = call.permit_selection::<Watch>(&target, narrowed).await?;
             let watcher = permitted.watch(watch_query(&r, &target)?).await?;
             Ok::<_, Status>((target, watcher))
         };
@@ -387,8 +386,8 @@ impl Service for Objects {
         let target = convert::target(&self.0, r.resource.as_ref(), &r.namespace, "", "").map_err(convert::failed)?;
         let run = async {
             let call = Call { app: &self.0, caller: &caller };
-            let permitted =
-                call.permit_selection::<DeleteCollection>(&target, Narrowed::of_deletion(&r.field_selector))?;
+            let narrowed = Narrowed::of_deletion(&r.label_selector, &r.field_selector);
+            let permitted = call.permit_selection::<DeleteCollection>(&target, narrowed).await?;
             let options = convert::delete_options(&r.delete_options, r.options.as_ref())?;
             let selection = Selection::parse(&target.kind, &r.namespace, &r.label_selector, &r.field_selector)?;
             let entered = permitted.enter().await?;

@@ -250,7 +250,7 @@ impl Passing {
             name: asked.name.to_owned(),
             ..Attributes::default()
         };
-        self.app.authorizer.require(user, &needed)?;
+        self.app.authorizer.require(&self.app, user, &needed).await?;
         let body = asked.body.clone()?;
         let _place = self.app.places.take_for(Holder::of(user))?;
         record.open();

@@ -101,42 +101,37 @@ impl Authentication {
     }
 }
 
-/// Who has allowed a request.
+/// What came of asking whether somebody may do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    Node,
-    Rbac,
+pub(crate) enum Outcome {
+    Allowed,
+    Denied,
+    NoOpinion,
+    Error,
 }
 
 /// Figures of authorisation.
 #[derive(Debug)]
 pub(crate) struct Authorization {
-    /// Of what was allowed, and what was not.
-    took: [Histogram; 2],
-    allowed: [Number; 2],
+    /// By outcome.
+    took: [Histogram; 4],
 }
 
 impl Default for Authorization {
     fn default() -> Self {
-        Self { took: [(); 2].map(|()| Histogram::seconds(&SECONDS)), allowed: Default::default() }
+        Self { took: [(); 4].map(|()| Histogram::seconds(&SECONDS)) }
     }
 }
 
 impl Authorization {
-    /// A request was allowed by one who decides.
-    pub(crate) fn allowed(&self, by: By) {
-        self.allowed[by as usize].add(1);
-    }
-
     /// All were asked.
-    pub(crate) fn asked(&self, allowed: bool, took: Duration) {
-        self.took[usize::from(!allowed)].observe(took);
+    pub(crate) fn asked(&self, outcome: Outcome, took: Duration) {
+        self.took[outcome as usize].observe(took);
     }
 
     /// Shows all.
     pub(crate) fn render(&self, page: &mut Page) {
-        // Nobody here denies so that others would not be asked.
-        const RESULTS: [&str; 2] = ["allowed", "no-opinion"];
+        const RESULTS: [&str; 4] = ["allowed", "denied", "no-opinion", "error"];
         let taken = self.took.each_ref().map(Histogram::snapshot);
         let help = "[ALPHA] Requests that somebody had to be allowed to make, by what came of it.";
         let mut attempts = page.family("authorization_attempts_total", "counter", help);
@@ -148,14 +143,6 @@ impl Authorization {
         let mut durations = page.family("authorization_duration_seconds", "histogram", help);
         for (result, took) in RESULTS.iter().zip(&taken).filter(|(_, took)| took.total() > 0) {
             durations.histogram(&[("result", result)], took);
-        }
-        drop(durations);
-        let help = "[ALPHA] Decisions that were the last word, by who decided.";
-        let mut family = page.family("apiserver_authorization_decisions_total", "counter", help);
-        for ((kind, name), count) in [("Node", "node"), ("RBAC", "rbac")].iter().zip(&self.allowed) {
-            if count.get() > 0 {
-                family.sample(&[("decision", "allowed"), ("name", name), ("type", kind)], float(count.get()));
-            }
         }
     }
 }

@@ -128,7 +128,7 @@ impl Request<'_> {
         self.check_new(&mut object)?;
         // Creating by PATCH needs the permission to create.
         let request = authorizer::on(&target.kind, "create", &target.namespace, &target.name, "");
-        app.authorizer.require(&caller.user, &request)?;
+        app.authorizer.require(app, &caller.user, &request).await?;
         let mut written = create::create_object(app, caller, target, object, options).await?;
         written.warnings.splice(0..0, warnings);
         Ok(written)

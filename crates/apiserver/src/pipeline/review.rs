@@ -1,5 +1,6 @@
 //! The kinds that are only questions: access reviews, token reviews, "who am I". Nothing is stored.
 
+use gantry_api::selector::{FieldSelector, LabelSelector};
 use gantry_api::status::Status;
 use gantry_api::{Value, managed, validation, value};
 use http::StatusCode;
@@ -7,17 +8,15 @@ use serde_json::{Map, json};
 
 use super::change::managed_write;
 use super::decode::{self, Expected};
-use super::selection::{NODE_NAME, node_in};
 use super::{Written, metadata};
 use crate::admission::Request;
 use crate::app::App;
 use crate::auth::constrained::{Mode, Step};
 use crate::auth::impersonation::{Impersonation, Needed};
 use crate::auth::{self, User};
-use crate::config::AuthorizationMode;
-use crate::rbac::authorizer;
+use crate::rbac::authorizer::{self, Held, Refusal};
 use crate::rbac::index::aggregated;
-use crate::rbac::rule::{Attributes, Rule};
+use crate::rbac::rule::{Attributes, Required, Rule};
 use crate::request::{Caller, Payload, Target, WriteOptions};
 
 /// Answers the question.
@@ -41,10 +40,10 @@ pub(crate) async fn create(
     }
     Request::creating(app, caller, target, options).admit_other(object).await?;
     match target.kind.kind {
-        "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object)?,
+        "SelfSubjectAccessReview" => access(app, caller.user.clone(), target, object).await?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             let user = named_user(object);
-            access(app, user, target, object)?;
+            access(app, user, target, object).await?;
         }
         "SelfSubjectRulesReview" => rules(app, &caller.user, object)?,
         "TokenReview" => token(app, caller, object).await?,
@@ -92,43 +91,51 @@ fn attributes(object: &Value) -> Attributes {
         subresource: text(asked, "subresource"),
         namespace: text(asked, "namespace"),
         name: text(asked, "name"),
-        node_selector: node_selector(asked),
+        fields: required(asked, "fieldSelector", |raw| Some(Required::of_fields(&FieldSelector::parse(raw).ok()?))),
+        labels: required(asked, "labelSelector", |raw| Some(Required::of_labels(&LabelSelector::parse(raw).ok()?))),
         path: None,
     }
 }
 
-/// The one node whose objects the review's field selector can match, if it says so in either of its forms. As upstream's, one
-/// that cannot be read narrows nothing, and of requirements only those count that could stand in a selector.
-fn node_selector(asked: &Value) -> String {
-    let raw = value::str_at(asked, "fieldSelector.rawSelector").unwrap_or_default();
+/// What the review's selector requires, in either of its forms. As upstream's, one that cannot be read narrows nothing, and of
+/// requirements only those count that could stand in a selector.
+fn required(asked: &Value, key: &str, parse: impl FnOnce(&str) -> Option<Vec<Required>>) -> Vec<Required> {
+    let selector = &asked[key];
+    let raw = value::str_at(selector, "rawSelector").unwrap_or_default();
     if !raw.is_empty() {
-        return node_in(raw).unwrap_or_default();
+        return parse(raw).unwrap_or_default();
     }
-    let one = |required: &Value| {
-        let on_node = text(required, "key") == NODE_NAME && text(required, "operator") == "In";
-        match value::list_at(required, "values") {
-            [Value::String(node)] if on_node => Some(node.clone()),
-            _ => None,
-        }
+    let read = value::list_at(selector, "requirements").iter();
+    let read = read.filter_map(|one| serde_json::from_value::<Required>(one.clone()).ok());
+    // A field is compared with one value.
+    let fits = |one: &Required| match one.operator.as_str() {
+        "In" | "NotIn" => one.values.len() == 1 || (key == "labelSelector" && !one.values.is_empty()),
+        "Exists" | "DoesNotExist" => one.values.is_empty() && key == "labelSelector",
+        _ => false,
     };
-    value::list_at(asked, "fieldSelector.requirements").iter().find_map(one).unwrap_or_default()
+    read.filter(fits).collect()
 }
 
-fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<(), Status> {
+async fn access(app: &App, user: User, target: &Target, object: &mut Value) -> Result<(), Status> {
     let kind = &target.kind;
     let errors = validation::create(kind, object);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, "", &errors));
     }
     let attributes = attributes(object);
-    let status = match app.authorizer.decide(&user, &attributes) {
-        Ok(()) => match app.authorizer.reason(&user, &attributes) {
-            why if why.is_empty() => json!({"allowed": true}),
-            why => json!({"allowed": true, "reason": why}),
-        },
-        Err(why) if why.is_empty() => json!({"allowed": false}),
-        Err(why) => json!({"allowed": false, "reason": why}),
+    let (denied, reason, error) = match app.authorizer.explain(app, &user, &attributes).await {
+        Ok(why) => (None, why, String::new()),
+        Err(refusal) => (Some(refusal.denied), refusal.reason, refusal.error),
     };
+    let mut status = json!({"allowed": denied.is_none()});
+    if denied == Some(true) {
+        status["denied"] = true.into();
+    }
+    for (key, text) in [("reason", reason), ("evaluationError", error)] {
+        if !text.is_empty() {
+            status[key] = text.into();
+        }
+    }
     value::set(object, "status", status);
     Ok(())
 }
@@ -138,24 +145,14 @@ fn rules(app: &App, user: &User, object: &mut Value) -> Result<(), Status> {
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let index = app.authorizer.index();
-    let mut held = index.rules_of(user, &namespace);
+    let Held { rules: mut held, incomplete, errors } = app.authorizer.held(user, &namespace);
     if user.in_group(crate::auth::MASTERS) {
-        let all = || vec!["*".to_owned()];
-        held.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
-        held.push(Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() });
+        held.extend(Rule::everything());
     }
     held.sort();
     held.dedup();
     let (paths, resources): (Vec<Rule>, Vec<Rule>) = held.into_iter().partition(|r| !r.non_resource_urls.is_empty());
-    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
-    let mut errors = Vec::new();
-    // What a node may do depends on its pods.
-    if user.node().is_some() && app.config.authorization_mode.contains(&AuthorizationMode::Node) {
-        status["incomplete"] = true.into();
-        errors.push("node authorizer does not support user rule resolution".to_owned());
-    }
-    errors.extend(index.missing(user, &namespace).into_iter().map(|missing| missing.text(None)));
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
     if !errors.is_empty() {
         status["evaluationError"] = aggregated(errors).into();
     }
@@ -201,8 +198,7 @@ fn impersonation(verb: &str, needed: &Needed) -> Attributes {
         subresource: needed.subresource.clone(),
         namespace: needed.namespace.clone(),
         name: needed.name.clone(),
-        node_selector: String::new(),
-        path: None,
+        ..Attributes::default()
     }
 }
 
@@ -211,7 +207,7 @@ fn impersonation(verb: &str, needed: &Needed) -> Attributes {
 ///
 /// # Errors
 /// 400 for headers that do not go together, 403.
-pub(crate) fn impersonate(
+pub(crate) async fn impersonate(
     app: &App,
     user: User,
     headers: &http::HeaderMap,
@@ -221,40 +217,60 @@ pub(crate) fn impersonate(
     if user.is_anonymous() {
         return Err(Status::unauthorized());
     }
-    let may = |request: &Attributes| {
-        app.authorizer.decide(&user, request).map_err(|why| authorizer::refused(&user, request, &why))
-    };
+    let rights = Rights { app, user: &user };
     let mut refused = None;
     for mode in Mode::ALL.into_iter().filter(|mode| mode.fits(&asked, &user)) {
         let Some(about) = about else { break };
-        match constrained(mode, &asked, about, &user, &may) {
+        match rights.constrained(mode, &asked, about).await {
             Ok(()) => return Ok(mode.user(&asked)),
             Err(status) => refused = refused.or(Some(status)),
         }
     }
-    let plain = asked.needed.iter().try_for_each(|needed| may(&impersonation("impersonate", needed)));
-    match plain {
+    match rights.all("impersonate", &asked.needed).await {
         Ok(()) => Ok(asked.user),
         // As upstream: what the first mode lacks.
         Err(status) => Err(refused.unwrap_or(status)),
     }
 }
 
-/// Whether the caller may act as someone else in a mode.
-fn constrained(
-    mode: Mode,
-    asked: &Impersonation,
-    about: &Attributes,
-    user: &User,
-    may: &impl Fn(&Attributes) -> Result<(), Status>,
-) -> Result<(), Status> {
-    may(&Attributes { verb: format!("impersonate-on:{}:{}", mode.name(), about.verb), ..about.clone() })?;
-    let verb = format!("impersonate:{}", mode.name());
-    mode.steps(asked).iter().try_for_each(|step| match step {
-        Step::Needs(one) => may(&impersonation(&verb, one)),
-        Step::Either(all, each) => {
-            may(&impersonation(&verb, all)).or_else(|_| each.iter().try_for_each(|one| may(&impersonation(&verb, one))))
+/// What somebody may do who wants to act as someone else.
+struct Rights<'a> {
+    app: &'a App,
+    user: &'a User,
+}
+
+impl Rights<'_> {
+    async fn may(&self, request: &Attributes) -> Result<(), Status> {
+        let decision = self.app.authorizer.decide(self.app, self.user, request).await;
+        decision.map_err(|refusal| authorizer::refused(self.user, request, &refusal))
+    }
+
+    async fn all(&self, verb: &str, needed: &[Needed]) -> Result<(), Status> {
+        for needed in needed {
+            self.may(&impersonation(verb, needed)).await?;
         }
-        Step::Never(one, why) => Err(authorizer::refused(user, &impersonation(&verb, one), why)),
-    })
+        Ok(())
+    }
+
+    /// Whether the caller may act as someone else in a mode.
+    async fn constrained(&self, mode: Mode, asked: &Impersonation, about: &Attributes) -> Result<(), Status> {
+        let verb = format!("impersonate-on:{}:{}", mode.name(), about.verb);
+        self.may(&Attributes { verb, ..about.clone() }).await?;
+        let verb = format!("impersonate:{}", mode.name());
+        for step in mode.steps(asked) {
+            match step {
+                Step::Needs(one) => self.may(&impersonation(&verb, &one)).await?,
+                Step::Either(all, each) => {
+                    if self.may(&impersonation(&verb, &all)).await.is_err() {
+                        self.all(&verb, &each).await?;
+                    }
+                }
+                Step::Never(one, why) => {
+                    let refusal = Refusal { reason: why, ..Refusal::default() };
+                    return Err(authorizer::refused(self.user, &impersonation(&verb, &one), &refusal));
+                }
+            }
+        }
+        Ok(())
+    }
 }

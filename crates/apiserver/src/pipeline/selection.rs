@@ -10,6 +10,7 @@ use gantry_store::Meta;
 use gantry_store::cache::{Object, Scope};
 
 use crate::custom::form;
+use crate::rbac::rule::Required;
 use crate::registry;
 
 /// The index of pods by node, the first of their view.
@@ -39,40 +40,36 @@ const PLAIN: &[&str] = &[
     "reason",
 ];
 
-/// What says of pods and device slices which node's they are.
-pub(crate) const NODE_NAME: &str = "spec.nodeName";
-
-/// The one node whose objects a field selector can match, if it says so and can be read.
-pub(crate) fn node_in(fields: &str) -> Option<String> {
-    FieldSelector::parse(fields).ok()?.exact(NODE_NAME).map(str::to_owned)
-}
-
 /// What a right to some objects alone may depend on, as upstream reads it of a request before anything is refused for what the
 /// request says: what cannot be read narrows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Narrowed {
     /// The one name that can match; "" = any.
     pub(crate) name: String,
-    /// The one node whose objects can match; "" = any.
-    pub(crate) node: String,
+    /// What fields must be.
+    pub(crate) fields: Vec<Required>,
+    /// What labels must be.
+    pub(crate) labels: Vec<Required>,
 }
 
 impl Narrowed {
-    /// What a field selector says. `readable`: whether all other options can be read, or else upstream sees no name.
-    pub(crate) fn of(fields: &str, readable: impl FnOnce() -> bool) -> Self {
-        if fields.is_empty() || fields.len() > SELECTOR_BYTES_MAX {
+    /// What selectors say. `readable`: whether all other options can be read, or else upstream sees no name.
+    pub(crate) fn of(labels: &str, fields: &str, readable: bool) -> Self {
+        if labels.len() + fields.len() > SELECTOR_BYTES_MAX {
             return Self::default();
         }
-        let Ok(fields) = FieldSelector::parse(fields) else { return Self::default() };
+        let labels = LabelSelector::parse(labels);
+        let readable = readable && labels.is_ok();
+        let labels = labels.map(|labels| Required::of_labels(&labels)).unwrap_or_default();
+        let Ok(fields) = FieldSelector::parse(fields) else { return Self { labels, ..Self::default() } };
         let is_segment = |name: &&str| !matches!(*name, "." | "..") && !name.contains(['/', '%']);
-        let name = fields.exact("metadata.name").filter(is_segment).filter(|_| readable());
-        let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
-        Self { name: text(name), node: text(fields.exact(NODE_NAME)) }
+        let name = fields.exact("metadata.name").filter(is_segment).filter(|_| readable);
+        Self { name: name.unwrap_or_default().to_owned(), fields: Required::of_fields(&fields), labels }
     }
 
     /// As [`Narrowed::of`], for a deletion of many: upstream sees no name in it.
-    pub(crate) fn of_deletion(fields: &str) -> Self {
-        Self { name: String::new(), ..Self::of(fields, || false) }
+    pub(crate) fn of_deletion(labels: &str, fields: &str) -> Self {
+        Self::of(labels, fields, false)
     }
 }
 

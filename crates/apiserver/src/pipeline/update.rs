@@ -93,6 +93,6 @@ async fn create_by_put(
     }
     // Creating by PUT needs the permission to create.
     let request = crate::rbac::authorizer::on(&target.kind, "create", &target.namespace, &target.name, "");
-    app.authorizer.require(&caller.user, &request)?;
+    app.authorizer.require(app, &caller.user, &request).await?;
     create::create_object(app, caller, target, object, options).await
 }

@@ -1,40 +1,62 @@
-//! The decision: system:masters, then the node authoriser, then roles.
+//! The decision: system:masters, then those whom the operator has named, in their order.
 
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures::FutureExt as _;
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
+use gantry_common::metrics::{Page, float};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::index::{Index, aggregated};
 use super::node::{self, Graph};
-use super::rule::Attributes;
+use super::rule::{Attributes, Rule};
+use crate::app::App;
 use crate::auth::{MASTERS, User};
-use crate::config::AuthorizationMode;
-use crate::metrics::access::{Authorization, By};
+use crate::authorize::{Judge, Link, Opinion};
+use crate::metrics::access::{Authorization, Outcome};
 
 /// What those who showed nothing may do where a role lets them: nobody writes without a name, whatever is bound to whom.
 const OF_NOBODY: &[&str] = &["get", "list", "watch", "head"];
 
-/// Decides; cheap to ask.
+/// Decides.
 pub(crate) struct Authorizer {
-    modes: Vec<AuthorizationMode>,
+    /// Who is asked, in this order.
+    chain: Vec<Link>,
     index: ArcSwap<Index>,
     graph: Arc<dyn Graph + Send + Sync>,
     /// Whether the index has been filled: before that everybody would be refused.
     known: watch::Sender<bool>,
     /// Counts the pictures, so that whoever holds a right can see that it may have ended.
     changes: watch::Sender<u64>,
-    /// What was decided.
-    pub(crate) figures: Authorization,
+    figures: Authorization,
+}
+
+/// Why something is not allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// One of those who decide said no, so that nobody else was asked. Otherwise nobody said yes.
+    pub(crate) denied: bool,
+    /// Upstream's `reason`; mostly empty.
+    pub(crate) reason: String,
+    /// What went wrong while deciding; mostly nothing.
+    pub(crate) error: String,
+}
+
+impl Refusal {
+    /// Reason and error, as Go prints both.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}, {}", self.reason, if self.error.is_empty() { "<nil>" } else { &self.error })
+    }
 }
 
 /// Yes, or no and why.
-pub(crate) type Decision = Result<(), String>;
+pub(crate) type Decision = Result<(), Refusal>;
 
 /// What a user may do. [`Authorizer::allow`] alone makes one, so whoever holds it need not ask again.
 pub(crate) struct Allowed<'u> {
@@ -50,10 +72,19 @@ impl Allowed<'_> {
     }
 }
 
+/// What somebody may do in a namespace, as far as those who decide can say.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) rules: Vec<Rule>,
+    /// There may be more.
+    pub(crate) incomplete: bool,
+    pub(crate) errors: Vec<String>,
+}
+
 impl Authorizer {
-    pub(crate) fn new(modes: Vec<AuthorizationMode>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
+    pub(crate) fn new(chain: Vec<Link>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
         Self {
-            modes,
+            chain,
             index: ArcSwap::from_pointee(Index::default()),
             graph,
             known: watch::Sender::new(false),
@@ -92,88 +123,151 @@ impl Authorizer {
         self.index.load_full()
     }
 
-    /// Decides on one request; the text says why not, as upstream's `reason` (mostly empty).
-    pub(crate) fn decide(&self, user: &User, request: &Attributes) -> Decision {
-        if user.in_group(MASTERS) {
-            return Ok(());
-        }
-        if user.is_anonymous() && !OF_NOBODY.contains(&request.verb.as_str()) {
-            return Err(String::new());
-        }
-        let mut why = String::new();
-        let mut because = |reason: &str| {
-            if !why.is_empty() && !reason.is_empty() {
-                why.push('\n');
-            }
-            why.push_str(reason);
-        };
-        for mode in &self.modes {
-            match mode {
-                AuthorizationMode::Node => {
-                    let Some(node) = user.node() else { continue };
-                    match node::decide(node, request, self.graph.as_ref()) {
-                        Ok(()) => {
-                            self.figures.allowed(By::Node);
-                            return Ok(());
-                        }
-                        Err(reason) => because(&reason),
-                    }
-                }
-                AuthorizationMode::Rbac => {
-                    let index = self.index.load();
-                    if index.allows(user, request) {
-                        self.figures.allowed(By::Rbac);
-                        return Ok(());
-                    }
-                    because(&unresolved(&index, user, &request.namespace));
+    /// Shows what was decided.
+    pub(crate) fn render(&self, page: &mut Page) {
+        self.figures.render(page);
+        let help = "[ALPHA] Decisions that were the last word, by who decided.";
+        let mut family = page.family("apiserver_authorization_decisions_total", "counter", help);
+        for link in &self.chain {
+            for (decision, count) in [("allowed", &link.allowed), ("denied", &link.denied)] {
+                if count.get() > 0 {
+                    let labels = [("decision", decision), ("name", link.name.as_str()), ("type", link.kind())];
+                    family.sample(&labels, float(count.get()));
                 }
             }
         }
-        Err(why)
     }
 
-    /// Why a request that [`Authorizer::decide`] allows is allowed, in upstream's words; empty for the mighty.
-    pub(crate) fn reason(&self, user: &User, request: &Attributes) -> String {
-        if user.in_group(MASTERS) {
-            return String::new();
+    /// Decides on one request.
+    pub(crate) async fn decide(&self, app: &App, user: &User, request: &Attributes) -> Decision {
+        self.judge(app, user, request, false).await.map(drop)
+    }
+
+    /// As [`Authorizer::decide`]; where it allows it says why, in upstream's words, which takes longer. Empty for the mighty.
+    pub(crate) async fn explain(&self, app: &App, user: &User, request: &Attributes) -> Result<String, Refusal> {
+        self.judge(app, user, request, true).await
+    }
+
+    /// As [`Authorizer::explain`], for expressions, which cannot wait. Where a webhook has to be asked this thread waits, and
+    /// the runtime, which must have several, gives its other work to another one.
+    pub(crate) fn decide_here(&self, app: &App, user: &User, request: &Attributes) -> Result<String, Refusal> {
+        let mut decision = pin!(self.explain(app, user, request));
+        match decision.as_mut().now_or_never() {
+            Some(decided) => decided,
+            None => tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(decision)),
         }
-        for mode in &self.modes {
-            match mode {
-                AuthorizationMode::Node => {
-                    // It says nothing where it allows.
-                    let may = |node| node::decide(node, request, self.graph.as_ref()).is_ok();
-                    if user.node().is_some_and(may) {
-                        return String::new();
-                    }
+    }
+
+    async fn judge(&self, app: &App, user: &User, request: &Attributes, explain: bool) -> Result<String, Refusal> {
+        if user.in_group(MASTERS) {
+            return Ok(String::new());
+        }
+        if user.is_anonymous() && !OF_NOBODY.contains(&request.verb.as_str()) {
+            return Err(Refusal::default());
+        }
+        let (mut reason, mut errors) = (String::new(), Vec::new());
+        for link in &self.chain {
+            let opinion = match &link.judge {
+                Judge::Node => self.node(user, request),
+                Judge::Rbac => self.roles(user, request, explain),
+                Judge::AlwaysAllow => Opinion::Allow(String::new()),
+                Judge::AlwaysDeny => Opinion::none("Everything is forbidden."),
+                Judge::Abac(policies) => policies.decide(user, request),
+                Judge::Webhook(webhook) => Box::pin(webhook.decide(app, user, request)).await,
+            };
+            match opinion {
+                Opinion::Allow(why) => {
+                    link.allowed.add(1);
+                    return Ok(why);
                 }
-                AuthorizationMode::Rbac => {
-                    if let Some(text) = self.index.load().reason(user, request) {
-                        return format!("RBAC: allowed by {text}");
+                Opinion::Deny { reason, error } => {
+                    link.denied.add(1);
+                    return Err(Refusal { denied: true, reason, error });
+                }
+                Opinion::None { reason: why, error } => {
+                    if !reason.is_empty() && !why.is_empty() {
+                        reason.push('\n');
                     }
+                    reason.push_str(&why);
+                    errors.extend(Some(error).filter(|error| !error.is_empty()));
                 }
             }
         }
-        String::new()
+        Err(Refusal { denied: false, reason, error: aggregated(errors) })
+    }
+
+    fn node(&self, user: &User, request: &Attributes) -> Opinion {
+        let Some(node) = user.node() else { return Opinion::none("") };
+        match node::decide(node, request, self.graph.as_ref()) {
+            // It says nothing where it allows.
+            Ok(()) => Opinion::Allow(String::new()),
+            Err(why) => Opinion::none(why),
+        }
+    }
+
+    fn roles(&self, user: &User, request: &Attributes, explain: bool) -> Opinion {
+        let index = self.index.load();
+        if !index.allows(user, request) {
+            return Opinion::none(unresolved(&index, user, &request.namespace));
+        }
+        let why = explain.then(|| index.reason(user, request)).flatten();
+        Opinion::Allow(why.map(|text| format!("RBAC: allowed by {text}")).unwrap_or_default())
+    }
+
+    /// What the user may do in a namespace, as far as those who decide can say.
+    pub(crate) fn held(&self, user: &User, namespace: &str) -> Held {
+        let mut held = Held::default();
+        let untold = |held: &mut Held, who: &str| {
+            held.incomplete = true;
+            held.errors.push(format!("{who} authorizer does not support user rule resolution"));
+        };
+        for link in &self.chain {
+            match &link.judge {
+                // What a node may do depends on its pods.
+                Judge::Node if user.node().is_some() => untold(&mut held, "node"),
+                Judge::Node | Judge::AlwaysDeny => {}
+                Judge::Rbac => {
+                    let index = self.index.load();
+                    held.rules.extend(index.rules_of(user, namespace));
+                    held.errors.extend(index.missing(user, namespace).into_iter().map(|missing| missing.text(None)));
+                }
+                Judge::AlwaysAllow => held.rules.extend(Rule::everything()),
+                Judge::Abac(policies) => held.rules.extend(policies.rules_of(user, namespace)),
+                Judge::Webhook(_) => untold(&mut held, "webhook"),
+            }
+        }
+        held
     }
 
     /// As [`Authorizer::require`], with what was allowed.
     ///
     /// # Errors
     /// As [`Authorizer::require`].
-    pub(crate) fn allow<'u>(&self, user: &'u User, request: Attributes) -> Result<Allowed<'u>, Status> {
-        self.require(user, &request)?;
+    pub(crate) async fn allow<'u>(
+        &self,
+        app: &App,
+        user: &'u User,
+        request: Attributes,
+    ) -> Result<Allowed<'u>, Status> {
+        self.require(app, user, &request).await?;
         Ok(Allowed { request, user: PhantomData })
     }
 
     /// As [`Authorizer::decide`], with the Status that a client gets.
     ///
     /// # Errors
-    /// 403 in upstream's words.
-    pub(crate) fn require(&self, user: &User, request: &Attributes) -> Result<(), Status> {
+    /// 403 in upstream's words, and 500 where it could not be decided.
+    pub(crate) async fn require(&self, app: &App, user: &User, request: &Attributes) -> Result<(), Status> {
         let began = Instant::now();
-        let decision = self.decide(user, request);
-        self.figures.asked(decision.is_ok(), began.elapsed());
-        decision.map_err(|why| refused(user, request, &why))
+        let decision = self.decide(app, user, request).await;
+        let result = match &decision {
+            Ok(()) => Outcome::Allowed,
+            Err(Refusal { error, .. }) if !error.is_empty() => Outcome::Error,
+            Err(Refusal { denied: true, .. }) => Outcome::Denied,
+            Err(_) => Outcome::NoOpinion,
+        };
+        self.figures.asked(result, began.elapsed());
+        decision.map_err(|refusal| refused(user, request, &refusal))
     }
 }
 
@@ -186,8 +280,12 @@ fn unresolved(index: &Index, user: &User, namespace: &str) -> String {
     format!("RBAC: {}", aggregated(missing.iter().map(|missing| missing.text(None)).collect()))
 }
 
-/// 403 in upstream's words.
-pub(crate) fn refused(user: &User, request: &Attributes, why: &str) -> Status {
+/// 403 in upstream's words; 500 where those who decide could not.
+pub(crate) fn refused(user: &User, request: &Attributes, refusal: &Refusal) -> Status {
+    if !refusal.error.is_empty() {
+        return Status::internal(&refusal.error);
+    }
+    let why = &refusal.reason;
     let mut text = request.refusal(&user.name);
     if !why.is_empty() {
         text = format!("{text}: {why}");
@@ -222,7 +320,6 @@ pub(crate) fn on(kind: &KindInfo, verb: &str, namespace: &str, name: &str, subre
         subresource: subresource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        node_selector: String::new(),
-        path: None,
+        ..Attributes::default()
     }
 }

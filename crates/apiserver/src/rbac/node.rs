@@ -152,7 +152,7 @@ impl Asked<'_> {
             "create" => Ok(()),
             "get" | "update" | "patch" | "delete" => self.related(Vertex::Slice),
             "watch" | "list" | "deletecollection" => unless(
-                self.request.node_selector == self.node,
+                self.request.is_on(self.node),
                 "can only list/watch/deletecollection resourceslices with nodeName field selector",
             ),
             _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".to_owned()),
@@ -178,7 +178,7 @@ impl Asked<'_> {
     fn pod(&self) -> Decision {
         match (self.verb(), self.subresource()) {
             ("get", "") => self.get(Vertex::Pod),
-            ("list" | "watch", "") if self.request.node_selector == self.node => Ok(()),
+            ("list" | "watch", "") if self.request.is_on(self.node) => Ok(()),
             ("list" | "watch", "") if !self.request.name.is_empty() => self.related(Vertex::Pod),
             ("list" | "watch", "") => Err("can only list/watch pods with spec.nodeName field selector".to_owned()),
             ("create" | "delete", "") | ("update" | "patch", "status") | ("create", "eviction") => Ok(()),

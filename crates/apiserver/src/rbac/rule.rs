@@ -2,8 +2,51 @@
 
 use std::collections::{HashMap, HashSet};
 
+use gantry_api::selector::{FieldSelector, LabelSelector, Operator, Requirement, Term};
 use gantry_api::{Value, value};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// What says of pods and device slices which node's they are.
+const NODE_NAME: &str = "spec.nodeName";
+
+/// One requirement of a selector, as reviews of access have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Required {
+    pub(crate) key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub(crate) operator: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) values: Vec<String>,
+}
+
+impl Required {
+    /// Those of a field selector.
+    pub(crate) fn of_fields(selector: &FieldSelector) -> Vec<Self> {
+        let one = |term: &Term| Self {
+            key: term.path.clone(),
+            operator: if term.negated { "NotIn" } else { "In" }.to_owned(),
+            values: vec![term.value.clone()],
+        };
+        selector.terms().iter().map(one).collect()
+    }
+
+    /// Those of a label selector. Comparisons of numbers, which reviews do not know, are left out: without them it is wider.
+    pub(crate) fn of_labels(selector: &LabelSelector) -> Vec<Self> {
+        let one = |required: &Requirement| {
+            let operator = match required.operator {
+                Operator::In | Operator::Equals => "In",
+                Operator::NotIn | Operator::NotEquals => "NotIn",
+                Operator::Exists => "Exists",
+                Operator::DoesNotExist => "DoesNotExist",
+                Operator::GreaterThan | Operator::LessThan => return None,
+            };
+            let (key, values) = (required.key.clone(), required.values.clone());
+            Some(Self { key, operator: operator.to_owned(), values })
+        };
+        selector.requirements().iter().filter_map(one).collect()
+    }
+}
 
 /// What a request wants to do; what authorisers decide on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,13 +58,25 @@ pub(crate) struct Attributes {
     pub(crate) subresource: String,
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// The node that the field selector of a list or watch of pods names.
-    pub(crate) node_selector: String,
+    /// What the field selector of a list, watch or deletion of many requires.
+    pub(crate) fields: Vec<Required>,
+    /// The same of its label selector.
+    pub(crate) labels: Vec<Required>,
     /// Set for requests that are not about a resource; the other fields but the verb are empty then.
     pub(crate) path: Option<String>,
 }
 
 impl Attributes {
+    /// Whether the field selector lets in what is on this node alone.
+    pub(crate) fn is_on(&self, node: &str) -> bool {
+        let on_node = |required: &Required| {
+            required.key == NODE_NAME
+                && required.operator == "In"
+                && matches!(&*required.values, [only] if only == node)
+        };
+        self.fields.iter().any(on_node)
+    }
+
     /// `pods` or `pods/log`.
     pub(crate) fn full_resource(&self) -> String {
         if self.subresource.is_empty() {
@@ -88,6 +143,15 @@ fn covers_path(pattern: &str, path: &str) -> bool {
 }
 
 impl Rule {
+    /// Those that allow everything.
+    pub(crate) fn everything() -> [Self; 2] {
+        let all = || vec!["*".to_owned()];
+        [
+            Self { verbs: all(), api_groups: all(), resources: all(), ..Self::default() },
+            Self { verbs: all(), non_resource_urls: all(), ..Self::default() },
+        ]
+    }
+
     /// Reads a rule of a Role or ClusterRole.
     pub(crate) fn from_value(rule: &Value) -> Self {
         Self {

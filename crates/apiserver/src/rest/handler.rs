@@ -174,7 +174,7 @@ pub(crate) async fn caller(
     }
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let authenticated = headers.contains_key("impersonate-user").then(|| user.clone());
-    let user = review::impersonate(app, user, headers, about)?;
+    let user = review::impersonate(app, user, headers, about).await?;
     let audit_id = match text(AUDIT_ID) {
         "" => uuid::Uuid::new_v4().to_string(),
         told => told.to_owned(),
@@ -243,9 +243,9 @@ fn asked<'a>(route: &'a Route, method: &Method, query: &Query) -> Asked<'a> {
 ///
 /// # Errors
 /// 403.
-pub(crate) fn require(app: &App, request: &Incoming, path: &ResourcePath) -> Result<(), Status> {
+pub(crate) async fn require(app: &App, request: &Incoming, path: &ResourcePath) -> Result<(), Status> {
     let about = attributes(&Route::Resource(path.clone()), &request.method, &request.query);
-    app.authorizer.require(&request.caller.user, &about)
+    app.authorizer.require(app, &request.caller.user, &about).await
 }
 
 /// What a request is about, for permissions.
@@ -419,7 +419,7 @@ async fn answered(
 ) -> Result<Response, Status> {
     match route {
         Route::Resource(path) if path.hollow => {
-            require(app, &request, &path)?;
+            require(app, &request, &path).await?;
             Err(Status::no_such_resource())
         }
         Route::Malformed => Err(Status::bad_request("the path has a segment that cannot be part of a name")),
@@ -432,7 +432,7 @@ async fn answered(
 async fn plain(app: &Arc<App>, request: &Incoming, path: &str) -> Result<Response, Status> {
     let verb = request.method.as_str().to_lowercase();
     let attributes = Attributes { verb, path: Some(path.to_owned()), ..Attributes::default() };
-    app.authorizer.require(&request.caller.user, &attributes)?;
+    app.authorizer.require(app, &request.caller.user, &attributes).await?;
     let found = match forgiven(path) {
         "/healthz" | "/livez" | "/readyz" => health::answer(app, path, &request.query).await,
         // Upstream writes this for people, whoever asks.

@@ -40,7 +40,7 @@ pub(crate) async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> 
         Ok(wanted) => wanted,
         Err(unread) => {
             // What is wrong with it is for those who may ask.
-            Call { app, caller: &request.caller }.authorize("get", target)?;
+            Call { app, caller: &request.caller }.authorize("get", target).await?;
             return Err(unread);
         }
     };

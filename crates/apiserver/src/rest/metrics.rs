@@ -31,7 +31,7 @@ pub(crate) async fn all(app: &App, request: &Incoming) -> Response {
     app.metrics.render(&mut page, &app.admission.names());
     app.authenticator.figures.render(&mut page);
     app.authenticator.legacy_uses().counts.render(&mut page);
-    app.authorizer.figures.render(&mut page);
+    app.authorizer.render(&mut page);
     app.flows.figures.render(&mut page);
     app.audit.render(&mut page);
     in_flight(app, &mut page);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gantry_api::kinds::KindInfo;
-use gantry_api::selector::LabelSelector;
 use gantry_api::status::Status;
 use gantry_api::{encode, field};
 use http::{HeaderValue, Method, header};
@@ -44,18 +43,18 @@ pub(crate) async fn handle(
     let kinds = app.kinds.kinds();
     let of_version = |kind: &KindInfo| kind.group == path.group && kind.version == path.version;
     if !kinds.all().any(|kind| of_version(kind) && (kind.custom.is_none() || kind.resource == path.resource)) {
-        handler::require(app, request, &path)?;
+        handler::require(app, request, &path).await?;
         return Ok(answer::text(404, "404 page not found\n"));
     }
     if path.subresource != "proxy" && !path.rest.trim_matches('/').is_empty() {
-        handler::require(app, request, &path)?;
+        handler::require(app, request, &path).await?;
         return Err(Status::no_such_resource());
     }
     let resource = (path.group.as_str(), path.version.as_str(), path.resource.as_str());
     let is_custom = kinds.by_resource(resource.0, resource.1, resource.2).is_some_and(|kind| kind.custom.is_some());
     let target = match calls::target(&kinds, resource, &path.namespace, &path.name, &path.subresource) {
         Err(status) if status.code == 404 => {
-            handler::require(app, request, &path)?;
+            handler::require(app, request, &path).await?;
             if !is_custom {
                 return Err(status);
             }
@@ -71,7 +70,7 @@ pub(crate) async fn handle(
     labels.about(&target);
     if path.watch && (request.method != Method::GET || !target.subresource.is_empty()) {
         // Upstream takes it for a watch whatever the method is, and has no route for it.
-        call(app, request).authorize("watch", &target)?;
+        call(app, request).authorize("watch", &target).await?;
         let is_known = target.subresource.is_empty();
         return Err(if is_known { Status::method_not_allowed() } else { Status::no_such_resource() });
     }
@@ -104,7 +103,7 @@ async fn dispatch(
         // Upstream authorises it as the GET that it stands for, but no route of its knows it but those of custom kinds.
         (Method::HEAD, unnamed) if target.kind.custom.is_none() => {
             let verb = if is_watch { "watch" } else { "list" };
-            let allowed = call(app, request).authorize(if unnamed { verb } else { "get" }, target);
+            let allowed = call(app, request).authorize(if unnamed { verb } else { "get" }, target).await;
             Err(allowed.err().unwrap_or_else(Status::method_not_allowed))
         }
         (Method::GET, _) if target.subresource == "log" => {
@@ -174,7 +173,7 @@ pub(super) fn shape_of(app: &App, request: &Incoming, target: &Target, rows: boo
 }
 
 async fn get(app: &Arc<App>, request: &Incoming, target: &Target) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<Get>(target)?;
+    let permitted = call(app, request).permit::<Get>(target).await?;
     let (shape, style) = shape(app, request, target)?;
     let found = permitted.enter().await?.get(request.query.get("resourceVersion")).await?;
     check_metadata(request, shape, target, false)?;
@@ -216,11 +215,8 @@ fn go_type(target: &Target, is_list: bool) -> String {
 
 /// What a list or watch narrows itself to, as far as it can be read.
 pub(super) fn narrowed(query: &Query) -> Narrowed {
-    let readable = || {
-        let numbers = ["limit", "timeoutSeconds"].iter().all(|name| query.number(name).is_ok());
-        numbers && LabelSelector::parse(query.get("labelSelector")).is_ok()
-    };
-    Narrowed::of(query.get("fieldSelector"), readable)
+    let readable = ["limit", "timeoutSeconds"].iter().all(|name| query.number(name).is_ok());
+    Narrowed::of(query.get("labelSelector"), query.get("fieldSelector"), readable)
 }
 
 /// What a list request asks for.
@@ -243,7 +239,7 @@ pub(crate) fn list_query(query: &Query, target: &Target) -> Result<ListQuery, St
 }
 
 async fn list(app: &Arc<App>, request: &Incoming, target: &Target, labels: &Labels) -> Result<Response, Status> {
-    let permitted = call(app, request).permit_selection::<List>(target, narrowed(&request.query))?;
+    let permitted = call(app, request).permit_selection::<List>(target, narrowed(&request.query)).await?;
     let query = list_query(&request.query, target)?;
     let (shape, style) = shape(app, request, target)?;
     let mut listed = permitted.enter().await?.list(&query).await?;
@@ -387,7 +383,7 @@ fn written(target: &Target, (shape, style): (Shape, Style), written: Written, re
 }
 
 async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<Create>(target)?;
+    let permitted = call(app, request).permit::<Create>(target).await?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "CreateOptions", Vec::new())?);
     let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
@@ -395,7 +391,7 @@ async fn create(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
 }
 
 async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<Update>(target)?;
+    let permitted = call(app, request).permit::<Update>(target).await?;
     let (shape, options) = (shape(app, request, target)?, write_options(&request.query, "UpdateOptions", Vec::new())?);
     let entered = permitted.enter().await?;
     let payload = payload(request.header(header::CONTENT_TYPE), body).await?;
@@ -403,7 +399,7 @@ async fn update(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &
 }
 
 async fn patch(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<Patch>(target)?;
+    let permitted = call(app, request).permit::<Patch>(target).await?;
     let shape = shape(app, request, target)?;
     let accepted = PatchType::accepted(&target.kind);
     let kind = match PatchType::parse(request.header(header::CONTENT_TYPE)) {
@@ -447,7 +443,7 @@ fn delete_options(query: &Query, body: &Bytes, content_type: &str) -> Result<Del
 }
 
 async fn delete(app: &Arc<App>, request: &Incoming, body: &mut Unread, target: &Target) -> Result<Response, Status> {
-    let permitted = call(app, request).permit::<Delete>(target)?;
+    let permitted = call(app, request).permit::<Delete>(target).await?;
     let shape = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;
@@ -460,8 +456,8 @@ async fn delete_collection(
     body: &mut Unread,
     target: &Target,
 ) -> Result<Response, Status> {
-    let narrowed = Narrowed::of_deletion(request.query.get("fieldSelector"));
-    let permitted = call(app, request).permit_selection::<DeleteCollection>(target, narrowed)?;
+    let narrowed = Narrowed::of_deletion(request.query.get("labelSelector"), request.query.get("fieldSelector"));
+    let permitted = call(app, request).permit_selection::<DeleteCollection>(target, narrowed).await?;
     let form = shape(app, request, target)?;
     let entered = permitted.enter().await?;
     let options = delete_options(&request.query, &read_body(body).await?, request.header(header::CONTENT_TYPE))?;

@@ -115,7 +115,7 @@ pub(crate) async fn start(
     let call = Call { app, caller: &request.caller };
     // Upstream looks at no selector of a path that says `watch`.
     let narrowed = if by_path { Narrowed::default() } else { narrowed(&request.query) };
-    let permitted = call.permit_selection::<Watch>(target, narrowed)?;
+    let permitted = call.permit_selection::<Watch>(target, narrowed).await?;
     let query = watch_query(&request.query, target)?;
     // Upstream streams what is there as objects only.
     let streams_list = query.send_initial_events == Some(true) && query.allow_bookmarks;

@@ -43,7 +43,7 @@ impl Right {
         let right = Self { app: app.clone(), credential, needed };
         let shown = right.shown().await?;
         record(&shown);
-        right.require(&shown.acting)?;
+        right.require(&shown.acting).await?;
         Ok((right, shown.acting))
     }
 
@@ -51,12 +51,15 @@ impl Right {
         self.credential.show(&self.app, self.needed.first()).await
     }
 
-    fn require(&self, user: &User) -> Result<(), Status> {
-        self.needed.iter().try_for_each(|needed| self.app.authorizer.require(user, needed))
+    async fn require(&self, user: &User) -> Result<(), Status> {
+        for needed in &self.needed {
+            self.app.authorizer.require(&self.app, user, needed).await?;
+        }
+        Ok(())
     }
 
     async fn check(&self) -> Result<(), Status> {
-        self.require(&self.shown().await?.acting)
+        self.require(&self.shown().await?.acting).await
     }
 
     /// How long the credential may go unchecked.

@@ -1,13 +1,14 @@
 //! A webhook server in the test's own process, and configurations that name it.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use gantry_apiserver::testing::{Builder, Identity};
+use gantry_apiserver::testing::{Builder, Identity, Pki};
 use gantry_common::tls;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -70,6 +71,23 @@ pub(crate) fn answer(review: &Value, mut response: Value) -> Raw {
 /// A response that patches.
 pub(crate) fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
+}
+
+/// A file in `folder` by which the API server calls `server` as `caller`, and believes what the CA has signed.
+pub(crate) fn kubeconfig(folder: &Path, pki: &Pki, server: &str) -> PathBuf {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
+    let caller = pki.client("caller", &[]);
+    write("judge-ca.pem", &pki.ca_pem());
+    write("caller.pem", &caller.cert_pem);
+    write("caller.key", &caller.key_pem);
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "judge", "cluster": {"server": server, "certificate-authority": "judge-ca.pem"}}],
+        "users": [{"name": "me", "user": {"client-certificate": "caller.pem", "client-key": "caller.key"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "judge", "user": "me"}}],
+    });
+    write("judge.yaml", &text.to_string());
+    folder.join("judge.yaml")
 }
 
 impl Hook {

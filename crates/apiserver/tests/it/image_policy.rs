@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gantry_apiserver::testing::{Builder, Pki};
 use serde_json::{Value, json};
 
-use crate::hooks::{Hook, Raw};
+use crate::hooks::{Hook, Raw, kubeconfig};
 use crate::support::{Answer, Cluster, pod};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -20,25 +20,14 @@ async fn judged(more: &str, respond: impl Fn(&Value) -> Raw + Clone + Send + 'st
 }
 
 async fn asking(pki: &Arc<Pki>, server: &str, more: &str) -> Cluster {
-    let (caller, ca) = (pki.client("caller", &[]), pki.ca_pem());
-    let (server, more) = (server.to_owned(), more.to_owned());
+    let (own, server, more) = (pki.clone(), server.to_owned(), more.to_owned());
     let builder = Builder::default().pki(pki.clone()).configure(move |config| {
         let folder = config.client_ca_file.as_ref().expect("a file").parent().expect("a folder").to_owned();
-        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("written");
-        write("judge-ca.pem", &ca);
-        write("caller.pem", &caller.cert_pem);
-        write("caller.key", &caller.key_pem);
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "judge", "cluster": {"server": server, "certificate-authority": "judge-ca.pem"}}],
-            "users": [{"name": "me", "user": {"client-certificate": "caller.pem", "client-key": "caller.key"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "judge", "user": "me"}}],
-        });
-        write("judge.yaml", &kubeconfig.to_string());
+        let kubeconfig = kubeconfig(&folder, &own, &server);
         let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n";
-        let told = format!("kubeConfigFile: {}{more}", folder.join("judge.yaml").display());
+        let told = format!("kubeConfigFile: {}{more}", kubeconfig.display());
         let entry = format!("- name: ImagePolicyWebhook\n  configuration: {{imagePolicy: {{{told}}}}}\n");
-        write("admission.yaml", &format!("{head}{entry}"));
+        std::fs::write(folder.join("admission.yaml"), format!("{head}{entry}")).expect("written");
         config.admission_control_config_file = Some(folder.join("admission.yaml"));
         config.enable_admission_plugins = vec!["ImagePolicyWebhook".to_owned()];
         config.audit_log_path = Some(folder.join("audit.log"));

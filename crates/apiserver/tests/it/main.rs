@@ -6,6 +6,7 @@ mod allocation;
 mod apply;
 mod attacks;
 mod audit;
+mod authorize;
 mod backends;
 mod bootstrap;
 mod certificates;

@@ -53,7 +53,7 @@ pub(super) async fn check(
         name: account.name.clone(),
         ..Attributes::default()
     };
-    app.authorizer.decide(&caller.user, &attributes).map_err(|_| {
+    app.authorizer.decide(app, &caller.user, &attributes).await.map_err(|_| {
         let why = format!(
             "audience {wanted:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
             caller.user.name

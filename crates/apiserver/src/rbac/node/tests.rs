@@ -1,4 +1,7 @@
+use gantry_api::selector::FieldSelector;
+
 use super::*;
+use crate::rbac::rule::Required;
 
 /// Everything that is called `mine` leads to n1.
 struct Fixed;
@@ -42,7 +45,7 @@ fn request(text: &str) -> Attributes {
         subresource: sub.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        node_selector: node.to_owned(),
+        fields: Required::of_fields(&FieldSelector::parse(&format!("spec.nodeName={node}")).expect("a selector")),
         ..Attributes::default()
     }
 }
