@@ -1,5 +1,6 @@
 //! Start and stop: every file and socket is checked before anything is served.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -164,7 +165,7 @@ pub struct Deps {
 pub struct Running {
     /// The first address that it listens on.
     pub address: SocketAddr,
-    app: Arc<App>,
+    pub(crate) app: Arc<App>,
     group: Group,
     served: tokio::task::JoinHandle<()>,
 }
@@ -210,22 +211,26 @@ fn check(config: &Config) -> Result<(), Error> {
             "the range must have between 4 and 2^24 addresses",
         );
     }
-    for (flag, names) in [
-        ("--enable-admission-plugins", &config.enable_admission_plugins),
-        ("--disable-admission-plugins", &config.disable_admission_plugins),
-    ] {
-        if let Some(unknown) = Chain::unknown(names).into_iter().next() {
-            return refuse(flag, unknown, "there is no such plugin");
+    plugins(&config.enable_admission_plugins, &config.disable_admission_plugins)
+        .map_err(|why| Error::Switch { flag: "check --enable-admission-plugins and --disable-admission-plugins", why })
+}
+
+/// Whether there are the plugins that are switched on and off.
+fn plugins(enabled: &[String], disabled: &[String]) -> Result<(), String> {
+    for (flag, names) in [("enable-admission-plugins", enabled), ("disable-admission-plugins", disabled)] {
+        if let Some(unknown) = Chain::unknown(names).first() {
+            return Err(format!("{flag} plugin {unknown:?} is unknown"));
         }
     }
-    if let Some(name) = Chain::unavailable(&config.enable_admission_plugins).into_iter().next() {
-        return refuse(
-            "--enable-admission-plugins",
-            name,
-            "this server does not have the plugin, and must not seem to",
-        );
+    let both: BTreeSet<&str> = enabled.iter().filter(|name| disabled.contains(name)).map(String::as_str).collect();
+    if !both.is_empty() {
+        let both = both.into_iter().collect::<Vec<_>>().join(" ");
+        return Err(format!("[{both}] in enable-admission-plugins and disable-admission-plugins overlapped"));
     }
-    Ok(())
+    match Chain::unavailable(enabled).first() {
+        Some(name) => Err(format!("{name}: this server does not have the plugin, and must not seem to")),
+        None => Ok(()),
+    }
 }
 
 fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
@@ -449,4 +454,26 @@ async fn control(app: Arc<App>) {
     let flows = flows::run(app.clone());
     let legacy_tokens = tracking::run(app.clone());
     tokio::join!(roles, bootstrap, endpoints, identity, aggregation, authentication, custom, flows, legacy_tokens);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_switched_one_way() {
+        let check = |enabled: &[&str], disabled: &[&str], expected: Result<(), &str>| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            assert_eq!(plugins(&owned(enabled), &owned(disabled)), expected.map_err(str::to_owned));
+        };
+        check(&["AlwaysDeny", "AlwaysAdmit"], &["LimitRanger", "JobValidation"], Ok(()));
+        check(&["Nope"], &[], Err("enable-admission-plugins plugin \"Nope\" is unknown"));
+        check(&[], &["Nope"], Err("disable-admission-plugins plugin \"Nope\" is unknown"));
+        let own = "disable-admission-plugins plugin \"RBACEscalation\" is unknown";
+        check(&[], &["RBACEscalation"], Err(own));
+        let both = "[LimitRanger Priority] in enable-admission-plugins and disable-admission-plugins overlapped";
+        check(&["Priority", "LimitRanger"], &["LimitRanger", "PodSecurity", "Priority"], Err(both));
+        let absent = "NodeDeclaredFeatureValidator: this server does not have the plugin, and must not seem to";
+        check(&["NodeDeclaredFeatureValidator"], &[], Err(absent));
+    }
 }

@@ -194,6 +194,12 @@ impl TestServer {
         self.pki.ca_pem()
     }
 
+    /// What serves.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &crate::app::App {
+        &self.running.as_ref().expect("the server runs").app
+    }
+
     /// The store underneath.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {

@@ -317,11 +317,11 @@ impl Chain {
         Self(all(settings).into_iter().filter(|p| on(p.name())).collect())
     }
 
-    /// Names that neither a plugin has nor one of upstream's that are not here.
+    /// Names that no plugin of upstream's has.
     pub(crate) fn unknown(names: &[String]) -> Vec<String> {
-        let known =
-            |name: &str| all(Settings::default()).iter().any(|p| p.name() == name) || names::UPSTREAM.contains(&name);
-        names.iter().filter(|n| !known(n)).cloned().collect()
+        let here =
+            |name: &str| all(Settings::default()).iter().any(|p| p.name() == name) && !names::OWN.contains(&name);
+        names.iter().filter(|name| !here(name) && !names::UPSTREAM.contains(&name.as_str())).cloned().collect()
     }
 
     /// Names of upstream's plugins that are not here, among those asked for: whoever relies on one must hear of it.
@@ -429,3 +429,6 @@ impl Chain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

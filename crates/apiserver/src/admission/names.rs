@@ -11,7 +11,11 @@ pub(super) const UPSTREAM: &[&str] = &[
     "PodGroupWorkloadExists",
 ];
 
-/// Those among them that may be asked for all the same: what they guard, the pipeline always guards; or what they guard is
+/// What is a plugin here and elsewhere part of the kinds themselves: nobody can switch it off.
+pub(super) const OWN: &[&str] =
+    &["AddressInUse", "DeviceAdminAccess", "PolicyParameters", "RBACEscalation", "ResourceClaimStatusAuthorization"];
+
+/// Those of the first list that may be asked for all the same: what they guard, the pipeline always guards; or what they guard is
 /// not served, as upstream's feature gates leave it.
 pub(super) const GUARDED_ANYWAY: &[&str] = &[
     "AlwaysAdmit",

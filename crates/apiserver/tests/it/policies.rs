@@ -342,7 +342,7 @@ async fn plugins_of_upstream_can_be_named() {
     assert!(silent.is_err_and(|e| e.contains("plugin ImagePolicyWebhook: no config specified")));
     let absent = with("NodeDeclaredFeatureValidator", "AlwaysDeny").await;
     assert!(absent.is_err_and(|e| e.contains("does not have the plugin")), "what it should guard, nobody would");
-    assert!(with("Nonsense", "AlwaysAdmit").await.is_err_and(|e| e.contains("there is no such plugin")));
+    assert!(with("Nonsense", "AlwaysAdmit").await.is_err_and(|e| e.contains("plugin \"Nonsense\" is unknown")));
 }
 
 /// Nothing of what is deleted can be changed, so that not even a policy that cannot be used holds up a deletion.
