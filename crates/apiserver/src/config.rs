@@ -9,6 +9,7 @@ use clap::Args;
 use gantry_api::kinds::Unserved;
 use ipnet::{IpNet, Ipv4Net};
 
+mod address;
 mod authorization;
 mod connections;
 mod front;
@@ -115,11 +116,12 @@ pub struct Config {
     /// The TLS port; 0 takes a free one.
     #[arg(long = "secure-port", default_value_t = 6443)]
     pub secure_port: u16,
-    /// The addresses to listen on.
+    /// The addresses to listen on; 0.0.0.0 and :: are all of the machine's, of both families.
     #[arg(long = "bind-address", value_delimiter = ',', default_value = "0.0.0.0")]
     pub bind_addresses: Vec<IpAddr>,
     /// The address under which the cluster's members reach this server; it becomes the endpoint of default/kubernetes.
-    /// Without it the first bound address that is neither loopback nor unspecified is taken.
+    /// Without it a bound address is taken; where all are bound, the one from which this machine reaches others. A server that
+    /// listens on loopback alone has none.
     #[arg(long = "advertise-address")]
     pub advertise_address: Option<IpAddr>,
     /// The serving certificate and how TLS is spoken.
@@ -260,8 +262,13 @@ impl Config {
     /// The address that default/kubernetes points to, if there is a usable one.
     #[must_use]
     pub fn advertised(&self) -> Option<IpAddr> {
-        self.advertise_address
-            .or_else(|| self.bind_addresses.iter().copied().find(|a| !a.is_loopback() && !a.is_unspecified()))
+        let bound = || self.bind_addresses.iter().copied().filter(|address| !address.is_loopback());
+        let own = || match bound().next()? {
+            IpAddr::V4(_) => address::own(false).or_else(|| address::own(true)),
+            IpAddr::V6(_) => address::own(true).or_else(|| address::own(false)),
+        };
+        let told = self.advertise_address.filter(|address| !address.is_unspecified());
+        told.or_else(|| bound().find(|address| !address.is_unspecified())).or_else(own)
     }
 
     /// The first address of the Service range: default/kubernetes.
@@ -306,7 +313,15 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
 
     #[test]
     fn every_flag_has_a_name_of_its_own() {
@@ -329,6 +344,25 @@ mod tests {
         for bad in ["3 fortnights", "-1s", ""] {
             assert!(seconds_or_unit(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_is_advertised() {
+        let check = |arguments: &[&str], expected: Option<&str>| {
+            let given = ["x"].iter().chain(arguments);
+            let config = Cli::parse_from(given).config;
+            assert_eq!(config.advertised(), expected.map(|text| text.parse().expect("an address")), "{arguments:?}");
+        };
+        check(&["--bind-address=127.0.0.1"], None);
+        check(&["--bind-address=::1"], None);
+        check(&["--bind-address=127.0.0.1,192.0.2.1"], Some("192.0.2.1"));
+        check(&["--bind-address=2001:db8::1"], Some("2001:db8::1"));
+        check(&["--bind-address=127.0.0.1", "--advertise-address=192.0.2.7"], Some("192.0.2.7"));
+        check(&["--bind-address=192.0.2.1", "--advertise-address=0.0.0.0"], Some("192.0.2.1"));
+        let (old, new) = (address::own(false), address::own(true));
+        let shown = |found: Option<IpAddr>| found.map(|address| address.to_string());
+        check(&[], shown(old.or(new)).as_deref());
+        check(&["--bind-address=::"], shown(new.or(old)).as_deref());
     }
 
     #[test]

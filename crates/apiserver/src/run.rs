@@ -1,7 +1,7 @@
 //! Start and stop: every file and socket is checked before anything is served.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ fn check(config: &Config) -> Result<(), Error> {
     if config.bind_addresses.is_empty() {
         return refuse("--bind-address", String::new(), "name at least one address");
     }
-    if let Some(address) = config.advertise_address.filter(|a| a.is_loopback() || a.is_unspecified()) {
+    if let Some(address) = config.advertise_address.filter(IpAddr::is_loopback) {
         return refuse("--advertise-address", address.to_string(), "pods and nodes cannot reach such an address");
     }
     if config.service_cluster_ip_range.prefix_len() > 30 || config.service_cluster_ip_range.prefix_len() < 8 {
@@ -310,7 +310,7 @@ fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error
 pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown, ready: impl FnOnce()) -> Result<(), Error> {
     check(&config)?;
     let store = connect(&config).await?;
-    let sockets = listener::bind(&config.bind_addresses, config.secure_port).await.map_err(Error::Listen)?;
+    let sockets = listener::bind(&config.bind_addresses, config.secure_port).map_err(Error::Listen)?;
     let running = start(config, Deps { store, sockets, clock }, shutdown.clone())?;
     tokio::select! {
         () = running.ready() => {
@@ -337,6 +337,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let Deps { store, sockets, clock } = deps;
     let address = address(&sockets)?;
     config.secure_port = address.port();
+    config.advertise_address = config.advertised();
     let signing = config.service_account_signing_key_file.as_deref();
     let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
     let tokens = tokens(&config)?;

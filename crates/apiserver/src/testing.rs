@@ -97,7 +97,7 @@ impl Builder {
         (self.configure)(&mut config);
         let shutdown = Shutdown::new();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sockets = listener::bind(&config.bind_addresses, config.secure_port).await.map_err(run::Error::Listen)?;
+        let sockets = listener::bind(&config.bind_addresses, config.secure_port).map_err(run::Error::Listen)?;
         let deps = Deps { store: store.clone(), sockets, clock: self.clock };
         let running = run::start(config, deps, shutdown.clone())?;
         Ok(TestServer { running: Some(running), shutdown, pki, folder: folder.to_owned(), store })

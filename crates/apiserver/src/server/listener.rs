@@ -1,13 +1,15 @@
 //! Sockets and the accept loop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_common::shutdown::Shutdown;
 use gantry_common::task;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Ipv6V6Only;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tracing::{debug, info, warn};
@@ -57,16 +59,41 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// A socket for one address. As Go does, an address of all interfaces stands for both families where the machine has both.
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const BACKLOG: u32 = 1024;
+    let both = |port: u16| {
+        let socket = TcpSocket::new_v6()?;
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))?;
+        socket.listen(BACKLOG)
+    };
+    if address.ip().is_unspecified() {
+        match both(address.port()) {
+            // A machine may have no IPv6.
+            Err(error) if error.kind() != std::io::ErrorKind::AddrInUse && address.is_ipv4() => {}
+            opened => return opened,
+        }
+    }
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Opens a socket per address; port 0 takes one free port for all of them.
 ///
 /// # Errors
 /// When one address or port cannot be had.
-pub(crate) async fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Error> {
+pub(crate) fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Error> {
     let mut port = port;
     let mut sockets = Vec::new();
-    for ip in addresses {
+    // Whoever listens everywhere listens on each.
+    let all = addresses.iter().find(|address| address.is_unspecified()).map(std::slice::from_ref);
+    for ip in all.unwrap_or(addresses) {
         let address = SocketAddr::new(*ip, port);
-        let socket = TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })?;
+        let socket = open(address).map_err(|source| Error::Bind { address, source })?;
         if let Ok(bound) = socket.local_addr() {
             port = bound.port();
         }
@@ -120,7 +147,8 @@ async fn accept_loop(port: Arc<Port>, socket: TcpListener, graceful: Arc<Gracefu
     loop {
         let Ok(slot) = port.slots.clone().acquire_owned().await else { return };
         let (stream, peer) = match socket.accept().await {
-            Ok(accepted) => accepted,
+            // A socket of both families sees those of IPv4 as IPv6's.
+            Ok((stream, peer)) => (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -180,5 +208,32 @@ async fn handshake(
             debug!(%peer, "TLS handshake took too long");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_interfaces_are_those_of_both_families() {
+        let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+        let has_v6 = std::net::TcpListener::bind((v6, 0)).is_ok();
+        for all in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
+            if all.is_ipv6() && !has_v6 {
+                continue;
+            }
+            let sockets = bind(&[v4, all], 0).expect("bound");
+            let [socket] = sockets.as_slice() else { panic!("{} sockets", sockets.len()) };
+            let port = socket.local_addr().expect("bound").port();
+            TcpStream::connect((v4, port)).await.expect("reached");
+            if has_v6 {
+                TcpStream::connect((v6, port)).await.expect("reached");
+            }
+        }
+        let sockets = bind(&[v4], 0).expect("bound");
+        assert_eq!(sockets[0].local_addr().expect("bound").ip(), v4);
     }
 }
