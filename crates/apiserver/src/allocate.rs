@@ -3,9 +3,9 @@
 //! As upstream: an `IPAddress` object per address (its key is the lock) and one bitmap of node ports.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use gantry_api::field::{Error, Path};
+use gantry_api::field::{Error, Errors, Path};
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::{Value, value};
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::pipeline::commit::Effects;
 use crate::pipeline::read::cache_failed;
 use crate::pipeline::turns::Held;
-use crate::registry::service;
+use crate::registry::{Family, service};
 use crate::request::Target;
 
 mod address;
@@ -36,7 +36,7 @@ pub(crate) async fn try_again<'a>(app: &'a App, turn: &mut Held<'a>) -> Result<(
 }
 
 /// The addresses that a Service holds.
-fn addresses(object: &Value) -> BTreeSet<Ipv4Addr> {
+fn addresses(object: &Value) -> BTreeSet<IpAddr> {
     if !service::needs_cluster_ip(object) || service::is_headless(object) {
         return BTreeSet::new();
     }
@@ -71,6 +71,11 @@ pub(crate) fn concerns(kind: &KindInfo) -> bool {
     kind.kind == "Service" && kind.group.is_empty()
 }
 
+/// What the cluster's address families do not allow of a Service.
+pub(crate) fn refusals(app: &App, new: &Value, old: Option<&Value>) -> Errors {
+    service::family_errors(new, old, &app.config.service_cluster_ip_range.families())
+}
+
 /// What a write of a Service changes beside it; fills in what it is given. Other kinds have no such effects.
 ///
 /// # Errors
@@ -100,7 +105,7 @@ pub(crate) async fn plan(
 async fn plan_addresses(
     app: &App,
     target: &Target,
-    held: &BTreeSet<Ipv4Addr>,
+    held: &BTreeSet<IpAddr>,
     new: &mut Value,
     effects: &mut Effects,
 ) -> Result<(), Status> {
@@ -108,16 +113,6 @@ async fn plan_addresses(
         return Ok(());
     }
     let wanted = addresses(new);
-    if wanted.is_empty() {
-        let Some(free) = address::random_free(app) else {
-            let why = "failed to allocate a serviceIP: range is full";
-            return Err(Status::internal(why));
-        };
-        value::set(new, "spec.clusterIP", free.to_string());
-        value::set(new, "spec.clusterIPs", vec![free.to_string()]);
-        address::take(app, target, free, effects);
-        return Ok(());
-    }
     for ip in wanted.difference(held) {
         address::check(app, *ip).await.map_err(|why| {
             let path = Path::new("spec").child("clusterIPs");
@@ -125,6 +120,22 @@ async fn plan_addresses(
             refused(target, Error::invalid(&path, shown, &format!("failed to allocate IP {ip}: {why}")))
         })?;
         address::take(app, target, *ip, effects);
+    }
+    // Of each of its families it has one, of which those that are not chosen come last.
+    let mut all = value::list_at(new, "spec.clusterIPs").to_vec();
+    if all.is_empty() && !text(new, "spec.clusterIP").is_empty() {
+        all.push(text(new, "spec.clusterIP").into());
+    }
+    for name in value::list_at(new, "spec.ipFamilies").iter().skip(all.len()) {
+        let family = if name == Family::V6.name() { Family::V6 } else { Family::V4 };
+        let free = address::random_free(app, family);
+        let free = free.ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?;
+        address::take(app, target, free, effects);
+        all.push(free.to_string().into());
+    }
+    if let Some(first) = all.first().cloned() {
+        value::set(new, "spec.clusterIP", first);
+        value::set(new, "spec.clusterIPs", all);
     }
     Ok(())
 }

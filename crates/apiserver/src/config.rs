@@ -1,13 +1,13 @@
 //! The configuration of the API server: flags with kube-apiserver's names, checked once, passed as a value.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use gantry_api::kinds::Unserved;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 mod address;
 mod authorization;
@@ -15,6 +15,7 @@ mod connections;
 mod front;
 mod gates;
 mod named;
+mod ranges;
 mod refused;
 mod serving;
 mod versions;
@@ -23,6 +24,7 @@ pub use authorization::Authorization;
 pub use connections::Connections;
 pub use front::RequestHeader;
 pub use named::NamedCert;
+pub use ranges::ServiceRanges;
 pub use refused::refused;
 pub use serving::{Error as ServingError, Serving};
 
@@ -170,9 +172,10 @@ pub struct Config {
     /// Audiences of this API; the issuers by default.
     #[arg(long = "api-audiences", value_delimiter = ',')]
     pub api_audiences: Vec<String>,
-    /// Where Services get their cluster IPs from.
+    /// Where Services get their cluster IPs from: one range, or two of different families, the first of which is that of Services
+    /// that do not ask for one.
     #[arg(long = "service-cluster-ip-range", default_value = "10.96.0.0/16")]
-    pub service_cluster_ip_range: Ipv4Net,
+    pub service_cluster_ip_range: ServiceRanges,
     /// Where Services get their node ports from.
     #[arg(long = "service-node-port-range", default_value = "30000-32767")]
     pub service_node_port_range: PortRange,
@@ -273,8 +276,8 @@ impl Config {
 
     /// The first address of the Service range: default/kubernetes.
     #[must_use]
-    pub fn kubernetes_service_ip(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.service_cluster_ip_range.network()) + 1)
+    pub fn kubernetes_service_ip(&self) -> IpAddr {
+        self.service_cluster_ip_range.first_address()
     }
 
     /// The issuer of the tokens that this server makes.

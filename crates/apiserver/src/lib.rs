@@ -53,7 +53,8 @@ pub mod testing;
 
 pub use auth::User;
 pub use config::{
-    Authorization, Config, Connections, NamedCert, PortRange, RequestHeader, Serving, ServingError, refused,
+    Authorization, Config, Connections, NamedCert, PortRange, RequestHeader, ServiceRanges, Serving, ServingError,
+    refused,
 };
 pub use rest::zpages::flags;
 pub use run::{Deps, Error, Running, run, start};

@@ -204,15 +204,20 @@ fn check(config: &Config) -> Result<(), Error> {
     if let Some(address) = config.advertise_address.filter(IpAddr::is_loopback) {
         return refuse("--advertise-address", address.to_string(), "pods and nodes cannot reach such an address");
     }
-    if config.service_cluster_ip_range.prefix_len() > 30 || config.service_cluster_ip_range.prefix_len() < 8 {
-        return refuse(
-            "--service-cluster-ip-range",
-            config.service_cluster_ip_range.to_string(),
-            "the range must have between 4 and 2^24 addresses",
-        );
-    }
     plugins(&config.enable_admission_plugins, &config.disable_admission_plugins)
         .map_err(|why| Error::Switch { flag: "check --enable-admission-plugins and --disable-admission-plugins", why })
+}
+
+/// default/kubernetes has one family, which is that of its endpoints.
+fn check_families(config: &Config) -> Result<(), Error> {
+    let range = config.service_cluster_ip_range.all()[0];
+    match config.advertise_address.filter(|address| address.is_ipv4() != range.addr().is_ipv4()) {
+        None => Ok(()),
+        Some(address) => {
+            let why = format!("service IP family \"{range}\" must match public address family \"{address}\"");
+            Err(Error::Switch { flag: "--advertise-address", why })
+        }
+    }
 }
 
 /// Whether there are the plugins that are switched on and off.
@@ -268,7 +273,7 @@ fn acceptor(config: &Config, clock: &SharedClock) -> Result<tls::Acceptor, Error
     let proxies = config.request_header.client_ca_file.clone();
     let trusted = trust::Files { clients: config.client_ca_file.clone(), proxies };
     let protocol = config.serving.protocol().map_err(|why| Error::Protocol { why })?;
-    let service = config.kubernetes_service_ip().into();
+    let service = config.kubernetes_service_ip();
     let files = config.serving.files(config.advertised(), service, clock.now());
     let (cert, key) = files.map_err(Error::Certificate)?;
     tls::Acceptor::new((&cert, &key), &config.serving.tls_sni_cert_keys, trusted, protocol).map_err(Error::Tls)
@@ -338,6 +343,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let address = address(&sockets)?;
     config.secure_port = address.port();
     config.advertise_address = config.advertised();
+    check_families(&config)?;
     let signing = config.service_account_signing_key_file.as_deref();
     let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
     let tokens = tokens(&config)?;

@@ -260,23 +260,8 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
     let (spec, before) = (some(new, "spec").unwrap_or(&UNSET), some(old, "spec").unwrap_or(&UNSET));
     let addressed = |s| matches!(text(s, "type"), "ClusterIP" | "NodePort" | "LoadBalancer");
     if addressed(spec) && addressed(before) {
-        let (ips, old_ips) = (list(spec, "clusterIPs"), list(before, "clusterIPs"));
-        match (ips.first(), old_ips.first()) {
-            (None, Some(_)) => {
-                out.invalid(at.child("clusterIPs").index(0), ips.to_vec(), "primary clusterIP can not be unset");
-            }
-            (Some(now), Some(then)) if now != then => {
-                out.invalid(at.child("clusterIPs").index(0), ips.to_vec(), "may not change once set");
-            }
-            _ => {}
-        }
-        let (families, old_families) = (list(spec, "ipFamilies"), list(before, "ipFamilies"));
-        match (families.first(), old_families.first()) {
-            (Some(now), Some(then)) if now != then => {
-                out.invalid(at.child("ipFamilies").index(0), families.to_vec(), "may not change once set");
-            }
-            _ => {}
-        }
+        kept_ips(out, at.child("clusterIPs"), list(spec, "clusterIPs"), list(before, "clusterIPs"));
+        kept_families(out, at.child("ipFamilies").index(0), spec, before);
     }
     let balanced = |s| text(s, "type") == "LoadBalancer";
     if balanced(spec) && balanced(before) && !same(spec.get("loadBalancerClass"), before.get("loadBalancerClass")) {
@@ -289,6 +274,31 @@ pub(super) fn update(out: &mut Out, new: &Value, old: &Value) {
         out.forbidden(at.child("healthCheckNodePort"), "field is immutable");
     }
     service(out, new, Some(old));
+}
+
+/// The first address of a service stays, and so does the second unless it comes or goes.
+fn kept_ips(out: &mut Out, at: At<'_>, new: &[Value], old: &[Value]) {
+    if new.is_empty() && !old.is_empty() {
+        out.invalid(at.index(0), new.to_vec(), "primary clusterIP can not be unset");
+    }
+    let all = if new.len() == old.len() { new.len() } else { 1 };
+    for (index, _) in new.iter().zip(old).enumerate().take(all).filter(|(_, (now, then))| now != then) {
+        out.invalid(at.index(index), new.to_vec(), "may not change once set");
+    }
+}
+
+/// The same of families, but that those without addresses may have others. Whichever it is, upstream names the first; where one
+/// comes or goes it shows the addresses.
+fn kept_families(out: &mut Out, at: At<'_>, spec: &Value, before: &Value) {
+    let headless = |spec| matches!(list(spec, "clusterIPs"), [only] if *only == "None");
+    if headless(spec) || headless(before) {
+        return;
+    }
+    let (new, old) = (list(spec, "ipFamilies"), list(before, "ipFamilies"));
+    let (shown, all) = if new.len() == old.len() { (new, new.len()) } else { (list(spec, "clusterIPs"), 1) };
+    for _ in new.iter().zip(old).take(all).filter(|(now, then)| now != then) {
+        out.invalid(at, shown.to_vec(), "may not change once set");
+    }
 }
 
 /// An update of a service's status.

@@ -294,6 +294,35 @@ fn service_addresses() {
     );
 }
 
+#[test]
+fn families_and_addresses_of_a_service_stay() {
+    let service = |families: &[&str], ips: &[&str]| {
+        let policy = if families.len() == 2 { "PreferDualStack" } else { "SingleStack" };
+        with_port(json!({
+            "clusterIP": ips[0], "clusterIPs": ips, "ipFamilies": families, "ipFamilyPolicy": policy, "selector": {"a": "b"},
+        }))
+    };
+    let two = service(&["IPv4", "IPv6"], &["10.0.0.7", "fd00::7"]);
+    let one = service(&["IPv4"], &["10.0.0.7"]);
+    check_update("Service", two.clone(), one.clone(), &[]);
+    check_update("Service", one, two.clone(), &[]);
+    let other = service(&["IPv4", "IPv6"], &["10.0.0.7", "fd00::8"]);
+    let stays = "may not change once set";
+    let shown = "Invalid value: [\"10.0.0.7\",\"fd00::8\"]";
+    check_update("Service", other, two.clone(), &[&format!("spec.clusterIPs[1]: {shown}: {stays}")]);
+    let turned = service(&["IPv6", "IPv4"], &["fd00::7", "10.0.0.7"]);
+    let (ips, families) = ("[\"fd00::7\",\"10.0.0.7\"]", "[\"IPv6\",\"IPv4\"]");
+    let expected = [
+        format!("spec.clusterIPs[0]: Invalid value: {ips}: {stays}"),
+        format!("spec.clusterIPs[1]: Invalid value: {ips}: {stays}"),
+        format!("spec.ipFamilies[0]: Invalid value: {families}: {stays}"),
+        format!("spec.ipFamilies[0]: Invalid value: {families}: {stays}"),
+    ];
+    check_update("Service", turned, two, &expected.each_ref().map(String::as_str));
+    let headless = |families: &[&str]| service(families, &["None"]);
+    check_update("Service", headless(&["IPv6"]), headless(&["IPv4"]), &[]);
+}
+
 fn workload(extra: Value) -> Value {
     let mut spec = json!({
         "selector": {"matchLabels": {"app": "x"}},

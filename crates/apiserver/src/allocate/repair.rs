@@ -2,7 +2,7 @@
 //! both in step; an older server knows no `IPAddress` objects, and others can delete them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tracing::warn;
 use super::{address, addresses, node_ports, ports};
 use crate::app::App;
 use crate::pipeline::current::store_failed;
+use crate::registry::Family;
 
 const INTERVAL: Duration = Duration::from_secs(180);
 /// Upstream's servers write an address before its Service, within a request's time.
@@ -29,7 +30,7 @@ struct Holder {
     revision: u64,
     namespace: String,
     name: String,
-    addresses: BTreeSet<Ipv4Addr>,
+    addresses: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
 }
 
@@ -101,12 +102,13 @@ fn parent<'a>(address: &Value, held: &'a Holders) -> Option<&'a Holder> {
     held.get(&key).filter(|_| service)
 }
 
-fn is_held(object: &Object, ip: Ipv4Addr, held: &Holders) -> bool {
+fn is_held(object: &Object, ip: IpAddr, held: &Holders) -> bool {
     parent(&parse(object), held).is_some_and(|holder| holder.addresses.contains(&ip))
 }
 
-async fn claim(app: &App, service: &Holder, ip: Ipv4Addr, revision: u64) -> Result<(), Status> {
-    warn!("the ClusterIP [IPv4]:{ip} for Service {}/{} is not allocated; repairing", service.namespace, service.name);
+async fn claim(app: &App, service: &Holder, ip: IpAddr, revision: u64) -> Result<(), Status> {
+    let (family, Holder { namespace, name, .. }) = (Family::of(ip).name(), service);
+    warn!("the ClusterIP [{family}]:{ip} for Service {namespace}/{name} is not allocated; repairing");
     let object = address::object(app, &service.namespace, &service.name, ip);
     let txn = Txn::new()
         .if_unchanged(service.key.clone(), service.revision)

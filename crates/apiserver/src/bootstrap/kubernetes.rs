@@ -20,6 +20,7 @@ use super::ensure;
 use crate::app::App;
 use crate::pipeline::change::{Change, Made, Part};
 use crate::pipeline::current::{self, Current, store_failed};
+use crate::registry::Family;
 use crate::request::{Caller, Target, WriteOptions};
 
 const PREFIX: &str = "/registry/masterleases/";
@@ -37,7 +38,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the store fails, or another Service holds the address.
 pub(crate) async fn ensure_service(app: &App) -> Result<(), Status> {
-    let ip = app.config.kubernetes_service_ip().to_string();
+    let ip = app.config.kubernetes_service_ip();
+    let (family, ip) = (Family::of(ip).name(), ip.to_string());
     ensure(
         app,
         json!({
@@ -49,7 +51,7 @@ pub(crate) async fn ensure_service(app: &App) -> Result<(), Status> {
             },
             "spec": {
                 "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "sessionAffinity": "None",
-                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "ipFamilies": [family], "ipFamilyPolicy": "SingleStack",
                 "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port(app)}],
             },
         }),
@@ -165,7 +167,10 @@ async fn grant(app: &App) -> Result<LeaseId, Status> {
 /// The addresses of the servers that live.
 async fn masters(app: &App) -> Result<BTreeSet<IpAddr>, Status> {
     let read = app.store.range(Range::prefix(PREFIX).keys_only()).await.map_err(store_failed)?;
-    Ok(read.kvs.iter().filter_map(|kv| kv.key.strip_prefix(PREFIX)?.parse().ok()).collect())
+    // A slice holds one family; upstream's servers have none but the Service's.
+    let family = Family::of(app.config.kubernetes_service_ip());
+    let all = read.kvs.iter().filter_map(|kv| kv.key.strip_prefix(PREFIX)?.parse().ok());
+    Ok(all.filter(|address| Family::of(*address) == family).collect())
 }
 
 fn slice(port: u16, addresses: &BTreeSet<IpAddr>) -> Value {
@@ -177,7 +182,7 @@ fn slice(port: u16, addresses: &BTreeSet<IpAddr>) -> Value {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": "IPv4",
+        "addressType": addresses.first().map_or(Family::V4, |address| Family::of(*address)).name(),
         "endpoints": endpoints,
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     })
@@ -246,8 +251,10 @@ mod tests {
         let slice = slice(6443, &addresses);
         assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.1");
         assert_eq!(slice["endpoints"].as_array().map(Vec::len), Some(2));
-        assert_eq!(slice["ports"][0]["port"], 6443);
+        assert_eq!((&slice["ports"][0]["port"], &slice["addressType"]), (&json!(6443), &json!("IPv4")));
         let legacy = legacy(6443, &addresses);
         assert_eq!(legacy["subsets"][0]["addresses"], json!([{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]));
+        let addresses = std::iter::once("2001:db8::1".parse().expect("an address")).collect();
+        assert_eq!(super::slice(6443, &addresses)["addressType"], "IPv6");
     }
 }

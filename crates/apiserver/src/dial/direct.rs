@@ -76,7 +76,7 @@ impl Forbidden {
                 etcd.extend(found);
             }
         }
-        let mut networks = vec![IpNet::V4(app.config.service_cluster_ip_range)];
+        let mut networks = app.config.service_cluster_ip_range.all().to_vec();
         let mut hosts = own();
         let nodes = kinds::by_resource("", "v1", "nodes").map(|kind| app.view(kind).snapshot());
         for node in nodes.iter().flat_map(|nodes| nodes.list(None, None)) {

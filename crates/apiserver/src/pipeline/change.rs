@@ -241,8 +241,9 @@ impl Change<'_> {
         self.check_identity(&object, state)?;
         metadata::on_update(&mut object, old);
         let strategy = registry::strategy(kind);
-        let ctx =
-            Ctx { kind, subresource: self.target.subresource, now: app.clock.now(), user: &self.caller.user.name };
+        let (subresource, user) = (self.target.subresource, &*self.caller.user.name);
+        let families = app.config.service_cluster_ip_range.families();
+        let ctx = Ctx { kind, subresource, now: app.clock.now(), user, families: &families };
         self.confine(&mut object, old);
         let sent = self.read(&mut object);
         defaults::apply(kind, &mut object)?;
@@ -263,7 +264,7 @@ impl Change<'_> {
             self.confine(&mut object, old);
         }
         self.prepare(&ctx, &mut object, old)?;
-        let errors = match self.part {
+        let mut errors = match self.part {
             Part::Main => strategy.validate_change(kind, (&object, old), false, &mut warnings),
             Part::Status if self.target.subresource == "approval" => validation::approval_update(&object, old),
             Part::Status => strategy.validate_change(kind, (&object, old), true, &mut warnings),
@@ -272,6 +273,9 @@ impl Change<'_> {
             Part::System if self.target.subresource == "finalize" => validation::finalize(&object, old),
             Part::System => Vec::new(),
         };
+        if self.part == Part::Main && allocate::concerns(kind) {
+            errors.extend(allocate::refusals(app, &object, Some(old)));
+        }
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &self.target.name, &errors));
         }

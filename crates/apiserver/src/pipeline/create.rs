@@ -175,7 +175,8 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
     if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificate::identify(object, &caller.user);
     }
-    let ctx = Ctx { kind, subresource: "", now: app.clock.now(), user: &caller.user.name };
+    let families = app.config.service_cluster_ip_range.families();
+    let ctx = Ctx { kind, subresource: "", now: app.clock.now(), user: &caller.user.name, families: &families };
     warnings.extend(strategy.outdated(object));
     gated::drop_fields(kind, object, None, false);
     strategy.prepare_create(&ctx, object);
@@ -183,7 +184,10 @@ async fn admitted(request: &Request<'_>, object: &mut Value) -> Result<Vec<Strin
         flows::judge_new(app, object).await?;
     }
     defaults::apply(kind, object)?;
-    let errors = strategy.validate_create(kind, object);
+    let mut errors = strategy.validate_create(kind, object);
+    if allocate::concerns(kind) {
+        errors.extend(allocate::refusals(app, object, None));
+    }
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, &target.name, &errors));
     }

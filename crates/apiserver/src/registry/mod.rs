@@ -13,6 +13,8 @@ use jiff::Timestamp;
 
 pub use gantry_api::kinds::Column;
 
+pub use self::service::Family;
+
 mod admission;
 pub(crate) mod aggregation;
 mod batch;
@@ -51,6 +53,8 @@ pub struct Ctx<'a> {
     pub now: Timestamp,
     /// The user's name.
     pub user: &'a str,
+    /// The address families of the cluster's Services, the first one that of those that ask for none.
+    pub families: &'a [Family],
 }
 
 /// One row of a Table.

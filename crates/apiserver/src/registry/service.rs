@@ -3,16 +3,17 @@
 //! Allocating addresses and ports is the pipeline's work; this is what can be said without looking at other services.
 
 mod cells;
+mod families;
 mod warnings;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use gantry_api::field::{Error, Errors, Path};
-use gantry_api::kinds::KindInfo;
-use gantry_api::{Value, validation, value};
+use gantry_api::{Value, value};
 use serde_json::json;
 
+pub use self::families::Family;
+pub(crate) use self::families::errors as family_errors;
 use super::columns::text;
 use super::{Column, Ctx, Row, Strategy, metadata_field, written};
 
@@ -25,34 +26,21 @@ impl Strategy for Service {
         Some(("", "v1", "endpoints"))
     }
 
-    fn prepare_create(&self, _ctx: &Ctx<'_>, service: &mut Value) {
+    fn prepare_create(&self, ctx: &Ctx<'_>, service: &mut Value) {
         if !text(service, "spec.clusterIP").is_empty() && value::list_at(service, "spec.clusterIPs").is_empty() {
             let ip = text(service, "spec.clusterIP").to_owned();
             value::set(service, "spec.clusterIPs", json!([ip]));
         }
-        families(service, None);
+        families::prepare(service, None, ctx.families);
         drop_of_name(service);
     }
 
-    fn prepare_update(&self, _ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
+    fn prepare_update(&self, ctx: &Ctx<'_>, new: &mut Value, old: &Value) {
         normalize_cluster_ips(new, old);
         drop_type_dependent(new, old);
         inherit_allocated(new, old);
-        families(new, Some(old));
+        families::prepare(new, Some(old), ctx.families);
         drop_of_name(new);
-    }
-
-    fn validate_create(&self, kind: &KindInfo, service: &Value) -> Errors {
-        let mut errors = validation::create(kind, service);
-        errors.extend(single_stack(service));
-        errors
-    }
-
-    fn validate_update(&self, kind: &KindInfo, new: &Value, old: &Value) -> Errors {
-        let mut errors = validation::update(kind, new, old);
-        errors.extend(released(new, old));
-        errors.extend(single_stack(new));
-        errors
     }
 
     fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
@@ -236,93 +224,6 @@ fn copy(new: &mut Value, old: &Value, path: &str) {
     if let Some(found) = value::get(old, path) {
         value::set(new, path, found.clone());
     }
-}
-
-/// Whether its endpoints are not ours, so that it may claim families that the cluster does not have.
-fn is_unselected(service: &Value) -> bool {
-    is_headless(service) && value::map_at(service, "spec.selector").is_none_or(|selector| selector.is_empty())
-}
-
-/// Families of a cluster that has IPv4 only. A headless service without selector claims both, unless it says otherwise.
-fn families(service: &mut Value, old: Option<&Value>) {
-    if !needs_cluster_ip(service) {
-        return;
-    }
-    if let Some(old) = old.filter(|_| text(service, "spec.ipFamilyPolicy").is_empty()) {
-        // Who sends none keeps what there is.
-        copy(service, old, "spec.ipFamilyPolicy");
-    }
-    let policy = if is_unselected(service) { "RequireDualStack" } else { "SingleStack" };
-    value::set_default(service, "spec.ipFamilyPolicy", policy);
-    let is_single = text(service, "spec.ipFamilyPolicy") == "SingleStack";
-    if let Some(old) = old.filter(|_| is_single) {
-        for path in ["spec.clusterIPs", "spec.ipFamilies"] {
-            if same(service, old, path)
-                && let Some(Value::Array(list)) = value::get_mut(service, path)
-            {
-                list.truncate(1);
-            }
-        }
-    }
-    if value::list_at(service, "spec.ipFamilies").is_empty() {
-        value::set(service, "spec.ipFamilies", json!(["IPv4"]));
-    }
-    // One that had two and sends one has released the other, which its policy must allow.
-    let had_two = old.is_some_and(|old| value::list_at(old, "spec.ipFamilies").len() > 1);
-    if let [only] = value::list_at(service, "spec.ipFamilies")
-        && is_unselected(service)
-        && !is_single
-        && !had_two
-    {
-        let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
-        let both = json!([only, other]);
-        value::set(service, "spec.ipFamilies", both);
-    }
-}
-
-/// What only a single-stack service may give up.
-fn released(new: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::new();
-    let policy = text(new, "spec.ipFamilyPolicy");
-    if !needs_cluster_ip(new) || policy == "SingleStack" {
-        return errors;
-    }
-    for (path, what) in [("spec.clusterIPs", "cluster IP"), ("spec.ipFamilies", "IP family")] {
-        let (before, now) = (value::list_at(old, path).len(), value::list_at(new, path).len());
-        if now > 0 && now < before {
-            let why = format!("must be 'SingleStack' to release the secondary {what}");
-            errors.push(Error::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, &why));
-        }
-    }
-    errors
-}
-
-/// What a cluster without IPv6 cannot give.
-fn single_stack(service: &Value) -> Errors {
-    let mut errors = Errors::new();
-    let spec = Path::new("spec");
-    if text(service, "spec.ipFamilyPolicy") == "SingleStack" {
-        for (path, what) in [("spec.clusterIPs", "cluster IPs"), ("spec.ipFamilies", "IP families")] {
-            if needs_cluster_ip(service) && value::list_at(service, path).len() == 2 {
-                let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
-                errors.push(Error::invalid(&spec.child("ipFamilyPolicy"), "SingleStack", &why));
-            }
-        }
-    }
-    if !needs_cluster_ip(service) || is_unselected(service) {
-        return errors;
-    }
-    if text(service, "spec.ipFamilyPolicy") == "RequireDualStack" {
-        let detail = "this cluster is not configured for dual-stack services";
-        errors.push(Error::invalid(&spec.child("ipFamilyPolicy"), "RequireDualStack", detail));
-    }
-    for (index, family) in value::list_at(service, "spec.ipFamilies").iter().enumerate() {
-        if family != "IPv4" {
-            let path = spec.child("ipFamilies").index(index);
-            errors.push(Error::invalid(&path, family.clone(), "not configured on this cluster"));
-        }
-    }
-    errors
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) fn kind(group: &str, kind: &str) -> &'static kinds::KindInfo {
 }
 
 pub(super) fn ctx(kind: &'static kinds::KindInfo) -> Ctx<'static> {
-    Ctx { kind, subresource: "", now: now(), user: "test" }
+    Ctx { kind, subresource: "", now: now(), user: "test", families: &[super::Family::V4] }
 }
 
 /// The row as `-o wide` prints it.

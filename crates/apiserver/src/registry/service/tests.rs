@@ -114,65 +114,6 @@ fn updates_inherit_what_was_allocated() {
 }
 
 #[test]
-fn families_of_a_single_stack_cluster() {
-    let kind = kind("", "Service");
-    let check = |spec: Value, families: Value, policy: &str| {
-        let mut object = service(spec);
-        strategy(kind).prepare_create(&ctx(kind), &mut object);
-        assert_eq!(
-            (&object["spec"]["ipFamilies"], &object["spec"]["ipFamilyPolicy"]),
-            (&families, &Value::from(policy))
-        );
-    };
-    check(json!({"type": "ClusterIP", "selector": {"a": "b"}}), json!(["IPv4"]), "SingleStack");
-    check(json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"a": "b"}}), json!(["IPv4"]), "SingleStack");
-    check(json!({"type": "ClusterIP", "clusterIP": "None"}), json!(["IPv4", "IPv6"]), "RequireDualStack");
-    let headless = json!({"type": "ClusterIP", "clusterIP": "None", "ipFamilies": ["IPv6"]});
-    check(headless, json!(["IPv6", "IPv4"]), "RequireDualStack");
-    let single = json!({"type": "ClusterIP", "clusterIP": "None", "ipFamilyPolicy": "SingleStack"});
-    check(single, json!(["IPv4"]), "SingleStack");
-}
-
-#[test]
-fn families_follow_the_policy() {
-    let kind = kind("", "Service");
-    let headless = |policy: Option<&str>, families: &[&str]| {
-        let mut spec =
-            json!({"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": families});
-        if let Some(policy) = policy {
-            spec["ipFamilyPolicy"] = policy.into();
-        }
-        spec
-    };
-    let check = |new: (Option<&str>, &[&str]), old: (&str, &[&str]), expected: Result<(&str, &[&str]), &str>| {
-        let (mut object, old) = (service(headless(new.0, new.1)), service(headless(Some(old.0), old.1)));
-        strategy(kind).prepare_update(&ctx(kind), &mut object, &old);
-        let refused = strategy(kind).validate_update(kind, &object, &old);
-        let spec = &object["spec"];
-        match expected {
-            Ok((policy, families)) => {
-                assert_eq!(
-                    (&spec["ipFamilyPolicy"], &spec["ipFamilies"]),
-                    (&policy.into(), &json!(families)),
-                    "{new:?}"
-                );
-            }
-            Err(why) => assert!(refused.iter().any(|error| error.body.contains(why)), "{new:?}: {refused:?}"),
-        }
-    };
-    const BOTH: &[&str] = &["IPv4", "IPv6"];
-    const ONE: &[&str] = &["IPv4"];
-    let kept = Ok(("PreferDualStack", BOTH));
-    check((None, BOTH), ("PreferDualStack", BOTH), kept);
-    check((None, ONE), ("SingleStack", ONE), Ok(("SingleStack", ONE)));
-    check((Some("SingleStack"), BOTH), ("RequireDualStack", BOTH), Ok(("SingleStack", ONE)));
-    let released = Err("must be 'SingleStack' to release the secondary IP family");
-    check((Some("RequireDualStack"), ONE), ("RequireDualStack", BOTH), released);
-    let several = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
-    check((Some("SingleStack"), BOTH), ("SingleStack", ONE), Err(several));
-}
-
-#[test]
 fn only_balancers_have_the_status_of_one() {
     let kind = kind("", "Service");
     let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
