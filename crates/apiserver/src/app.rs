@@ -10,6 +10,7 @@ use gantry_common::shutdown::Shutdown;
 use gantry_common::token_keys::Keys;
 use gantry_store::Store;
 use gantry_store::cache::{Cache, View, ViewSpec};
+use http::HeaderValue;
 use jiff::Timestamp;
 use rand::Rng;
 use tokio::sync::watch;
@@ -63,6 +64,8 @@ pub(crate) struct App {
     /// Answers of other API servers to calls of gRPC.
     pub(crate) answers: Arc<Answers>,
     pub(crate) audit: audit::Log,
+    /// What browsers are told of TLS.
+    pub(crate) transport_security: Option<HeaderValue>,
     pub(crate) stats: Stats,
     /// The kinds that are served now.
     pub(crate) kinds: Arc<Registry>,

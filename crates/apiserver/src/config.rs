@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gantry_api::kinds::Unserved;
+use http::HeaderValue;
 use ipnet::IpNet;
 
 mod address;
@@ -14,6 +15,7 @@ mod authorization;
 mod connections;
 mod front;
 mod gates;
+pub(crate) mod idle;
 mod named;
 mod ranges;
 mod refused;
@@ -23,6 +25,7 @@ mod versions;
 pub use authorization::Authorization;
 pub use connections::Connections;
 pub use front::RequestHeader;
+pub use idle::{Sifted, sift};
 pub use named::NamedCert;
 pub use ranges::ServiceRanges;
 pub use refused::refused;
@@ -86,6 +89,9 @@ pub struct Config {
     /// All flags as the server was started with them, by name: what `/flagz` tells.
     #[arg(skip)]
     pub flags: BTreeMap<String, String>,
+    /// Flags that were given and have nothing to do here, with their values.
+    #[arg(skip)]
+    pub idle: BTreeMap<String, String>,
     /// etcd's addresses.
     #[arg(long = "etcd-servers", value_delimiter = ',', default_value = "https://127.0.0.1:2379")]
     pub etcd_servers: Vec<String>,
@@ -101,6 +107,9 @@ pub struct Config {
     /// The prefix of every key in etcd.
     #[arg(long = "etcd-prefix", default_value = "/registry")]
     pub etcd_prefix: String,
+    /// How often old revisions are dropped from etcd; 0: never by this server.
+    #[arg(long = "etcd-compaction-interval", default_value = "5m", value_parser = seconds_or_unit)]
+    pub etcd_compaction_interval: Duration,
     /// Which resources are encrypted in etcd, and with which keys: a file with an EncryptionConfiguration
     /// (apiserver.config.k8s.io/v1). Providers: identity, aesgcm, aescbc, secretbox, kms (version 2).
     #[arg(long = "encryption-provider-config")]
@@ -230,6 +239,16 @@ pub struct Config {
     /// How often the credential of an open session is checked again, at the least.
     #[arg(long = "session-check-period", default_value = "30s", value_parser = seconds_or_unit, hide = true)]
     pub session_check_period: Duration,
+    /// How long a request may take that is no stream, unless its client says less. Of those that change something no more than
+    /// 34 s.
+    #[arg(long = "request-timeout", default_value = "1m", value_parser = seconds_or_unit)]
+    pub request_timeout: Duration,
+    /// Requests at once on one connection of HTTP/2; 0: 1000.
+    #[arg(long = "http2-max-streams-per-connection", default_value_t = 0)]
+    pub http2_max_streams_per_connection: u32,
+    /// Tells browsers to use TLS alone: max-age=<seconds>, includeSubDomains, preload.
+    #[arg(long = "strict-transport-security-directives", value_delimiter = ',')]
+    pub strict_transport_security_directives: Vec<String>,
     /// Shortest life of a watch without a timeout of its own, in seconds; each is given between this and twice this.
     #[arg(long = "min-request-timeout", default_value_t = 1800)]
     pub min_request_timeout_seconds: u64,
@@ -307,6 +326,23 @@ impl Config {
         versions::switched_off(&self.runtime_config)
     }
 
+    /// The value of the header Strict-Transport-Security, where there is to be one.
+    ///
+    /// # Errors
+    /// For directives that there are not, in upstream's words.
+    pub(crate) fn transport_security(&self) -> Result<Option<HeaderValue>, String> {
+        const WRONG: &str = "--strict-transport-security-directives invalid, allowed values: max-age=expireTime, \
+            includeSubDomains, preload. see https://tools.ietf.org/html/rfc6797#section-6.1 for more information";
+        let directives = &self.strict_transport_security_directives;
+        let is_age = |text: &str| text.strip_prefix("max-age=").is_some_and(|age| !age.contains('='));
+        let known = |text: &String| matches!(text.as_str(), "includeSubDomains" | "preload") || is_age(text);
+        if !directives.iter().all(known) {
+            return Err(WRONG.to_owned());
+        }
+        let value = HeaderValue::from_str(&directives.join("; ")).map_err(|_| WRONG.to_owned())?;
+        Ok(Some(value).filter(|_| !directives.is_empty()))
+    }
+
     /// Audiences that a token must name one of.
     #[must_use]
     pub fn audiences(&self) -> Vec<String> {
@@ -366,6 +402,45 @@ mod tests {
         let shown = |found: Option<IpAddr>| found.map(|address| address.to_string());
         check(&[], shown(old.or(new)).as_deref());
         check(&["--bind-address=::"], shown(new.or(old)).as_deref());
+    }
+
+    /// As kubeadm 1.36 writes it, and kind, which adds an empty `--runtime-config`.
+    #[test]
+    fn the_flags_of_a_kubeadm_manifest_are_taken() {
+        const MANIFEST: &str = "--advertise-address=192.0.2.1 --allow-privileged=true --authorization-mode=Node,RBAC \
+            --client-ca-file=/p/ca.crt --enable-admission-plugins=NodeRestriction --enable-bootstrap-token-auth=true \
+            --etcd-cafile=/p/etcd/ca.crt --etcd-certfile=/p/c.crt --etcd-keyfile=/p/c.key \
+            --etcd-servers=https://127.0.0.1:2379 --kubelet-client-certificate=/p/k.crt --kubelet-client-key=/p/k.key \
+            --kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname --proxy-client-cert-file=/p/f.crt \
+            --proxy-client-key-file=/p/f.key --requestheader-allowed-names=front-proxy-client \
+            --requestheader-client-ca-file=/p/f-ca.crt --requestheader-extra-headers-prefix=X-Remote-Extra- \
+            --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User --runtime-config= \
+            --secure-port=6443 --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+            --service-account-key-file=/p/sa.pub --service-account-signing-key-file=/p/sa.key \
+            --service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112 --tls-cert-file=/p/a.crt --tls-private-key-file=/p/a.key";
+        let sifted = sift(MANIFEST.split_whitespace().map(Into::into)).expect("idle flags that can be had");
+        assert_eq!(refused(sifted.rest.iter().cloned()), None);
+        let config = Cli::try_parse_from(std::iter::once("x".into()).chain(sifted.rest)).expect("known").config;
+        assert_eq!(config.service_cluster_ip_range.families().len(), 2);
+        assert!(config.unserved().is_ok());
+        let names: Vec<&str> = sifted.idle.keys().map(String::as_str).collect();
+        let kubelet = ["kubelet-client-certificate", "kubelet-client-key", "kubelet-preferred-address-types"];
+        assert_eq!(names, [&["allow-privileged"][..], &kubelet].concat());
+    }
+
+    #[test]
+    fn browsers_are_told_what_there_is() {
+        let check = |directives: &str, expected: Result<Option<&str>, ()>| {
+            let mut config = Cli::parse_from(["x"]).config;
+            config.strict_transport_security_directives = directives.split_terminator(',').map(str::to_owned).collect();
+            let found = config.transport_security();
+            let shown = found.as_ref().map(|value| value.as_ref().map(|value| value.to_str().expect("text")));
+            assert_eq!(shown.map_err(|_| ()), expected, "{directives}");
+        };
+        check("", Ok(None));
+        check("max-age=31536000,includeSubDomains", Ok(Some("max-age=31536000; includeSubDomains")));
+        check("max-age", Err(()));
+        check("preload,x", Err(()));
     }
 
     #[test]

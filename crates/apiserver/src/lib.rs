@@ -54,7 +54,7 @@ pub mod testing;
 pub use auth::User;
 pub use config::{
     Authorization, Config, Connections, NamedCert, PortRange, RequestHeader, ServiceRanges, Serving, ServingError,
-    refused,
+    Sifted, refused, sift,
 };
 pub use rest::zpages::flags;
 pub use run::{Deps, Error, Running, run, start};

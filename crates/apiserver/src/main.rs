@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use gantry_apiserver::Sifted;
 use gantry_common::daemon::{self, Common};
 
 #[global_allocator]
@@ -18,13 +19,23 @@ struct Cli {
     config: gantry_apiserver::Config,
 }
 
+/// Ends the program with what is wrong with the command line.
+fn refuse(why: &str) -> ! {
+    Cli::command().error(clap::error::ErrorKind::UnknownArgument, why).exit()
+}
+
 fn main() -> ExitCode {
-    if let Some(why) = gantry_apiserver::refused(std::env::args_os().skip(1)) {
-        Cli::command().error(clap::error::ErrorKind::UnknownArgument, why).exit();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next();
+    let Sifted { rest, idle } = gantry_apiserver::sift(arguments).unwrap_or_else(|why| refuse(&why));
+    if let Some(why) = gantry_apiserver::refused(rest.iter().cloned()) {
+        refuse(&why);
     }
-    let given = Cli::command().get_matches();
+    let given = Cli::command().get_matches_from(program.into_iter().chain(rest));
     let Cli { common, mut config } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     config.flags = gantry_apiserver::flags(&Cli::command(), &given);
+    config.flags.extend(idle.clone());
+    config.idle = idle;
     daemon::main("gantry-apiserver", &common, |context| async move {
         let ready = context.clone();
         gantry_apiserver::run(config, context.clock, context.shutdown, move || ready.ready()).await?;

@@ -12,6 +12,7 @@ use gantry_common::task::{Group, OnExit};
 use gantry_common::token_keys::{self, Keys};
 use gantry_store::cache::{self, Cache};
 use gantry_store::{EtcdConfig, EtcdStore, EtcdTls, Store, compact};
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -27,7 +28,7 @@ use crate::auth::tracking;
 use crate::authorize;
 use crate::bootstrap;
 use crate::cluster::Lookup;
-use crate::config::Config;
+use crate::config::{Config, idle};
 use crate::custom::{self, form::Forms};
 use crate::encryption;
 use crate::event_leases::EventLeases;
@@ -314,6 +315,9 @@ fn encryption(config: &Config) -> Result<Option<encryption::reload::File>, Error
 /// What is wrong with the configuration, and what to do about it.
 pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown, ready: impl FnOnce()) -> Result<(), Error> {
     check(&config)?;
+    for (flag, value) in &config.idle {
+        info!("--{flag}={value} has nothing to do here: {}", idle::reason(flag));
+    }
     let store = connect(&config).await?;
     let sockets = listener::bind(&config.bind_addresses, config.secure_port).map_err(Error::Listen)?;
     let running = start(config, Deps { store, sockets, clock }, shutdown.clone())?;
@@ -361,6 +365,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
     let chain = authorization(&config)?;
+    let transport_security = transport_security(&config)?;
     let known = known(&config, tokens, keys.clone(), &chain);
     let app = Arc::new(App {
         authenticator: Authenticator::new(known, clock.clone(), lookup.clone()),
@@ -378,6 +383,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
         batches: Arc::new(Places::batches(STREAMS_PER_USER)),
         answers: Arc::default(),
         audit,
+        transport_security,
         stats: Stats::default(),
         kinds: Arc::new(Registry::new(unserved)),
         forms,
@@ -398,11 +404,25 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let group = Group::new(shutdown.clone());
     group.spawn("watch-cache", OnExit::ShutDown, driver.run(shutdown.clone()));
     follow_encryption(&app, &group, encryption, &shutdown);
-    group.spawn("compaction", OnExit::ShutDown, compact::run(store, compact::INTERVAL, shutdown.clone()));
+    compact_now_and_then(&app, &group, store, &shutdown);
     group.spawn("control", OnExit::ShutDown, control(app.clone()));
     let grpc = grpc::routes(&app);
     let served = gantry_common::task::spawn("serve", listener::serve(app.clone(), grpc, sockets, acceptor, shutdown));
     Ok(Running { address, app, group, served })
+}
+
+/// What browsers are told of TLS.
+fn transport_security(config: &Config) -> Result<Option<HeaderValue>, Error> {
+    let flag = "--strict-transport-security-directives";
+    config.transport_security().map_err(|why| Error::Switch { flag, why })
+}
+
+/// Drops old revisions, unless the operator sees to that.
+fn compact_now_and_then(app: &App, group: &Group, store: Arc<dyn Store>, shutdown: &Shutdown) {
+    let interval = app.config.etcd_compaction_interval;
+    if !interval.is_zero() {
+        group.spawn("compaction", OnExit::ShutDown, compact::run(store, interval, shutdown.clone()));
+    }
 }
 
 /// What callers are recognised by.

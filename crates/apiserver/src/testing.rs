@@ -114,11 +114,13 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
     let signing = write("sa.key", &pki.signing_key_pem());
     Config {
         flags: [("secure-port".to_owned(), "0".to_owned())].into(),
+        idle: std::collections::BTreeMap::new(),
         etcd_servers: Vec::new(),
         etcd_ca_file: None,
         etcd_cert_file: None,
         etcd_key_file: None,
         etcd_prefix: "/registry".to_owned(),
+        etcd_compaction_interval: gantry_store::compact::INTERVAL,
         encryption_provider_config: None,
         encryption_provider_config_automatic_reload: false,
         encryption_provider_config_check_period: std::time::Duration::from_millis(50),
@@ -158,6 +160,9 @@ fn configuration(pki: &Pki, folder: &Path) -> Config {
         connections: crate::Connections::default(),
         audit_log_path: None,
         session_check_period: std::time::Duration::from_secs(30),
+        request_timeout: std::time::Duration::from_secs(60),
+        http2_max_streams_per_connection: 0,
+        strict_transport_security_directives: Vec::new(),
         min_request_timeout_seconds: 1800,
         shutdown_grace: std::time::Duration::from_secs(2),
         webhook_allowed_cidrs: Vec::new(),

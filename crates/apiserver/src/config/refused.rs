@@ -1,85 +1,65 @@
-//! Flags of a kube-apiserver that this server does not have, each with the reason: whoever relies on one must hear of it.
+//! Flags of a kube-apiserver that this server does not have, each with the reason: whoever relies on one must hear of it. Those
+//! that have nothing to do here are in `idle`.
 
 use std::ffi::OsString;
 
-const NODES: &str = "nothing here connects to a node: kubelets keep streams open to the API server, which need no certificate, \
-    address or timeout of their own";
+const OIDC: &str = "tokens of OpenID Connect are not read here: put a --requestheader-* proxy in front that reads them, or ask \
+    for client certificates or service-account tokens";
 const AUTHENTICATION: &str = "users are known by client certificates, --token-auth-file, service-account and \
     bootstrap tokens and --requestheader-* proxies; put such a proxy in front for others";
 const AUDIT: &str = "with --audit-log-path each write, each refusal and each session is recorded with its metadata (without, sessions alone \
     go to the server's log); rotate the file from outside and ship it from there";
-const PRIVILEGED: &str = "privileged pods are bounded by Pod Security: label namespaces, or give defaults by \
-    --admission-control-config-file";
 const LOGS: &str = "use --log-level and --log-format";
-const ETCD: &str = "etcd v3 is the store, with its values as JSON; its client needs no tuning";
-const CACHE: &str = "every kind has a watch cache of a bounded size, which needs no tuning";
-const FAIRNESS: &str = "requests in flight are bounded by --max-requests-inflight and --max-mutating-requests-inflight; flow schemas \
-    are kept but not enforced";
+const ETCD: &str = "all kinds are in one etcd v3, with their values as JSON";
+const STOPPING: &str = "a server that is told to stop takes no new requests and gives watches a few seconds to end";
 const HTTP: &str = "connections and requests are bounded by themselves";
+const ORIGINS: &str = "scripts of other origins are not let in: put a proxy in front that allows them";
+const OWN_NAME: &str = "clients are told the advertised address; set --advertise-address";
 const PROFILES: &str = "there are no profiling or debugging endpoints; see /metrics";
 const TRACING: &str = "traces are not exported";
 const EGRESS: &str =
     "connections to nodes, pods and Services use the kubelets' streams, and webhooks the server's own network";
-const AGGREGATION: &str = "Services of aggregated APIs are reached through a node";
 const COMPATIBILITY: &str = "this server is compatible with Kubernetes 1.36 and cannot pretend to be another version";
 const PEERS: &str = "each replica serves everything by itself and proxies nothing to another";
 const METRICS: &str = "/metrics holds everything that is measured";
-const ACCOUNTS: &str = "service-account tokens are always checked against their account and pod";
-const GARBAGE: &str = "the controller manager collects garbage; the API server always notes owners and finalizers";
+const SIGNER: &str = "tokens are signed with --service-account-signing-key-file; there is no signer elsewhere";
 
 /// Names, or beginnings of names that end in `-`, and why they are not there.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["kubelet-"], NODES),
-    (&["oidc-", "authentication-"], AUTHENTICATION),
+    (&["oidc-"], OIDC),
+    (&["authentication-"], AUTHENTICATION),
     (&["audit-policy-file", "audit-webhook-", "audit-log-"], AUDIT),
-    (&["allow-privileged"], PRIVILEGED),
-    (&["v", "vmodule", "log-", "logging-format", "enable-logs-handler", "logtostderr", "alsologtostderr"], LOGS),
-    (
-        &[
-            "storage-backend",
-            "storage-media-type",
-            "storage-initialization-timeout",
-            "etcd-",
-            "lease-reuse-duration-seconds",
-            "delete-collection-workers",
-        ],
-        ETCD,
-    ),
-    (&["watch-cache", "watch-cache-", "default-watch-cache-size"], CACHE),
-    (&["enable-priority-and-fairness", "max-resource-write-bytes"], FAIRNESS),
-    (
-        &[
-            "http2-max-streams-per-connection",
-            "disable-http2-serving",
-            "goaway-chance",
-            "request-timeout",
-            "livez-grace-period",
-            "shutdown-",
-            "max-connection-bytes-per-sec",
-            "permit-",
-            "strict-transport-security-directives",
-            "cors-allowed-origins",
-            "external-hostname",
-            "target-ram-mb",
-        ],
-        HTTP,
-    ),
-    (&["profiling", "contention-profiling", "debug-socket-path"], PROFILES),
+    (&["log-", "logging-format", "enable-logs-handler", "logtostderr", "alsologtostderr"], LOGS),
+    (&["etcd-"], ETCD),
+    (&["shutdown-"], STOPPING),
+    (&["max-connection-bytes-per-sec", "max-resource-write-bytes", "target-ram-mb"], HTTP),
+    (&["cors-allowed-origins"], ORIGINS),
+    (&["external-hostname"], OWN_NAME),
+    (&["debug-socket-path"], PROFILES),
     (&["tracing-config-file"], TRACING),
     (&["egress-selector-config-file"], EGRESS),
-    (&["enable-aggregator-routing", "aggregator-reject-forwarding-redirects"], AGGREGATION),
-    (&["emulated-version", "emulation-forward-compatible", "min-compatibility-version"], COMPATIBILITY),
-    (&["peer-", "apiserver-count", "endpoint-reconciler-type", "identity-lease-", "coordinated-leadership-"], PEERS),
+    (
+        &[
+            "emulated-version",
+            "emulation-forward-compatible",
+            "runtime-config-emulation-forward-compatible",
+            "min-compatibility-version",
+        ],
+        COMPATIBILITY,
+    ),
+    (&["peer-", "identity-lease-", "coordinated-leadership-"], PEERS),
     (&["show-hidden-metrics-for-version", "disabled-metrics", "allow-metric-labels", "allow-metric-labels-"], METRICS),
-    (&["service-account-lookup", "service-account-signing-endpoint"], ACCOUNTS),
-    (&["enable-garbage-collector"], GARBAGE),
-    (&["kubernetes-service-node-port"], "default/kubernetes has no node port"),
+    (&["service-account-signing-endpoint"], SIGNER),
+    (&["tls-curve-preferences"], "the curves of TLS are those of the server's library: X25519, P-256 and P-384"),
     (&["admission-control"], "use --enable-admission-plugins and --disable-admission-plugins"),
+    (&["cloud-"], "cloud providers have controllers of their own"),
+    (&["insecure-", "address", "port"], "nothing is served without TLS; use --bind-address and --secure-port"),
 ];
 
 /// Flags that are here though a beginning above covers them.
 const HERE: &[&str] = &[
     "audit-log-path",
+    "etcd-compaction-interval",
     "etcd-servers",
     "etcd-cafile",
     "etcd-certfile",
@@ -94,7 +74,7 @@ const HERE: &[&str] = &[
 #[must_use]
 pub fn refused(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     arguments.filter_map(|argument| argument.into_string().ok()).find_map(|argument| {
-        let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-').filter(|f| f.starts_with('v')))?;
+        let flag = argument.strip_prefix("--")?;
         let name = flag.split('=').next().unwrap_or_default();
         let why = reason(name)?;
         Some(format!("--{name} is a flag of kube-apiserver that this server does not have: {why}"))
@@ -114,9 +94,65 @@ mod tests {
     use clap::Args;
 
     use super::*;
+    use crate::config::idle;
+
+    /// All flags of kube-apiserver 1.36 but --help and --version.
+    const UPSTREAM: &str = "
+        admission-control-config-file advertise-address aggregator-reject-forwarding-redirect allow-metric-labels
+        allow-metric-labels-manifest allow-privileged anonymous-auth api-audiences apiserver-count
+        audit-log-batch-buffer-size audit-log-batch-max-size audit-log-batch-max-wait audit-log-batch-throttle-burst
+        audit-log-batch-throttle-enable audit-log-batch-throttle-qps audit-log-compress audit-log-format audit-log-maxage
+        audit-log-maxbackup audit-log-maxsize audit-log-mode audit-log-path audit-log-truncate-enabled
+        audit-log-truncate-max-batch-size audit-log-truncate-max-event-size audit-log-version audit-policy-file
+        audit-webhook-batch-buffer-size audit-webhook-batch-max-size audit-webhook-batch-max-wait
+        audit-webhook-batch-throttle-burst audit-webhook-batch-throttle-enable audit-webhook-batch-throttle-qps
+        audit-webhook-config-file audit-webhook-initial-backoff audit-webhook-mode audit-webhook-truncate-enabled
+        audit-webhook-truncate-max-batch-size audit-webhook-truncate-max-event-size audit-webhook-version
+        authentication-config authentication-token-webhook-cache-ttl authentication-token-webhook-config-file
+        authentication-token-webhook-version authorization-config authorization-mode authorization-policy-file
+        authorization-webhook-cache-authorized-ttl authorization-webhook-cache-unauthorized-ttl
+        authorization-webhook-config-file authorization-webhook-version bind-address cert-dir client-ca-file
+        contention-profiling coordinated-leadership-lease-duration coordinated-leadership-renew-deadline
+        coordinated-leadership-retry-period cors-allowed-origins debug-socket-path default-not-ready-toleration-seconds
+        default-unreachable-toleration-seconds delete-collection-workers disable-admission-plugins disable-http2-serving
+        disabled-metrics egress-selector-config-file emulated-version emulation-forward-compatible
+        enable-admission-plugins enable-aggregator-routing enable-bootstrap-token-auth enable-garbage-collector
+        enable-priority-and-fairness encryption-provider-config encryption-provider-config-automatic-reload
+        endpoint-reconciler-type etcd-cafile etcd-certfile etcd-compaction-interval etcd-count-metric-poll-period
+        etcd-db-metric-poll-interval etcd-healthcheck-timeout etcd-keyfile etcd-prefix etcd-readycheck-timeout etcd-servers
+        etcd-servers-overrides event-ttl external-hostname feature-gates goaway-chance http2-max-streams-per-connection
+        kubelet-certificate-authority kubelet-client-certificate kubelet-client-key kubelet-preferred-address-types
+        kubelet-timeout kubernetes-service-node-port lease-reuse-duration-seconds livez-grace-period log-flush-frequency
+        log-json-info-buffer-size log-json-split-stream log-text-info-buffer-size log-text-split-stream logging-format
+        max-connection-bytes-per-sec max-mutating-requests-inflight max-requests-inflight min-compatibility-version
+        min-request-timeout oidc-ca-file oidc-client-id oidc-groups-claim oidc-groups-prefix oidc-issuer-url
+        oidc-required-claim oidc-signing-algs oidc-username-claim oidc-username-prefix peer-advertise-ip
+        peer-advertise-port peer-ca-file permit-address-sharing permit-port-sharing profiling proxy-client-cert-file
+        proxy-client-key-file request-timeout requestheader-allowed-names requestheader-client-ca-file
+        requestheader-extra-headers-prefix requestheader-group-headers requestheader-uid-headers
+        requestheader-username-headers runtime-config runtime-config-emulation-forward-compatible secure-port
+        service-account-extend-token-expiration service-account-issuer service-account-jwks-uri service-account-key-file
+        service-account-lookup service-account-max-token-expiration service-account-signing-endpoint
+        service-account-signing-key-file service-cluster-ip-range service-node-port-range
+        show-hidden-metrics-for-version shutdown-delay-duration shutdown-send-retry-after
+        shutdown-watch-termination-grace-period storage-backend storage-initialization-timeout storage-media-type
+        strict-transport-security-directives tls-cert-file tls-cipher-suites tls-curve-preferences tls-min-version
+        tls-private-key-file tls-sni-cert-key token-auth-file tracing-config-file v vmodule watch-cache watch-cache-sizes
+    ";
 
     fn asked(argument: &str) -> Option<String> {
         refused(std::iter::once(OsString::from(argument)))
+    }
+
+    #[test]
+    fn every_flag_of_upstream_is_known() {
+        let command = crate::Config::augment_args(clap::Command::new("gantry-apiserver"));
+        let here: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        for flag in UPSTREAM.split_whitespace() {
+            let is_idle = !idle::reason(flag).is_empty();
+            let ways = [here.contains(&flag), is_idle, !is_idle && reason(flag).is_some()];
+            assert_eq!(ways.iter().filter(|way| **way).count(), 1, "--{flag}: here, idle, refused: {ways:?}");
+        }
     }
 
     #[test]
@@ -126,13 +162,13 @@ mod tests {
             assert!(found.contains(expected), "{argument}: {found}");
         };
         check(
-            "--kubelet-timeout=5s",
-            "--kubelet-timeout is a flag of kube-apiserver that this server does not have: nothing here connects",
+            "--oidc-issuer-url=https://x",
+            "--oidc-issuer-url is a flag of kube-apiserver that this server does not have: tokens of OpenID Connect",
         );
-        check("--oidc-issuer-url", "users are known by");
-        check("--etcd-compaction-interval=5m", "etcd v3 is the store");
+        check("--authentication-config", "users are known by");
+        check("--etcd-servers-overrides=/events#x", "all kinds are in one etcd");
         check("--audit-log-maxage=7", "recorded with its metadata");
-        check("-v", "--log-level");
+        check("--logging-format=json", "--log-format");
         assert_eq!(asked("--nonsense"), None, "the parser says that itself");
     }
 

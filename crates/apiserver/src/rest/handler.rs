@@ -37,9 +37,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// How much of a larger body is still taken, so that its sender gets to read the answer.
 const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a request may take that is no stream, unless its client says less (upstream's `--request-timeout`).
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same of one that changes something (upstream's bound).
+/// How long a request may take that changes something, at most (upstream's bound).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 
 /// What is said of a request that was not answered in time.
@@ -296,7 +294,8 @@ pub(crate) async fn handle(app: Arc<App>, mut request: Request<HttpBody>) -> Res
     let about = parts.headers.contains_key("impersonate-user").then(|| attributes(&route, &parts.method, &query));
     let remote = if matches!(route, Route::Malformed) { None } else { app.aggregator.serving(&path) };
     let known = async {
-        let deadline = deadline(&route, remote.is_some(), (&parts.method, &query), started)?;
+        let deadline =
+            deadline(&route, remote.is_some(), (&parts.method, &query), (started, app.config.request_timeout))?;
         Ok((deadline, caller(&app, origin.as_ref(), &parts.headers, about.as_ref()).await?))
     };
     let result = match known.await {
@@ -371,9 +370,8 @@ fn deadline(
     route: &Route,
     elsewhere: bool,
     (method, query): (&Method, &Query),
-    started: Instant,
+    (started, mut most): (Instant, Duration),
 ) -> Result<Option<Deadline>, Status> {
-    let mut most = REQUEST_TIMEOUT;
     let mut writes = false;
     if let Route::Resource(path) = route {
         let watches = path.watch || (path.name.is_empty() && query.flag("watch"));
@@ -382,7 +380,7 @@ fn deadline(
         }
         writes = !elsewhere && !matches!(*method, Method::GET | Method::HEAD);
         if writes {
-            most = WRITE_TIMEOUT;
+            most = most.min(WRITE_TIMEOUT);
         }
     }
     let wanted = match query.get("timeout") {
@@ -508,14 +506,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_in_time_is_a_504() {
-        let of = |method: Method, uri: &str, expected: Option<u64>| {
+        let within_most = |method: Method, uri: &str, most: Duration, expected: Option<u64>| {
             let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
             let started = Instant::now();
             let asked = (&method, &Query::parse(query));
-            let deadline = deadline(&route::parse(path), path.contains("/metrics/"), asked, started).expect("valid");
+            let deadline =
+                deadline(&route::parse(path), path.contains("/metrics/"), asked, (started, most)).expect("valid");
             assert_eq!(deadline.map(|deadline| (deadline.at - started).as_secs()), expected, "{uri}");
             deadline
         };
+        let minute = Duration::from_secs(60);
+        let of = |method, uri: &str, expected| within_most(method, uri, minute, expected);
+        within_most(Method::GET, "/version?timeout=3m", minute * 2, Some(120));
+        within_most(Method::POST, "/api/v1/namespaces/a/pods", minute / 6, Some(10));
         let check = async |uri: &str, expected| of(Method::GET, uri, expected);
         check("/version?timeout=3m", Some(60)).await;
         check("/version?timeout=0s", Some(60)).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gantry_api::status::Status;
 use gantry_common::settled::Settled;
 use gantry_common::task;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -91,7 +92,8 @@ fn too_many_heads() -> Status {
     Status::failure(431, "RequestHeaderFieldsTooLarge", why)
 }
 
-pub(super) fn builder() -> auto::Builder<TokioExecutor> {
+/// What serves connections; `streams`: at once on one of HTTP/2, 0 for as many as usual.
+pub(super) fn builder(streams: u32) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -104,7 +106,7 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(if streams == 0 { STREAMS_MAX } else { streams })
         .max_header_list_size(HEADER_BYTES_MAX)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
@@ -119,7 +121,7 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
     let (stream, door) = Doored::new(stream);
     let (stream, heads) = Timed::new(stream, !is_http2);
     let (standing, shutdown, bounds) = (origin.standing.clone(), app.shutdown.clone(), app.config.connections.clone());
-    let under_way = Arc::<Heads>::default();
+    let (under_way, streams) = (Arc::<Heads>::default(), app.config.http2_max_streams_per_connection);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         heads.came(request.version());
         let nobodys = request.version() == http::Version::HTTP_2 && !origin.standing.is_known();
@@ -141,7 +143,7 @@ pub(crate) async fn serve(app: Arc<App>, grpc: Routes, stream: tls::Stream, orig
             })
         }
     });
-    let connection = builder().serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let connection = builder(streams).serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     // Whoever stops the server waits for this.
     let _open = watcher;
     let own = GracefulShutdown::new();
@@ -184,7 +186,12 @@ async fn answer(
     match (is_grpc(&request), known) {
         (true, true) => entry::answer(&app, grpc, request).await,
         (true, false) => Ok(convert::failed(starting()).into_http()),
-        (false, true) => Ok(rest::handler::handle(app, request).await),
+        (false, true) => {
+            let security = app.transport_security.clone();
+            let mut response = rest::handler::handle(app, request).await;
+            response.headers_mut().extend(security.map(|value| (STRICT_TRANSPORT_SECURITY, value)));
+            Ok(response)
+        }
         (false, false) => Ok(rest::answer::status(&starting(), rest::answer::Style::default())),
     }
 }

@@ -152,7 +152,7 @@ mod tests {
                 Ok::<_, Infallible>(heads.answered(response))
             }
         });
-        let connection = super::super::connection::builder()
+        let connection = super::super::connection::builder(0)
             .serve_connection_with_upgrades(TokioIo::new(timed), service)
             .into_owned();
         drop(task::spawn("connection", async move { drop(connection.await) }));
