@@ -94,7 +94,8 @@ impl<'e, 'a> Evaluator<'e, 'a> {
         }
     }
 
-    /// The field, or `None` when it is not set. That of an absent optional is absent too.
+    /// The field, or `None` when it is not set; `null` and other values without fields have none set. That of an absent optional is
+    /// absent too.
     fn field(&mut self, operand: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, EvalError> {
         match operand {
             Value::Object(object) => object.get(field).transpose(),
@@ -105,7 +106,8 @@ impl<'e, 'a> Evaluator<'e, 'a> {
                 let inner = self.field(held, field)?;
                 Ok(Some(Value::Optional(inner.map(Into::into))))
             }
-            _ => Err(EvalError::NoSuchOverload),
+            Value::List(_) => Err(EvalError::new("unsupported index type 'string' in list")),
+            _ => Ok(None),
         }
     }
 

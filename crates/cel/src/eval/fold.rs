@@ -47,7 +47,8 @@ impl<'a> Evaluator<'_, 'a> {
                 }
                 Ok(())
             }
-            _ => Err(EvalError::NoSuchOverload),
+            other if fold.two => Err(no_range("unsupported comprehension range type: ", other, "")),
+            other => Err(no_range("got '", other, "', expected iterable type")),
         }
     }
 
@@ -129,6 +130,24 @@ impl<'a> Evaluator<'_, 'a> {
         }
         Ok(Value::Map(Map::Owned(entries)))
     }
+}
+
+/// That a value has no elements. Messages name the type as cel-go does that holds such values.
+fn no_range(before: &str, value: &Value<'_>, behind: &str) -> EvalError {
+    let name = match value {
+        Value::Null => "types.Null",
+        Value::Bool(_) => "types.Bool",
+        Value::Int(_) => "types.Int",
+        Value::Uint(_) => "types.Uint",
+        Value::Double(_) => "types.Double",
+        Value::String(_) => "types.String",
+        Value::Bytes(_) => "types.Bytes",
+        Value::Timestamp(_) => "types.Timestamp",
+        Value::Duration(_) => "types.Duration",
+        Value::Optional(_) => "*types.Optional",
+        other => other.type_name(),
+    };
+    EvalError::new(format!("{before}{name}{behind}"))
 }
 
 fn actual_list() -> u64 {

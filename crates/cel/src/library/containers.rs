@@ -72,11 +72,11 @@ fn place(value: &Value<'_>) -> Option<i64> {
     }
 }
 
-/// What stands at a place or key, if there is something.
+/// What stands at a place or key, if there is something (cel-go's qualifiers).
 fn find<'a>(container: &Value<'a>, at: &Value<'a>) -> Result<Option<Value<'a>>> {
     match container {
         Value::List(list) => {
-            let place = place(at).ok_or(NO_OVERLOAD)?;
+            let Some(place) = place(at) else { return no_place(at) };
             usize::try_from(place).ok().and_then(|n| list.get(n)).transpose()
         }
         Value::Map(map) => match at {
@@ -87,7 +87,18 @@ fn find<'a>(container: &Value<'a>, at: &Value<'a>) -> Result<Option<Value<'a>>> 
             Value::String(name) => object.get(name).transpose(),
             _ => Err(NO_OVERLOAD),
         },
-        _ => Err(NO_OVERLOAD),
+        // `null` and the like have nothing in them.
+        _ => Ok(None),
+    }
+}
+
+/// Why a value names no place in a list.
+fn no_place<T>(at: &Value<'_>) -> Result<T> {
+    match at {
+        Value::Uint(_) | Value::Double(_) => {
+            fail(format!("unsupported index value {} in list", super::convert::show(at)))
+        }
+        other => fail(format!("unsupported index type '{}' in list", other.type_name())),
     }
 }
 

@@ -74,7 +74,14 @@ fn arithmetic_and_order() {
         ("{'a': 1}.b", "no such key: b"),
         ("{'a': 1, 'a': 2}", "Failed with repeated key"),
         ("dyn(1) + dyn('a')", "no such overload"),
-        ("dyn(1).foo", "no such overload"),
+        ("dyn(1).foo", "no such key: foo"),
+        ("dyn(null).foo.bar", "no such key: foo"),
+        ("dyn(null)['foo']", "no such key: foo"),
+        ("dyn('a')[0]", "no such key: 0"),
+        ("dyn([1]).foo", "unsupported index type 'string' in list"),
+        ("has(dyn([1]).foo)", "unsupported index type 'string' in list"),
+        ("[1][dyn('a')]", "unsupported index type 'string' in list"),
+        ("[1][dyn(0.5)]", "unsupported index value 0.5 in list"),
         ("dyn(1) && true", "no such overload"),
     ]);
 }
@@ -124,7 +131,9 @@ fn macros() {
     ]);
     all_fail(&[
         ("{'a': 1, 'b': 1}.transformMapEntry(k, v, {v: k})", "insert failed: key 1 already exists"),
-        ("dyn(1).all(x, true)", "no such overload"),
+        ("dyn(1).all(x, true)", "got 'types.Int', expected iterable type"),
+        ("dyn(null).map(x, x)", "got 'types.Null', expected iterable type"),
+        ("dyn('a').all(k, v, true)", "unsupported comprehension range type: types.String"),
     ]);
 }
 
@@ -132,6 +141,7 @@ fn macros() {
 fn optionals() {
     all_true(&[
         "optional.of(1).value() == 1 && optional.of(1).hasValue() && !optional.none().hasValue()",
+        "!has(dyn(null).a) && !has(dyn(1).a) && dyn(null).?a == optional.none() && dyn(null)[?'a'].orValue(2) == 2",
         "optional.ofNonZeroValue(0) == optional.none() && optional.ofNonZeroValue('a').value() == 'a'",
         "optional.none().orValue(5) == 5 && optional.of(1).or(optional.of(2)).value() == 1",
         "{'a': {'b': 1}}.?a.b.value() == 1 && {'a': {'b': 1}}.?x.b.orValue(7) == 7",
