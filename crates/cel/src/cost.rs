@@ -17,6 +17,9 @@ const REGEX: f64 = 0.25;
 /// Asking the authoriser: two questions for one expression.
 const AUTHORISATION: u64 = 350_000;
 
+/// Of each requirement that a selector may have: a message and a list of values.
+const REQUIREMENT: f64 = (LIST_BASE + STRUCT_BASE) as f64;
+
 /// `x * factor`, rounded up, at most what 64 bits hold.
 fn times(x: u64, factor: f64) -> u64 {
     let product = (x as f64 * factor).ceil();

@@ -1,6 +1,6 @@
 //! What a call costs when it is made.
 
-use super::{AUTHORISATION, LIST_BASE, REGEX, TRAVERSAL, times};
+use super::{AUTHORISATION, LIST_BASE, REGEX, REQUIREMENT, TRAVERSAL, times};
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::library::SORT_BY_KEYS;
@@ -12,17 +12,20 @@ use crate::value::{Map, Value};
 pub(crate) enum Rule {
     One,
     Authorisation,
+    Selector,
     /// All of the first argument, with what is in it.
     Deep,
     /// The characters of the first argument so many times.
     Text(u8),
-    /// As `Text(1)`, but one for anything else than text and bytes.
+    /// As `Text(1)`, but one where there is neither text nor bytes.
     TextOrOne,
     /// The characters of the result, twice.
     Joined,
     Regex,
     Contains,
     In,
+    /// The shorter of both; one for what only functions look into.
+    Equal,
     /// The shorter of both.
     Compare,
     /// As `Compare`, but one for other than text and bytes.
@@ -45,6 +48,7 @@ impl Rule {
     pub(crate) fn of(function: &str) -> Self {
         match function {
             "check" => Self::Authorisation,
+            "fieldSelector" | "labelSelector" => Self::Selector,
             "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => Self::Deep,
             "url"
             | "isURL"
@@ -55,7 +59,6 @@ impl Rule {
             | "cidr"
             | "isIP"
             | "isCIDR"
-            | "ip"
             | "quantity"
             | "isQuantity"
             | "semver"
@@ -68,12 +71,13 @@ impl Rule {
             | "strings.quote"
             | "jsonpatch.escapeKey" => Self::Text(1),
             "replace" | "split" | "ip.isCanonical" => Self::Text(2),
-            "string" | "bytes" => Self::TextOrOne,
+            "string" | "bytes" | "ip" => Self::TextOrOne,
             "join" => Self::Joined,
             "matches" | "find" | "findAll" => Self::Regex,
             "contains" => Self::Contains,
             "@in" => Self::In,
-            "_==_" | "_!=_" => Self::Compare,
+            "_==_" => Self::Equal,
+            "_!=_" => Self::Compare,
             "_<_" | "_<=_" | "_>_" | "_>=_" => Self::Order,
             "_+_" => Self::Concatenate,
             "slice" | "lists.range" | "reverse" => Self::Listed,
@@ -101,6 +105,8 @@ pub(crate) fn ahead(rule: Rule, args: &[Value<'_>], budget: &mut Budget) -> Resu
     Ok(match rule {
         Rule::One => 1,
         Rule::Authorisation => AUTHORISATION,
+        Rule::Selector => selector(size(1)),
+        Rule::Equal if matches!(args.first(), Some(Value::Opaque(_) | Value::Authorizer(_))) => 1,
         Rule::Deep => args.first().map_or(Ok(0), |first| deep(first, budget))?,
         Rule::Text(n) => times(size(0), f64::from(n) * TRAVERSAL),
         Rule::TextOrOne if text => times(size(0), TRAVERSAL),
@@ -122,7 +128,7 @@ pub(crate) fn ahead(rule: Rule, args: &[Value<'_>], budget: &mut Budget) -> Resu
         Rule::Regex => times(size(0) + 1, TRAVERSAL).saturating_mul(times(size(1), REGEX)),
         Rule::Contains => times(size(0), TRAVERSAL).saturating_mul(times(size(1), TRAVERSAL)),
         Rule::In if matches!(args.get(1), Some(Value::List(_))) => size(1),
-        Rule::Compare => times(size(0).min(size(1)), TRAVERSAL),
+        Rule::Equal | Rule::Compare => times(size(0).min(size(1)), TRAVERSAL),
         Rule::Order if text => times(size(0).min(size(1)), TRAVERSAL),
         Rule::Concatenate if text => times(size(0) + size(1), TRAVERSAL),
         Rule::TextOrOne | Rule::In | Rule::Order | Rule::Concatenate => 1,
@@ -132,8 +138,14 @@ pub(crate) fn ahead(rule: Rule, args: &[Value<'_>], budget: &mut Budget) -> Resu
             let other = if text { times(size(1), TRAVERSAL) } else { 0 };
             times(2 * size(0), TRAVERSAL) + times(size(0), TRAVERSAL) + 1 + other
         }
-        Rule::Validate => times(size(1), TRAVERSAL).saturating_mul(times(regex_length(args), REGEX)),
+        Rule::Validate => times(size(1) + 1, TRAVERSAL).saturating_mul(times(regex_length(args), REGEX)),
     })
+}
+
+/// Reading a selector of so many characters; at worst every second one is a requirement.
+pub(crate) fn selector(length: u64) -> u64 {
+    let requirements = times(times(length, 0.5), REQUIREMENT);
+    LIST_BASE.saturating_add(times(length, TRAVERSAL)).saturating_add(requirements)
 }
 
 /// The cost that is known by the result.

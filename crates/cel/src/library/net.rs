@@ -35,8 +35,8 @@ pub(super) const ENTRIES: &[Entry] = &[
 /// A network as it was written: bits after the prefix may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
-    pub(super) address: IpAddr,
-    bits: u8,
+    address: IpAddr,
+    pub(super) bits: u8,
 }
 
 impl fmt::Display for Cidr {

@@ -42,13 +42,12 @@ impl Opaque {
         }
     }
 
-    /// Bytes of an address; 1 for all else.
+    /// Bytes of an address, or of the prefix of a network; 1 for all else.
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Ip(IpAddr::V4(_)) => 4,
             Self::Ip(IpAddr::V6(_)) => 16,
-            Self::Cidr(cidr) if cidr.address.is_ipv4() => 4,
-            Self::Cidr(_) => 16,
+            Self::Cidr(cidr) => u64::from(cidr.bits.div_ceil(8)),
             _ => 1,
         }
     }

@@ -2,11 +2,17 @@
 
 use super::{Entries, Estimate, Estimator, NOTHING, ONE, UNKNOWN};
 use crate::ast::{Expr, Kind, Literal};
+use crate::cost::actual::selector;
 use crate::cost::paths::{Step, declared_size, fixed_size, step};
 use crate::cost::{AUTHORISATION, LIST_BASE, REGEX, TRAVERSAL};
 use crate::library::SORT_BY_KEYS;
 use crate::registry::Overload;
 use crate::types::Type;
+
+/// The longest regular expression of a named format (`MaxNameFormatRegexSize`).
+const FORMAT_REGEX_MAX: f64 = 128.0;
+/// The longest name of a format (`MaxFormatSize`).
+const FORMAT_NAME_MAX: u64 = 64;
 
 /// A call: what it is applied to and what its arguments cost.
 struct Site<'e> {
@@ -133,19 +139,33 @@ impl Estimator<'_> {
         let text = |size: Estimate, times: f64| size.times(times * TRAVERSAL);
         Some(match site.function {
             "check" => (Estimate::exactly(AUTHORISATION), None),
+            "fieldSelector" | "labelSelector" => {
+                let length = arg(0)?;
+                (Estimate { min: selector(length.min), max: selector(length.max) }, None)
+            }
+            "_==_" => (self.same(site)?, None),
             "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => (self.traversal(site.target?), None),
-            "url" | "strings.quote" => {
+            "url" | "jsonpatch.escapeKey" => (text(arg(0)?, 1.0), arg(0)),
+            "strings.quote" => {
                 let size = arg(0)?;
                 let result =
                     Estimate { min: size.min.saturating_add(2), max: size.max.saturating_mul(2).saturating_add(2) };
-                (text(size, 1.0), (site.function != "url").then_some(result))
+                (text(size, 1.0), Some(result))
             }
+            "ip" if site.target.is_some() => (ONE, None),
+            "ip" | "isIP" | "cidr" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" => {
+                (text(arg(0)?, 1.0), None)
+            }
+            "ip.isCanonical" => (text(arg(0)?, 2.0), None),
             "lowerAscii" | "upperAscii" | "substring" | "trim" => (text(target()?, 1.0), target()),
             "startsWith" | "endsWith" => (text(arg(0)?, 1.0), None),
             "contains" => (text(target()?, 1.0).product(text(arg(0)?, 1.0)), None),
             "format" => (text(target()?, 1.0), None),
             "replace" => (text(target()?, 2.0), Some(replaced(target()?, arg(0)?, arg(1)?))),
-            "split" => (text(target()?, 2.0), Some(Estimate { min: 0, max: target()?.max })),
+            "split" => {
+                let max = site.args.get(1).map_or(target()?.max, |limit| whole(limit, u64::MAX));
+                (text(target()?, 2.0), Some(Estimate { min: 0, max }))
+            }
             "join" => {
                 let size = self.joined(site.target?, arg(0));
                 (text(size, 1.0), Some(size))
@@ -167,9 +187,26 @@ impl Estimator<'_> {
             "distinct" => list_made(2.0, target()?.product(target()?)),
             "sort" => sorted(target()?, &overload.params[0]),
             SORT_BY_KEYS => sorted(arg(0)?, &overload.params[1]),
-            "validate" => (text(arg(0)?, 1.0).product(Estimate::exactly(60).times(REGEX)), None),
+            "validate" => (text(arg(0)?, 1.0).times(FORMAT_REGEX_MAX * REGEX), None),
             _ => return None,
         })
+    }
+
+    /// Comparing what only functions look into.
+    fn same(&self, site: &Site<'_>) -> Option<Estimate> {
+        let [a, b] = site.args else { return None };
+        let (Type::Opaque(name), Type::Opaque(other)) = (self.type_of(a).plain(), self.type_of(b).plain()) else {
+            return None;
+        };
+        let max = match *name {
+            _ if name != other => return None,
+            // Those of images are unknown to upstream.
+            "kubernetes.Image" => return None,
+            "kubernetes.URL" => self.sizes.get(&b.id).map_or(1, |size| size.max),
+            "kubernetes.NamedFormat" => FORMAT_NAME_MAX,
+            _ => return Some(ONE),
+        };
+        Some(Estimate { min: 1, max }.times(TRAVERSAL))
     }
 
     /// One for each element, and the characters of texts.
