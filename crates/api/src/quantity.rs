@@ -167,6 +167,30 @@ enum Scale {
     Two(u32),
 }
 
+/// The amount that a text tells, as upstream keeps those which surely fit 64 bits: digits, and the power of ten that they are to be
+/// multiplied with. It keeps all others as decimals of any size, and never takes one of them for an integer.
+#[must_use]
+pub fn short(text: &str) -> Option<(i64, i32)> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let digits = i32::try_from(whole.len() + fraction.len()).ok()?;
+    let (scale, factor, spare) = match interpret(suffix).ok()?.0 {
+        Scale::Ten(exponent) => (i32::try_from(exponent).ok()?, 1, 18 - digits),
+        Scale::Two(_) if !fraction.is_empty() => return None,
+        Scale::Two(bits) => (0, 1i64 << bits, 15 - digits - (bits * 3 / 10) as i32 - 1),
+    };
+    let scale = scale.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    if spare < 0 || scale < -9 {
+        return None;
+    }
+    let value = format!("{whole}{fraction}").parse::<i64>().ok()?.checked_mul(factor)?;
+    Some((if text.starts_with('-') { -value } else { value }, scale))
+}
+
 fn interpret(suffix: &str) -> Result<(Scale, Format), Error> {
     if let Some((_, exponent)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
         return Ok((Scale::Ten(*exponent), Format::DecimalSi));

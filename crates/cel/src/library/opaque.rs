@@ -3,18 +3,17 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use gantry_api::quantity::Quantity;
-
 use super::formats::Format;
 use super::image::Image;
 use super::net::Cidr;
+use super::quantity::Amount;
 use super::url::Url;
 
 /// Such a value.
 #[derive(Debug, Clone)]
 pub enum Opaque {
     /// An amount.
-    Quantity(Quantity),
+    Quantity(Amount),
     /// A version.
     Semver(semver::Version),
     /// An address.
@@ -56,7 +55,7 @@ impl Opaque {
 impl PartialEq for Opaque {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Quantity(a), Self::Quantity(b)) => a.cmp(b).is_eq(),
+            (Self::Quantity(a), Self::Quantity(b)) => a.exact == b.exact,
             (Self::Semver(a), Self::Semver(b)) => a.cmp_precedence(b).is_eq(),
             (Self::Ip(a), Self::Ip(b)) => a == b,
             (Self::Cidr(a), Self::Cidr(b)) => a == b,
@@ -71,7 +70,7 @@ impl PartialEq for Opaque {
 impl fmt::Display for Opaque {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Quantity(quantity) => quantity.fmt(f),
+            Self::Quantity(amount) => amount.exact.fmt(f),
             Self::Semver(version) => version.fmt(f),
             Self::Ip(ip) => ip.fmt(f),
             Self::Cidr(cidr) => cidr.fmt(f),
