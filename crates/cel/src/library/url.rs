@@ -1,5 +1,6 @@
 //! URLs as Go's `net/url` reads them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry("getQuery", query, &["kubernetes.URL.() map<string, list<string>>"]),
 ];
 
+/// Something of a URL, or what is wrong in Go's words.
+type Parsed<T> = std::result::Result<T, Cow<'static, str>>;
+
 /// A URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
@@ -35,18 +39,20 @@ pub struct Url {
 
 impl Url {
     /// Reads an absolute URL or path (Go's `ParseRequestURI`); the error is what follows `parse "..": `.
-    pub(super) fn parse(text: &str) -> std::result::Result<Self, &'static str> {
-        if text.is_empty() {
-            return Err("empty url");
-        }
+    pub(super) fn parse(text: &str) -> Parsed<Self> {
         if text.chars().any(|c| c.is_ascii_control()) {
-            return Err("net/url: invalid control character in URL");
+            return Err("net/url: invalid control character in URL".into());
+        }
+        if text.is_empty() {
+            return Err("empty url".into());
         }
         let (scheme, rest) = split_scheme(text)?;
+        // What a request asks for has no fragment, but a URL may have one behind its path.
+        let whole = rest;
         let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         if !rest.starts_with('/') && scheme.is_empty() {
-            return Err("invalid URI for request");
+            return Err("invalid URI for request".into());
         }
         let mut url =
             Self { text: text.to_owned(), scheme, host: String::new(), path: String::new(), query: query.to_owned() };
@@ -56,11 +62,11 @@ impl Url {
         }
         let mut path = rest;
         if let Some(after) = rest.strip_prefix("//").filter(|a| !url.scheme.is_empty() || !a.starts_with('/')) {
-            let end = after.find('/').unwrap_or(after.len());
-            let authority = &after[..end];
-            path = &after[end..];
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            path = &after[after.find('/').unwrap_or(after.len())..];
+            let authority = whole[2..].split(['/', '?']).next().unwrap_or_default();
+            let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
             url.host = check_host(host)?;
+            check_user(user)?;
         }
         check_escapes(path)?;
         url.path = path.to_owned();
@@ -97,48 +103,54 @@ impl Url {
     }
 }
 
-fn split_scheme(text: &str) -> std::result::Result<(String, &str), &'static str> {
+fn split_scheme(text: &str) -> Parsed<(String, &str)> {
     for (at, c) in text.char_indices() {
         match c {
             'a'..='z' | 'A'..='Z' => {}
             '0'..='9' | '+' | '-' | '.' if at > 0 => {}
-            ':' if at == 0 => return Err("missing protocol scheme"),
+            ':' if at == 0 => return Err("missing protocol scheme".into()),
             ':' => return Ok((text[..at].to_ascii_lowercase(), &text[at + 1..])),
             _ => break,
         }
     }
-    // A colon in the first segment would make it a scheme, and it is none.
-    let first = text.split(['/', '?', '#']).next().unwrap_or_default();
-    if first.contains(':') && !text.starts_with('/') {
-        return Err("first path segment in URL cannot contain colon");
-    }
     Ok((String::new(), text))
 }
 
-fn check_host(host: &str) -> std::result::Result<String, &'static str> {
-    let port = match host.strip_prefix('[') {
-        Some(inner) => match inner.split_once(']') {
-            Some((_, port)) => port,
-            None => return Err("missing ']' in host"),
-        },
-        None => host.rfind(':').map_or("", |colon| &host[colon..]),
-    };
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    if !digits.bytes().all(|b| b.is_ascii_digit()) || (!port.is_empty() && !port.starts_with(':')) {
-        return Err("invalid port after host");
+fn check_user(user: &str) -> Parsed<()> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b);
+    if !user.bytes().all(fine) {
+        return Err("net/url: invalid userinfo".into());
     }
-    if host.chars().any(|c| matches!(c, ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')) {
-        return Err("invalid character in host name");
-    }
-    check_escapes(host)?;
-    Ok(host.to_owned())
+    check_escapes(user)
 }
 
-fn check_escapes(text: &str) -> std::result::Result<(), &'static str> {
-    let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
-    let fine = (0..bytes.len()).all(|at| bytes[at] != b'%' || (hex(at + 1) && hex(at + 2)));
-    if fine { Ok(()) } else { Err("invalid URL escape") }
+fn check_host(host: &str) -> Parsed<String> {
+    let port = if host.starts_with('[') {
+        let end = host.rfind(']').ok_or("missing ']' in host")?;
+        &host[end + 1..]
+    } else {
+        host.rfind(':').map_or("", |colon| &host[colon..])
+    };
+    let is_port = port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    if !port.is_empty() && !is_port {
+        return Err(format!("invalid port {port:?} after host").into());
+    }
+    check_escapes(host)?;
+    match host.chars().find(|c| matches!(c, ' ' | '#' | '\\' | '^' | '`' | '{' | '|' | '}')) {
+        Some(bad) => Err(format!("invalid character {:?} in host name", bad.to_string()).into()),
+        None => Ok(host.to_owned()),
+    }
+}
+
+fn check_escapes(text: &str) -> Parsed<()> {
+    let wrong = |after: &&str| !after.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    match text.split('%').skip(1).find(wrong) {
+        Some(after) => {
+            let shown: String = after.chars().take(2).collect();
+            Err(format!("invalid URL escape {:?}", format!("%{shown}")).into())
+        }
+        None => Ok(()),
+    }
 }
 
 fn url<'a>(_: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {

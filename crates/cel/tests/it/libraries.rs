@@ -159,6 +159,52 @@ fn networks() {
 }
 
 #[test]
+fn what_is_no_address_is_told_in_the_words_of_go() {
+    for (text, why) in [
+        ("", "unable to parse IP"),
+        ("999", "unable to parse IP"),
+        ("%eth0", "missing IPv6 address"),
+        ("192.168.0.1.0", "IPv4 address too long"),
+        ("1.2.3", "IPv4 address too short"),
+        ("10.0.0.256", "IPv4 field has value >255"),
+        ("192.168.1.01", "IPv4 field has octet with leading zero"),
+        ("1.2.3.4.", "IPv4 field must have at least one digit (at \".\")"),
+        ("1..2.3", "IPv4 field must have at least one digit (at \".2.3\")"),
+        ("0x7f.0.0.1", "unexpected character (at \"x7f.0.0.1\")"),
+        ("fe80::1%", "zone must be a non-empty string"),
+        ("2001:db8:::68", "each colon-separated field must have at least one digit (at \":68\")"),
+        ("12345::", "each group must have 4 or less digits (at \"12345::\")"),
+        ("1::2::3", "multiple :: in address (at \":3\")"),
+        ("1:2:3:4:5:6:7:8:9", "trailing garbage after address (at \"9\")"),
+        ("1:2:3:4:5:6:7:8:", "colon must be followed by more characters (at \":\")"),
+        ("1:2:3:4:5:6:7", "address string too short"),
+        ("1:2:3:4:5:6:7:8::", "the :: must expand to at least one field of zeros"),
+        ("1:g::", "each colon-separated field must have at least one digit (at \"g::\")"),
+        ("1x::", "unexpected character, want colon (at \"x::\")"),
+        ("1:1.2.3.4", "embedded IPv4 address must replace the final 2 fields of the address (at \"1.2.3.4\")"),
+        ("::1.2.3", "IPv4 address too short"),
+    ] {
+        let parse = format!("ParseAddr({text:?}): {why}");
+        let expected = format!("IP Address {text:?} parse error during conversion from string: {parse}");
+        assert_eq!(outcome(&format!("ip('{text}')")), Err(expected.clone()), "{text}");
+        assert_eq!(outcome(&format!("cidr('::/0').containsIP('{text}')")), Err(expected), "{text}");
+        let of_prefix = outcome(&format!("cidr('{text}/8')")).expect_err("no address, no network");
+        assert!(of_prefix.ends_with(&format!("netip.ParsePrefix(\"{text}/8\"): {parse}")), "{of_prefix}");
+    }
+    for (text, why) in [
+        ("192.168.0.0/", "bad bits after slash: \"\""),
+        ("10.0.0.0/08", "bad bits after slash: \"08\""),
+        ("10.0.0.0/300", "prefix length out of range"),
+        ("10.0.0.0", "no '/'"),
+        ("fe80::1%eth0/64", "IPv6 zones cannot be present in a prefix"),
+    ] {
+        let twice = "network address parse error during conversion from string: ".repeat(2);
+        let expected = format!("{twice}netip.ParsePrefix({text:?}): {why}");
+        assert_eq!(outcome(&format!("cidr('{text}')")), Err(expected), "{text}");
+    }
+}
+
+#[test]
 fn urls() {
     all_true(&[
         "url('https://user:pass@example.com:80/path?query=val#fragment').getHost() == 'example.com:80'",
@@ -172,10 +218,24 @@ fn urls() {
         "url('https://example.com/path?').getQuery() == {} && url('https://example.com/path').getQuery() == {}",
         "isURL('https://user:pass@example.com:80/path?query=val#fragment') && isURL('/absolute-path') && !isURL('https://a:b:c/') && !isURL('../relative-path')",
     ]);
-    all_fail(&[(
-        "url('../relative-path')",
-        "URL parse error during conversion from string: parse \"../relative-path\": invalid URI for request",
-    )]);
+    for (text, why) in [
+        ("", "empty url"),
+        ("../relative-path", "invalid URI for request"),
+        ("1http://x", "invalid URI for request"),
+        (":x", "missing protocol scheme"),
+        ("http://[::1", "missing ']' in host"),
+        ("http://a:b/", "invalid port \":b\" after host"),
+        ("http://a b", "invalid character \" \" in host name"),
+        ("http://a#b", "invalid character \"#\" in host name"),
+        ("http://a{b@c/", "net/url: invalid userinfo"),
+        ("/a%zzb", "invalid URL escape \"%zz\""),
+        ("/a%1", "invalid URL escape \"%1\""),
+    ] {
+        let parse = format!("parse {text:?}: {why}");
+        let expected = format!("URL parse error during conversion from string: {parse}");
+        assert_eq!(outcome(&format!("url('{text}')")), Err(expected), "{text}");
+        assert_eq!(outcome(&format!("format.uri().validate('{text}').value()[0]")), Ok(parse.into()), "{text}");
+    }
 }
 
 #[test]
