@@ -1,4 +1,4 @@
-//! References to container images (`registry/repository:tag@digest`), with Docker's defaults.
+//! References to container images (`registry/repository:tag@digest`), with Docker's defaults: what go-containerregistry reads.
 
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub struct Image {
 }
 
 const DOCKER: &str = "index.docker.io";
+/// Stands for [`DOCKER`].
+const DOCKER_ALIAS: &str = "docker.io";
 
 impl Image {
     fn parse(text: &str) -> Option<Self> {
@@ -42,19 +44,26 @@ impl Image {
         };
         // A colon before a slash belongs to the port of a registry.
         let (name, tag) = match name.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, is_tag(tag).then_some(tag)?),
+            Some((name, tag)) if !tag.contains('/') => (name, (tag.is_empty() || is_tag(tag)).then_some(tag)?),
             _ => (name, ""),
         };
         let (registry, repository) = match name.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest.to_owned()),
-            _ => (DOCKER, name.to_owned()),
+            Some((first, rest)) if first.contains(['.', ':']) => (first, rest),
+            _ => (DOCKER, name),
         };
-        let repository =
-            if registry == DOCKER && !repository.contains('/') { format!("library/{repository}") } else { repository };
+        let registry = if registry == DOCKER_ALIAS { DOCKER } else { registry };
+        if !is_registry(registry) || !is_repository(repository) {
+            return None;
+        }
+        let repository = if registry == DOCKER && !repository.contains('/') {
+            format!("library/{repository}")
+        } else {
+            repository.to_owned()
+        };
         let tag = if digest.is_empty() && tag.is_empty() { "latest" } else { tag };
         // With a digest the tag says nothing.
         let tag = if digest.is_empty() { tag } else { "" };
-        (is_registry(registry) && is_repository(&repository)).then(|| Self {
+        Some(Self {
             text: text.to_owned(),
             registry: registry.to_owned(),
             repository,
@@ -79,10 +88,7 @@ fn is_registry(text: &str) -> bool {
 
 fn is_repository(text: &str) -> bool {
     (2..=255).contains(&text.len())
-        && text.split('/').all(|part| {
-            !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b))
-        })
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-./".contains(&b))
 }
 
 fn make<'a>(_: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>> {
