@@ -28,7 +28,7 @@ pub use field_path::field_path;
 pub use json_path::JsonPath;
 pub use schema::Schema;
 pub use validate::{
-    Counterparts, Unknown, create as validate_new, status as validate_status, update as validate_changed,
+    Counterparts, Unknown, create as validate_new, formats, status as validate_status, update as validate_changed,
     value as validate_value,
 };
 

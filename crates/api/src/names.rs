@@ -1,5 +1,6 @@
 //! What names may look like, with upstream's messages, and generated names.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use rand::Rng;
@@ -140,6 +141,14 @@ pub fn dns_subdomain_with_underscores(value: &str) -> Messages {
         found.push(form(text, &format!("{FORM}(\\.{FORM})*"), &["example.com"]));
     }
     found
+}
+
+/// What is checked of the beginning of a name (`generateName`), which may end in a dash. As upstream puts a letter in place of the
+/// dash and of what stands before it, neither counts.
+#[must_use]
+pub fn masked(prefix: &str) -> Cow<'_, str> {
+    let kept = prefix.strip_suffix('-').and_then(|start| start.get(..start.len().checked_sub(1)?));
+    kept.map_or(Cow::Borrowed(prefix), |kept| Cow::Owned(format!("{kept}a")))
 }
 
 /// A path segment: names of RBAC objects.

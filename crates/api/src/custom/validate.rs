@@ -4,7 +4,7 @@
 
 mod bounds;
 mod embedded;
-mod formats;
+pub mod formats;
 mod lists;
 mod number;
 mod scale;

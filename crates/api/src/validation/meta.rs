@@ -31,8 +31,8 @@ impl NameRule {
     /// The messages about `name`; `prefix`: it is a `generateName`, which may end in `-`.
     pub(crate) fn check(self, name: &str, prefix: bool) -> Vec<String> {
         let masked;
-        let name = if prefix && name.len() > 1 && name.ends_with('-') && self != Self::Segment {
-            masked = format!("{}a", &name[..name.len() - 1]);
+        let name = if prefix && self != Self::Segment {
+            masked = names::masked(name);
             &masked
         } else {
             name

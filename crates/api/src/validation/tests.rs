@@ -89,6 +89,14 @@ fn names() {
     assert!(texts(&refused)[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must"));
     service("a1", &[]);
     check("ConfigMap", json!({"metadata": {"generateName": "web-", "name": "web-x7k2p", "namespace": "ns"}}), &[]);
+    // Neither the dash that ends the beginning of a name counts nor what stands before it.
+    let long = format!("{}-", "a".repeat(63));
+    let name = format!("{}12345", "a".repeat(58));
+    for base in ["web.-", long.as_str()] {
+        let meta = json!({"generateName": base, "name": name, "namespace": "ns"});
+        let service = object("Service", json!({"metadata": meta, "spec": {"ports": [{"port": 80}]}}));
+        assert_eq!(texts(&create(kind("Service"), &service)), Vec::<String>::new(), "{base}");
+    }
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use gantry_api::custom::formats;
 use gantry_api::names;
 
 use super::opaque::Opaque;
-use super::{NO_OVERLOAD, Result, time, url};
+use super::{NO_OVERLOAD, Result, url};
 use crate::eval::Context;
 use crate::registry::{Entry, entry};
 use crate::value::Value;
@@ -40,35 +39,20 @@ formats! {
     SUBDOMAIN "dns1123Subdomain" "DNS1123Subdomain" 60 names::dns_subdomain;
     LABEL_1035 "dns1035Label" "DNS1035Label" 30 names::dns_1035_label;
     QUALIFIED "qualifiedName" "QualifiedName" 60 names::qualified_name;
-    LABEL_PREFIX "dns1123LabelPrefix" "DNS1123LabelPrefix" 30 |s| names::dns_label(&whole(s));
-    SUBDOMAIN_PREFIX "dns1123SubdomainPrefix" "DNS1123SubdomainPrefix" 60 |s| names::dns_subdomain(&whole(s));
-    LABEL_1035_PREFIX "dns1035LabelPrefix" "DNS1035LabelPrefix" 30 |s| names::dns_1035_label(&whole(s));
+    LABEL_PREFIX "dns1123LabelPrefix" "DNS1123LabelPrefix" 30 |s| names::dns_label(&names::masked(s));
+    SUBDOMAIN_PREFIX "dns1123SubdomainPrefix" "DNS1123SubdomainPrefix" 60 |s| names::dns_subdomain(&names::masked(s));
+    LABEL_1035_PREFIX "dns1035LabelPrefix" "DNS1035LabelPrefix" 30 |s| names::dns_1035_label(&names::masked(s));
     LABEL_VALUE "labelValue" "LabelValue" 40 names::label_value;
     URI "uri" "URI" 1200 |s| url::Url::parse(s).err().map(|e| format!("parse {s:?}: {e}")).into_iter().collect();
-    UUID "uuid" "uuid" 100 |s| unless(is_uuid(s), "does not match the UUID format");
-    BYTE "byte" "byte" 90 |s| unless(STANDARD.decode(s).is_ok(), "invalid base64");
-    DATE "date" "date" 200 |s| unless(time::parse_date(s).is_some(), "invalid date");
-    DATETIME "datetime" "datetime" 200 |s| unless(time::parse_timestamp(s).is_some(), "invalid datetime");
+    UUID "uuid" "uuid" 100 |s| unless("uuid", s, "does not match the UUID format");
+    BYTE "byte" "byte" 90 |s| unless("byte", s, "invalid base64");
+    DATE "date" "date" 200 |s| unless("date", s, "invalid date");
+    DATETIME "datetime" "datetime" 200 |s| unless("datetime", s, "invalid datetime");
 }
 
-/// A prefix that ends in a dash is what a name may start with.
-fn whole(prefix: &str) -> String {
-    match prefix.strip_suffix('-') {
-        Some(start) if prefix.len() > 1 => format!("{start}a"),
-        _ => prefix.to_owned(),
-    }
-}
-
-fn unless(fine: bool, fault: &str) -> Vec<String> {
-    if fine { Vec::new() } else { vec![fault.to_owned()] }
-}
-
-/// 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12; the dashes may be left out.
-fn is_uuid(text: &str) -> bool {
-    let groups: Vec<&str> = text.split('-').collect();
-    let hex = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    let lengths: Vec<usize> = groups.iter().map(|g| g.len()).collect();
-    hex && (lengths == [8, 4, 4, 4, 12] || lengths == [32])
+/// The fault, where a text has not the format that schemas call so.
+fn unless(format: &str, text: &str, fault: &str) -> Vec<String> {
+    if formats::fits(format, text) { Vec::new() } else { vec![fault.to_owned()] }
 }
 
 fn value<'a>(format: &'static Format) -> Value<'a> {

@@ -27,9 +27,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 fn parse(args: &[Value<'_>]) -> Result<std::result::Result<Version, String>> {
     match args {
-        [Value::String(text)] | [Value::String(text), Value::Bool(false)] => {
-            Ok(Version::parse(text).map_err(|e| e.to_string()))
-        }
+        [Value::String(text)] | [Value::String(text), Value::Bool(false)] => Ok(strict(text)),
         [Value::String(text), Value::Bool(true)] => Ok(normalised(text)),
         _ => Err(NO_OVERLOAD),
     }
@@ -43,7 +41,76 @@ fn normalised(text: &str) -> std::result::Result<Version, String> {
         return Err("short version cannot contain PreRelease/Build meta data".to_owned());
     }
     parts.resize(3, "0".to_owned());
-    Version::parse(&parts.join(".")).map_err(|e| e.to_string())
+    strict(&parts.join("."))
+}
+
+/// Reads what semver.org allows.
+fn strict(text: &str) -> std::result::Result<Version, String> {
+    Version::parse(text).map_err(|_| fault(text))
+}
+
+/// What is wrong with a version, in the words of the library that upstream reads them with.
+fn fault(text: &str) -> String {
+    if text.is_empty() {
+        return "Version string empty".to_owned();
+    }
+    let mut parts = text.splitn(3, '.');
+    let (Some(major), Some(minor), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+        return "No Major.Minor.Patch elements found".to_owned();
+    };
+    let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
+    let (patch, pre) = rest.split_once('-').map_or((rest, None), |(patch, pre)| (patch, Some(pre)));
+    let numbers = [("Major", major), ("Minor", minor), ("Patch", patch)];
+    let number = numbers.into_iter().find_map(|(name, text)| number_fault(name, text));
+    let identifiers =
+        |list: Option<&str>, code: fn(&str) -> Option<String>| list.and_then(|list| list.split('.').find_map(code));
+    number.or_else(|| identifiers(pre, pre_fault)).or_else(|| identifiers(build, build_fault)).unwrap_or_default()
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn has_zeros(number: &str) -> bool {
+    number.len() > 1 && number.starts_with('0')
+}
+
+fn is_identifier(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Why Go's `strconv.ParseUint` does not read these digits.
+fn no_number(text: &str) -> Option<String> {
+    let why = if text.is_empty() { "invalid syntax" } else { "value out of range" };
+    text.parse::<u64>().is_err().then(|| format!("strconv.ParseUint: parsing {text:?}: {why}"))
+}
+
+fn number_fault(name: &str, text: &str) -> Option<String> {
+    if !is_number(text) {
+        return Some(format!("Invalid character(s) found in {} number {text:?}", name.to_lowercase()));
+    }
+    if has_zeros(text) {
+        return Some(format!("{name} number must not contain leading zeroes {text:?}"));
+    }
+    no_number(text)
+}
+
+fn pre_fault(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("Prerelease is empty".to_owned());
+    }
+    if is_number(text) {
+        let zeros = || format!("Numeric PreRelease version must not contain leading zeroes {text:?}");
+        return if has_zeros(text) { Some(zeros()) } else { no_number(text) };
+    }
+    (!is_identifier(text)).then(|| format!("Invalid character(s) found in prerelease {text:?}"))
+}
+
+fn build_fault(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("Build meta data is empty".to_owned());
+    }
+    (!is_identifier(text)).then(|| format!("Invalid character(s) found in build meta data {text:?}"))
 }
 
 fn without_zeros(part: &str) -> String {

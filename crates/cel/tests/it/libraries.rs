@@ -255,5 +255,22 @@ fn versions_images_and_formats() {
         "format.uri().validate('x').hasValue() && !format.uuid().validate('123e4567-e89b-12d3-a456-426614174000').hasValue()",
         "!format.date().validate('2021-01-01').hasValue() && format.date().validate('2021-13-01').hasValue() && format.byte().validate('a').value() == ['invalid base64']",
         "!format.datetime().validate('2021-01-01T00:00:00Z').hasValue() && !format.labelValue().validate('').hasValue() && !format.dns1123LabelPrefix().validate('a-').hasValue()",
+        "!format.dns1123SubdomainPrefix().validate('a.-').hasValue() && format.dns1035LabelPrefix().validate('a b-').hasValue()",
+        "!format.uuid().validate('123e4567e89b-12d3-a456426614174000').hasValue() && format.byte().validate('').hasValue()",
+        "!format.datetime().validate('2020-01-01t00:00:00z').hasValue() && format.datetime().validate('2020-01-01T00:00:60Z').hasValue()",
+    ]);
+    all_fail(&[
+        ("semver('')", "Version string empty"),
+        ("semver('v1.0')", "No Major.Minor.Patch elements found"),
+        ("semver('v1.0.0')", "Invalid character(s) found in major number \"v1\""),
+        ("semver('1.01.0')", "Minor number must not contain leading zeroes \"01\""),
+        ("semver('1.0.x-rc')", "Invalid character(s) found in patch number \"x\""),
+        ("semver('1.0.')", "strconv.ParseUint: parsing \"\": invalid syntax"),
+        ("semver('1.0.0-')", "Prerelease is empty"),
+        ("semver('1.0.0-01')", "Numeric PreRelease version must not contain leading zeroes \"01\""),
+        ("semver('1.0.0-a_b')", "Invalid character(s) found in prerelease \"a_b\""),
+        ("semver('1.0.0+a..b')", "Build meta data is empty"),
+        ("semver('1.0-rc', true)", "short version cannot contain PreRelease/Build meta data"),
+        ("image('r.io/ab:@')", "could not parse reference: r.io/ab:@"),
     ]);
 }

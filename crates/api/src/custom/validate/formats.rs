@@ -13,7 +13,8 @@ pub(super) use numbers::fits as number_fits;
 use crate::{duration, names};
 
 /// Whether a text has the format. Dashes in the name of a format count for nothing.
-pub(super) fn fits(format: &str, text: &str) -> bool {
+#[must_use]
+pub fn fits(format: &str, text: &str) -> bool {
     match format.replace('-', "").as_str() {
         "bsonobjectid" => text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit()),
         "uri" => addresses::is_uri(text),
