@@ -1,6 +1,7 @@
 //! The type checker. What passes has a type for each node and a meaning for each name.
 
 mod aggregate;
+mod format;
 mod literals;
 mod mixtures;
 mod unify;
@@ -53,6 +54,7 @@ pub(crate) fn check(environment: &Environment, parse: &Parse) -> Result<Checked,
     if checker.issues.is_empty() {
         literals::check(&parse.root, &mut checker.issues);
         mixtures::check(&parse.root, &types, &mut checker.issues);
+        format::check(&parse.root, &types, &mut checker.issues);
     }
     if !checker.issues.is_empty() {
         return Err(checker.issues);

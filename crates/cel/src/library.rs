@@ -4,7 +4,7 @@ mod arithmetic;
 mod authorizer;
 mod containers;
 mod convert;
-mod format;
+pub(crate) mod format;
 mod formats;
 mod image;
 mod lists;

@@ -69,10 +69,10 @@ fn index_of<'a>(_: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Value<'a>
     if sought.is_empty() {
         return Ok(Value::Int(from));
     }
-    // In empty text nothing is found; a start that was asked for must exist.
-    let Some(start) = offset(text, from).filter(|start| *start < text.len() || (from == 0 && args.len() == 2)) else {
+    if from < 0 {
         return out_of_range(from);
-    };
+    }
+    let Some(start) = offset(text, from) else { return Ok(Value::Int(-1)) };
     let found = text[start..].find(&**sought).map(|byte| from + text[start..start + byte].chars().count() as i64);
     Ok(Value::Int(found.unwrap_or(-1)))
 }
@@ -88,9 +88,10 @@ fn last_index_of<'a>(_: &mut Context<'_, 'a>, args: &[Value<'a>]) -> Result<Valu
     }
     let end = match from {
         None => text.len(),
+        Some(from) if from < 0 => return out_of_range(from),
         Some(from) => match offset(text, from).filter(|start| *start < text.len()) {
             Some(start) => (start + sought.len()).min(text.len()),
-            None => return out_of_range(from),
+            None => return Ok(Value::Int(-1)),
         },
     };
     // The match may start at `from` at the latest; its end may fall within a code point.

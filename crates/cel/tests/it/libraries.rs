@@ -7,6 +7,7 @@ fn strings() {
     all_true(&[
         "'hello'.charAt(4) == 'o' && 'hello'.charAt(5) == ''",
         "'hello mellow'.indexOf('') == 0 && 'hello mellow'.indexOf('ello') == 1 && 'hello mellow'.indexOf('jello') == -1",
+        "'tacocat'.indexOf('a', 30) == -1 && 'tacocat'.lastIndexOf('a', 30) == -1 && 'tacocat'.lastIndexOf('a', 7) == -1",
         "'hello mellow'.indexOf('ello', 2) == 7 && 'hello mellow'.indexOf('', 2) == 2 && ''.indexOf('a') == -1",
         "'hello mellow'.lastIndexOf('') == 12 && 'hello mellow'.lastIndexOf('ello') == 7 && 'hello mellow'.lastIndexOf('ello', 6) == 1",
         "'ta\u{a9}o\u{a9}\u{3b1}T'.indexOf('o') == 3 && 'ta\u{a9}o\u{a9}\u{3b1}T'.lastIndexOf('\u{a9}') == 4 && 'ta\u{a9}o\u{a9}\u{3b1}T'.charAt(5) == '\u{3b1}'",
@@ -24,7 +25,7 @@ fn strings() {
     ]);
     all_fail(&[
         ("'tacocat'.charAt(30)", "index out of range: 30"),
-        ("'tacocat'.indexOf('a', 30)", "index out of range: 30"),
+        ("'tacocat'.indexOf('a', -30)", "index out of range: -30"),
         ("'tacocat'.lastIndexOf('a', -1)", "index out of range: -1"),
         ("'tacocat'.substring(-1)", "index out of range: -1"),
         ("'tacocat'.substring(2, 1)", "invalid substring range. start: 2, end: 1"),
@@ -37,23 +38,64 @@ fn format() {
     all_true(&[
         "'%s and %d%%'.format(['a', 5]) == 'a and 5%'",
         "'%s %s %s %s'.format([true, null, 1.5, b'x']) == 'true null 1.5 x'",
-        "'%.2f %f %e'.format([1.005, 2.5, 1052.032911275]) == '1.00 2.500000 1.052033e+03'",
+        "'%.2f %f %.0f'.format([1.005, 2.5, 2.5]) == '1.00 2.500000 2'",
+        "'%.1f %.1f %.2f'.format([1234567.89, -123456.0, -0.001]) == '1,234,567.9 -123,456.0 -0.00'",
+        "'%f %f %f'.format(['NaN', 'Infinity', '-Infinity']) == 'NaN \\u221e -\\u221e'",
+        "'%e'.format([1052.032911275]) == '1.052033\\u202f\\u00d7\\u202f10\\u2070\\u00b3'",
+        "'%.3e'.format([-0.00012]) == '-1.200000\\u202f\\u00d7\\u202f10\\u207b\\u2070\\u2074'",
+        "'%.20e'.format([2.71828]) == '     2.718280\\u202f\\u00d7\\u202f10\\u2070\\u2070'",
         "'%b %b %o %x %X %x'.format([5, true, 8, 255, 255, 'hi']) == '101 1 10 ff FF 6869'",
         "'%b'.format([-5]) == '-101' && '%x'.format([-10]) == '-a'",
         r#"'%s'.format([[dyn('a'), dyn(2), dyn(duration('90s'))]]) == '["a", 2, duration("90s")]'"#,
+        r#"'%s'.format([[double('NaN'), double('Inf')]]) == '["NaN", "+Inf"]'"#,
         r#"'%s'.format([{'b': 1, 'a': 2}]) == '{"a":2, "b":1}'"#,
         "'%s'.format([duration('1h')]) == '3600s' && '%s'.format([type(1)]) == 'int'",
+        "'%s'.format([-double('Inf')]) == '-Inf'",
     ]);
     all_fail(&[
-        ("'%s'.format([])", "index 0 out of range"),
+        ("dyn('%s').format([])", "index 0 out of range"),
+        ("dyn('%').format([])", "index 0 out of range"),
+        ("dyn('%').format([1])", "unexpected end of string"),
+        ("dyn('%a').format([1])", "could not parse formatting clause: unrecognized formatting clause \"a\""),
         (
-            "'%d'.format(['a'])",
-            "error during formatting: decimal clause can only be used on integers, was given string",
+            "dyn('%.34').format([5.0])",
+            "could not parse formatting clause: error while parsing precision: could not find end of precision specifier",
         ),
-        ("'%'.format([1])", "unexpected end of string"),
-        ("'%a'.format([1])", "could not parse formatting clause: unrecognized formatting clause \"a\""),
-        ("'%.99999f'.format([1.0])", "error while converting precision to integer: 99999"),
+        (
+            "dyn('%.f').format([1.0])",
+            "could not parse formatting clause: error while parsing precision: error while converting precision to integer: strconv.Atoi: parsing \"\": invalid syntax",
+        ),
     ]);
+    for (clause, rule) in [
+        ("d", "decimal clause can only be used on integers"),
+        ("f", "fixed-point clause can only be used on doubles"),
+        ("e", "scientific clause can only be used on doubles"),
+        ("b", "only integers and bools can be formatted as binary"),
+        ("o", "octal clause can only be used on integers"),
+        ("X", "only integers, byte buffers, and strings can be formatted as hex"),
+    ] {
+        let expected = format!("error during formatting: {rule}, was given null_type");
+        all_fail(&[(&format!("'%{clause}'.format([dyn(null)])"), &expected)]);
+        let refused = outcome(&format!("'%{clause}'.format([null])")).unwrap_err();
+        assert!(refused.starts_with(&format!("ERROR: <input>:1:14: {expected}\n")), "{refused}");
+    }
+}
+
+#[test]
+fn calls_of_format_are_checked() {
+    for (source, at, expected) in [
+        ("'%s %s'.format(['a'])", 15, "index 1 out of range"),
+        ("'%s %s'.format(['a', 'b', 'c'])", 15, "too many arguments supplied to string.format (expected 2, got 3)"),
+        ("'%j'.format([1])", 12, "could not parse formatting clause: unrecognized formatting clause \"j\""),
+        (
+            "'%s'.format([[1, quantity('1')]])",
+            26,
+            "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given kubernetes.Quantity",
+        ),
+    ] {
+        let refused = outcome(source).unwrap_err();
+        assert!(refused.starts_with(&format!("ERROR: <input>:1:{at}: {expected}\n")), "{refused}");
+    }
 }
 
 #[test]
