@@ -6,7 +6,8 @@ pub(crate) mod input;
 pub(crate) mod types;
 pub(crate) mod written;
 
-use gantry_cel::{Bindings, Budget, Environment, EvalError, Library, Program, Scope, Type, Value};
+use gantry_api::field::{Error, Path};
+use gantry_cel::{Bindings, Budget, CompileError, Environment, EvalError, Library, Program, Scope, Type, Value};
 
 /// The cost of all match conditions of one webhook or policy.
 pub(crate) const CONDITIONS_COST: u64 = 2_500_000;
@@ -100,10 +101,24 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// Why a source is no program, as upstream says it.
+pub(crate) fn failure(error: &CompileError) -> String {
+    let of = if error.stage() == "instantiation" { "program " } else { "" };
+    format!("{of}{} failed: {error}", error.stage())
+}
+
+/// The error of a field whose source is no program. What compiles and makes no program is upstream's own fault to it.
+fn refused(at: &Path, source: &str, why: &str) -> Error {
+    if why.starts_with("program instantiation failed") {
+        return Error::internal(at, why);
+    }
+    Error::invalid(at, source, why)
+}
+
 impl Expression {
     /// Compiles a source.
     pub(crate) fn new(environment: &Environment, source: &str, wants: Wants) -> Self {
-        let compiled = environment.compile(source).map_err(|error| format!("compilation failed: {error}"));
+        let compiled = environment.compile(source).map_err(|error| failure(&error));
         let program = compiled.and_then(|program| match wants.refusal(program.result_type()) {
             Some(refusal) => Err(refusal),
             None => Ok(program),

@@ -137,7 +137,7 @@ fn warnings(served: &Kinds, policy: &Value) -> Vec<Value> {
             let issues: Vec<String> = environments
                 .iter()
                 .filter_map(|(kind, environment)| {
-                    let error = environment.compile(source).err()?;
+                    let error = environment.compile(source).err().filter(|e| !e.issues().is_empty())?;
                     Some(format!("{}/{}, Kind={}: {error}\n", kind.group, kind.version, kind.kind))
                 })
                 .collect();

@@ -78,12 +78,12 @@ impl Environment {
     /// Parses, checks and plans an expression.
     ///
     /// # Errors
-    /// All mistakes that the checker finds, or the first one of the syntax.
+    /// All mistakes that the checker finds, or the first one of the syntax, or why no program can be made of what checks.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let macros = Macros { bind: self.libraries.contains(&Library::Bindings) };
         let parse = parse::parse(source, macros).map_err(|fault| CompileError::new(source, vec![fault]))?;
         let checked = check::check(self, &parse).map_err(|issues| CompileError::new(source, issues))?;
-        Ok(plan::plan(self, parse, checked))
+        plan::plan(self, parse, checked).map_err(CompileError::unplanned)
     }
 
     pub(crate) fn lookup(&self, name: &str) -> Option<(usize, &Type)> {

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct CompileError {
     issues: Vec<Issue>,
     source: String,
+    /// Why there is no program, where the source itself is right.
+    unplanned: Option<String>,
 }
 
 /// One mistake.
@@ -37,7 +39,18 @@ impl CompileError {
         // A source that is too long is not shown.
         let source =
             if source.len() > crate::limits::MAX_SOURCE_CODE_POINTS { String::new() } else { source.to_owned() };
-        Self { issues, source }
+        Self { issues, source, unplanned: None }
+    }
+
+    /// The source is right, but no program can be made of it.
+    pub(crate) fn unplanned(why: String) -> Self {
+        Self { issues: Vec::new(), source: String::new(), unplanned: Some(why) }
+    }
+
+    /// What failed, as Kubernetes calls it: the `compilation`, or the `instantiation` of the program.
+    #[must_use]
+    pub fn stage(&self) -> &'static str {
+        if self.unplanned.is_some() { "instantiation" } else { "compilation" }
     }
 
     /// The mistakes, in the order of the source.
@@ -58,6 +71,9 @@ fn issue(source: &str, at: Option<u32>, message: String) -> Issue {
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.unplanned {
+            return f.write_str(why);
+        }
         for (number, issue) in self.issues.iter().enumerate() {
             if number > 0 {
                 f.write_str("\n")?;

@@ -78,14 +78,21 @@ pub(crate) struct Fold {
     pub result: Node,
 }
 
-pub(crate) fn plan(environment: &Environment, parse: Parse, checked: Checked) -> Program {
-    let root = Planner { checked: &checked, locals: Vec::new() }.node(&parse.root);
-    Program::new(root, environment.declared().to_vec(), parse.root, checked)
+/// The program; or why there can be none though all types fit.
+pub(crate) fn plan(environment: &Environment, parse: Parse, checked: Checked) -> Result<Program, String> {
+    let mut planner = Planner { checked: &checked, locals: Vec::new(), broken: None };
+    let root = planner.node(&parse.root);
+    match planner.broken {
+        Some(why) => Err(why),
+        None => Ok(Program::new(root, environment.declared().to_vec(), parse.root, checked)),
+    }
 }
 
 struct Planner<'c> {
     checked: &'c Checked,
     locals: Vec<Arc<str>>,
+    /// The first regular expression that is written out and is none.
+    broken: Option<String>,
 }
 
 impl Planner<'_> {
@@ -143,9 +150,15 @@ impl Planner<'_> {
             ("matches" | "find" | "findAll", [_, Expr { kind: Kind::Literal(Literal::String(p)), .. }, ..]) => Some(p),
             _ => None,
         };
-        let regex = pattern.and_then(|p| gantry_api::regexp::compile(p).ok());
         let codes = registry::function(function).map_or(&[][..], |f| &f.codes);
         let args = args.into_iter().map(|a| self.node(a)).collect();
+        let regex = match pattern.map(|p| gantry_api::regexp::compile(p)).transpose() {
+            Ok(regex) => regex,
+            Err(why) => {
+                self.broken.get_or_insert(why);
+                None
+            }
+        };
         Node::Call(Box::new(Call { codes, args, rule: Rule::of(function), regex }))
     }
 

@@ -4,6 +4,8 @@ use gantry_api::field::{Error, Errors, Path};
 use gantry_api::{Value, value};
 use gantry_cel::{Environment, Library, ObjectType, Type};
 
+use super::{failure, refused};
+
 /// What a selector may cost at most.
 const MAX_COST: u64 = 1_000_000;
 /// Bounds of what drivers say of a device, in characters and entries.
@@ -64,7 +66,7 @@ pub(crate) fn errors(object: &Value, old: Option<&Value>) -> Errors {
 fn check(environment: &Environment, at: &Path, source: &str) -> Option<Error> {
     let program = match environment.compile(source) {
         Ok(program) => program,
-        Err(error) => return Some(Error::invalid(at, source, &format!("compilation failed: {error}"))),
+        Err(error) => return Some(refused(at, source, &failure(&error))),
     };
     let ty = program.result_type();
     if !matches!(ty.plain(), Type::Bool | Type::Dyn) {

@@ -1,10 +1,10 @@
 //! Expressions of objects that are being written: what is wrong with them is told before they are stored.
 
-use gantry_api::field::{Error, Errors, Path};
+use gantry_api::field::{Errors, Path};
 use gantry_api::{Value, value};
 use gantry_cel::{Environment, Type};
 
-use super::{Expression, Uses, Wants, environment};
+use super::{Expression, Uses, Wants, environment, refused};
 
 /// The errors of a webhook configuration's expressions; those that were there before are not looked at again.
 pub(crate) fn webhooks(object: &Value, old: Option<&Value>) -> Errors {
@@ -36,7 +36,7 @@ fn check(errors: &mut Errors, environment: &Environment, at: &Path, source: &str
     }
     let expression = Expression::new(environment, source, wants);
     if let Some(why) = expression.error() {
-        errors.push(Error::invalid(at, source, why));
+        errors.push(refused(at, source, why));
     }
     Some(expression)
 }
@@ -104,7 +104,10 @@ mod tests {
         let wrong = json!({"spec": {
             "matchConditions": [{"name": "a", "expression": "1"}],
             "variables": [{"name": "n", "expression": "nothing"}],
-            "validations": [{"expression": "object.x", "messageExpression": "authorizer.path('/x').check('get').reason()"}],
+            "validations": [
+                {"expression": "object.x", "messageExpression": "authorizer.path('/x').check('get').reason()"},
+                {"expression": "object.x.find('(') == ''"},
+            ],
             "mutations": [{"jsonPatch": {"expression": "1"}}],
         }});
         let errors = texts(policy(&wrong));
@@ -113,6 +116,7 @@ mod tests {
             "spec.variables[0].expression: Invalid value: \"nothing\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'nothing'",
             "spec.validations[0].expression: Invalid value: \"object.x\": must evaluate to bool but got dyn",
             "spec.validations[0].messageExpression: Invalid value: \"authorizer.path('/x').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer'",
+            "spec.validations[1].expression: Internal error: program instantiation failed: error parsing regexp: missing closing ): `(`",
             "spec.mutations[0].jsonPatch.expression: Invalid value: \"1\": must evaluate to list(JSONPatch) but got int",
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");

@@ -44,9 +44,6 @@ impl<'a> Evaluator<'_, 'a> {
         for (key, value, optional) in entries {
             let key = Self::key(&self.eval(key)?)?;
             let Some(value) = self.element(value, *optional)? else { continue };
-            if map.contains_key(&key) {
-                return Err(EvalError::new("Failed with repeated key"));
-            }
             map.insert(key, value);
         }
         self.context.budget.spend(MAP_BASE)?;

@@ -26,6 +26,22 @@ fn places_are_shown() {
 }
 
 #[test]
+fn programs_are_made_at_once() {
+    for source in ["'a'.find('(')", "self.names.exists(n, n.findAll('(', 1).size() > 0)", "'a'.find('(') == nope"] {
+        let spec = ObjectType::new("spec", [("names", Type::list(Type::String))]);
+        let environment = Environment::new().variable("self", Type::Object(spec));
+        let error = environment.compile(source).expect_err(source);
+        match source.contains("nope") {
+            true => assert_eq!(error.stage(), "compilation"),
+            false => assert_eq!(
+                (error.stage(), &*error.to_string()),
+                ("instantiation", "error parsing regexp: missing closing ): `(`")
+            ),
+        }
+    }
+}
+
+#[test]
 fn mistakes_have_cel_gos_words() {
     let check = |source: &str, expected: &str| {
         let message = message(source);

@@ -111,7 +111,10 @@ fn lists_and_sets() {
         "'abc 123'.find('[0-9]+') == '123' && 'abc'.find('[0-9]+') == ''",
         "'1 2 3'.findAll('[0-9]') == ['1', '2', '3'] && '1 2 3'.findAll('[0-9]', 2) == ['1', '2']",
     ]);
-    all_fail(&[("[1].filter(x, false).min()", "min called on empty list")]);
+    all_fail(&[
+        ("[1].filter(x, false).min()", "min called on empty list"),
+        ("'x'.find(dyn('('))", "error parsing regexp: missing closing ): `(`"),
+    ]);
 }
 
 #[test]

@@ -137,6 +137,10 @@ fn mistakes_in_rules_are_found_when_they_are_written() {
         ),
     );
     found(json!([{"rule": "self.n"}]), "cel expression must evaluate to a bool");
+    let no_regex = "error parsing regexp: missing closing ): `(`";
+    found(json!([{"rule": "'a'.find('(') == ''"}]), &format!("program instantiation failed: {no_regex}"));
+    let message = json!([{"rule": "self.n > 1", "messageExpression": "'a'.find('(')"}]);
+    found(message, &format!("messageExpression instantiation failed: {no_regex}"));
     found(json!([{"rule": "self.n > 1", "messageExpression": "1"}]), "messageExpression must evaluate to a string");
     found(json!([{"rule": "self.n > 1", "reason": "Because"}]), "Unsupported value: \"Because\"");
     found(

@@ -9,6 +9,7 @@ use gantry_cel::{ESTIMATED_RULE_LIMIT, Environment, Program, Type};
 
 use super::compile::{ROOT, below, environment, type_of};
 use super::costs::{self, Costs};
+use crate::expressions::failure;
 
 /// Rules of one schema whose mistakes are reported.
 const MAX_ERRORS: usize = 50;
@@ -181,7 +182,7 @@ impl Walk {
                 return false;
             }
             Err(error) => {
-                self.refuse(&here, rule, &format!("compilation failed: {error}"));
+                self.refuse(&here, rule, &failure(&error));
                 return false;
             }
         };
@@ -204,7 +205,7 @@ impl Walk {
         }
         let here = at.child("messageExpression");
         match environment.compile(&rule.message_expression) {
-            Err(error) => self.refuse(&here, rule, &format!("messageExpression compilation failed: {error}")),
+            Err(error) => self.refuse(&here, rule, &format!("messageExpression {} failed: {error}", error.stage())),
             Ok(program) if !matches!(program.result_type().plain(), Type::String) => {
                 self.refuse(&here, rule, "messageExpression must evaluate to a string");
             }
