@@ -44,7 +44,7 @@ use certificate::Through;
 use meta::NameRule;
 use review::About;
 
-pub use definition::{Approval, approval_state, structural_errors};
+pub use definition::{Approval, approval_state, has_no_authority, structural_errors};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";

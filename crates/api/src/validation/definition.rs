@@ -66,6 +66,13 @@ fn is_established(definition: &Value) -> bool {
     conditions.any(|c| str_at(c, "type") == Some("Established") && str_at(c, "status") == Some("True"))
 }
 
+/// Whether the authorities of a definition's webhook are given and hold no certificate.
+#[must_use]
+pub fn has_no_authority(definition: &Value) -> bool {
+    let bundle = str_at(definition, "spec.conversion.webhook.clientConfig.caBundle").unwrap_or_default();
+    !bundle.is_empty() && bundle::fault(bundle).is_some()
+}
+
 /// What a write of `/status` must keep to.
 pub(super) fn status(out: &mut Out, new: &Value) {
     accepted_names(out, new);

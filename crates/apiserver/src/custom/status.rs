@@ -61,6 +61,9 @@ pub(super) fn next(definition: &Value, group: &[&Value], now: Timestamp) -> Opti
         (true, ..) => None,
         (false, true, _) => Some(("False", "NotAccepted", "not all names are accepted")),
         (false, false, false) => Some(("False", "Installing", "the initial names have been accepted")),
+        (false, false, true) if validation::has_no_authority(definition) => {
+            Some(("False", "InvalidCABundle", "The conversion webhook CABundle is invalid"))
+        }
         (false, false, true) => Some(("True", "InitialNamesAccepted", "the initial names have been accepted")),
     };
     let mut next = definition.clone();
@@ -227,6 +230,19 @@ mod tests {
         assert_eq!(says(&done, "NamesAccepted"), "True NoConflicts no conflicts found");
         assert_eq!(says(&done, "Established"), "True InitialNamesAccepted the initial names have been accepted");
         assert_eq!(done["status"]["conditions"][0]["observedGeneration"], 1);
+    }
+
+    #[test]
+    fn kinds_whose_webhook_nobody_can_vouch_for_are_not_established() {
+        let mut wrong = definition("things", "Thing", &[]);
+        wrong["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {"clientConfig": {"caBundle": "Cg=="}}});
+        let (waiting, _) = settled(wrong, &[]);
+        assert_eq!(says(&waiting, "NamesAccepted"), "True NoConflicts no conflicts found");
+        let expected = "False InvalidCABundle The conversion webhook CABundle is invalid";
+        assert_eq!(says(&waiting, "Established"), expected);
+        let mut right = waiting;
+        right["spec"]["conversion"]["webhook"]["clientConfig"] = json!({});
+        assert!(super::super::is_true(&settled(right, &[]).0, "Established"));
     }
 
     #[test]

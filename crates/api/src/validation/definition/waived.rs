@@ -3,7 +3,7 @@
 use super::openapi::{has_optional_keys, set_of_parts};
 use super::parts::{MAX_SELECTABLE, knows_review};
 use super::walk::{all, schemas};
-use super::{bundle, defaults, schema, text};
+use super::{defaults, schema, text};
 use crate::Value;
 use crate::value::{bool_at, get, list_at};
 
@@ -65,9 +65,7 @@ impl Terms {
         waive(Demand::MapKeys, all_old().any(has_optional_keys));
         let reviews = list_at(old, "spec.conversion.webhook.conversionReviewVersions");
         waive(Demand::ReviewVersions, !reviews.is_empty() && !knows_review(reviews));
-        let bundle = text(old, "spec.conversion.webhook.clientConfig.caBundle");
-        let had_none = !bundle.is_empty() && bundle::fault(bundle).is_some();
-        waive(Demand::Bundle, had_none || !super::is_established(old));
+        waive(Demand::Bundle, super::has_no_authority(old) || !super::is_established(old));
         Self { waived, many_fields: many_fields(new, old) }
     }
 
