@@ -4,8 +4,10 @@ use crate::Value;
 use crate::status::Status;
 use crate::value::{MAX_LEVELS, is_deeper_than};
 
+mod fault;
 mod strategic;
 
+pub use fault::TEST_FAILED;
 pub use strategic::strategic;
 
 /// Upstream's bound on the operations of one JSON patch.
@@ -38,8 +40,8 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
     let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|e| unprocessable(&e.to_string()))?;
     let mut result = doc.clone();
     let mut bounds = Bounds::default();
-    for operation in patch.0 {
-        let operation = &counted(&result, operation);
+    for asked in patch.0 {
+        let operation = &counted(&result, filled(&result, asked.clone()));
         bounds.check(&result, operation)?;
         if let json_patch::PatchOperation::Test(test) = operation
             && test.value.is_null()
@@ -47,9 +49,10 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
         {
             continue;
         }
+        let fault = fault::fault(&result, &asked);
         // The result is thrown away when an operation fails, so nothing needs to be undone.
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
-            .map_err(|e| unprocessable(&e.to_string()))?;
+            .map_err(|e| unprocessable(&fault.unwrap_or_else(|| e.to_string())))?;
     }
     Ok(result)
 }
@@ -115,6 +118,17 @@ impl Bounds {
         }
         Ok(())
     }
+}
+
+/// The operation as upstream does it where a map does not have a key: what is to be replaced is added, and null is copied.
+fn filled(doc: &Value, operation: json_patch::PatchOperation) -> json_patch::PatchOperation {
+    use json_patch::PatchOperation::{Add, Copy, Replace};
+    let (path, value) = match operation {
+        Replace(replace) if is_open(doc, replace.path.as_str()) => (replace.path, replace.value),
+        Copy(copy) if is_open(doc, copy.from.as_str()) => (copy.path, Value::Null),
+        operation => return operation,
+    };
+    Add(json_patch::AddOperation { path, value })
 }
 
 /// How many items of a list are behind the place that a path ends in.

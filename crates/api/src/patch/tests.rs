@@ -19,6 +19,8 @@ fn json_patches() {
             {"op": "remove", "path": "/a/b/-2"}, {"op": "copy", "from": "/a/b/-1", "path": "/a/b/-3"}]),
         json!({"a": {"b": [3, 0, 3]}, "s~/": 1}),
     );
+    check(json!([{"op": "replace", "path": "/a/c", "value": 3}]), json!({"a": {"b": [1, 2], "c": 3}, "s~/": 1}));
+    check(json!([{"op": "copy", "from": "/x", "path": "/a"}]), json!({"a": null, "s~/": 1}));
     let fails = |patch: Value, code: u16| assert_eq!(json(&doc, &patch).expect_err("fails").code, code);
     fails(json!([{"op": "test", "path": "/a", "value": 1}]), 422);
     for path in ["/a", "/s~0~1", "/a/b/7", "/a/b/c", "/x/y"] {
@@ -39,6 +41,54 @@ fn json_patches() {
     fails(Value::Array(doubling), 422);
     let message = json(&doc, &json!([{"op": "test", "path": "/a", "value": 1}])).expect_err("fails").message;
     assert_eq!(message, "the server rejected our request due to an error in our request");
+}
+
+#[test]
+fn operations_that_do_not_apply_are_told_of_as_upstream_does() {
+    let doc = json!({"m": {"k": 1}, "l": [1], "~/": 1});
+    let check = |operation: Value, expected: &str| {
+        let refused = json(&doc, &json!([operation])).expect_err(expected);
+        let causes = refused.details.expect("details").causes;
+        assert_eq!(causes[0].message, expected, "{operation}");
+    };
+    let at = |op: &str, path: &str| json!({"op": op, "path": path, "value": 2});
+    check(at("add", "/x/y"), "add operation does not apply: doc is missing path: \"/x/y\": missing value");
+    check(
+        at("add", "/l/2"),
+        "error in add for path: '/l/2': Unable to access invalid index: 2: invalid index referenced",
+    );
+    let no_index = "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax";
+    check(at("add", "/l/x"), no_index);
+    check(at("remove", "/x/y"), "remove operation does not apply: doc is missing path: \"/x/y\": missing value");
+    let no_key = "Unable to remove nonexistent key: a~: missing value";
+    check(at("remove", "/a~0"), &format!("error in remove for path: '/a~0': {no_key}"));
+    check(
+        at("remove", "/l/-2"),
+        "error in remove for path: '/l/-2': Unable to access invalid index: -2: invalid index referenced",
+    );
+    check(at("replace", "/x/y"), "replace operation does not apply: doc is missing path: /x/y: missing value");
+    check(at("replace", "/l/-"), "replace operation does not apply: doc is missing key: /l/-: missing value");
+    check(at("test", "/x/y"), "test operation does not apply: is missing path: /x/y: missing value");
+    check(at("test", "/l/-"), "error in test for path: '/l/-': strconv.Atoi: parsing \"-\": invalid syntax");
+    for path in ["/m/k", "/m/x", "/l/0", ""] {
+        check(at("test", path), &format!("testing value {path} failed: test failed"));
+    }
+    let from = |op: &str, from: &str, path: &str| json!({"op": op, "from": from, "path": path});
+    check(from("move", "/x/y", "/m"), "move operation does not apply: doc is missing from path: /x/y: missing value");
+    check(from("move", "/a~0", "/m"), &format!("error in move for path: 'a~': {no_key}"));
+    check(
+        from("move", "/l/0", "/x/y"),
+        "move operation does not apply: doc is missing destination path: /x/y: missing value",
+    );
+    check(from("copy", "/x/y", "/m"), "copy operation does not apply: doc is missing from path: /x/y: missing value");
+    check(
+        from("copy", "/l/1", "/m"),
+        "error in copy for from: '/l/1': Unable to access invalid index: 1: invalid index referenced",
+    );
+    check(
+        from("copy", "/m", "/x/y"),
+        "copy operation does not apply: doc is missing destination path: /x/y: missing value",
+    );
 }
 
 #[test]

@@ -234,3 +234,26 @@ fn nobody_absorbs_a_budget_that_is_used_up() {
     assert_eq!(program.evaluate(&bindings, &mut small), Err(EvalError::OverBudget(Scope::Set)));
     assert_eq!(small.remaining(), 0);
 }
+
+#[test]
+fn types_of_mutations_are_named_after_their_places() {
+    let environment = Environment::new().library(Library::Mutation);
+    let check = |source: &str, expected: Option<(&str, &str)>| {
+        let program = environment.compile(source).expect(source);
+        let value = program.evaluate(&Bindings::new(), &mut Budget::rule_set()).expect(source);
+        let expected = expected.map(|(name, wanted)| {
+            format!(
+                "type mismatch: unexpected type name {name:?}, expected {wanted:?}, which matches field name path from root Object type"
+            )
+        });
+        assert_eq!(value.type_mismatch(), expected, "{source}");
+    };
+    check("Object{spec: Object.spec{replicas: 1, list: [Object.spec.list{a: {'b': Object.spec.list.a{}}}]}}", None);
+    check("Object{spec: Object.specx{replicas: 1}}", Some(("Object.specx", "Object.spec")));
+    check("Object{spec: Object.spec{list: [Object.list{}]}}", Some(("Object.list", "Object.spec.list")));
+    check("[JSONPatch{op: 'add', path: '/spec/list/-', value: Object.spec.list{a: Object.spec.list.a{}}}]", None);
+    check(
+        "[JSONPatch{op: 'add', path: '/spec/list/-', value: Object.spec.list{a: Object.spec.list.b{}}}]",
+        Some(("Object.spec.list.b", "Object.spec.list.a")),
+    );
+}

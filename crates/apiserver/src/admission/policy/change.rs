@@ -148,6 +148,9 @@ impl Turn<'_, '_> {
         let bindings = input.bindings(Some(&rights), self.request, param, &self.policy.variables);
         let (Change::Patch(expression) | Change::Configuration(expression)) = change;
         let made = expression.evaluate(&bindings, &mut Budget::rule_set()).map_err(|failure| failure.to_string())?;
+        if let Some(why) = made.type_mismatch() {
+            return Err(why);
+        }
         let made = made.to_json().map_err(|error| error.to_string())?;
         let live = input.object.as_ref().unwrap_or(&Value::Null);
         match change {
@@ -176,7 +179,7 @@ fn patched(live: &Value, operations: &Value) -> Result<Option<Value>, String> {
             let why = status.details.and_then(|d| d.causes.into_iter().next()).map(|c| c.message);
             let why = why.filter(|why| !why.is_empty()).unwrap_or(status.message);
             // A test that fails says that the patch is not for this object.
-            if why.contains("value did not match") { Ok(None) } else { Err(format!("JSONPath: {why}")) }
+            if why.ends_with(patch::TEST_FAILED) { Ok(None) } else { Err(format!("JSON Patch: {why}")) }
         }
     }
 }
