@@ -49,10 +49,13 @@ pub fn json(doc: &Value, patch: &Value) -> Result<Value, Status> {
         {
             continue;
         }
-        let fault = fault::fault(&result, &asked);
+        // Of all operations only a move that fails has changed something.
+        let before = matches!(asked, json_patch::PatchOperation::Move(_)).then(|| fault::fault(&result, &asked));
         // The result is thrown away when an operation fails, so nothing needs to be undone.
-        json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
-            .map_err(|e| unprocessable(&fault.unwrap_or_else(|| e.to_string())))?;
+        if let Err(error) = json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation)) {
+            let fault = before.unwrap_or_else(|| fault::fault(&result, &asked));
+            return Err(unprocessable(&fault.unwrap_or_else(|| error.to_string())));
+        }
     }
     Ok(result)
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use gantry_apiserver::testing::Builder;
 use gantry_client::{Patch, ResourceId, WriteParams};
 use gantry_common::clock::Manual;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Builder, Cluster, configmap, pod};
+use crate::support::{Answer, Cluster, configmap, pod};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
