@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "shared with the other tests; each uses a part")]
 mod support;
 
+mod changes;
 mod client;
 mod doors;
 mod etcd;

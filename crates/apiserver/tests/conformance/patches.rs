@@ -69,6 +69,7 @@ pub(crate) fn strategic(ty: &'static Type, old: &Value, new: &Value) -> Value {
         let field = &ty.fields[name.as_str()];
         patch[name] = match (&field.ty, old.get(name), &new[name]) {
             (_, None, after) => after.clone(),
+            (_, _, after) if field.patch_strategy.replace => after.clone(),
             (FieldType::Struct(id), Some(before), after) => entry(TypeTable::builtin().get(id), field, before, after),
             (FieldType::Map(_), Some(before), after) => merge(before, after),
             (FieldType::List(item), Some(Value::Array(before)), Value::Array(after)) if field.patch_strategy.merge => {
