@@ -189,7 +189,7 @@ async fn change_items(object: &mut Object<'_>) {
         }
         let mut other = first.clone();
         match field.patch_merge_key {
-            Some(key) => other[key] = varied(&first[key]).into_iter().next().unwrap_or(first[key].clone()),
+            Some(key) => other[key] = varied(&first[key]).into_iter().next().unwrap_or_else(|| first[key].clone()),
             None => other = varied(&first).into_iter().next().unwrap_or(first),
         }
         object.change(ty, &Change { op: "add", at: format!("{at}/0"), value: other }, false).await;

@@ -65,8 +65,7 @@ fn understood(says: &str, object: &Value, shown: &Value) -> Value {
     shown::differences(&meant, shown, "", &mut wrong);
     for what in wrong {
         let lost = what.strip_suffix(" is lost").filter(|path| NEWER.iter().any(|newer| path.ends_with(newer)));
-        let pointer =
-            lost.unwrap_or_else(|| panic!("{says}{what}")).replace('.', "/").replace('[', "/").replace(']', "");
+        let pointer = lost.unwrap_or_else(|| panic!("{says}{what}")).replace(['.', '['], "/").replace(']', "");
         let (holder, name) = pointer.rsplit_once('/').expect("a path");
         meant.pointer_mut(holder).and_then(Value::as_object_mut).map(|holder| holder.remove(name));
     }

@@ -173,7 +173,7 @@ pub(super) fn differences(meant: &Value, shown: &Value, path: &str, wrong: &mut 
 fn either(message: &Map<String, Value>) -> Option<&Value> {
     let other = ["allows", "json_schemas", "property"].into_iter().find(|name| message.contains_key(*name))?;
     let schema = message.get("schema").filter(|schema| !schema.is_null());
-    (message.len() == 2).then(|| schema.unwrap_or(&message[other]))
+    (message.len() == 2).then(|| schema.unwrap_or_else(|| &message[other]))
 }
 
 /// Whether a value of JSON is what a message has in its place: types that JSON writes as text are messages.
