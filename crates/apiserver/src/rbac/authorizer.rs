@@ -290,8 +290,7 @@ pub(crate) fn refused(user: &User, request: &Attributes, refusal: &Refusal) -> S
     if !why.is_empty() {
         text = format!("{text}: {why}");
     }
-    if let Some(path) = &request.path {
-        let _ = path;
+    if request.path.is_some() {
         let mut status = Status::forbidden("", "", "", &text);
         status.details = Some(gantry_api::status::Details::default());
         return status;

@@ -72,6 +72,11 @@ pub(crate) fn strategic(ty: &'static Type, old: &Value, new: &Value) -> Value {
             (_, _, after) if field.patch_strategy.replace => after.clone(),
             (FieldType::Struct(id), Some(before), after) => entry(TypeTable::builtin().get(id), field, before, after),
             (FieldType::Map(_), Some(before), after) => merge(before, after),
+            // Of what is in there upstream knows no types to merge by.
+            (FieldType::Raw, Some(_), Value::Object(after)) => {
+                let directive = ("$patch".to_owned(), Value::from("replace"));
+                Value::Object(std::iter::once(directive).chain(after.clone()).collect())
+            }
             (FieldType::List(item), Some(Value::Array(before)), Value::Array(after)) if field.patch_strategy.merge => {
                 list(item, field, before, after, &mut patch)
             }
