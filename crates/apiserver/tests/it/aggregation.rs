@@ -330,7 +330,14 @@ async fn requests_are_passed_on_in_the_users_name() {
     );
     assert_eq!(cluster.bare("GET", WIDGETS, &[], "").await.code, 403);
     assert_eq!(world.about_widgets().len(), count, "who may not is not passed on");
-    let moved = cluster.rest("GET", &format!("{WIDGETS}/moved"), &[], "").await;
+}
+
+#[tokio::test]
+async fn cve_2022_3172_another_server_sends_nobody_elsewhere() {
+    let world = World::start().await;
+    world.register("example.com", "v1", json!({})).await;
+    world.served().await;
+    let moved = world.cluster.rest("GET", &format!("{WIDGETS}/moved"), &[], "").await;
     assert_eq!((moved.code, moved.headers.contains_key("location")), (502, false), "{}", moved.text);
 }
 

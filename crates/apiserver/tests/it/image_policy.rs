@@ -60,7 +60,7 @@ fn noted(cluster: &Cluster, index: usize, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_judge_of_images_lets_pods_in_or_not() {
+async fn cve_2023_2727_a_judge_of_images_sees_every_sort_of_container() {
     let (cluster, hook) =
         judged("", |review| match review["spec"]["containers"][0]["image"].as_str().unwrap_or_default() {
             "bad" => status(&json!({"allowed": false, "reason": "no good", "auditAnnotations": {"why": "old"}})),
