@@ -12,11 +12,11 @@ use gantry_client::{
     events::{EventType, Recorder, reference},
 };
 use gantry_controller::{Doing, Error, Outcome, Pending, Reconciler, Runner};
-use k8s_openapi::api::core::v1::{Endpoints, Pod};
+use k8s_openapi::api::core::v1::Endpoints;
 
 pub(super) use self::plan::is_lease;
-use super::endpointslice::for_pod;
-use crate::{context::Context, selector};
+use super::endpointslice::{for_pod, selected_by};
+use crate::context::Context;
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
@@ -62,13 +62,7 @@ impl Reconciler for Controller {
             self.pending.forget(key);
             return self.delete(key, present).await.map(|()| Outcome::Done);
         };
-        let spec = service.spec.as_ref();
-        let wanted = spec.and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty());
-        if wanted.is_none() || spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
-            return Ok(Outcome::Done);
-        }
-        let selected = |p: &Arc<Pod>| selector::has_all(p.metadata.labels.as_ref(), wanted);
-        let pods: Vec<_> = readers.pods.in_namespace(&key.namespace).into_iter().filter(selected).collect();
+        let Some(pods) = selected_by(readers, &service) else { return Ok(Outcome::Done) };
         match plan::plan(&service, &pods, present.as_deref()) {
             Some(endpoints) => self.write(key, &endpoints).await.map(|()| Outcome::Done),
             None => Ok(Outcome::Done),

@@ -50,7 +50,7 @@ pub(super) async fn run(context: Context) {
 }
 
 /// Whether `manager` looks after the slice.
-pub(super) fn is_of(slice: &EndpointSlice, manager: &str) -> bool {
+fn is_of(slice: &EndpointSlice, manager: &str) -> bool {
     slice.metadata.labels.as_ref().and_then(|l| l.get(plan::MANAGED_BY)).is_some_and(|by| by == manager)
 }
 
@@ -61,6 +61,22 @@ pub(super) fn for_slice(change: &Change<EndpointSlice>, manager: &str) -> Vec<Ke
         Some(Key::new(change.key.namespace.clone(), name.clone()))
     };
     [&change.old, &change.new].into_iter().flatten().filter(|s| is_of(s, manager)).filter_map(service).collect()
+}
+
+/// The slices of a service that `manager` looks after and that stay.
+pub(super) fn slices_of(readers: &Readers, service: &Key, manager: &str) -> Vec<Arc<EndpointSlice>> {
+    let mut slices = readers.endpoint_slices.by_index(readers::SERVICE, &service.to_string());
+    slices.retain(|s| is_of(s, manager) && s.metadata.deletion_timestamp.is_none());
+    slices
+}
+
+/// The pods that the service selects; `None` for one that selects none by itself.
+pub(super) fn selected_by(readers: &Readers, service: &Service) -> Option<Vec<Arc<Pod>>> {
+    let spec = service.spec.as_ref()?;
+    let wanted = spec.selector.as_ref().filter(|s| !s.is_empty() && spec.type_.as_deref() != Some("ExternalName"))?;
+    let mut pods = readers.pods.in_namespace(&service.key().namespace);
+    pods.retain(|pod| selector::has_all(pod.metadata.labels.as_ref(), Some(wanted)));
+    Some(pods)
 }
 
 /// The services that select the pod, or did; none when the change does not show in an endpoint.
@@ -121,19 +137,12 @@ impl Reconciler for Controller {
             self.pending.forget(key);
             return Ok(Outcome::Done);
         };
-        let spec = service.spec.as_ref();
-        let wanted = spec.and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty());
-        let external = spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName");
-        if wanted.is_none() || external || service.metadata.deletion_timestamp.is_some() {
-            return Ok(Outcome::Done);
-        }
+        let pods = selected_by(readers, &service).filter(|_| service.metadata.deletion_timestamp.is_none());
+        let Some(pods) = pods else { return Ok(Outcome::Done) };
         if !self.pending.settled(key, &readers.endpoint_slices) {
             return Ok(Outcome::After(Pending::LOOK_AGAIN));
         }
-        let selected = |p: &Arc<Pod>| selector::has_all(p.metadata.labels.as_ref(), wanted);
-        let pods: Vec<_> = readers.pods.in_namespace(&key.namespace).into_iter().filter(selected).collect();
-        let mut slices = readers.endpoint_slices.by_index(readers::SERVICE, &key.to_string());
-        slices.retain(|s| is_of(s, plan::MANAGER) && s.metadata.deletion_timestamp.is_none());
+        let slices = slices_of(readers, key, plan::MANAGER);
         let zone_of = |node: &str| readers.nodes.get(&Key::cluster(node)).as_deref().and_then(zone);
         let plan = plan::plan(&Snapshot {
             service: &service,

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Endpoints;
 
 use self::plan::Mirrored;
 use super::endpointslice;
-use crate::{context::Context, readers};
+use crate::context::Context;
 
 /// Starts the controller; resolves when it stopped.
 pub(super) async fn run(context: Context) {
@@ -52,8 +52,7 @@ struct Controller {
 impl Reconciler for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Outcome, Error> {
         let readers = &self.context.readers;
-        let mut slices = readers.endpoint_slices.by_index(readers::SERVICE, &key.to_string());
-        slices.retain(|s| endpointslice::is_of(s, plan::MANAGER) && s.metadata.deletion_timestamp.is_none());
+        let slices = endpointslice::slices_of(readers, key, plan::MANAGER);
         let has_no_selector = |key: &Key| {
             let service = readers.services.get(key)?;
             Some(service.spec.as_ref().and_then(|s| s.selector.as_ref()).is_none_or(|s| s.is_empty()))
