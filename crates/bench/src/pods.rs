@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::Method;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -127,17 +125,16 @@ const COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1
 
 /// A watch over REST, line by line.
 struct Watch {
-    body: Incoming,
+    connection: Connection,
     buffer: Vec<u8>,
-    _connection: Connection,
 }
 
 impl Watch {
     async fn start(target: &Target, path: &str) -> anyhow::Result<Self> {
         let mut connection = target.connect().await?;
-        let response = connection.send(Method::GET, path, Bytes::new()).await?;
-        anyhow::ensure!(response.status().is_success(), "watch: {}", response.status());
-        Ok(Self { body: response.into_body(), buffer: Vec::new(), _connection: connection })
+        let status = connection.send(Method::GET, path, Bytes::new()).await?;
+        anyhow::ensure!(status.is_success(), "watch: {status}");
+        Ok(Self { connection, buffer: Vec::new() })
     }
 
     /// Reads until `count` different pods have satisfied the condition.
@@ -165,8 +162,7 @@ impl Watch {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Ok(serde_json::from_slice(&line)?);
             }
-            let frame = self.body.frame().await.context("the watch ended")??;
-            self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            self.buffer.extend_from_slice(self.connection.piece().await?.context("the watch ended")?);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -237,11 +237,9 @@ async fn slow_readers(target: &Target, beside: usize, report: &mut Report) -> an
         let mut stuck = Vec::new();
         for _ in 0..count {
             let mut connection = target.connect().await?;
-            let response = connection.send(Method::GET, &log, Bytes::new()).await?;
-            if !response.status().is_success() {
-                bail!("log: {}", response.status());
-            }
-            stuck.push((connection, response));
+            let status = connection.send(Method::GET, &log, Bytes::new()).await?;
+            anyhow::ensure!(status.is_success(), "log: {status}");
+            stuck.push(connection);
         }
         // Until every buffer between the log and the readers is full.
         tokio::time::sleep(Duration::from_secs(if count == 0 { 0 } else { 1 })).await;

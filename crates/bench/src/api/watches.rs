@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use gantry_common::task;
-use http_body_util::BodyExt;
 use hyper::Method;
-use hyper::body::Incoming;
 use memchr::memchr;
 use memchr::memmem::Finder;
 use tokio::time::Instant;
@@ -26,8 +24,7 @@ type Begun = Arc<Vec<OnceLock<Instant>>>;
 
 /// One watching client.
 struct Watcher {
-    body: Incoming,
-    _connection: Connection,
+    connection: Connection,
     /// What stands before an object's number in its events. The reader shares the processors with what it measures: it looks
     /// for nothing else and moves no bytes that it need not.
     mark: Finder<'static>,
@@ -42,14 +39,9 @@ impl Watcher {
         begun: Begun,
     ) -> anyhow::Result<Self> {
         let path = format!("{path}?watch=true&resourceVersion={from}");
-        let response = connection.send(Method::GET, &path, Bytes::new()).await?;
-        anyhow::ensure!(response.status().is_success(), "watch: {}", response.status());
-        Ok(Self {
-            body: response.into_body(),
-            _connection: connection,
-            mark: Finder::new(mark.as_bytes()).into_owned(),
-            begun,
-        })
+        let status = connection.send(Method::GET, &path, Bytes::new()).await?;
+        anyhow::ensure!(status.is_success(), "watch: {status}");
+        Ok(Self { connection, mark: Finder::new(mark.as_bytes()).into_owned(), begun })
     }
 
     /// Reads until all objects have come; how late each did, and the bytes of all.
@@ -58,11 +50,11 @@ impl Watcher {
         let mut buffer: Vec<u8> = Vec::new();
         let mut bytes = 0;
         while lags.len() < self.begun.len() {
-            let Ok(frame) = tokio::time::timeout(PATIENCE, self.body.frame()).await else {
+            let Ok(piece) = tokio::time::timeout(PATIENCE, self.connection.piece()).await else {
                 bail!("{} of {} events came", lags.len(), self.begun.len());
             };
             let now = Instant::now();
-            buffer.extend_from_slice(frame.context("the watch ended")??.data_ref().map_or(&[], |data| data));
+            buffer.extend_from_slice(piece?.context("the watch ended")?);
             let mut read = 0;
             while let Some(line) = memchr(b'\n', &buffer[read..]) {
                 let number = self.number(&buffer[read..read + line]).context("an event of somebody else")?;
