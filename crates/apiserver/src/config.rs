@@ -92,7 +92,7 @@ pub struct Config {
     /// Flags that were given and have nothing to do here, with their values.
     #[arg(skip)]
     pub idle: BTreeMap<String, String>,
-    /// etcd's addresses.
+    /// etcd's addresses; `unix://` and a path for one on this machine that is reached by its socket.
     #[arg(long = "etcd-servers", value_delimiter = ',', default_value = "https://127.0.0.1:2379")]
     pub etcd_servers: Vec<String>,
     /// The CA that signed etcd's certificate.

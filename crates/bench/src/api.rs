@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Milliseconds between two events: deliveries must not queue up behind each other, or their number is measured.
     #[arg(long, default_value_t = 20)]
     pace: u64,
+    /// How the API server reaches etcd.
+    #[arg(long, value_enum, default_value = "socket")]
+    etcd_by: store::By,
     /// Seconds of rest before memory and idle CPU are read.
     #[arg(long, default_value_t = 20)]
     rest: u64,
@@ -63,7 +66,8 @@ struct Bench<'a> {
 /// The etcd to compare with; nobody else uses it.
 struct Raw {
     _etcd: Etcd,
-    store: Arc<dyn Store>,
+    tls: Arc<dyn Store>,
+    socket: Arc<dyn Store>,
 }
 
 pub(crate) async fn run(args: &Args, runs: usize, disk: &Path, report: &mut Report) -> anyhow::Result<()> {
@@ -73,14 +77,18 @@ pub(crate) async fn run(args: &Args, runs: usize, disk: &Path, report: &mut Repo
         drop(server.take());
         let pki = Pki::new()?;
         let etcd = store::start_etcd(&pki, disk)?;
-        let started = Server::start(&binary, pki, etcd).await?;
+        let started = Server::start(&binary, pki, etcd, args.etcd_by).await?;
         report.add("cold start to /readyz, empty etcd", "ms", started.start_ms);
         server = Some(started);
     }
     let server = server.ok_or_else(|| anyhow::anyhow!("--runs must be at least 1"))?;
     let pki = Pki::new()?;
     let etcd = store::start_etcd(&pki, disk)?;
-    let raw = Raw { store: store::connect(&etcd, &pki).await?, _etcd: etcd };
+    let raw = Raw {
+        tls: store::connect(&etcd, &pki, store::By::Tls).await?,
+        socket: store::connect(&etcd, &pki, store::By::Socket).await?,
+        _etcd: etcd,
+    };
     let mut bench = Bench { args, runs, server, raw };
     bench.rest(report, "empty").await?;
     bench.prepare().await?;

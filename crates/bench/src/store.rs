@@ -12,6 +12,15 @@ use crate::load::{self, Client};
 use crate::pki::Pki;
 use crate::report::Report;
 
+/// How etcd is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum By {
+    /// Mutual TLS, as from another machine.
+    Tls,
+    /// Its unix socket, as a cluster's API servers do.
+    Socket,
+}
+
 /// Flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,26 +38,31 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, runs: usize, disk: &Path, report: &mut Report) -> anyhow::Result<()> {
     let pki = Pki::new()?;
     let etcd = start_etcd(&pki, disk)?;
-    let store = connect(&etcd, &pki).await?;
-    for run in 0..runs {
-        for level in &args.in_flight {
-            let prefix = format!("/bench/{run}/{level}/");
-            let outcome = transactions(&store, &prefix, *level, args.count, args.size).await?;
-            outcome.report(report, &format!("etcd txn of {} B, {level} in flight", args.size));
+    for (by, name) in [(By::Tls, "TLS"), (By::Socket, "socket")] {
+        let store = connect(&etcd, &pki, by).await?;
+        for run in 0..runs {
+            for level in &args.in_flight {
+                let prefix = format!("/bench/{name}/{run}/{level}/");
+                let outcome = transactions(&store, &prefix, *level, args.count, args.size).await?;
+                outcome.report(report, &format!("etcd txn of {} B by {name}, {level} in flight", args.size));
+            }
+            compact(&store).await?;
         }
-        compact(&store).await?;
     }
     Ok(())
 }
 
-/// An etcd with mutual TLS, as in a cluster.
+/// An etcd with mutual TLS and a socket, as in a cluster.
 pub(crate) fn start_etcd(pki: &Pki, disk: &Path) -> anyhow::Result<Etcd> {
     let options = Options { tls: Some(pki.etcd_server()), parent: Some(disk.to_owned()), ..Options::default() };
     Etcd::start_with(options).context("starting etcd (apt-get install etcd-server)")
 }
 
-pub(crate) async fn connect(etcd: &Etcd, pki: &Pki) -> anyhow::Result<Arc<dyn Store>> {
-    let config = EtcdConfig::new(vec![etcd.url()]).with_tls(pki.etcd_client());
+pub(crate) async fn connect(etcd: &Etcd, pki: &Pki, by: By) -> anyhow::Result<Arc<dyn Store>> {
+    let config = match by {
+        By::Tls => EtcdConfig::new(vec![etcd.url()]).with_tls(pki.etcd_client()),
+        By::Socket => EtcdConfig::new(vec![etcd.socket_url()]),
+    };
     Ok(Arc::new(EtcdStore::connect(&config).await?))
 }
 

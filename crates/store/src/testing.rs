@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 /// Where Debian installs it.
 const ETCD: &str = "/usr/bin/etcd";
+/// Its unix socket, in its folder. To every etcd from 3.4 on this is a host and a port; newer ones take a path, too.
+const SOCKET: &str = "etcd.sock:0";
 /// Another process may take a free port before etcd does.
 const ATTEMPTS: usize = 5;
 /// [`free_port`] chooses among this many ports from this one on.
@@ -64,7 +66,7 @@ impl Etcd {
     pub fn start_with(options: Options) -> Result<Self> {
         let builder = tempfile::Builder::new().prefix("gantry-etcd-").clone();
         let folder = match &options.parent {
-            Some(parent) => builder.tempdir_in(parent)?,
+            Some(parent) => builder.tempdir_in(parent.canonicalize()?)?,
             None => builder.tempdir()?,
         };
         let mut last = Error::other("never tried");
@@ -82,6 +84,12 @@ impl Etcd {
     #[must_use]
     pub fn url(&self) -> String {
         url(&self.options, self.client_port)
+    }
+
+    /// The URL of its unix socket, for whoever may look into its folder.
+    #[must_use]
+    pub fn socket_url(&self) -> String {
+        format!("unix://{}", self.folder().join(SOCKET).display())
     }
 
     /// The process.
@@ -155,7 +163,13 @@ fn launch(folder: &Path, options: &Options, client_port: u16, peer_port: u16) ->
     let (client, peer) = (url(options, client_port), format!("http://127.0.0.1:{peer_port}"));
     let mut command = Command::new(ETCD);
     command.arg("--data-dir").arg(folder.join("data")).args(["--name", "test", "--logger", "zap"]);
-    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    // etcd makes the socket where it runs, and does not start where one is left.
+    match std::fs::remove_file(folder.join(SOCKET)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    command.args(["--listen-client-urls", &format!("{client},unix://{SOCKET}"), "--advertise-client-urls", &client]);
+    command.current_dir(folder);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--initial-cluster", &format!("test={peer}"), "--log-outputs", "stderr"]);
     if let Some(tls) = &options.tls {

@@ -37,6 +37,37 @@ async fn etcd_is_reached_with_client_certificates_and_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_conforms_over_its_socket_and_is_found_again_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (tls, _) = certificates(folder.path());
+    // Without a certificate of ours: the file's rights are what lets us in.
+    let mut etcd = Etcd::start_with(Options { tls: Some(tls), ..Options::default() }).expect("etcd starts");
+    let store = EtcdStore::connect(&EtcdConfig::new(vec![etcd.socket_url()])).await.expect("a usable configuration");
+    let store: Arc<dyn Store> = Arc::new(store);
+    conformance::run_all(store.clone()).await;
+    let created = store.txn(Txn::create("/kept", "1".into())).await.expect("txn");
+    let TxnOutcome::Committed { revision } = created else { panic!("{created:?}") };
+    etcd.kill().expect("etcd is killed");
+    let restart = tokio::task::spawn_blocking(move || etcd.restart().map(|()| etcd));
+    let found = store.get("/kept").await.expect("the read is tried again until etcd is back");
+    assert_eq!(found.map(|kv| kv.mod_revision), Some(revision));
+    drop(restart.await);
+}
+
+#[tokio::test]
+async fn a_socket_is_the_only_endpoint_and_has_a_path() {
+    for (endpoints, complaint) in [
+        (&["unix://"][..], "there is no path in it, as in unix:///run/etcd.sock"),
+        (&["unix:///run/etcd.sock", "http://127.0.0.1:2379"], "a unix socket must be the only endpoint"),
+    ] {
+        let endpoints = endpoints.iter().map(|url| (*url).to_owned()).collect();
+        let refused = EtcdStore::connect(&EtcdConfig::new(endpoints)).await.err().expect("it is refused");
+        let said = gantry_common::error_chain(&refused);
+        assert!(said.contains(complaint), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_member_is_passed_over() {
     let etcd = Etcd::start().expect("etcd starts");
     let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");

@@ -373,6 +373,12 @@ impl Cluster {
         [on(1), on(2)].iter().flat_map(|ids| ids.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
+    /// Sockets and pid files of the cluster.
+    #[must_use]
+    pub fn run_folder(&self) -> PathBuf {
+        Path::new("/run/gantry").join(NAME)
+    }
+
     /// etcdctl with the API server's certificate: what the server stored.
     pub fn etcdctl(&self, args: &[&str]) -> Output {
         let pki = self.state().join("pki");

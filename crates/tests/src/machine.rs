@@ -146,6 +146,26 @@ pub fn connected_to(port: u16) -> BTreeSet<String> {
     found
 }
 
+/// The names of the processes that are connected to a unix socket that was bound to `name`.
+///
+/// # Panics
+/// When `ss` (iproute2) cannot be run.
+#[must_use]
+pub fn connected_to_socket(name: &str) -> BTreeSet<String> {
+    let table = run(Command::new("ss").args(["-x", "-p", "-H", "-n"]), "").expect_ok("ss");
+    peers_of(&table, name)
+}
+
+/// Each line: kind, state, two queues, the own name and number, the peer's name and number, and whose the socket is.
+fn peers_of(table: &str, name: &str) -> BTreeSet<String> {
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let of = |row: &&Vec<&str>| row.get(4).is_some_and(|own| *own == name) && row.get(1) == Some(&"ESTAB");
+    let peers: BTreeSet<&str> = rows.iter().filter(of).filter_map(|row| row.get(7).copied()).collect();
+    let ends = rows.iter().filter(|row| row.get(5).is_some_and(|number| peers.contains(number)));
+    // users:(("name",pid=1,fd=2))
+    ends.filter_map(|row| row.get(8)?.split('"').nth(1)).map(str::to_owned).collect()
+}
+
 /// The processes of this machine whose command line (words ended by NUL) contains `text`.
 #[must_use]
 pub fn processes(text: &str) -> BTreeSet<u32> {
@@ -162,6 +182,15 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn the_other_ends_of_a_socket_are_found() {
+        let table = "u_str ESTAB 0 0 etcd.sock:0 31 * 32 users:((\"etcd\",pid=5,fd=9))\n\
+                     u_str ESTAB 0 0 * 32 * 31 users:((\"gantry-apiserve\",pid=6,fd=10))\n\
+                     u_str ESTAB 0 0 /other 33 * 34 users:((\"etcd\",pid=5,fd=11))\n\
+                     u_str ESTAB 0 0 * 34 * 33 users:((\"stranger\",pid=7,fd=3))\n";
+        assert_eq!(peers_of(table, "etcd.sock:0").into_iter().collect::<Vec<_>>(), ["gantry-apiserve"]);
+    }
 
     #[test]
     fn a_connection_shows_its_process() {

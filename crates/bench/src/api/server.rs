@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::http::Target;
 use crate::pki::Pki;
 use crate::process::{self, Daemon};
+use crate::store::By;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
@@ -22,6 +23,7 @@ pub(super) struct Server {
     // Dropped in this order: the API server before its etcd.
     daemon: Option<Daemon>,
     etcd: Etcd,
+    etcd_by: By,
     pki: Pki,
     port: u16,
     pub(super) target: Target,
@@ -30,11 +32,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(binary: &Path, pki: Pki, etcd: Etcd) -> anyhow::Result<Self> {
+    pub(super) async fn start(binary: &Path, pki: Pki, etcd: Etcd, etcd_by: By) -> anyhow::Result<Self> {
         let port = gantry_store::testing::free_port()?;
         let url = format!("https://127.0.0.1:{port}");
         let target = Target::new(&url, None, pki.ca_pem(), Some(pki.admin()), None)?;
-        let mut server = Self { daemon: None, etcd, pki, port, target, start_ms: 0.0 };
+        let mut server = Self { daemon: None, etcd, etcd_by, pki, port, target, start_ms: 0.0 };
         server.restart(binary).await?;
         Ok(server)
     }
@@ -64,8 +66,11 @@ impl Server {
 
     fn command(&self, binary: &Path) -> Command {
         let mut command = Command::new(binary);
-        command.args(["--etcd-servers", &self.etcd.url(), "--bind-address", "127.0.0.1"]);
-        command.args(["--secure-port", &self.port.to_string()]);
+        command.args(["--bind-address", "127.0.0.1", "--secure-port", &self.port.to_string(), "--etcd-servers"]);
+        match self.etcd_by {
+            By::Socket => command.arg(self.etcd.socket_url()),
+            By::Tls => command.arg(self.etcd.url()),
+        };
         for (flag, name) in [
             ("--etcd-cafile", "ca.crt"),
             ("--etcd-certfile", "etcd-client.crt"),
@@ -89,7 +94,7 @@ impl Server {
 
     /// The stored size of an object, from etcd itself.
     pub(super) async fn stored_size(&self, key: &str) -> anyhow::Result<usize> {
-        let store = crate::store::connect(&self.etcd, &self.pki).await?;
+        let store = crate::store::connect(&self.etcd, &self.pki, self.etcd_by).await?;
         let kv = store.get(key).await?.with_context(|| format!("{key} is not in etcd"))?;
         Ok(kv.value.len())
     }

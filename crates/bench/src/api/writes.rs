@@ -70,14 +70,18 @@ impl Bench<'_> {
         for level in self.args.clients.clone() {
             let count = if level == 1 { self.args.count / 4 } else { self.args.count };
             let prefix = format!("/bench/{resource}/{run}/{level}/");
-            let raw = store::transactions(&self.raw.store, &prefix, level, count, size).await?;
+            let raw = store::transactions(&self.raw.tls, &format!("{prefix}tls/"), level, count, size).await?;
+            let by_socket =
+                store::transactions(&self.raw.socket, &format!("{prefix}socket/"), level, count, size).await?;
             let creators = self.creators(kind, CREATED, &format!("r{run}-{level}"), level).await?;
             let before = (self.server.apiserver_cpu()?, self.server.etcd_cpu()?);
             let outcome = load::run(creators, count).await?;
             let name = format!("create {resource}, {level} clients");
             outcome.report(report, &name);
-            report.add(format!("{name}: raw etcd txn of {size} B"), "/s", raw.rate);
-            report.add(format!("{name}: share of raw etcd"), "%", 100.0 * outcome.rate / raw.rate);
+            for (raw, by) in [(raw, "TLS"), (by_socket, "socket")] {
+                report.add(format!("{name}: raw etcd txn of {size} B by {by}"), "/s", raw.rate);
+                report.add(format!("{name}: share of raw etcd by {by}"), "%", 100.0 * outcome.rate / raw.rate);
+            }
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             let each = 1e6 / count as f64;
             report.add(format!("{name}: API server CPU"), "us each", (self.server.apiserver_cpu()? - before.0) * each);

@@ -90,6 +90,7 @@ pub fn state_folder(config: &Config) -> anyhow::Result<()> {
         layout.pki(),
         layout.kubeconfig("x").parent().unwrap_or_else(|| layout.root()).to_owned(),
         layout.etcd(),
+        layout.etcd_run(),
         layout.registry(),
         layout.logs(),
         layout.units(),

@@ -7,6 +7,9 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/gantry";
 /// Sockets with short paths (a unix socket's path ends at 108 bytes).
 const RUN_DIR: &str = "/run/gantry";
 
+/// etcd's unix socket. Every etcd from 3.4 on takes this for a host and a port, which it wants in a URL; newer ones take paths, too.
+pub(super) const ETCD_SOCKET: &str = "etcd.sock:0";
+
 /// The paths of one cluster.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -62,6 +65,18 @@ impl Layout {
     pub fn own_kubeconfig(&self) -> PathBuf {
         let all = self.kubeconfig(super::kubeconfigs::ADMIN_ALL);
         if all.exists() { all } else { self.kubeconfig("admin") }
+    }
+
+    /// Where etcd runs. Only its owner may enter.
+    #[must_use]
+    pub fn etcd_run(&self) -> PathBuf {
+        self.run.join("etcd")
+    }
+
+    /// Where the API servers of this machine reach etcd, which makes it where it runs.
+    #[must_use]
+    pub fn etcd_socket(&self) -> PathBuf {
+        self.etcd_run().join(ETCD_SOCKET)
     }
 
     /// etcd's data.

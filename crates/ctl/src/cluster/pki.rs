@@ -76,6 +76,7 @@ pub fn requests(config: &Config) -> Vec<Request> {
     let mut all = vec![
         etcd_server("etcd-server"),
         etcd_server("etcd-peer"),
+        // For an etcd elsewhere, and for etcdctl: the API servers of this machine take the socket.
         Request { ca: ETCD_CA, ..client("apiserver-etcd-client", "gantry-apiserver", &[]) },
         Request {
             dns: [String::new(), ".default".into(), ".default.svc".into(), format!(".default.svc.{}", config.domain)]

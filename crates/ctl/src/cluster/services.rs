@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     config::{ApiServer, Config, Node},
-    layout::Layout,
+    layout::{ETCD_SOCKET, Layout},
     pki::{CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, FRONT_PROXY_CLIENT, Pki},
     spec::{Ready, Spec},
 };
@@ -70,6 +70,8 @@ impl Builder<'_> {
             program: program.to_owned(),
             args,
             env: Vec::new(),
+            folder: None,
+            socket: None,
             netns: None,
             ready: Ready::Notify,
             stop_seconds: 15,
@@ -93,7 +95,7 @@ impl Builder<'_> {
         let args = vec![
             flag("name", "gantry"),
             flag("data-dir", self.layout.etcd().display()),
-            flag("listen-client-urls", &client),
+            flag("listen-client-urls", format!("{client},unix://{ETCD_SOCKET}")),
             flag("advertise-client-urls", &client),
             flag("listen-peer-urls", &peer),
             flag("initial-advertise-peer-urls", &peer),
@@ -112,7 +114,8 @@ impl Builder<'_> {
             flag("log-level", "warn"),
         ];
         let certs = [pki.cert("etcd-server"), pki.cert("etcd-peer")];
-        Spec { restart_on: certs.to_vec(), ..self.spec("etcd", &self.programs.etcd, args) }
+        let (folder, socket) = (Some(self.layout.etcd_run()), Some(self.layout.etcd_socket()));
+        Spec { folder, socket, restart_on: certs.to_vec(), ..self.spec("etcd", &self.programs.etcd, args) }
     }
 
     fn registry(&self) -> Spec {
@@ -126,10 +129,7 @@ impl Builder<'_> {
         // The first is on loopback too, where there is one port for all.
         let on_loopback = if server.address == config.gateway() { "127.0.0.1," } else { "" };
         let args = vec![
-            flag("etcd-servers", format!("https://127.0.0.1:{}", config.ports.etcd)),
-            flag("etcd-cafile", pki.cert(ETCD_CA).display()),
-            flag("etcd-certfile", pki.cert("apiserver-etcd-client").display()),
-            flag("etcd-keyfile", pki.key("apiserver-etcd-client").display()),
+            flag("etcd-servers", format!("unix://{}", self.layout.etcd_socket().display())),
             flag("bind-address", format!("{on_loopback}{}", server.address)),
             flag("secure-port", config.ports.secure),
             flag("advertise-address", server.address),
@@ -147,7 +147,7 @@ impl Builder<'_> {
             flag("service-account-signing-key-file", pki.key("sa").display()),
             flag("service-cluster-ip-range", config.service_cidr),
         ];
-        let certs = ["apiserver", "apiserver-etcd-client", CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, FRONT_PROXY_CLIENT];
+        let certs = ["apiserver", CLUSTER_CA, FRONT_PROXY_CA, FRONT_PROXY_CLIENT];
         let read = certs.into_iter().map(|c| pki.cert(c)).chain([pki.encryption()]);
         Spec { restart_on: read.collect(), ..self.own(&server.name, "apiserver", args) }
     }
@@ -338,10 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_api_server_is_given_etcds_keys() {
+    fn only_the_api_server_is_told_of_etcds_socket_and_nobody_is_given_its_keys() {
+        let socket = config(1).layout().etcd_socket();
         for spec in all(&config(1), &programs(), &[]) {
-            let has_key = spec.args.iter().any(|a| a.contains("etcd-client"));
-            assert_eq!(has_key, spec.name == "apiserver", "{}", spec.name);
+            let is_told = spec.args.iter().any(|a| *a == format!("--etcd-servers=unix://{}", socket.display()));
+            assert_eq!(is_told, spec.name == "apiserver", "{}", spec.name);
+            assert!(!spec.args.iter().any(|a| a.contains("etcd-client")), "{}", spec.name);
+            let makes_it = spec.folder.as_deref() == socket.parent();
+            assert_eq!(makes_it, spec.name == "etcd", "{}", spec.name);
         }
     }
 

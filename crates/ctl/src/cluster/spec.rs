@@ -31,6 +31,12 @@ pub struct Spec {
     /// Environment, added to the supervisor's.
     #[serde(default)]
     pub env: Vec<(String, String)>,
+    /// The folder to run in; otherwise the root.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// A socket that it makes, and that would be in its way after it was killed: removed before it starts.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// The network namespace to run in.
     #[serde(default)]
     pub netns: Option<PathBuf>,
@@ -114,6 +120,8 @@ mod tests {
             program: "/bin/true".into(),
             args: vec!["--a".into()],
             env: Vec::new(),
+            folder: None,
+            socket: None,
             netns: None,
             ready: Ready::Notify,
             stop_seconds: 10,

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::{
     config::{Config, MOST_CONTROL_PLANES},
-    layout::DEFAULT_DATA_DIR,
+    layout::{DEFAULT_DATA_DIR, ETCD_SOCKET},
     process::write_atomically,
     shell::{run, succeeds},
     spec::Spec,
@@ -74,6 +74,11 @@ fn args_file(config: &Config, name: &str) -> PathBuf {
     Path::new(ARGS_DIR).join(instance).join(format!("{component}.env"))
 }
 
+/// etcd's socket, in the runtime directory of its unit.
+fn unit_socket(config: &Config) -> String {
+    format!("/run/gantry-etcd/{}/{ETCD_SOCKET}", config.name)
+}
+
 /// The arguments as the unit sees them: keys are handed over as credentials, because units run under users of their own.
 fn args_text(config: &Config, spec: &Spec) -> String {
     let layout = config.layout();
@@ -86,6 +91,7 @@ fn args_text(config: &Config, spec: &Spec) -> String {
                 *arg = arg.replace(&format!("{}/", folder.display()), &credentials);
             }
             *arg = arg.replace(&layout.etcd().display().to_string(), &format!("/var/lib/gantry-etcd/{}", config.name));
+            *arg = arg.replace(&layout.etcd_socket().display().to_string(), &unit_socket(config));
         }
     }
     format!("GANTRY_ARGS={}\n", args.join(" "))

@@ -3,6 +3,7 @@
 //! tonic's own channel hands each call to one task, that to a second and a third, and each answer comes back through a task of its
 //! own. Here a call writes to the connection itself and waits for its own answer: one task, the connection's, is woken for it.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -16,8 +17,8 @@ use h2::{PingPong, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -30,6 +31,9 @@ use super::{CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, PING_EVERY, PING_TIMEOUT, 
 
 const DEFAULT_PORT: u16 = 2379;
 
+/// Bytes taken from the kernel at once. rustls by itself takes 4 KiB, and one answer after the other is behind it.
+const READ_BYTES: usize = 64 << 10;
+
 /// A way to one etcd. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
 pub(super) struct Channel(Arc<Way>);
@@ -37,16 +41,22 @@ pub(super) struct Channel(Arc<Way>);
 struct Way {
     /// Scheme, host and port.
     uri: Uri,
-    tls: Option<Tls>,
+    end: End,
     connection: Mutex<Option<Connection>>,
     /// Held while one is made.
     connecting: tokio::sync::Mutex<()>,
 }
 
-struct Tls {
-    connector: TlsConnector,
-    name: ServerName<'static>,
+/// What the other end listens on.
+enum End {
+    Plain,
+    Tls(TlsConnector, ServerName<'static>),
+    /// A unix socket: who may open the file may talk to etcd.
+    Socket(PathBuf),
 }
+
+/// What stands before a socket's path in a URL.
+pub(super) const SOCKET_SCHEME: &str = "unix://";
 
 /// A connection that others may use, too.
 #[derive(Clone)]
@@ -144,17 +154,26 @@ impl Channel {
     /// # Errors
     /// Why the URL cannot be used.
     pub(super) fn new(url: &str, tls: Option<ClientConfig>) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("endpoint {url}: {error}"))?;
-        let host = uri.host().ok_or_else(|| format!("endpoint {url}: there is no host in it"))?;
-        let tls = match tls {
-            None => None,
-            Some(config) => {
-                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-                    .map_err(|error| format!("endpoint {url}: {error}"))?;
-                Some(Tls { connector: TlsConnector::from(Arc::new(config)), name })
+        let (uri, end) = match (url.strip_prefix(SOCKET_SCHEME), tls) {
+            (Some(""), _) => {
+                return Err(format!("endpoint {url}: there is no path in it, as in unix:///run/etcd.sock"));
+            }
+            (Some(path), _) => (Uri::from_static("http://localhost"), End::Socket(path.into())),
+            (None, tls) => {
+                let uri: Uri = url.parse().map_err(|error| format!("endpoint {url}: {error}"))?;
+                let host = uri.host().ok_or_else(|| format!("endpoint {url}: there is no host in it"))?;
+                let name = || ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+                let end = match tls {
+                    None => End::Plain,
+                    Some(config) => End::Tls(
+                        TlsConnector::from(Arc::new(config)),
+                        name().map_err(|error| format!("endpoint {url}: {error}"))?,
+                    ),
+                };
+                (uri, end)
             }
         };
-        Ok(Self(Arc::new(Way { uri, tls, connection: Mutex::default(), connecting: tokio::sync::Mutex::default() })))
+        Ok(Self(Arc::new(Way { uri, end, connection: Mutex::default(), connecting: tokio::sync::Mutex::default() })))
     }
 }
 
@@ -203,17 +222,22 @@ impl Way {
 
     async fn connect(&self) -> Result<Connection, Status> {
         const DOING: &str = "connecting to etcd";
-        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.uri.port_u16().unwrap_or(DEFAULT_PORT);
-        let stream = TcpStream::connect((host, port)).await.map_err(|error| unavailable(DOING, error))?;
-        stream.set_nodelay(true).map_err(|error| unavailable(DOING, error))?;
-        match &self.tls {
-            Some(Tls { connector, name }) => {
-                let stream = connector.connect(name.clone(), stream).await;
-                shake_hands(stream.map_err(|error| unavailable(DOING, error))?).await
+        let failed = |error| unavailable(DOING, error);
+        match &self.end {
+            End::Socket(path) => shake_hands(UnixStream::connect(path).await.map_err(failed)?).await,
+            End::Plain => shake_hands(self.dial().await.map_err(failed)?).await,
+            End::Tls(connector, name) => {
+                let stream = BufReader::with_capacity(READ_BYTES, self.dial().await.map_err(failed)?);
+                shake_hands(connector.connect(name.clone(), stream).await.map_err(failed)?).await
             }
-            None => shake_hands(stream).await,
         }
+    }
+
+    async fn dial(&self) -> std::io::Result<TcpStream> {
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, self.uri.port_u16().unwrap_or(DEFAULT_PORT))).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     async fn call(&self, mut request: Request<Body>) -> Result<Response<Body>, Status> {

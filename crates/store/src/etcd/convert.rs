@@ -106,7 +106,8 @@ pub(super) fn is_not_sent(error: &etcd_client::Error) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::ConnectionRefused;
+            // Nobody listens; or there is no such socket, which etcd makes when it starts.
+            return matches!(io.kind(), std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound);
         }
         source = error.source();
     }

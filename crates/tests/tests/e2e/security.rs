@@ -1,10 +1,10 @@
 //! What nobody may see or reach.
 
-use std::{process::Command, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
 use gantry_tests::{
     cluster::{SOON, cluster},
-    machine::{connected_to, run},
+    machine::{connected_to, connected_to_socket, run},
     wait::eventually,
 };
 
@@ -12,14 +12,25 @@ use gantry_tests::{
 fn e2e_only_the_api_server_talks_to_etcd() {
     let Some(c) = cluster() else { return };
     let port = c.port_of("etcd");
-    let mut seen = std::collections::BTreeSet::new();
+    let (mut by_port, mut by_socket) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..20 {
         c.get("nodes").expect("the API answers");
-        seen.extend(connected_to(port));
+        by_port.extend(connected_to(port));
+        by_socket.extend(connected_to_socket("etcd.sock:0"));
     }
-    // etcd's own gateway connects to itself.
-    seen.remove("etcd");
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["gantry-apiserve"], "the kernel cuts names at 15 characters");
+    // etcd's own gateways connect to itself.
+    by_port.remove("etcd");
+    by_socket.remove("etcd");
+    assert_eq!(by_port, BTreeSet::new());
+    assert_eq!(
+        by_socket.into_iter().collect::<Vec<_>>(),
+        ["gantry-apiserve"],
+        "the kernel cuts names at 15 characters"
+    );
+    let folder = c.run_folder().join("etcd");
+    assert!(folder.join("etcd.sock:0").exists(), "etcd's socket is not in {}", folder.display());
+    let mode = folder.metadata().expect("the folder").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", folder.display());
     let url = format!("https://127.0.0.1:{port}/version");
     let stranger =
         run(Command::new("curl").args(["--silent", "--show-error", "--insecure", "--max-time", "5", &url]), "");

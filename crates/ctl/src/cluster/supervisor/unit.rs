@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -282,6 +282,9 @@ impl Unit {
         let path = self.layout.logs().join(format!("{}.log", self.spec.name));
         let log = fs::OpenOptions::new().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("cannot open {}", path.display()))?;
+        if let Some(socket) = &self.spec.socket {
+            remove_if_there(socket)?;
+        }
         let mut program = match &self.spec.netns {
             None => Program::new(&self.spec.program),
             Some(netns) => {
@@ -296,7 +299,7 @@ impl Unit {
             .env("NOTIFY_SOCKET", self.layout.notify_socket(&self.spec.name))
             .env(MARK, self.mark())
             .env(FINGERPRINT, self.spec.fingerprint())
-            .current_dir("/")
+            .current_dir(self.spec.folder.as_deref().unwrap_or_else(|| Path::new("/")))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -374,6 +377,15 @@ impl Unit {
 
 /// In the environment of each service: the description it was started with.
 const FINGERPRINT: &str = "GANTRY_SERVICE_FINGERPRINT";
+
+fn remove_if_there(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
 
 async fn ended(running: &mut Option<Running>) -> String {
     match running {

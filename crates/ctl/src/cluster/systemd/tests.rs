@@ -66,6 +66,29 @@ fn a_key_in_the_arguments_is_a_credential_of_the_unit() {
 }
 
 #[test]
+fn api_servers_are_of_the_group_of_etcds_socket() {
+    let config = config("other");
+    let lines = |name: &str| {
+        let (_, unit) = unit_files().into_iter().find(|(unit, _)| unit == name).expect("a unit");
+        unit.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let etcd = lines("gantry-etcd@.service");
+    for line in ["RuntimeDirectory=gantry-etcd/%i", "WorkingDirectory=/run/gantry-etcd/%i", "UMask=0007"] {
+        assert!(etcd.iter().any(|l| l == line), "{line}");
+    }
+    let group = etcd.iter().find(|line| line.starts_with("Group=")).expect("a group");
+    for spec in specs(&config) {
+        let args = args_text(&config, &spec);
+        if spec.name.starts_with("apiserver") {
+            assert!(args.contains("--etcd-servers=unix:///run/gantry-etcd/other/etcd.sock:0 "), "{args}");
+            assert!(lines(&format!("gantry-{}@.service", spec.name)).contains(group), "{}", spec.name);
+        } else if spec.name == "etcd" {
+            assert!(args.contains(",unix://etcd.sock:0 "), "{args}");
+        }
+    }
+}
+
+#[test]
 fn what_systemctl_shows_is_read() {
     let config = config("x");
     let spec = &specs(&config)[0];

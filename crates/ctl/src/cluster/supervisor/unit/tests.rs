@@ -7,6 +7,8 @@ fn spec(name: &str, script: &str) -> Spec {
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.to_owned()],
         env: Vec::new(),
+        folder: None,
+        socket: None,
         netns: None,
         ready: Ready::Notify,
         stop_seconds: 10,
@@ -42,6 +44,27 @@ async fn a_service_that_is_killed_runs_again() {
     process::Ident::of(first).expect("it runs").signal(Signal::SIGKILL);
     let again = until(&handle, "started again", |s| s.pid.is_some_and(|p| p != first)).await;
     assert_eq!((again.restarts, again.last_exit.as_deref()), (1, Some("signal 9")));
+    handle.send(Command::Stop { kill: true }).await.expect("it listens");
+    until(&handle, "stopped", |s| s.state == State::Stopped).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_service_leaves_of_its_socket_is_not_in_its_way() {
+    let place = place();
+    let run = place.layout.run().to_owned();
+    let script = "[ -e a.sock ] && exit 7; touch a.sock ran-$$; exec sleep 1000";
+    let spec = Spec { folder: Some(run.clone()), socket: Some(run.join("a.sock")), ..spec("s", script) };
+    let handle = start(place.layout.clone(), spec).expect("it starts");
+    let first = until(&handle, "started", |s| s.pid.is_some()).await.pid.expect("it runs");
+    let ran = async |times: usize| {
+        let has_run = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("ran-");
+        while fs::read_dir(&run).expect("a folder").flatten().filter(has_run).count() < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    ran(1).await;
+    process::Ident::of(first).expect("it runs").signal(Signal::SIGKILL);
+    tokio::time::timeout(Duration::from_secs(20), ran(2)).await.expect("it runs again");
     handle.send(Command::Stop { kill: true }).await.expect("it listens");
     until(&handle, "stopped", |s| s.state == State::Stopped).await;
 }
