@@ -92,6 +92,8 @@ pub struct Encoded {
     whole: Bytes,
     /// Where the head ends.
     split: u32,
+    /// Where the metadata ends.
+    behind_metadata: u32,
     /// The revision of the write that made this state.
     rv: u64,
     /// The peek.
@@ -111,7 +113,14 @@ impl Encoded {
         let meta = Arc::new(peek.into_meta()?);
         let start = metadata.as_ptr() as usize - text.as_ptr() as usize;
         let (whole, split) = insert_version(value, start)?;
-        Ok(Self { whole, split, rv, meta })
+        Ok(Self::made((whole, split), value.len() - (start + metadata.len()), rv, meta))
+    }
+
+    /// `after`: bytes behind the metadata, in which nothing was inserted.
+    fn made((whole, split): (Bytes, u32), after: usize, rv: u64, meta: Arc<Meta>) -> Self {
+        // Shorter than what `split` is a position in.
+        let behind_metadata = u32::try_from(whole.len() - after).unwrap_or(u32::MAX);
+        Self { whole, split, behind_metadata, rv, meta }
     }
 
     /// The bytes before the resourceVersion's digits; ends with `"resourceVersion":"`.
@@ -187,13 +196,24 @@ impl Encoded {
     /// The string, number or boolean at `path`, found by scanning; None = absent, null, an object or a list.
     #[must_use]
     pub fn scalar_at(&self, path: &[&str]) -> Option<Cow<'_, str>> {
-        let raw = std::str::from_utf8(scan::value_at(&self.whole, path)?).ok()?;
+        let raw = std::str::from_utf8(self.value_at(path)?).ok()?;
         match raw.as_bytes().first()? {
             b'"' if !raw.contains('\\') => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
             b'"' => serde_json::from_str(raw).ok().map(Cow::Owned),
             b'{' | b'[' | b'n' => None,
             _ => Some(Cow::Borrowed(raw)),
         }
+    }
+}
+
+impl Encoded {
+    /// The JSON text at `path`. The metadata is often half of an object, and what is looked for is behind it: we begin there.
+    fn value_at(&self, path: &[&str]) -> Option<&[u8]> {
+        let (whole, behind_metadata) = (&self.whole[..], self.behind_metadata as usize);
+        let (first, rest) = path.split_first()?;
+        let before = || scan::members(whole.get(..behind_metadata)?, 0).value(first);
+        let first = scan::members_after(whole, behind_metadata).value(first).or_else(before)?;
+        whole.get(rest.iter().try_fold(first, |within, step| scan::members(whole, within.start).value(step))?)
     }
 }
 

@@ -64,13 +64,17 @@ impl Iterator for Members<'_> {
     }
 }
 
-/// The value at `path` of the object that `json` holds.
-pub(crate) fn value_at<'a>(json: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
-    let mut range = 0..json.len();
-    for step in path {
-        range = members(json, range.start).find(|member| &json[member.key.clone()] == step.as_bytes())?.value;
+/// The members of an object that come after the value which ends at `at`.
+pub(crate) fn members_after(json: &[u8], at: usize) -> Members<'_> {
+    Members { json, at }
+}
+
+impl Members<'_> {
+    /// The value of the next member of this name.
+    pub(crate) fn value(mut self, name: &str) -> Option<Range<usize>> {
+        let json = self.json;
+        self.find(|member| &json[member.key.clone()] == name.as_bytes()).map(|member| member.value)
     }
-    json.get(range)
 }
 
 fn skip_space(json: &[u8], mut at: usize) -> usize {
@@ -80,9 +84,19 @@ fn skip_space(json: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Most strings of an object end within so many bytes: names, and the values of what is no text.
+const SHORT_BYTES: usize = 16;
+
 /// The position after the string whose opening quote is at `at`.
 fn skip_string(json: &[u8], at: usize) -> usize {
     let mut at = at + 1;
+    // To begin a search that is made for long texts costs more than to look at a few bytes.
+    let short = json.get(at..).unwrap_or_default();
+    match short.iter().take(SHORT_BYTES).position(|byte| matches!(byte, b'"' | b'\\')) {
+        Some(end) if short[end] == b'"' => return at + end + 1,
+        Some(escape) => at += escape,
+        None => at += short.len().min(SHORT_BYTES),
+    }
     while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
         if json[at] == b'"' {
@@ -133,7 +147,9 @@ mod tests {
     use super::*;
 
     fn check(json: &str, path: &[&str], expected: Option<&str>) {
-        let found = value_at(json.as_bytes(), path).map(|value| std::str::from_utf8(value).unwrap());
+        let within = 0..json.len();
+        let found = path.iter().try_fold(within, |within, step| members(json.as_bytes(), within.start).value(step));
+        let found = found.map(|value| &json[value]);
         assert_eq!(found, expected, "{json} at {path:?}");
     }
 

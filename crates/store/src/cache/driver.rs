@@ -113,6 +113,7 @@ async fn list(cache: &Cache) -> Result<()> {
         }
     }
     core.forget_compaction();
+    core.writing.listed();
     core.set_revision(revision);
     Ok(())
 }

@@ -13,6 +13,8 @@ use super::{Encoded, Error, Meta, VERSION_MEMBER, insert_member};
 pub struct Draft {
     json: Bytes,
     place: Place,
+    /// Where the metadata ends.
+    behind_metadata: usize,
     meta: Arc<Meta>,
 }
 
@@ -46,17 +48,18 @@ impl Draft {
         let metadata = object.get("metadata").and_then(Value::as_object).ok_or(Error::NoName)?;
         let meta = Arc::new(meta(metadata)?);
         let mut json = Vec::with_capacity(8 << 10);
-        let mut place = Place::Taken;
+        let (mut place, mut behind_metadata) = (Place::Taken, 0);
         for (name, value) in object {
             write_name(name, b'{', &mut json);
             if name == "metadata" {
                 place = write_metadata(metadata, more, &mut json);
+                behind_metadata = json.len();
             } else {
                 write(value, &mut json);
             }
         }
         json.push(b'}');
-        Ok(Self { json: Bytes::from(json), place, meta })
+        Ok(Self { json: Bytes::from(json), place, behind_metadata, meta })
     }
 
     /// The bytes to store: compact JSON, keys in byte order.
@@ -76,8 +79,8 @@ impl Draft {
             Place::Taken => return Encoded::from_json(&self.json, rv),
         };
         let whole = Vec::with_capacity(self.json.len() + VERSION_MEMBER.len() + 2);
-        let (whole, split) = insert_member(whole, &self.json, at, last)?;
-        Ok(Encoded { whole, split, rv, meta: Arc::clone(&self.meta) })
+        let inserted = insert_member(whole, &self.json, at, last)?;
+        Ok(Encoded::made(inserted, self.json.len() - self.behind_metadata, rv, Arc::clone(&self.meta)))
     }
 }
 

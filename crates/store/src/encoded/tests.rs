@@ -56,6 +56,37 @@ fn the_peek_holds_what_selectors_need() {
 }
 
 #[test]
+fn fields_are_found_before_and_behind_the_metadata_and_in_it() {
+    let check = |encoded: &Encoded| {
+        let field = |path: &[&str]| encoded.scalar_at(path).map(Cow::into_owned);
+        for (path, expected) in [
+            (&["apiVersion"][..], Some("v1")),
+            (&["metadata", "name"], Some("a")),
+            (&["metadata", "uid"], Some("u")),
+            (&["metadata", "spec"], None),
+            (&["spec", "a"], Some("1")),
+            (&["spec", "a-name-that-is-longer-than-most"], Some("text that is longer than most \" \\ and has escapes")),
+            (&["spec", "none"], None),
+            (&["status"], None),
+        ] {
+            assert_eq!(field(path).as_deref(), expected, "{path:?} of {:?}", encoded.json());
+        }
+    };
+    let (metadata, spec) = (
+        json!({"name": "a", "uid": "u", "annotations": {"spec": "no"}}),
+        json!({"a": 1, "a-name-that-is-longer-than-most": "text that is longer than most \" \\ and has escapes"}),
+    );
+    check(&Draft::new(&json!({"apiVersion": "v1", "metadata": metadata, "spec": spec})).unwrap().written(3).unwrap());
+    for stored in [
+        format!(r#"{{"apiVersion":"v1","metadata":{metadata},"spec":{spec}}}"#),
+        format!(r#" {{ "spec" : {spec} , "apiVersion" : "v1" , "metadata" : {metadata} }} "#),
+        format!(r#"{{"metadata":{metadata},"apiVersion":"v1","spec":{spec}}}"#),
+    ] {
+        check(&Encoded::from_json(stored.as_bytes(), 3).unwrap());
+    }
+}
+
+#[test]
 fn what_cannot_be_served_is_refused() {
     let refused = |stored: &[u8]| Encoded::from_json(stored, 1).unwrap_err();
     assert!(matches!(refused(b"{\"metadata\":{\"name\":\"\xff\"}}"), Error::NotText { .. }));

@@ -86,3 +86,64 @@ async fn other_bytes_other_objects_and_other_forms_are_read() {
     let third = rig.announce("a/3", &pod("a/3", "n3"), false);
     assert_eq!(rig.stored("a/3", third.json().clone()).await.1, 3);
 }
+
+/// Says that a write was made, as its answer does.
+fn answer(writing: Writing, revision: u64) {
+    drop(writing.written(revision).unwrap());
+}
+
+#[tokio::test]
+async fn what_the_answer_comes_before_is_not_read_either_but_only_once() {
+    let rig = Rig::start().await;
+    let json = pod("a/1", "n1");
+    let writing = rig.announce("a/1", &json, true);
+    let stored = writing.json().clone();
+    answer(writing, rig.world.store.revision().await.unwrap() + 1);
+    assert_eq!(rig.stored("a/1", stored.clone()).await.1, 0, "it was written here");
+    assert_eq!(rig.stored("a/1", stored).await.1, 1, "this one was not");
+}
+
+#[tokio::test]
+async fn what_the_watch_will_not_bring_is_not_kept() {
+    let rig = Rig::start().await;
+    let waiting = || rig.world.cache.core.writing.waiting();
+    let json = pod("a/1", "n1");
+    let next = rig.world.store.revision().await.unwrap() + 1;
+    // Nobody knows whether it was made.
+    drop(rig.announce("a/1", &json, true));
+    assert_eq!(waiting(), (0, 0));
+    // It was brought already.
+    let writing = rig.announce("a/1", &json, true);
+    rig.stored("a/1", writing.json().clone()).await;
+    answer(writing, next);
+    assert_eq!(waiting(), (0, 0));
+    // Another write of the object takes its place.
+    let first = rig.announce("a/1", &pod("a/1", "n2"), true);
+    let bytes = first.json().len();
+    answer(first, next + 1);
+    assert_eq!(waiting(), (1, bytes));
+    drop(rig.announce("a/1", &json, true));
+    assert_eq!(waiting(), (0, 0));
+    // There is a bound.
+    let large = |number: u64, revision| {
+        let mut object: Value = serde_json::from_slice(&json).unwrap();
+        object["metadata"]["name"] = Value::from(number.to_string());
+        object["spec"]["large"] = "x".repeat(3 << 20).into();
+        answer(rig.announce(&format!("a/{number}"), &object.to_string().into(), true), revision);
+    };
+    (0..3).for_each(|number| large(number, next + 1));
+    assert_eq!(waiting().0, 2, "three MiB each");
+    // What the watch has passed without them makes room.
+    rig.stored("a/2", pod("a/2", "n1")).await;
+    large(3, next + 9);
+    assert_eq!(waiting().0, 1);
+    // A list makes an end of all.
+    rig.world.cache.list_again();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while waiting() != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("nothing waits any more");
+}
