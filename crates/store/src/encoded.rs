@@ -207,12 +207,13 @@ impl Encoded {
 }
 
 impl Encoded {
-    /// The JSON text at `path`. The metadata is often half of an object, and what is looked for is behind it: we begin there.
+    /// The JSON text at `path`. The metadata is often half of an object: it is not walked through where names are sorted.
     fn value_at(&self, path: &[&str]) -> Option<&[u8]> {
         let (whole, behind_metadata) = (&self.whole[..], self.behind_metadata as usize);
         let (first, rest) = path.split_first()?;
         let before = || scan::members(whole.get(..behind_metadata)?, 0).value(first);
-        let first = scan::members_after(whole, behind_metadata).value(first).or_else(before)?;
+        let behind = || scan::members_after(whole, behind_metadata).value(first);
+        let first = if *first > "metadata" { behind().or_else(before) } else { before().or_else(behind) }?;
         whole.get(rest.iter().try_fold(first, |within, step| scan::members(whole, within.start).value(step))?)
     }
 }
