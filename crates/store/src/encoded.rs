@@ -211,10 +211,10 @@ impl Encoded {
     fn value_at(&self, path: &[&str]) -> Option<&[u8]> {
         let (whole, behind_metadata) = (&self.whole[..], self.behind_metadata as usize);
         let (first, rest) = path.split_first()?;
-        let before = || scan::members(whole.get(..behind_metadata)?, 0).value(first);
-        let behind = || scan::members_after(whole, behind_metadata).value(first);
+        let before = || scan::members(whole.get(..behind_metadata)?, 0).start_of(first);
+        let behind = || scan::members_after(whole, behind_metadata).start_of(first);
         let first = if *first > "metadata" { behind().or_else(before) } else { before().or_else(behind) }?;
-        whole.get(rest.iter().try_fold(first, |within, step| scan::members(whole, within.start).value(step))?)
+        scan::value_at(whole, rest.iter().try_fold(first, |start, step| scan::members(whole, start).start_of(step))?)
     }
 }
 

@@ -40,10 +40,9 @@ pub(crate) fn members(json: &[u8], at: usize) -> Members<'_> {
     Members { json, at }
 }
 
-impl Iterator for Members<'_> {
-    type Item = Member;
-
-    fn next(&mut self) -> Option<Member> {
+impl Members<'_> {
+    /// The next member's name, and where its value starts.
+    fn name(&self) -> Option<(Range<usize>, usize)> {
         let mut at = skip_space(self.json, self.at);
         if self.json.get(at) == Some(&b',') {
             at = skip_space(self.json, at + 1);
@@ -55,8 +54,31 @@ impl Iterator for Members<'_> {
         let key = at + 1..key_end - 1;
         let colon = skip_space(self.json, key_end);
         let start = skip_space(self.json, colon + 1);
+        (key.start <= key.end).then_some((key, start))
+    }
+
+    /// Where the value of the next member of this name starts. Nothing of it is looked at.
+    pub(crate) fn start_of(mut self, name: &str) -> Option<usize> {
+        loop {
+            let (key, start) = self.name()?;
+            if self.json.get(key)? == name.as_bytes() {
+                return Some(start);
+            }
+            self.at = skip_value(self.json, start);
+            if self.at <= start {
+                return None;
+            }
+        }
+    }
+}
+
+impl Iterator for Members<'_> {
+    type Item = Member;
+
+    fn next(&mut self) -> Option<Member> {
+        let (key, start) = self.name()?;
         let end = skip_value(self.json, start);
-        if end <= start || key.start > key.end {
+        if end <= start {
             return None;
         }
         self.at = end;
@@ -64,17 +86,14 @@ impl Iterator for Members<'_> {
     }
 }
 
+/// The value that starts at `at`.
+pub(crate) fn value_at(json: &[u8], at: usize) -> Option<&[u8]> {
+    json.get(at..skip_value(json, at))
+}
+
 /// The members of an object that come after the value which ends at `at`.
 pub(crate) fn members_after(json: &[u8], at: usize) -> Members<'_> {
     Members { json, at }
-}
-
-impl Members<'_> {
-    /// The value of the next member of this name.
-    pub(crate) fn value(mut self, name: &str) -> Option<Range<usize>> {
-        let json = self.json;
-        self.find(|member| &json[member.key.clone()] == name.as_bytes()).map(|member| member.value)
-    }
 }
 
 fn skip_space(json: &[u8], mut at: usize) -> usize {
@@ -162,9 +181,9 @@ mod tests {
     use super::*;
 
     fn check(json: &str, path: &[&str], expected: Option<&str>) {
-        let within = 0..json.len();
-        let found = path.iter().try_fold(within, |within, step| members(json.as_bytes(), within.start).value(step));
-        let found = found.map(|value| &json[value]);
+        let found = path.iter().try_fold(0, |start, step| members(json.as_bytes(), start).start_of(step));
+        let found = found.and_then(|start| value_at(json.as_bytes(), start));
+        let found = found.map(|value| std::str::from_utf8(value).unwrap());
         assert_eq!(found, expected, "{json} at {path:?}");
     }
 
