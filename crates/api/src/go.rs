@@ -15,8 +15,20 @@ pub fn shown(value: &Value) -> String {
             let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{key}:{}", shown(value))).collect();
             format!("map[{}]", entries.join(" "))
         }
+        Value::Number(number) if number.is_f64() => number.as_f64().map(float).unwrap_or_default(),
         other => other.to_string(),
     }
+}
+
+/// A number as Go prints it with `%v`: the shortest digits, with an exponent below -4 and from 6 on.
+fn float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    let Some((digits, power)) = scientific.split_once('e') else { return scientific };
+    let power: i32 = power.parse().unwrap_or_default();
+    if (-4..6).contains(&power) {
+        return number.to_string();
+    }
+    format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
 }
 
 /// A string as Go prints it with `%q`: `"a\x00\n"`.
@@ -67,6 +79,7 @@ mod tests {
             (json!({"b": [1, "x", null], "a": {"c": true}}), "map[a:map[c:true] b:[1 x <nil>]]"),
             (json!({}), "map[]"),
             (json!({"a": 1.5}), "map[a:1.5]"),
+            (json!([1_000_000, 1_000_000.0, 0.00001, 100_000.5]), "[1000000 1e+06 1e-05 100000.5]"),
         ];
         for (value, expected) in cases {
             assert_eq!(shown(&value), expected);

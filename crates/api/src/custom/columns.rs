@@ -19,11 +19,12 @@ pub struct Column {
     pub description: String,
     /// 0: always shown.
     pub priority: i32,
-    /// Where its values are; `None` for a path that cannot be read, whose column stays empty.
+    /// Where its values are; `None` for nowhere.
     pub path: Option<JsonPath>,
 }
 
-/// The columns of `additionalPrinterColumns` behind that of the name; the age where there are none.
+/// The columns of `additionalPrinterColumns` behind that of the name, up to one whose path cannot be read; the age where there are
+/// none.
 pub(super) fn of(version: &Value) -> Vec<Column> {
     let given = version.get("additionalPrinterColumns").and_then(Value::as_array).filter(|list| !list.is_empty());
     let name = Column {
@@ -42,11 +43,12 @@ pub(super) fn of(version: &Value) -> Vec<Column> {
         priority: 0,
         path: JsonPath::parse(".metadata.creationTimestamp").ok(),
     };
-    let others = given.map_or_else(|| vec![age()], |list| list.iter().map(column).collect());
+    let others = given.map_or_else(|| vec![age()], |list| list.iter().map_while(column).collect());
     std::iter::once(name).chain(others).collect()
 }
 
-fn column(column: &Value) -> Column {
+fn column(column: &Value) -> Option<Column> {
+    let path = JsonPath::parse(str_at(column, "jsonPath")?).ok()?;
     let text = |path: &str| str_at(column, path).unwrap_or_default().to_owned();
     let said = text("description");
     let description = if said.is_empty() {
@@ -54,12 +56,12 @@ fn column(column: &Value) -> Column {
     } else {
         said
     };
-    Column {
+    Some(Column {
         name: text("name"),
         kind: text("type"),
         format: text("format"),
         description,
         priority: i64_at(column, "priority").and_then(|p| i32::try_from(p).ok()).unwrap_or(0),
-        path: str_at(column, "jsonPath").and_then(|path| JsonPath::parse(path).ok()),
-    }
+        path: Some(path),
+    })
 }

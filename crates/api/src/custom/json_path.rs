@@ -1,9 +1,17 @@
 //! JSONPath as printer columns and selectable fields use it: `.spec.size`, `.items[0]`, `.conditions[?(@.type=="Ready")].status`.
+//!
+//! It is read and followed as upstream's `client-go/util/jsonpath` does within one pair of braces, missing keys allowed.
+
+mod filter;
+mod parse;
 
 use crate::Value;
+use filter::Filter;
 
 /// Longer paths are refused; a definition can hold any number of them.
 const MAX_STEPS: usize = 64;
+/// A path that leads to more values on its way than this leads nowhere: steps can multiply them.
+const MAX_VALUES: usize = 100_000;
 
 /// A parsed path.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,33 +20,33 @@ pub struct JsonPath(Vec<Step>);
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
     Field(String),
-    /// Negative: from the end.
-    Index(i64),
+    Slice(Slice),
     /// Everything directly below.
     All,
-    /// Everything below, at any depth.
+    /// The value and everything below it that holds something, at any depth.
     Deep,
+    /// What each of the paths leads to, one after the other.
+    Union(Vec<JsonPath>),
     /// The items that match.
-    Filter(Filter),
+    Filter(Box<Filter>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Filter {
-    path: JsonPath,
-    operator: Operator,
-    literal: Value,
-}
-
+/// Items of a list; numbers below zero count from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Exists,
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
+struct Slice {
+    from: i64,
+    /// Without one: to the end of the list.
+    to: Option<i64>,
+    /// The slice is the one item `from`.
+    single: bool,
+    step: i64,
 }
+
+/// A step that cannot be taken: upstream gives up then, whatever else it has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Astray;
+
+type Found<'v> = Result<Vec<&'v Value>, Astray>;
 
 impl JsonPath {
     /// Reads a path, with or without the braces of templates.
@@ -48,26 +56,11 @@ impl JsonPath {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let text = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
-        let mut rest = text.strip_prefix(['$', '@']).unwrap_or(text);
-        let mut steps = Vec::new();
-        while !rest.is_empty() {
-            if steps.len() >= MAX_STEPS {
-                return Err("too many steps".to_owned());
-            }
-            rest = if let Some(after) = rest.strip_prefix("..") {
-                steps.push(Step::Deep);
-                if after.starts_with('[') { after } else { field(after, &mut steps)? }
-            } else if let Some(after) = rest.strip_prefix('.') {
-                if after.is_empty() { after } else { field(after, &mut steps)? }
-            } else if let Some(after) = rest.strip_prefix('[') {
-                let (inner, after) = bracket(after)?;
-                steps.push(subscript(inner)?);
-                after
-            } else {
-                return Err(format!("unexpected {rest:?}"));
-            };
+        let path = parse::path(text)?;
+        if path.steps() > MAX_STEPS {
+            return Err("too many steps".to_owned());
         }
-        Ok(Self(steps))
+        Ok(path)
     }
 
     /// Whether it names one field by names alone, as `.spec.size` does.
@@ -84,174 +77,113 @@ impl JsonPath {
     /// The first value that the path leads to.
     #[must_use]
     pub fn first<'v>(&self, value: &'v Value) -> Option<&'v Value> {
-        find(&self.0, value)
-    }
-}
-
-/// A name up to the next step; a backslash takes the character behind it as it is.
-fn field<'t>(text: &'t str, steps: &mut Vec<Step>) -> Result<&'t str, String> {
-    let mut name = String::new();
-    let mut characters = text.char_indices();
-    let mut end = text.len();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => name.extend(characters.next().map(|(_, c)| c)),
-            '.' | '[' => {
-                end = at;
-                break;
-            }
-            other => name.push(other),
+        if self.is_plain() {
+            return self.names().try_fold(value, |value, name| value.as_object()?.get(name));
         }
+        self.follow(vec![value], &mut { MAX_VALUES }).ok()?.first().copied()
     }
-    if name.is_empty() {
-        return Err(format!("a name is missing before {text:?}"));
+
+    fn steps(&self) -> usize {
+        let below = |step: &Step| match step {
+            Step::Union(paths) => paths.iter().map(Self::steps).sum(),
+            Step::Filter(filter) => filter.steps(),
+            _ => 0,
+        };
+        self.0.iter().map(|step| 1 + below(step)).sum()
     }
-    steps.push(if name == "*" { Step::All } else { Step::Field(name) });
-    Ok(&text[end..])
+
+    /// All that the path leads to; `left` is how many values may be met on the way.
+    fn follow<'v>(&self, from: Vec<&'v Value>, left: &mut usize) -> Found<'v> {
+        self.0.iter().try_fold(from, |values, step| {
+            let found = step.take(&values, left)?;
+            *left = left.checked_sub(found.len()).ok_or(Astray)?;
+            Ok(found)
+        })
+    }
 }
 
-/// What stands between `[` and its `]`, and what follows.
-fn bracket(text: &str) -> Result<(&str, &str), String> {
-    let (mut quote, mut depth) = (None, 1);
-    for (at, character) in text.char_indices() {
-        match (quote, character) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(character),
-            (None, '[') => depth += 1,
-            (None, ']') => {
-                depth -= 1;
-                if depth == 0 {
-                    return Ok((&text[..at], &text[at + 1..]));
+impl Step {
+    fn take<'v>(&self, values: &[&'v Value], left: &mut usize) -> Found<'v> {
+        // Nothing is below null, and no step fails there but a filter.
+        let held = || values.iter().copied().filter(|value| !value.is_null());
+        let mut found = Vec::new();
+        match self {
+            Self::Field(name) => found.extend(held().filter_map(|value| value.as_object()?.get(name))),
+            Self::Slice(slice) => {
+                for value in held() {
+                    found.extend(slice.of(value.as_array().ok_or(Astray)?)?);
                 }
             }
-            _ => {}
+            Self::All => held().for_each(|value| found.extend(below(value))),
+            Self::Deep => {
+                for value in held() {
+                    deep(value, &mut found, left)?;
+                }
+            }
+            Self::Union(paths) => {
+                for path in paths {
+                    found.extend(path.follow(values.to_vec(), left)?);
+                }
+            }
+            Self::Filter(filter) => {
+                for value in values {
+                    for item in value.as_array().ok_or(Astray)? {
+                        if filter.matches(item, left)? {
+                            found.push(item);
+                        }
+                    }
+                }
+            }
         }
-    }
-    Err("unterminated array".to_owned())
-}
-
-fn unquoted(text: &str) -> Option<&str> {
-    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    text.strip_prefix(quote)?.strip_suffix(quote)
-}
-
-fn subscript(inner: &str) -> Result<Step, String> {
-    let inner = inner.trim();
-    if inner == "*" {
-        return Ok(Step::All);
-    }
-    if let Some(name) = unquoted(inner) {
-        return Ok(Step::Field(name.to_owned()));
-    }
-    if let Some(condition) = inner.strip_prefix("?(").and_then(|c| c.strip_suffix(')')) {
-        return filter(condition).map(Step::Filter);
-    }
-    inner.parse().map(Step::Index).map_err(|_| format!("invalid array index {inner}"))
-}
-
-fn filter(condition: &str) -> Result<Filter, String> {
-    const OPERATORS: [(&str, Operator); 6] = [
-        ("==", Operator::Equal),
-        ("!=", Operator::NotEqual),
-        ("<=", Operator::LessOrEqual),
-        (">=", Operator::GreaterOrEqual),
-        ("<", Operator::Less),
-        (">", Operator::Greater),
-    ];
-    for (sign, operator) in OPERATORS {
-        if let Some((left, right)) = condition.split_once(sign) {
-            let right = right.trim();
-            let literal = match unquoted(right) {
-                Some(text) => Value::from(text),
-                None => serde_json::from_str(right).map_err(|_| format!("cannot compare with {right}"))?,
-            };
-            return Ok(Filter { path: JsonPath::parse(left)?, operator, literal });
-        }
-    }
-    Ok(Filter { path: JsonPath::parse(condition)?, operator: Operator::Exists, literal: Value::Null })
-}
-
-impl Filter {
-    fn matches(&self, item: &Value) -> bool {
-        let Some(found) = self.path.first(item) else { return false };
-        let order = match (found, &self.literal) {
-            (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
-            (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-            (a, b) => (a == b).then_some(std::cmp::Ordering::Equal),
-        };
-        match self.operator {
-            Operator::Exists => true,
-            Operator::Equal => order.is_some_and(std::cmp::Ordering::is_eq),
-            Operator::NotEqual => order.is_none_or(std::cmp::Ordering::is_ne),
-            Operator::Less => order.is_some_and(std::cmp::Ordering::is_lt),
-            Operator::LessOrEqual => order.is_some_and(std::cmp::Ordering::is_le),
-            Operator::Greater => order.is_some_and(std::cmp::Ordering::is_gt),
-            Operator::GreaterOrEqual => order.is_some_and(std::cmp::Ordering::is_ge),
-        }
+        Ok(found)
     }
 }
 
-/// Depth is bounded by that of decoded values and by [`MAX_STEPS`].
-fn find<'v>(steps: &[Step], value: &'v Value) -> Option<&'v Value> {
-    let Some((step, rest)) = steps.split_first() else { return Some(value) };
-    let below = || -> Box<dyn Iterator<Item = &'v Value>> {
-        match value {
-            Value::Array(list) => Box::new(list.iter()),
-            Value::Object(map) => Box::new(map.values()),
-            _ => Box::new(std::iter::empty()),
-        }
+fn below(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(list) => Box::new(list.iter()),
+        Value::Object(map) => Box::new(map.values()),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// Adds the value and all below it, but nothing that is empty. Its depth is bounded by that of decoded values.
+fn deep<'v>(value: &'v Value, found: &mut Vec<&'v Value>, left: &mut usize) -> Result<(), Astray> {
+    let holds = match value {
+        Value::String(text) => !text.is_empty(),
+        other => below(other).next().is_some(),
     };
-    match step {
-        Step::Field(name) => find(rest, value.as_object()?.get(name)?),
-        Step::Index(at) => {
-            let list = value.as_array()?;
-            let at = if *at < 0 { at.checked_add(i64::try_from(list.len()).ok()?)? } else { *at };
-            find(rest, list.get(usize::try_from(at).ok()?)?)
+    if !holds {
+        return Ok(());
+    }
+    *left = left.checked_sub(1).ok_or(Astray)?;
+    found.push(value);
+    below(value).try_for_each(|item| deep(item, found, left))
+}
+
+impl Slice {
+    fn of<'v>(&self, list: &'v [Value]) -> Found<'v> {
+        let length = i64::try_from(list.len()).map_err(|_| Astray)?;
+        let from_end = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
+        let from = from_end(self.from);
+        let to = match self.to {
+            // The one behind the last, -1, is 0.
+            _ if self.single => from.saturating_add(1),
+            Some(to) => from_end(to),
+            None => length,
+        };
+        if from == to {
+            return Ok(Vec::new());
         }
-        Step::All => below().find_map(|item| find(rest, item)),
-        Step::Deep => find(rest, value).or_else(|| below().find_map(|item| find(steps, item))),
-        Step::Filter(filter) => {
-            value.as_array()?.iter().filter(|item| filter.matches(item)).find_map(|i| find(rest, i))
-        }
+        let inside = (0..length).contains(&from) && (from..=length).contains(&to) && self.step > 0;
+        let (true, Ok(from), Ok(to), Ok(step)) =
+            (inside, usize::try_from(from), usize::try_from(to), usize::try_from(self.step))
+        else {
+            return Err(Astray);
+        };
+        Ok(list.get(from..to).ok_or(Astray)?.iter().step_by(step).collect())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn paths_lead_to_values() {
-        let object = json!({"spec": {"size": 3, "list": ["a", "b"], "a.b/c": "dotted"},
-            "status": {"conditions": [{"type": "Old", "status": "False"}, {"type": "Ready", "status": "True", "n": 2}]}});
-        let check = |path: &str, expected: Value| {
-            let parsed = JsonPath::parse(path).expect(path);
-            assert_eq!(parsed.first(&object).cloned().unwrap_or_default(), expected, "{path}");
-        };
-        check(".spec.size", json!(3));
-        check("{.spec.size}", json!(3));
-        check("$.spec['size']", json!(3));
-        check(".spec.list[1]", json!("b"));
-        check(".spec.list[-1]", json!("b"));
-        check(".spec.list[5]", json!(null));
-        check(".spec.list[*]", json!("a"));
-        check(r".spec.a\.b/c", json!("dotted"));
-        check(r#".status.conditions[?(@.type=="Ready")].status"#, json!("True"));
-        check(".status.conditions[?(@.type=='Gone')].status", json!(null));
-        check(".status.conditions[?(@.n>1)].type", json!("Ready"));
-        check("..n", json!(2));
-        check(".nope.size", json!(null));
-    }
-
-    #[test]
-    fn broken_paths_are_refused() {
-        for path in ["spec", ".spec[", ".spec[x]", ".a.[?(@.b==c)]", "..", &".a".repeat(100)] {
-            assert!(JsonPath::parse(path).is_err(), "{path}");
-        }
-        assert!(JsonPath::parse(".spec.size").expect("a path").is_plain());
-        assert!(!JsonPath::parse(".spec.list[0]").expect("a path").is_plain());
-    }
-}
+mod tests;

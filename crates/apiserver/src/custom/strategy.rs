@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use gantry_api::custom::{Column, Custom, Scale};
-use gantry_api::field::{Error, Errors, Path};
+use gantry_api::field::{Error, Errors, Path, go_escaped};
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::value::{get, i64_at, list_at, remove, set, str_at};
-use gantry_api::{Value, validation};
+use gantry_api::{Value, go, validation};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -112,9 +112,11 @@ fn with_rules(
 /// A value as its column shows it.
 fn cell(kind: &str, value: Option<&Value>, now: Timestamp) -> Value {
     match (kind, value) {
-        (_, None | Some(Value::Null)) => Value::Null,
-        ("string", Some(Value::String(text))) => Value::from(text.as_str()),
-        ("string", Some(other)) => Value::from(other.to_string()),
+        (_, None) => Value::Null,
+        ("string", Some(Value::Null)) => Value::from("<no value>"),
+        ("string", Some(other @ (Value::Array(_) | Value::Object(_)))) => Value::from(go_escaped(other.to_string())),
+        ("string", Some(other)) => Value::from(go::shown(other)),
+        ("date", Some(Value::String(text))) if text.is_empty() || text == "null" => Value::from("<unknown>"),
         ("date", Some(Value::String(text))) => match text.parse::<Timestamp>() {
             Ok(_) => Value::from(since(text, now)),
             Err(_) => Value::from("<invalid>"),

@@ -38,6 +38,41 @@ async fn tables_have_the_columns_of_the_definition() {
 }
 
 #[tokio::test]
+async fn cells_show_what_upstream_prints() {
+    let cluster = Cluster::start().await;
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut with = definition("crontabs", "CronTab", open);
+    let column = |kind: &str, path: &str| json!({"name": path, "type": kind, "jsonPath": path});
+    with["spec"]["versions"][0]["additionalPrinterColumns"] = json!([
+        column("string", r".metadata.labels['x\.io/name']"),
+        column("string", ".spec.list"),
+        column("string", ".spec.none"),
+        column("string", ".spec.big"),
+        column("integer", ".spec.text"),
+        column("integer", ".spec.half"),
+        column("date", ".spec.never"),
+        column("date", ".spec.text"),
+        column("string", ".spec.list[1:]"),
+        column("string", ".spec.nope"),
+        column("string", ".spec[x]"),
+        column("string", ".spec.text"),
+    ]);
+    define(&cluster, &with).await;
+    let spec = json!({"list": [{"b": "<&>", "a": 1}, "two"], "none": null, "big": 1_500_000.5, "text": "t", "half": 2.5, "never": ""});
+    let mut object = crontab("a", spec);
+    object["metadata"]["labels"] = json!({"x.io/name": "labelled"});
+    let made = post(&cluster, CRONTABS, &object).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let table = cluster.rest("GET", CRONTABS, &[TABLE], "").await.json();
+    let list = "[{\"a\":1,\"b\":\"\\u003c\\u0026\\u003e\"},\"two\"]";
+    let cells =
+        json!(["a", "labelled", list, "<no value>", "1.5000005e+06", null, 2, "<unknown>", "<invalid>", "two", null]);
+    assert_eq!(table["rows"][0]["cells"], cells);
+    let columns = table["columnDefinitions"].as_array().map(Vec::len);
+    assert_eq!(columns, Some(11), "a path that cannot be read ends the columns");
+}
+
+#[tokio::test]
 async fn fields_can_be_selected_by() {
     let cluster = Cluster::start().await;
     let mut with = crontabs();
