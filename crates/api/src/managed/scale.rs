@@ -8,21 +8,21 @@ use super::set::Set;
 use crate::{Value, value};
 
 const SCALE_VERSION: &str = "autoscaling/v1";
-/// The replicas, in a workload as in its Scale.
+/// The replicas of a Scale; those of a workload are elsewhere where a custom kind says so.
 const REPLICAS: &str = "spec.replicas";
 
 fn owners_in(object: &Value) -> Vec<Owner> {
     owners::parse(owners::entries_of(object)).unwrap_or_default().iter().map(Owner::of).collect()
 }
 
-fn owns(owner: &Owner) -> bool {
-    !owner.paths.common(&Set::path(REPLICAS)).is_empty()
+fn owns(owner: &Owner, replicas: &str) -> bool {
+    !owner.paths.common(&Set::path(replicas)).is_empty()
 }
 
-/// Gives `scale` the entries of `workload` that own its replicas.
-pub fn to_scale(workload: &Value, scale: &mut Value) {
+/// Gives `scale` the entries of `workload` that own its replicas, which are at the path `replicas` (`spec.replicas`).
+pub fn to_scale(workload: &Value, replicas: &str, scale: &mut Value) {
     let mut entries = Vec::new();
-    for mut owner in owners_in(workload).into_iter().filter(owns) {
+    for mut owner in owners_in(workload).into_iter().filter(|owner| owns(owner, replicas)) {
         value::set(&mut owner.entry, "apiVersion", SCALE_VERSION);
         owner.paths = Set::path(REPLICAS);
         entries.push(owner.into_entry());
@@ -30,12 +30,12 @@ pub fn to_scale(workload: &Value, scale: &mut Value) {
     owners::put(scale, entries);
 }
 
-/// Carries the entries of `scale` back into `workload`, whose objects are of `api_version`.
-pub fn to_workload(scale: &Value, workload: &mut Value, api_version: &str) {
-    let mut of_scale: Vec<Owner> = owners_in(scale).into_iter().filter(owns).collect();
+/// Carries the entries of `scale` back into `workload`, whose objects are of `api_version` and have their replicas at the path `replicas`.
+pub fn to_workload(scale: &Value, workload: &mut Value, api_version: &str, replicas: &str) {
+    let mut of_scale: Vec<Owner> = owners_in(scale).into_iter().filter(|owner| owns(owner, REPLICAS)).collect();
     let mut entries = Vec::new();
     for mut owner in owners_in(workload) {
-        if owns(&owner) {
+        if owns(&owner, replicas) {
             let mut seen = owner.entry.clone();
             value::set(&mut seen, "apiVersion", SCALE_VERSION);
             let kept = of_scale.iter().position(|o| owners::same(&o.entry, &seen));
@@ -46,7 +46,7 @@ pub fn to_workload(scale: &Value, workload: &mut Value, api_version: &str) {
                         value::set(&mut owner.entry, "time", time.clone());
                     }
                 }
-                None => owner.paths.subtract(&Set::path(REPLICAS)),
+                None => owner.paths.subtract(&Set::path(replicas)),
             }
         }
         if !owner.paths.is_empty() {
@@ -55,7 +55,7 @@ pub fn to_workload(scale: &Value, workload: &mut Value, api_version: &str) {
     }
     for mut owner in of_scale {
         value::set(&mut owner.entry, "apiVersion", api_version);
-        owner.paths = Set::path(REPLICAS);
+        owner.paths = Set::path(replicas);
         entries.push(owner.into_entry());
     }
     owners::put(workload, entries);

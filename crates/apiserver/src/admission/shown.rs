@@ -136,7 +136,7 @@ impl Request<'_> {
         if self.target.subresource == "scale" {
             // The paths are those of the version in which the object is.
             return match self.target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
-                Some(paths) => strategy::scale(paths, object).unwrap_or_default(),
+                Some(paths) => strategy::scale(paths, object),
                 None => workload::scale(object),
             };
         }
@@ -168,11 +168,11 @@ impl Request<'_> {
     pub(super) async fn take_over(&self, kind: &KindInfo, mut shown: Value, object: &mut Value) -> Result<(), Status> {
         if self.target.subresource == "scale" {
             decode::conform(&mut shown, "autoscaling/v1.Scale").map_err(|s| Status::internal(s.message))?;
-            let rescaled = match self.target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
+            return match self.target.kind.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
                 Some(paths) => strategy::rescale(paths, object, &shown),
-                None => workload::rescale(object, &shown),
+                None => workload::rescale(object, &shown)
+                    .map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors)),
             };
-            return rescaled.map_err(|errors| Status::invalid("autoscaling", "Scale", &self.target.name, &errors));
         }
         self.with_type(kind, |ty| decode::conform(&mut shown, ty)).map_err(|s| Status::internal(s.message))?;
         if self.is_stored_form() {

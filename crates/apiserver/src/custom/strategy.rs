@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use gantry_api::custom::{Column, Custom, Scale};
-use gantry_api::field::{Error, Errors, Path, go_escaped};
+use gantry_api::field::{Errors, go_escaped};
 use gantry_api::kinds::KindInfo;
 use gantry_api::status::Status;
 use gantry_api::value::{get, i64_at, list_at, remove, set, str_at};
@@ -135,14 +135,12 @@ fn whole(n: Option<f64>) -> Option<i64> {
     n.map(|n| n as i64)
 }
 
+/// The replicas of a Scale that is to be written and whose object has none: who writes it must say how many there are to be.
+pub(crate) const NO_REPLICAS: i64 = i32::MIN as i64;
+
 /// The Scale of a custom object.
-///
-/// # Errors
-/// 500 as upstream where the object has no replicas.
-pub(crate) fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
-    let Some(replicas) = i64_at(object, &paths.replicas) else {
-        return Err(Status::internal(format!("the spec replicas field \".{}\" does not exist", paths.replicas)));
-    };
+pub(crate) fn scale(paths: &Scale, object: &Value) -> Value {
+    let replicas = i64_at(object, &paths.replicas).unwrap_or(0);
     let mut metadata = json!({});
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(found) = get(object, "metadata").and_then(|m| m.get(key)) {
@@ -153,25 +151,20 @@ pub(crate) fn scale(paths: &Scale, object: &Value) -> Result<Value, Status> {
     if let Some(selector) = paths.selector.as_ref().and_then(|path| str_at(object, path)).filter(|s| !s.is_empty()) {
         status["selector"] = selector.into();
     }
-    Ok(json!({
+    json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": replicas}, "status": status,
-    }))
+    })
 }
 
-/// Writes the replicas that a Scale asks for into a custom object.
+/// Writes the replicas that a Scale asks for into a custom object, which is validated afterwards.
 ///
 /// # Errors
-/// The field errors of the Scale.
-pub(crate) fn rescale(paths: &Scale, object: &mut Value, scale: &Value) -> Result<(), Errors> {
+/// 400 where neither says how many.
+pub(crate) fn rescale(paths: &Scale, object: &mut Value, scale: &Value) -> Result<(), Status> {
     let replicas = i64_at(scale, "spec.replicas").unwrap_or(0);
-    let path = Path::new("spec").child("replicas");
-    if str_at(scale, "metadata.name") != str_at(object, "metadata.name") {
-        let name = str_at(scale, "metadata.name").unwrap_or_default();
-        let why = "must match the object that is scaled";
-        return Err(vec![Error::invalid(&Path::new("metadata").child("name"), name, why)]);
-    }
-    if replicas < 0 {
-        return Err(vec![Error::invalid(&path, replicas, "should be a non-negative integer")]);
+    if replicas == NO_REPLICAS {
+        let why = format!("the spec replicas field \".{}\" cannot be empty", paths.replicas);
+        return Err(Status::bad_request(why));
     }
     set(object, &paths.replicas, replicas);
     Ok(())

@@ -15,6 +15,7 @@ mod documents;
 mod fields;
 mod kubectl;
 mod objects;
+mod scale;
 mod versions;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

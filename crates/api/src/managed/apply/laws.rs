@@ -505,16 +505,16 @@ fn scales_conserve_the_owners_of_replicas() {
         value::set(&mut a, "spec.replicas", 2);
         let workload = one.force(&one.create(&a, "a"), &b, "b");
         let mut scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "x"}});
-        managed::to_scale(&workload, &mut scale);
+        managed::to_scale(&workload, "spec.replicas", &mut scale);
         let replicas = Set::path("spec.replicas");
         let owners = owners::entries_of(&workload).iter().filter(|e| !Owner::of(e).paths.common(&replicas).is_empty());
         assert_eq!(owners::entries_of(&scale).len(), owners.count());
         let mut back = workload.clone();
-        managed::to_workload(&scale, &mut back, &one.kind.api_version);
+        managed::to_workload(&scale, &mut back, &one.kind.api_version, "spec.replicas");
         assert_eq!(back, workload);
         // Whoever is no longer among the owners of the Scale does not own the replicas, and keeps all else.
         let mut nobodys = workload.clone();
-        managed::to_workload(&json!({}), &mut nobodys, &one.kind.api_version);
+        managed::to_workload(&json!({}), &mut nobodys, &one.kind.api_version, "spec.replicas");
         for manager in ["a", "b"] {
             let mut kept = owned(&workload, manager);
             kept.subtract(&replicas);

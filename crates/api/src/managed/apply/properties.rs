@@ -87,7 +87,7 @@ proptest! {
         let mut new = config.clone();
         crate::managed::keep_reset(&mut new);
         crate::managed::stamp(Some(&live), &mut new, &write("u"));
-        crate::managed::to_scale(&live, &mut new);
-        crate::managed::to_workload(&live, &mut new, "apps/v1");
+        crate::managed::to_scale(&live, "spec.replicas", &mut new);
+        crate::managed::to_workload(&live, &mut new, "apps/v1", "spec.replicas");
     }
 }

@@ -91,7 +91,7 @@ fn a_scale_is_applied_on_behalf_of_its_workload() {
     let scale = |workload: &Value, replicas: i64| {
         let mut scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d", "namespace": "n"},
             "spec": {"replicas": workload["spec"]["replicas"]}, "status": {"replicas": 0}});
-        crate::managed::to_scale(workload, &mut scale);
+        crate::managed::to_scale(workload, "spec.replicas", &mut scale);
         let config = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": replicas}});
         (scale, config)
     };
@@ -103,7 +103,7 @@ fn a_scale_is_applied_on_behalf_of_its_workload() {
     let forced = By { force: true, ..by_scale("s") }.apply(Some(&seen), &config);
     let mut scaled = live.clone();
     scaled["spec"]["replicas"] = 3.into();
-    crate::managed::to_workload(&forced, &mut scaled, "apps/v1");
+    crate::managed::to_workload(&forced, &mut scaled, "apps/v1", "spec.replicas");
     let replicas = json!({"f:spec": {"f:replicas": {}}});
     let expected = [("a Apply", json!({"f:spec": {"f:paused": {}}})), ("s Apply scale", replicas.clone())];
     assert_eq!(owned(&scaled), expected.map(|(n, f)| (n.to_owned(), f)));
@@ -112,7 +112,7 @@ fn a_scale_is_applied_on_behalf_of_its_workload() {
     let (seen, config) = scale(&scaled, 4);
     assert_eq!(owned(&seen), [("s Apply scale".to_owned(), replicas)]);
     let again = By { second: 9, ..by_scale("s") }.apply(Some(&seen), &config);
-    crate::managed::to_workload(&again, &mut scaled, "apps/v1");
+    crate::managed::to_workload(&again, &mut scaled, "apps/v1", "spec.replicas");
     assert_eq!(owned(&scaled).len(), 2);
     assert_eq!(scaled["metadata"]["managedFields"][1]["time"], "2026-01-02T03:04:14Z");
 }
