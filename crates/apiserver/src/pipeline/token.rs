@@ -38,14 +38,13 @@ fn invalid(target: &Target, path: &str, what: impl Into<Value>, why: &str) -> St
     Status::invalid(EXPECTED.group, EXPECTED.kind, &target.name, &[error])
 }
 
-/// What the request says of its account must be what its path says.
-fn check_names(target: &Target, request: &Value) -> Result<(), Status> {
-    for (key, wanted) in [("name", &target.name), ("namespace", &target.namespace)] {
-        let given = value::str_at(request, &format!("metadata.{key}")).unwrap_or_default();
-        if !given.is_empty() && given != wanted {
-            let why = format!("must match the service account {key} if specified");
-            return Err(invalid(target, &format!("metadata.{key}"), given, &why));
-        }
+/// What the request says of its account must be what its path says. The namespace is compared as that of every object is.
+fn check_names(target: &Target, request: &mut Value) -> Result<(), Status> {
+    decode::place(request, &target.kind, &target.namespace, "")?;
+    let given = value::str_at(request, "metadata.name").unwrap_or_default();
+    if !given.is_empty() && given != target.name {
+        let why = "must match the service account name if specified";
+        return Err(invalid(target, "metadata.name", given, why));
     }
     Ok(())
 }
@@ -85,7 +84,7 @@ pub(crate) async fn create(
 ) -> Result<Written, Status> {
     let decoded = decode::object(payload, EXPECTED, options.field_validation)?;
     let mut request = decoded.object;
-    check_names(target, &request)?;
+    check_names(target, &mut request)?;
     value::set_default(&mut request, "spec.expirationSeconds", DEFAULT_SECONDS);
     let api_version = EXPECTED.api_version();
     let write = managed_write(app, caller, target, options);
@@ -98,6 +97,7 @@ pub(crate) async fn create(
         ..write
     };
     managed::stamp(None, &mut request, &write);
+    admit_node(app, caller, target, &request).await?;
     Request::creating(app, caller, target, options).admit_other(&mut request).await?;
     let account = Target::new(&target.kind, &target.namespace, &target.name);
     let stored = current::load(app, &account).await?.ok_or_else(|| account.not_found())?;
@@ -107,7 +107,7 @@ pub(crate) async fn create(
     let (seconds, shortened) = shortened(seconds, app.config.service_account_max_token_expiration);
     let mut binding =
         Binding { namespace: target.namespace.clone(), serviceaccount: bound(&stored.value), ..Binding::default() };
-    bind(app, caller, &account, &request, &mut binding).await?;
+    bind(app, &account, &request, &mut binding).await?;
     let audiences: Vec<String> =
         value::list_at(&request, "spec.audiences").iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let audiences = if audiences.is_empty() { app.authenticator.audiences().to_vec() } else { audiences };
@@ -161,18 +161,51 @@ fn bound(object: &Value) -> Bound {
     Bound { name: at("metadata.name"), uid: at("metadata.uid") }
 }
 
+/// A kubelet gets tokens for its pods only (upstream's admission plugin `NodeRestriction`, which is asked before the account is looked for).
+async fn admit_node(app: &App, caller: &Caller, account: &Target, request: &Value) -> Result<(), Status> {
+    let Some(own) = caller.user.node() else { return Ok(()) };
+    let at = |key: &str| value::str_at(request, &format!("spec.boundObjectRef.{key}")).unwrap_or_default();
+    let (name, uid) = (at("name"), at("uid"));
+    if at("apiVersion") != "v1" || at("kind") != "Pod" || name.is_empty() {
+        return Err(not_of_node(account, "node requested token not bound to a pod"));
+    }
+    if uid.is_empty() {
+        return Err(not_of_node(account, "node requested token with a pod binding without a uid"));
+    }
+    let pods = kinds::by_resource("", "v1", "pods").ok_or_else(Status::no_such_resource)?;
+    let pod = Target::new(pods, &account.namespace, name);
+    let pod = current::load(app, &pod).await?.ok_or_else(|| pod.not_found())?.value;
+    if value::str_at(&pod, "metadata.uid") != Some(uid) {
+        return Err(not_of_node(account, &uid_differs(uid)));
+    }
+    if value::str_at(&pod, "spec.nodeName").unwrap_or_default() != own {
+        return Err(not_of_node(account, "node requested token bound to a pod scheduled on a different node"));
+    }
+    audience::check(app, caller, account, request, &pod).await
+}
+
+fn not_of_node(account: &Target, why: &str) -> Status {
+    Status::forbidden("", "serviceaccounts", &account.name, why)
+}
+
+/// Upstream's words for a bound object of another uid.
+fn uid_differs(given: &str) -> String {
+    format!(
+        "the UID in the bound object reference ({given}) does not match the UID in record. The object might have been deleted and then recreated"
+    )
+}
+
 /// Binds the token to the object that the request names.
-async fn bind(app: &App, caller: &Caller, account: &Target, request: &Value, to: &mut Binding) -> Result<(), Status> {
-    let Some(reference) = value::map_at(request, "spec.boundObjectRef") else {
-        return node_needs_pod(caller, account);
-    };
+async fn bind(app: &App, account: &Target, request: &Value, to: &mut Binding) -> Result<(), Status> {
+    let Some(reference) = value::map_at(request, "spec.boundObjectRef") else { return Ok(()) };
     let at = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (resource, namespace) = match (at("apiVersion"), at("kind")) {
-        ("" | "v1", "Pod") => ("pods", account.namespace.as_str()),
-        ("" | "v1", "Secret") => ("secrets", account.namespace.as_str()),
-        ("" | "v1", "Node") => ("nodes", ""),
-        (api_version, kind) => {
-            let (group, version) = kinds::split_api_version(api_version);
+    let (group, version) = kinds::split_api_version(at("apiVersion"));
+    // Any version will do.
+    let (resource, namespace) = match (group, at("kind")) {
+        ("", "Pod") => ("pods", account.namespace.as_str()),
+        ("", "Secret") => ("secrets", account.namespace.as_str()),
+        ("", "Node") => ("nodes", ""),
+        (_, kind) => {
             return Err(Status::bad_request(format!(
                 "cannot bind token to object of type {group}/{version}, Kind={kind}"
             )));
@@ -181,50 +214,37 @@ async fn bind(app: &App, caller: &Caller, account: &Target, request: &Value, to:
     let kind = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
     let object = Target::new(kind, namespace, at("name"));
     let found = current::load(app, &object).await?.ok_or_else(|| object.not_found())?;
+    if resource == "pods" {
+        check_account(account, &found.value)?;
+    }
     let uid = value::str_at(&found.value, "metadata.uid").unwrap_or_default();
     if !at("uid").is_empty() && at("uid") != uid {
-        let why = format!(
-            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
-            at("uid")
-        );
-        return Err(Status::conflict("", resource, &object.name, &why));
+        // Upstream names the kind here, as the request does.
+        return Err(Status::conflict("", at("kind"), &object.name, &uid_differs(at("uid"))));
     }
     match resource {
-        "pods" => {
-            bind_pod(app, caller, account, &found.value, to).await?;
-            if caller.user.node().is_none() {
-                return Ok(());
-            }
-            if at("uid").is_empty() {
-                return Err(not_of_node(account, "node requested token with a pod binding without a uid"));
-            }
-            audience::check(app, caller, account, request, &found.value).await
-        }
-        "secrets" => {
-            to.secret = Some(bound(&found.value));
-            node_needs_pod(caller, account)
-        }
-        _ => {
-            to.node = Some(bound(&found.value));
-            node_needs_pod(caller, account)
-        }
+        "pods" => bind_pod(app, &found.value, to).await?,
+        "secrets" => to.secret = Some(bound(&found.value)),
+        _ => to.node = Some(bound(&found.value)),
     }
+    Ok(())
 }
 
-async fn bind_pod(app: &App, caller: &Caller, account: &Target, pod: &Value, to: &mut Binding) -> Result<(), Status> {
-    let runs_as = value::str_at(pod, "spec.serviceAccountName").unwrap_or_default();
-    if runs_as != account.name {
-        let why = format!(
-            "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
-            account.name
-        );
-        return Err(Status::bad_request(why));
+/// The pod must run as the account.
+fn check_account(account: &Target, pod: &Value) -> Result<(), Status> {
+    if value::str_at(pod, "spec.serviceAccountName").unwrap_or_default() == account.name {
+        return Ok(());
     }
-    let node = value::str_at(pod, "spec.nodeName").unwrap_or_default();
-    if caller.user.node().is_some_and(|own| own != node) {
-        return Err(not_of_node(account, "node requested token bound to a pod scheduled on a different node"));
-    }
+    let why = format!(
+        "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+        account.name
+    );
+    Err(Status::bad_request(why))
+}
+
+async fn bind_pod(app: &App, pod: &Value, to: &mut Binding) -> Result<(), Status> {
     to.pod = Some(bound(pod));
+    let node = value::str_at(pod, "spec.nodeName").unwrap_or_default();
     if !node.is_empty() {
         let kind = kinds::by_resource("", "v1", "nodes").ok_or_else(Status::no_such_resource)?;
         let found = current::load(app, &Target::new(kind, "", node)).await?;
@@ -232,16 +252,4 @@ async fn bind_pod(app: &App, caller: &Caller, account: &Target, pod: &Value, to:
         to.node = Some(found.map_or_else(|| Bound { name: node.to_owned(), uid: String::new() }, |n| bound(&n.value)));
     }
     Ok(())
-}
-
-/// A kubelet gets tokens for its pods only.
-fn node_needs_pod(caller: &Caller, account: &Target) -> Result<(), Status> {
-    match caller.user.node() {
-        Some(_) => Err(not_of_node(account, "node requested token not bound to a pod")),
-        None => Ok(()),
-    }
-}
-
-fn not_of_node(account: &Target, why: &str) -> Status {
-    Status::forbidden("", "serviceaccounts", &account.name, why)
 }

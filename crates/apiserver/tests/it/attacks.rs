@@ -439,6 +439,8 @@ async fn attack_a_node_gets_tokens_only_for_whom_its_pods_name() {
     refused(&ask(json!(["other"]), &uid).await, 403, foreign);
     refused(&ask(json!(["vault", "driver"]), &uid).await, 403, "node may only request 0 or 1 audiences");
     refused(&ask(json!(["vault"]), &Value::Null).await, 403, "node requested token with a pod binding without a uid");
+    let other = "serviceaccounts \"default\" is forbidden: the UID in the bound object reference (other) does not match the UID in record.";
+    refused(&ask(json!(["vault"]), &json!("other")).await, 403, other);
     let rule = json!({"apiGroups": [""], "resources": ["other"], "resourceNames": ["default"],
         "verbs": ["request-serviceaccounts-token-audience"]});
     let role = json!({"metadata": {"name": "others"}, "rules": [rule]});

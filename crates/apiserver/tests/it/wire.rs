@@ -477,6 +477,14 @@ async fn questions_that_make_no_sense_are_refused() {
     let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
     let why = "TokenRequest.authentication.k8s.io \"default\" is invalid: metadata.name: Invalid value: \"other\": must match the service account name if specified";
     refused(&cluster, "POST", token, r#"{"metadata": {"name": "other"}, "spec": {}}"#, (422, "Invalid", why)).await;
+    let why = "the namespace of the provided object does not match the namespace sent on the request";
+    refused(&cluster, "POST", token, r#"{"metadata": {"namespace": "x"}, "spec": {}}"#, (400, "BadRequest", why)).await;
+    let secret = r#"{"metadata": {"name": "s"}}"#;
+    assert_eq!(cluster.rest("POST", "/api/v1/namespaces/default/secrets", &[], secret).await.code, 201);
+    let bound =
+        json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "other"}}});
+    let why = "Operation cannot be fulfilled on Secret \"s\": the UID in the bound object reference (other) does not match the UID in record. The object might have been deleted and then recreated";
+    refused(&cluster, "POST", token, &bound.to_string(), (409, "Conflict", why)).await;
     let account = cluster.rest("GET", token.trim_end_matches("/token"), &[], "").await.json();
     let uid = account["metadata"]["uid"].as_str().unwrap_or_default();
     let why = format!(
