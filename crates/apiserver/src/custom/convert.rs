@@ -84,7 +84,7 @@ async fn converted(app: &App, kind: &KindInfo, objects: &mut [&mut Value]) -> Re
             ))
         };
         **object = checked(kind, object, converted).map_err(wrong)?;
-        form::settle(kind, object);
+        form::prune(kind, object);
     }
     Ok(())
 }
@@ -252,19 +252,16 @@ pub(crate) async fn shown(app: &App, kind: &KindInfo, objects: &mut [Arc<Object>
     Ok(())
 }
 
-/// The bytes to store for an object of this kind.
+/// The bytes to store for an object of this kind, where it is stored in another version.
 ///
 /// # Errors
 /// As [`convert`].
-pub(crate) async fn to_storage(app: &App, kind: &KindInfo, bytes: bytes::Bytes) -> Result<bytes::Bytes, Status> {
-    let Some(definition) = kind.custom.as_ref().map(|custom| custom.definition()) else { return Ok(bytes) };
-    let Some(storage) = definition.storage() else { return Ok(bytes) };
-    if storage.version == kind.version {
-        return Ok(bytes);
-    }
-    let mut object: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+pub(crate) async fn to_storage(app: &App, kind: &KindInfo, bytes: &[u8]) -> Result<Option<bytes::Bytes>, Status> {
+    let Some(definition) = kind.custom.as_ref().map(|custom| custom.definition()) else { return Ok(None) };
+    let Some(storage) = definition.storage().filter(|storage| storage.version != kind.version) else { return Ok(None) };
+    let mut object: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
     convert(app, storage, &mut [&mut object]).await?;
-    Ok(bytes::Bytes::from(canon::encode(&object)))
+    Ok(Some(bytes::Bytes::from(canon::encode(&object))))
 }
 
 #[cfg(test)]

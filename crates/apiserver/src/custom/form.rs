@@ -44,10 +44,16 @@ impl Forms {
 /// The object as the schema of its version has it: unknown fields gone, defaults filled in. What does not fit otherwise stays: it
 /// was valid when it was written. Where a definition has come to add more than it may, the rest is not filled in: the object can be
 /// seen and deleted, and a write of it says why it is refused.
-pub(crate) fn settle(kind: &KindInfo, object: &mut Value) {
+fn settle(kind: &KindInfo, object: &mut Value) {
+    prune(kind, object);
+    drop(defaults::apply(kind, object));
+}
+
+/// The object as its version has it after a conversion: unknown fields gone. Defaults are those of the version in which it is stored and,
+/// of what clients write, of the version in which they write it.
+pub(crate) fn prune(kind: &KindInfo, object: &mut Value) {
     // A stored object whose metadata does not decode is served as it is.
     drop(decode::conform(object, kind));
-    drop(defaults::apply(kind, object));
 }
 
 /// The served form of a stored object, in the version in which it is stored.
@@ -74,6 +80,6 @@ pub(crate) fn is(kind: &KindInfo, object: &Value) -> bool {
 pub(crate) fn relabel(kind: &KindInfo, object: &mut Value) {
     if !is(kind, object) {
         value::set(object, "apiVersion", kind.api_version.as_str());
-        settle(kind, object);
+        prune(kind, object);
     }
 }

@@ -200,11 +200,11 @@ impl Change<'_> {
             Err(failed) => return Ok(Attempt::Failed(Box::new(failed))),
         };
         match committed {
-            Commit::Done(revision) => {
+            Commit::Done(revision, converted) => {
                 if remove {
                     delete::take_along(app, self.target).await;
                 }
-                match current::stored(&writing, revision) {
+                match current::answer(app, self.target, (&writing, converted), revision).await {
                     Ok(encoded) => done(encoded, revision),
                     Err(status) => Ok(Attempt::Failed(Box::new(Failed::Open(status)))),
                 }

@@ -70,8 +70,8 @@ impl From<Status> for Failed {
 /// What a commit came to.
 #[derive(Debug)]
 pub(crate) enum Commit {
-    /// Durable at this revision.
-    Done(u64),
+    /// Durable at this revision; with what was stored, where that is in another version than the write.
+    Done(u64, Option<Bytes>),
     /// The object is not what the write started from; this is what is there.
     Moved(Option<Box<Current>>),
     /// A key of the side effects (an IP address, the port map) is not what it was.
@@ -191,12 +191,16 @@ impl Write<'_> {
     /// 409 `Fenced` when another leader has taken over; what the store says otherwise. Final in any case: the write may have been made
     /// although it failed, and must not be made again from what is then there.
     pub(crate) async fn commit(mut self, app: &App) -> Result<Commit, Failed> {
-        if let Some(bytes) = self.bytes.take() {
-            self.bytes = Some(convert::to_storage(app, &self.target.kind, bytes).await?);
+        let converted = match &self.bytes {
+            Some(bytes) => convert::to_storage(app, &self.target.kind, bytes).await?,
+            None => None,
+        };
+        if converted.is_some() {
+            self.bytes.clone_from(&converted);
         }
         let (target, fence, from) = (self.target, self.fence, self.from);
         match self.made(app).await? {
-            TxnOutcome::Committed { revision } => Ok(Commit::Done(revision)),
+            TxnOutcome::Committed { revision } => Ok(Commit::Done(revision, converted)),
             TxnOutcome::Conflict { current, .. } => {
                 app.metrics.conflicts.add(1);
                 let stored = current.first().and_then(Option::as_ref);

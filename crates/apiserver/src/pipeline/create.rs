@@ -149,8 +149,9 @@ async fn put(request: &Request<'_>, whole: &mut Value, stamp: Option<&Stamp>) ->
         // Its memory is hot now and may be another thread's after the wait.
         drop(object);
         match write.commit(app).await {
-            Ok(Commit::Done(revision)) => {
-                return current::stored(&writing, revision).map(|encoded| (encoded, revision)).map_err(Failed::Open);
+            Ok(Commit::Done(revision, converted)) => {
+                let encoded = current::answer(app, target, (&writing, converted), revision).await;
+                return encoded.map(|encoded| (encoded, revision)).map_err(Failed::Open);
             }
             Ok(Commit::Moved(existing)) => return Err(exists(target, existing.map(|e| e.value).as_ref()).into()),
             Ok(Commit::Effect) => allocate::try_again(app, &mut turn).await?,

@@ -1,5 +1,6 @@
 //! The stored state that a write starts from.
 
+use bytes::Bytes;
 use gantry_api::{Value, kinds::KindInfo, managed::Stamp, status::Status, value};
 use gantry_store::cache::{Object, Writing};
 use gantry_store::encoded::{self, Draft, Encoded};
@@ -196,4 +197,21 @@ pub(crate) fn written(draft: &Draft, revision: u64) -> Result<Encoded, Status> {
 /// When it is too large.
 pub(crate) fn stored(writing: &Writing, revision: u64) -> Result<Encoded, Status> {
     writing.written(revision).map_err(unservable)
+}
+
+/// The answer to a write that was stored at a revision: `converted`, as it is read again, where it is stored in another version.
+///
+/// # Errors
+/// As [`stored`], and what converting it back says.
+pub(crate) async fn answer(
+    app: &App,
+    target: &Target,
+    (writing, converted): (&Writing, Option<Bytes>),
+    revision: u64,
+) -> Result<Encoded, Status> {
+    let Some(bytes) = converted else { return stored(writing, revision) };
+    let value = decoded(&bytes, &target.key())?;
+    let state = Current { value, revision, lease: 0, fresh: true, stale: false };
+    let state = state.seen_as(app, &target.kind).await?;
+    written(&draft(&state.value)?, revision)
 }

@@ -158,7 +158,7 @@ async fn attempt(
         Err(failed) => return Ok(Err(Lost::Failed(Box::new(failed.into_status())))),
     };
     match committed {
-        Commit::Done(revision) => match &marked {
+        Commit::Done(revision, _) => match &marked {
             Some(object) => pending(object, revision).map(Ok),
             None => {
                 take_along(app, target).await;

@@ -78,6 +78,38 @@ async fn a_webhook_converts_between_versions() {
     assert!(events.contains("\"where\":\"g:2\"") && events.contains("\"where\":\"x:3\""), "{events}");
 }
 
+/// As upstream's `conversion_test.go` has it of a kind with a webhook.
+#[tokio::test]
+async fn defaults_are_those_of_the_version_that_is_written_or_stored() {
+    let cluster = cluster().await;
+    let hook = Hook::raw(&cluster, &["127.0.0.1"], |review| (200, converted(review).to_string())).await;
+    let mut two = definition_with(&hook, &cluster);
+    for (at, name) in [(0, "v1"), (1, "v2")] {
+        let properties = json!({"v1": {"type": "boolean"}, "v2": {"type": "boolean"}});
+        let schema = &mut two["spec"]["versions"][at]["schema"]["openAPIV3Schema"]["properties"];
+        schema["defaults"] = json!({"type": "object", "properties": properties});
+        schema["defaults"]["properties"][name]["default"] = true.into();
+    }
+    define(&cluster, &two).await;
+    let of = |version: &str, name: &str, spec: Value| {
+        json!({"apiVersion": format!("stable.example.com/{version}"), "kind": "CronTab", "metadata": {"name": name},
+            "spec": spec, "defaults": {}})
+    };
+    let first = post(&cluster, CRONTABS, &of("v1", "a", json!({"host": "h", "port": "1"}))).await;
+    assert_eq!((first.code, &first.json()["defaults"]), (201, &json!({"v1": true})), "{}", first.text);
+    assert_eq!(get(&cluster, &format!("{V2}/a")).await.json()["defaults"], json!({"v1": true}));
+    let second = post(&cluster, V2, &of("v2", "b", json!({"where": "h:1"}))).await;
+    let both = json!({"v1": true, "v2": true});
+    assert_eq!((second.code, &second.json()["defaults"]), (201, &both), "{}", second.text);
+    // Only the default of the version that was written is stored.
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let remove = r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/defaults/properties/v1/default"}]"#;
+    let removed = cluster.rest("PATCH", &path, &[("content-type", "application/json-patch+json")], remove).await;
+    assert_eq!(removed.code, 200, "{}", removed.text);
+    until(&cluster, &format!("{CRONTABS}/b"), |a| a.json()["defaults"] == json!({"v2": true})).await;
+    assert_eq!(get(&cluster, &format!("{CRONTABS}/a")).await.json()["defaults"], json!({"v1": true}));
+}
+
 #[tokio::test]
 async fn what_a_webhook_does_wrong_is_said() {
     let cluster = cluster().await;

@@ -52,7 +52,7 @@ async fn what_a_scale_reads_must_be_of_its_type() {
     let why =
         ".spec.size.n: Invalid value: 0: .spec.size.n accessor error: three is of the type string, expected int64";
     refused(json!({"size": {"n": "three"}}), why).await;
-    let why = ".spec.size.n: Invalid value: 0: .spec.size accessor error: 3 is of the type int64, expected map[string]interface{}";
+    let why = ".spec.size.n: Invalid value: 0: .spec.size.n accessor error: 3 is of the type int64, expected map[string]interface{}";
     refused(json!({"size": 3}), why).await;
     let why = ".spec.size.n: Invalid value: 9223372036854775807: should be less than or equal to 2147483647";
     refused(json!({"size": {"n": i64::MAX}}), why).await;
@@ -85,6 +85,6 @@ async fn who_applies_a_scale_owns_the_replicas_where_they_are() {
     let owned = |at: usize| {
         (managed[at]["manager"].clone(), managed[at]["subresource"].clone(), managed[at]["fieldsV1"].clone())
     };
-    assert_eq!(owned(0), (json!("applier"), json!(null), json!({"f:spec": {"f:size": {"f:m": {}}}})));
+    assert_eq!(owned(0), (json!("applier"), json!(null), json!({"f:spec": {"f:size": {".": {}, "f:m": {}}}})));
     assert_eq!(owned(1), (json!("scaler"), json!("scale"), json!({"f:spec": {"f:size": {"f:n": {}}}})));
 }
