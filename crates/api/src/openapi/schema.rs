@@ -1,6 +1,6 @@
 //! Types of the table as OpenAPI schemas.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -10,8 +10,15 @@ use super::enums::{Enum, Enums};
 use super::gvk::Gvks;
 use super::zeros::Zeros;
 use crate::kinds::Kinds;
+use crate::table::messages::Messages;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
 use crate::{Object, Value};
+
+/// Types that are no protobuf messages, with their required fields in the order of the structure in Go.
+const UNSENT: &[(&str, &[&str])] = &[(
+    "version/Info",
+    &["major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"],
+)];
 
 /// Which OpenAPI is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +152,7 @@ impl Schemas<'_> {
             }
             properties.insert((*name).to_owned(), self.finished(property));
         }
-        let required: BTreeSet<&str> = ty.fields.values().filter(|f| f.required).map(|f| f.name).collect();
+        let required = required(ty);
         let mut schema = json!({"type": "object"});
         if !properties.is_empty() {
             schema["properties"] = Value::Object(properties);
@@ -272,6 +279,18 @@ impl Schemas<'_> {
         }
         Value::Object(schema)
     }
+}
+
+/// The required fields of a type in the order of the structure in Go.
+fn required(ty: &Type) -> Vec<&'static str> {
+    let message = Messages::builtin().by_name(ty.name);
+    let place = |name: &str| match message {
+        Some(message) => message.fields.iter().find(|field| field.json == name).map(|field| field.place),
+        None => UNSENT.iter().find(|(of, _)| *of == ty.name)?.1.iter().position(|known| *known == name),
+    };
+    let mut names: Vec<_> = ty.fields.values().filter(|field| field.required).map(|field| field.name).collect();
+    names.sort_by_key(|name| place(name));
+    names
 }
 
 /// Says which values a field may hold, or the items of its list or the values of its map.

@@ -282,6 +282,18 @@ fn check_references(at: &Value, prefix: &str, schemas: &Value) {
     }
 }
 
+#[test]
+fn required_fields_are_in_the_order_of_the_structure() {
+    let check = |name: &str, expected: &[&str]| {
+        assert_eq!(document("v2")["definitions"][name]["required"], json!(expected), "{name}");
+    };
+    check("io.k8s.api.admissionregistration.v1.MatchCondition", &["name", "expression"]);
+    check("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", &["type", "object"]);
+    check("io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", &["apiVersion", "kind", "name", "uid"]);
+    let info = &v3_schema("version", "io.k8s.apimachinery.pkg.version.Info")["required"];
+    assert_eq!((&info[0], &info[8]), (&json!("major"), &json!("platform")));
+}
+
 /// What Go leaves out when it writes a document again must not be there: clients compare both.
 #[test]
 fn documents_without_schemas_have_no_map_of_them() {

@@ -65,6 +65,8 @@ pub struct ProtoField {
     pub repeated: bool,
     /// Whether its fields belong to the parent object.
     pub inline: bool,
+    /// Its place among the fields of the message and of the structure in Go, which is not that of its number.
+    pub place: usize,
 }
 
 /// One message.
@@ -155,7 +157,8 @@ fn build() -> Messages {
         let wire = wire(package, ty, &by_name);
         let (json, inline) = json_name(TypeTable::builtin().ty(&name), field, &wire);
         let number = number.parse().expect("field numbers are decimal");
-        list[at].fields.push(ProtoField { number, json, wire, repeated: label == "repeated", inline });
+        let place = list[at].fields.len();
+        list[at].fields.push(ProtoField { number, json, wire, repeated: label == "repeated", inline, place });
     }
     for message in &mut list {
         message.fields.sort_by_key(|f| f.number);
