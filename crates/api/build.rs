@@ -1,8 +1,8 @@
 //! Takes the descriptions of the built-in types and their fields out of the source of crate `k8s-openapi` and packs them for
-//! `openapi::descriptions`.
+//! `openapi::descriptions`; those of lists, of the options of requests and of metrics.k8s.io, which it does not have, out of `k8s-pb`.
 //!
-//! Its source is read, not compiled: with its feature `schemars` the crate costs half a minute of compiler time, reading costs
-//! half a second. The text stays out of this repository, and follows the version in Cargo.lock.
+//! Their source is read, not compiled: with its feature `schemars` the former costs half a minute of compiler time, reading costs
+//! half a second. The text stays out of this repository, and follows the versions in Cargo.lock.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,6 +12,9 @@ use std::{env, fs};
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
+
+#[path = "build/messages.rs"]
+mod messages;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -25,17 +28,22 @@ const END: char = '\u{1e}';
 
 /// A type's own description under `""`, and those of its fields by JSON name.
 type Descriptions = BTreeMap<String, String>;
+/// Types by the names of their schemas.
+type Types = BTreeMap<String, Descriptions>;
 
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=../../Cargo.lock");
-    let folder = source()?.join(VERSION_FOLDER);
+    let metadata = metadata()?;
+    let folder = source(&metadata, "k8s-openapi")?.join(VERSION_FOLDER);
     let mut types = BTreeMap::new();
     read_folder(&folder, &mut types)?;
     if types.len() < TYPES_MIN {
         let why = format!("{} describes {} types, {TYPES_MIN} were expected", folder.display(), types.len());
         return Err(why.into());
     }
+    messages::add(&source(&metadata, "k8s-pb")?.join("src"), &mut types)?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     for (name, cells) in &types {
         write!(encoder, "{name}")?;
@@ -49,28 +57,32 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// The folder of the crate, as cargo has unpacked or vendored it.
-fn source() -> Result<PathBuf, Error> {
+/// What cargo says of the workspace: JSON.
+fn metadata() -> Result<String, Error> {
     let cargo = env::var_os("CARGO").ok_or("cargo sets CARGO")?;
     let target = env::var("TARGET")?;
     let arguments = ["metadata", "--format-version=1", "--locked", "--filter-platform", target.as_str()];
     let output = Command::new(cargo).args(arguments).output()?;
-    let text = String::from_utf8(output.stdout)?;
     if !output.status.success() {
         return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let manifests = text.split(r#""manifest_path":""#).skip(1).filter_map(|rest| rest.split('"').next());
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The folder of a crate, as cargo has unpacked or vendored it.
+fn source(metadata: &str, wanted: &str) -> Result<PathBuf, Error> {
+    let manifests = metadata.split(r#""manifest_path":""#).skip(1).filter_map(|rest| rest.split('"').next());
     let folders = manifests.filter_map(|manifest| Path::new(manifest).parent());
     let named = |folder: &&Path| {
         let name = folder.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let rest = name.strip_prefix("k8s-openapi");
+        let rest = name.strip_prefix(wanted);
         rest.is_some_and(|r| r.is_empty() || r.starts_with("-0.") || r.starts_with("-1."))
     };
     let found = folders.into_iter().find(named).map(Path::to_owned);
-    found.ok_or_else(|| "crate k8s-openapi is not among the dependencies of the workspace".into())
+    found.ok_or_else(|| format!("crate {wanted} is not among the dependencies of the workspace").into())
 }
 
-fn read_folder(folder: &Path, types: &mut BTreeMap<String, Descriptions>) -> Result<(), Error> {
+fn read_folder(folder: &Path, types: &mut Types) -> Result<(), Error> {
     for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {

@@ -24,6 +24,7 @@ mod paths;
 mod plain;
 mod protobuf;
 mod schema;
+mod shared;
 mod text;
 mod zeros;
 
@@ -32,8 +33,9 @@ pub use merge::{Foreign, merged};
 use descriptions::Descriptions;
 use enums::Enums;
 use gvk::Gvks;
-use operation::{Content, Item};
+use operation::{Content, Item, Writer};
 use schema::{Schemas, Style};
+use shared::Shared;
 use zeros::Zeros;
 
 /// The version that the documents state.
@@ -104,9 +106,11 @@ impl Generator {
         let types = schema::closure(&self.kinds, named);
         let Self { kinds, descriptions, enums, zeros } = self;
         let schemas = Schemas { style, kinds, descriptions, enums, zeros, gvks };
-        let mut paths = items.iter().map(|item| (item.path.as_str(), item.value(style)));
+        let shared = Shared::default();
+        let writer = Writer { style, descriptions, shared: &shared };
+        let mut paths = items.iter().map(|item| (item.path.as_str(), item.value(&writer)));
         let mut types = types.iter().map(|(name, ty)| (name.as_str(), schemas.of(ty)));
-        let parts = Parts { paths: &mut paths, schemas: &mut types };
+        let parts = Parts { paths: &mut paths, schemas: &mut types, shared: &shared };
         match (form, style) {
             (Form::Json, Style::V2) => text::v2(parts),
             (Form::Json, Style::V3) => text::v3(parts),
@@ -120,13 +124,16 @@ impl Generator {
 struct Parts<'a> {
     paths: &'a mut dyn Iterator<Item = (&'a str, Value)>,
     schemas: &'a mut dyn Iterator<Item = (&'a str, Value)>,
+    /// The parameters that paths refer to, of version 2: all there once the paths are written.
+    shared: &'a Shared,
 }
 
 fn info() -> Value {
     json!({"title": "Kubernetes", "version": VERSION})
 }
 
-/// How clients without a certificate say who they are; `definition` by the name that `security` refers to.
+/// How clients without a certificate say who they are; `definition` by the name that `security` refers to. Version 3 states the
+/// definition only, as upstream's does.
 fn security() -> (Value, Object) {
     let definition = json!({"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"});
     (json!([{"BearerToken": []}]), Object::from_iter([("BearerToken".to_owned(), definition)]))

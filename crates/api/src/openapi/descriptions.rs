@@ -15,42 +15,6 @@ const END: char = '\u{1e}';
 
 /// A kind whose fields `apiVersion` and `kind` are described as those of every kind are.
 pub(super) const ANY_KIND: &str = "io.k8s.api.core.v1.Pod";
-/// The types that crate k8s-openapi does not have: those of metrics.k8s.io.
-const METRICS: &str = "io.k8s.metrics.pkg.apis.metrics.v1beta1.";
-const USAGE: &str = "CPU (in cores) and memory (in bytes) that were used, by the name of the resource.";
-const METADATA: &str = "Standard object's metadata.";
-const TIMESTAMP: &str = "When the use was measured; with window, the time that it is about.";
-const WINDOW: &str = "How long the use of CPU was measured for, up to timestamp.";
-const OURS: &[(&str, &[(&str, &str)])] = &[
-    (
-        "ContainerMetrics",
-        &[
-            ("", "ContainerMetrics is what one container uses."),
-            ("name", "The container's name in the pod."),
-            ("usage", USAGE),
-        ],
-    ),
-    (
-        "NodeMetrics",
-        &[
-            ("", "NodeMetrics is what a node uses."),
-            ("metadata", METADATA),
-            ("timestamp", TIMESTAMP),
-            ("usage", USAGE),
-            ("window", WINDOW),
-        ],
-    ),
-    (
-        "PodMetrics",
-        &[
-            ("", "PodMetrics is what the containers of a pod use."),
-            ("containers", "What each container uses; all are measured in the same window."),
-            ("metadata", METADATA),
-            ("timestamp", TIMESTAMP),
-            ("window", WINDOW),
-        ],
-    ),
-];
 
 /// All descriptions, by the names that schemas have in documents (`io.k8s.api.core.v1.Pod`).
 pub(super) struct Descriptions {
@@ -62,22 +26,7 @@ impl Descriptions {
     pub(super) fn unpack() -> Self {
         let mut text = String::new();
         DeflateDecoder::new(PACKED).read_to_string(&mut text).expect("the build script packed text");
-        let mut found = Self { types: index(&text), text };
-        found.add_ours();
-        found
-    }
-
-    fn add_ours(&mut self) {
-        let any = |field: &str| format!("{CELL}{field}{CELL}{}", self.of(ANY_KIND).field(field).unwrap_or_default());
-        let shared = any("apiVersion") + &any("kind");
-        for (name, cells) in OURS {
-            self.text.push_str(&format!("{METRICS}{name}{shared}"));
-            for (field, text) in *cells {
-                self.text.push_str(&format!("{CELL}{field}{CELL}{text}"));
-            }
-            self.text.push(END);
-        }
-        self.types = index(&self.text);
+        Self { types: index(&text), text }
     }
 
     /// What is said of a type.
@@ -111,11 +60,11 @@ impl<'a> Described<'a> {
         self.field("")
     }
 
-    /// That of a field, where it has one.
+    /// That of a field, where it has one. The names of messages' fields tell no acronyms (`insecureSkipTlsVerifyBackend`).
     pub(super) fn field(self, name: &str) -> Option<&'a str> {
         let mut cells = self.cells.split(CELL);
         while let (Some(field), Some(text)) = (cells.next(), cells.next()) {
-            if field == name && !text.is_empty() {
+            if field.eq_ignore_ascii_case(name) && !text.is_empty() {
                 return Some(text);
             }
         }
@@ -138,8 +87,16 @@ mod tests {
         check("io.k8s.api.core.v1.Container", "", "A single application container");
         check("io.k8s.api.core.v1.Container", "image", "Container image name.");
         check("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "uid", "UID is the unique in time");
-        check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "window", "How long");
+        check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "containers", "Metrics for all containers");
         check("io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", "apiVersion", "APIVersion defines");
+        check("io.k8s.api.core.v1.PodList", "items", "List of pods. More info: https://git.k8s.io/");
+        check("io.k8s.api.core.v1.PodList", "kind", "Kind is a string value");
+        check("io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", "", "MutatingAdmissionPolicyList is");
+        check(
+            "io.k8s.api.core.v1.PodLogOptions",
+            "insecureSkipTLSVerifyBackend",
+            "insecureSkipTLSVerifyBackend indicates",
+        );
         let metadata = all.of("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
         assert_eq!(metadata.field("name"), Some(Column::NAME_TEXT), "tables say the same");
         assert_eq!(metadata.field("creationTimestamp"), Some(Column::CREATED_TEXT));

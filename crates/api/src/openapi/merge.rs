@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::shared::{PARAMETERS, Shared};
 use super::{Form, Parts, protobuf, text};
 use crate::value::list_at;
 use crate::{Object, Value};
 
 const GVKS: &str = "x-kubernetes-group-version-kind";
 const DEFINITIONS: &str = "#/definitions/";
-const PARAMETERS: &str = "#/parameters/";
 
 /// What the document of another server says of one group version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub fn merged(local: &[u8], others: &[&Foreign], form: Form) -> Option<Vec<u8>> 
         _ => None,
     };
     let (mut paths, mut definitions) = (part("paths")?, part("definitions")?);
+    let shared = Shared::from(part("parameters").unwrap_or_default());
     for other in others {
         let is_theirs = |path: &str| path.strip_prefix(&other.root).is_some_and(|r| r.is_empty() || r.starts_with('/'));
         paths.retain(|path, _| !is_theirs(path));
@@ -63,14 +64,14 @@ pub fn merged(local: &[u8], others: &[&Foreign], form: Form) -> Option<Vec<u8>> 
     }
     let mut paths = paths.iter().map(|(path, item)| (path.as_str(), item.clone()));
     let mut schemas = definitions.iter().map(|(name, schema)| (name.as_str(), schema.clone()));
-    let parts = Parts { paths: &mut paths, schemas: &mut schemas };
+    let parts = Parts { paths: &mut paths, schemas: &mut schemas, shared: &shared };
     Some(match form {
         Form::Json => text::v2(parts),
         Form::Protobuf => protobuf::v2::document(parts),
     })
 }
 
-/// Puts shared parameters where they are used: ours has none.
+/// Puts shared parameters where they are used: those of ours are other ones.
 fn write_out(value: &mut Value, document: &Value) {
     if let Some(shared) = value.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(PARAMETERS)) {
         *value = document["parameters"].get(shared).cloned().unwrap_or_default();
@@ -191,7 +192,8 @@ mod tests {
 
     fn local() -> Vec<u8> {
         let kinds = json!([{"group": "", "version": "v1", "kind": "Meta"}]);
-        json!({"paths": {"/api/v1/": {"get": {}}, "/apis/a.b/v1/old": {"get": {}}}, "definitions": {"Meta": {"type": "object", GVKS: kinds}}})
+        let pretty = json!({"pretty-1": {"name": "pretty", "in": "query", "type": "string"}});
+        json!({"paths": {"/api/v1/": {"get": {}}, "/apis/a.b/v1/old": {"get": {}}}, "definitions": {"Meta": {"type": "object", GVKS: kinds}}, "parameters": pretty})
             .to_string()
             .into_bytes()
     }
@@ -214,6 +216,7 @@ mod tests {
         assert_eq!(document["definitions"]["Meta"][GVKS].as_array().map(Vec::len), Some(2));
         let parameter = &document["paths"]["/apis/a.b/v1/widgets"]["get"]["parameters"][0];
         assert_eq!(parameter, &json!({"name": "pretty", "in": "query", "type": "string"}));
+        assert_eq!(document["parameters"]["pretty-1"]["name"], "pretty", "ours are still there");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use super::descriptions::Descriptions;
 use super::gvk;
 use super::parameters::Parameter;
 use super::schema::Style;
+use super::shared::Shared;
 use crate::{Object, Value};
 
 pub(super) const JSON: &str = "application/json";
@@ -55,7 +57,6 @@ pub(super) struct Operation {
     pub(super) action: Option<&'static str>,
     /// Group, version and kind of the object that it is about.
     pub(super) gvk: Option<(String, String, String)>,
-    pub(super) deprecated: bool,
 }
 
 /// One path.
@@ -67,16 +68,16 @@ pub(super) struct Item {
 
 impl Item {
     /// The path's value. What all operations take stands at the path itself, as upstream has it.
-    pub(super) fn value(&self, style: Style) -> Value {
+    pub(super) fn value(&self, writer: &Writer<'_>) -> Value {
         let mut shared: Vec<Parameter> = self.operations.first().map_or_else(Vec::new, |o| o.parameters.clone());
         shared.retain(|p| self.operations.iter().all(|o| o.parameters.contains(p)));
         let mut parameters: Vec<(&str, Value)> = Vec::new();
-        parameters.extend(self.places.iter().map(|p| (p.name, in_path(p, style))));
-        parameters.extend(shared.iter().map(|p| (p.name, in_query(p, style))));
+        parameters.extend(self.places.iter().map(|p| (p.name, writer.in_path(p))));
+        parameters.extend(shared.iter().map(|p| (p.name, writer.in_query(p))));
         parameters.sort_by_key(|(name, _)| *name);
         let mut item = Object::new();
         for operation in &self.operations {
-            item.insert(operation.method.to_owned(), operation.value(style, &shared));
+            item.insert(operation.method.to_owned(), operation.value(writer, &shared));
         }
         if !parameters.is_empty() {
             item.insert("parameters".to_owned(), parameters.into_iter().map(|(_, value)| value).collect());
@@ -86,9 +87,10 @@ impl Item {
 }
 
 impl Operation {
-    fn value(&self, style: Style, shared: &[Parameter]) -> Value {
+    fn value(&self, writer: &Writer<'_>, shared: &[Parameter]) -> Value {
+        let style = writer.style;
         let own = self.parameters.iter().filter(|p| !shared.contains(p));
-        let mut parameters: Vec<Value> = own.map(|p| in_query(p, style)).collect();
+        let mut parameters: Vec<Value> = own.map(|p| writer.in_query(p)).collect();
         let mut answers: Object =
             self.answers.iter().map(|(code, content)| (code.to_string(), self.answer(*code, content, style))).collect();
         answers.insert("401".to_owned(), json!({"description": "Unauthorized"}));
@@ -110,7 +112,7 @@ impl Operation {
                     if self.body_required {
                         body["required"] = Value::from(true);
                     }
-                    parameters.insert(0, body);
+                    parameters.insert(0, writer.placed(body));
                 }
             }
             (Style::V3, Some(schema)) => {
@@ -129,9 +131,6 @@ impl Operation {
         }
         if let Some((group, version, kind)) = &self.gvk {
             operation["x-kubernetes-group-version-kind"] = gvk::value(group, version, kind);
-        }
-        if self.deprecated {
-            operation["deprecated"] = Value::from(true);
         }
         operation
     }
@@ -156,24 +155,43 @@ fn each(media_types: &[&str], schema: &Value) -> Value {
     media_types.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect::<Object>().into()
 }
 
-fn in_query(parameter: &Parameter, style: Style) -> Value {
-    located(parameter.name, "query", parameter.ty, parameter.text, style)
+/// What paths are written with.
+pub(super) struct Writer<'a> {
+    pub(super) style: Style,
+    pub(super) descriptions: &'a Descriptions,
+    /// Where version 2 keeps parameters that many operations take.
+    pub(super) shared: &'a Shared,
 }
 
-fn in_path(place: &Place, style: Style) -> Value {
-    let mut value = located(place.name, "path", "string", &place.text, style);
-    value["required"] = Value::from(true);
-    value
-}
-
-fn located(name: &str, place: &str, ty: &str, text: &str, style: Style) -> Value {
-    let mut parameter = json!({"name": name, "in": place, "description": text});
-    match style {
-        Style::V2 => {
-            parameter["type"] = Value::from(ty);
-            parameter["uniqueItems"] = Value::from(true);
-        }
-        Style::V3 => parameter["schema"] = json!({"type": ty, "uniqueItems": true}),
+impl Writer<'_> {
+    fn in_query(&self, parameter: &Parameter) -> Value {
+        let text = parameter.described(self.descriptions);
+        self.placed(self.located(parameter.name, "query", parameter.ty, text))
     }
-    parameter
+
+    fn in_path(&self, place: &Place) -> Value {
+        let mut value = self.located(place.name, "path", "string", &place.text);
+        value["required"] = Value::from(true);
+        self.placed(value)
+    }
+
+    fn located(&self, name: &str, place: &str, ty: &str, text: &str) -> Value {
+        let mut parameter = json!({"name": name, "in": place, "description": text});
+        match self.style {
+            Style::V2 => {
+                parameter["type"] = Value::from(ty);
+                parameter["uniqueItems"] = Value::from(true);
+            }
+            Style::V3 => parameter["schema"] = json!({"type": ty, "uniqueItems": true}),
+        }
+        parameter
+    }
+
+    /// A parameter, or in version 2 where it stands for all operations.
+    fn placed(&self, parameter: Value) -> Value {
+        match self.style {
+            Style::V2 => self.shared.placed(parameter),
+            Style::V3 => parameter,
+        }
+    }
 }

@@ -170,7 +170,7 @@ impl Subject<'_> {
             _ => (ANYTHING, WRITTEN),
         };
         let mut parameters = match self.sub {
-            Some(sub) if streams => parameters::of_stream(sub.name).to_vec(),
+            Some(sub) if streams => parameters::of_stream(sub.name, sub.kind).to_vec(),
             _ if custom => parameters::of_custom_verb(verb).to_vec(),
             _ => parameters::of_verb(verb).to_vec(),
         };
@@ -190,7 +190,6 @@ impl Subject<'_> {
             answers: self.answers(verb, &own, streams),
             action: Some(if self.connects() { "connect" } else { action(verb) }),
             gvk: Some((group, version, kind)),
-            deprecated: matches!(verb, "watch" | "watchlist"),
         }
     }
 

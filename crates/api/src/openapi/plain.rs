@@ -80,7 +80,6 @@ fn single(path: &str, id: &str, text: &str, tag: &str, gives: &'static [&'static
         answers: vec![(200, answer)],
         action: None,
         gvk: None,
-        deprecated: false,
     };
     Item { path: path.to_owned(), places: Vec::new(), operations: vec![operation] }
 }

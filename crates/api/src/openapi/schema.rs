@@ -115,12 +115,8 @@ impl Schemas<'_> {
             Some(ty) => self.object(ty, described),
             None => special(type_name, self.style).unwrap_or_else(|| json!({"type": "object"})),
         };
-        match (described.own(), item_kind(type_name)) {
-            (Some(text), _) => schema["description"] = Value::from(text),
-            (None, Some(kind)) => {
-                schema["description"] = Value::from(format!("{kind}List is a list of {kind} objects."))
-            }
-            (None, None) => {}
+        if let Some(text) = described.own() {
+            schema["description"] = Value::from(text);
         }
         let kinds = self.gvks.of(type_name);
         if !kinds.is_empty() {
@@ -138,7 +134,7 @@ impl Schemas<'_> {
                 property.insert("default".to_owned(), default);
             }
             let values = field.go.and_then(|go| self.enums.of(ty.name, go));
-            let text = described.field(name).or_else(|| self.of_every_list(ty, name));
+            let text = described.field(name);
             // Of lists and maps each item says what it may hold, and the description does not.
             let text = match (values, &field.ty) {
                 (Some(values), FieldType::String) => Some(values.described(text.unwrap_or_default())),
@@ -167,16 +163,6 @@ impl Schemas<'_> {
             schema["x-kubernetes-unions"] = unions;
         }
         schema
-    }
-
-    /// What the fields of list types mean is the same for all of them, and said with none of them.
-    fn of_every_list(&self, ty: &Type, field: &str) -> Option<&str> {
-        item_kind(ty.name)?;
-        match field {
-            "items" => Some("The objects of the list."),
-            "metadata" => Some("Metadata of the list: the version of the API's state that it shows, and how to go on."),
-            other => self.descriptions.of(ANY_KIND).field(other),
-        }
     }
 
     fn property(&self, field: &Field) -> Object {
@@ -302,14 +288,6 @@ fn enumerate(property: &mut Object, values: &Enum) {
             property.insert("enum".to_owned(), values.values());
         }
     }
-}
-
-/// `Pod` for `core/v1.PodList`.
-fn item_kind(type_name: &str) -> Option<&str> {
-    let ty = TypeTable::builtin().ty(type_name)?;
-    let items = ty.fields.get("items")?.declared.strip_prefix("[]")?;
-    let kind = type_name.strip_suffix("List").filter(|item| *item == items)?;
-    kind.rsplit_once('.').map(|(_, kind)| kind)
 }
 
 /// The types that JSON prints as scalars, or as anything.

@@ -5,6 +5,8 @@ use super::*;
 use crate::kinds;
 use crate::table::TypeTable;
 
+mod upstream;
+
 /// Every document, made once for all tests.
 fn documents() -> &'static HashMap<String, Value> {
     static ALL: OnceLock<HashMap<String, Value>> = OnceLock::new();
@@ -153,12 +155,18 @@ fn version_2_has_its_own_forms() {
     );
     assert_eq!(bare(&definitions["io.k8s.api.core.v1.Container"]["properties"]["name"]), json!({"type": "string"}));
     let patch = &document("v2")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["parameters"][0]["name"], "body");
+    assert_eq!(names(&patch["parameters"])[0], "body");
     assert!(patch["consumes"].as_array().is_some_and(|c| c.contains(&json!("application/apply-patch+yaml"))));
 }
 
 fn names(parameters: &Value) -> Vec<&str> {
-    parameters.as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect()
+    parameters.as_array().into_iter().flatten().filter_map(|p| resolved(p)["name"].as_str()).collect()
+}
+
+/// A parameter, where it is shared the one that is referred to.
+fn resolved(parameter: &Value) -> &Value {
+    let shared = parameter["$ref"].as_str().and_then(|r| r.strip_prefix(shared::PARAMETERS));
+    shared.map_or(parameter, |name| document("v2")["parameters"].get(name).expect("there"))
 }
 
 #[test]
@@ -232,8 +240,10 @@ fn streams_are_connections() {
         sub("log", "Pod", &["get"]),
         sub("proxy", "PodProxyOptions", &["create", "delete", "get", "patch", "update"]),
     ]);
+    let (descriptions, shared) = (Descriptions::unpack(), Shared::default());
+    let writer = Writer { style: Style::V3, descriptions: &descriptions, shared: &shared };
     let items: HashMap<String, Value> =
-        paths::of_kind(&pod).iter().map(|item| (item.path.clone(), item.value(Style::V3))).collect();
+        paths::of_kind(&pod).iter().map(|item| (item.path.clone(), item.value(&writer))).collect();
     let one = "/api/v1/namespaces/{namespace}/pods/{name}";
     let exec = &items[&format!("{one}/exec")];
     assert_eq!(exec["post"]["operationId"], "connectCoreV1PostNamespacedPodExec");
@@ -268,18 +278,64 @@ fn operation_ids_are_unique() {
 }
 
 /// Every `$ref` in a document must lead somewhere.
-fn check_references(at: &Value, prefix: &str, schemas: &Value) {
+fn check_references(at: &Value, document: &Value) {
     match at {
         Value::Object(map) => {
             if let Some(Value::String(target)) = map.get("$ref") {
-                let name = target.strip_prefix(prefix).expect("a local reference");
-                assert!(schemas.get(name).is_some(), "{target}");
+                let pointer = target.strip_prefix('#').expect("a local reference");
+                assert!(document.pointer(pointer).is_some(), "{target}");
             }
-            map.values().for_each(|v| check_references(v, prefix, schemas));
+            map.values().for_each(|v| check_references(v, document));
         }
-        Value::Array(list) => list.iter().for_each(|v| check_references(v, prefix, schemas)),
+        Value::Array(list) => list.iter().for_each(|v| check_references(v, document)),
         _ => {}
     }
+}
+
+/// The names of parameters hold a hash of all that is said of them: these are upstream's (api/openapi-spec/swagger.json).
+#[test]
+fn parameters_are_described_and_shared_as_upstreams() {
+    let upstream = [
+        "allowWatchBookmarks-HC2hJt-J",
+        "body-2Y1dVQaQ",
+        "body-78PwaGsr",
+        "command-Py3eQybp",
+        "container-1GeXxFDC",
+        "container-_Q-EJ3nR",
+        "container-i5dOmRiM",
+        "continue-QfD61s0i",
+        "fieldManager-7c6nTn1T",
+        "fieldManager-Qy4HdaTW",
+        "fieldSelector-xIcQKXFG",
+        "follow-9OIXh_2R",
+        "force-tOGGb0Yi",
+        "gracePeriodSeconds--K5HaBOS",
+        "insecureSkipTLSVerifyBackend-gM00jVbe",
+        "labelSelector-5Zw57w4C",
+        "limit-1NfNmdNH",
+        "limitBytes-zwd1RXuc",
+        "orphanDependents-uRB25kX5",
+        "path-QCf0eosM",
+        "path-oPbzgLUj",
+        "path-rFDtV0x9",
+        "ports-91KROJmm",
+        "previous-1jxDPu3y",
+        "propagationPolicy-6jk3prlO",
+        "resourceVersion-5WAnf1kx",
+        "resourceVersionMatch-t8XhRHeC",
+        "sendInitialEvents-rLXlEK_k",
+        "sinceSeconds-vE2NLdnP",
+        "stderr-26jJhFUR",
+        "timeoutSeconds-yvYezaOC",
+        "watch-XNNPZGbK",
+    ];
+    let shared = document("v2")["parameters"].as_object().expect("a map");
+    let missing: Vec<&str> = upstream.into_iter().filter(|name| !shared.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not among {:?}", shared.keys().collect::<Vec<_>>());
+    for (name, parameter) in shared.iter().filter(|(_, parameter)| parameter["in"] != "body") {
+        assert!(parameter["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+    }
+    assert!(document("api/v1")["components"].get("parameters").is_none(), "version 3 shares none");
 }
 
 #[test]
@@ -294,6 +350,18 @@ fn required_fields_are_in_the_order_of_the_structure() {
     assert_eq!((&info[0], &info[8]), (&json!("major"), &json!("platform")));
 }
 
+/// Upstream says of the paths that watch that they are deprecated in words only, and of version 3 nothing of who may ask.
+#[test]
+fn documents_say_no_more_than_upstreams() {
+    let (second, third) = (document("v2"), document("apis/policy/v1"));
+    assert!(second.get("security").is_some() && third.get("security").is_none());
+    let watch = "/apis/policy/v1/watch/namespaces/{namespace}/poddisruptionbudgets/{name}";
+    for document in [second, third] {
+        assert!(document["paths"][watch]["get"].is_object());
+        assert_eq!(document["paths"][watch]["get"].get("deprecated"), None);
+    }
+}
+
 /// What Go leaves out when it writes a document again must not be there: clients compare both.
 #[test]
 fn documents_without_schemas_have_no_map_of_them() {
@@ -306,14 +374,14 @@ fn references_resolve_and_hashes_differ() {
     let mut hashes = BTreeMap::new();
     for path in v3_paths(&Kinds::builtin()) {
         let value = document(&path);
-        check_references(value, "#/components/schemas/", &value["components"]["schemas"]);
+        check_references(value, value);
         hashes.insert(path, hash(value.to_string().as_bytes()));
     }
     let different: BTreeSet<&String> = hashes.values().collect();
     assert_eq!(different.len(), hashes.len());
     let link = index(&hashes)["paths"]["api/v1"]["serverRelativeURL"].clone();
     assert_eq!(link, format!("/openapi/v3/api/v1?hash={}", hashes["api/v1"]));
-    check_references(document("v2"), "#/definitions/", &document("v2")["definitions"]);
+    check_references(document("v2"), document("v2"));
     assert!(Generator::new(Arc::new(Kinds::builtin())).v3("apis/nope/v1", Form::Json).is_none());
 }
 
@@ -322,10 +390,13 @@ const UNDESCRIBED: &[&str] = &[
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation",
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps",
     "io.k8s.api.certificates.v1.CertificateSigningRequest",
+    "io.k8s.api.certificates.v1.CertificateSigningRequestList",
     "io.k8s.api.networking.v1.IngressRule",
     "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource",
     "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
     "io.k8s.apimachinery.pkg.version.Info",
+    "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics",
+    "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics",
 ];
 
 #[test]

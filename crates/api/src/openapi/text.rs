@@ -61,13 +61,14 @@ pub(super) fn v2(parts: Parts<'_>) -> Vec<u8> {
     document.member("info", &info());
     document.object("paths", |members| members.all(parts.paths));
     document.object("definitions", |members| members.all(parts.schemas));
+    document.member("parameters", &Value::Object(parts.shared.take()));
     document.member("securityDefinitions", &Value::Object(definitions));
     document.member("security", &security);
     document.close()
 }
 
 pub(super) fn v3(parts: Parts<'_>) -> Vec<u8> {
-    let (security, definitions) = security();
+    let (_, definitions) = security();
     let mut document = Members::open(Vec::new());
     document.member("openapi", &json!("3.0.0"));
     document.member("info", &info());
@@ -80,6 +81,5 @@ pub(super) fn v3(parts: Parts<'_>) -> Vec<u8> {
         }
         components.member("securitySchemes", &Value::Object(definitions));
     });
-    document.member("security", &security);
     document.close()
 }

@@ -21,11 +21,16 @@ pub(crate) fn document(parts: Parts<'_>) -> Vec<u8> {
     for (name, scheme) in &schemes {
         credentials.named(1, name, &within(2, &key_in_header(scheme)));
     }
+    let mut parameters = Message::default();
+    for (name, found) in &parts.shared.take() {
+        parameters.named(1, name, &parameter(found));
+    }
     let mut out = Message::default();
     out.bytes(1, b"2.0");
     out.message(2, &info);
     out.message(8, &paths);
     out.message(9, &definitions);
+    out.message(10, &parameters);
     out.security(12, &requirements);
     out.message(13, &credentials);
     out.0
@@ -48,7 +53,7 @@ fn path_item(item: &Value) -> Message {
         }
     }
     for found in items(item.get("parameters")) {
-        out.message(9, &parameter(found));
+        out.message(9, &parameter_or_reference(found));
     }
     out
 }
@@ -61,7 +66,7 @@ fn operation(object: &Object) -> Message {
     out.texts(6, object.get("produces"));
     out.texts(7, object.get("consumes"));
     for found in items(object.get("parameters")) {
-        out.message(8, &parameter(found));
+        out.message(8, &parameter_or_reference(found));
     }
     let mut responses = Message::default();
     for (code, found) in members(object.get("responses")) {
@@ -79,6 +84,13 @@ fn operation(object: &Object) -> Message {
     out
 }
 
+fn parameter_or_reference(found: &Value) -> Message {
+    let Some(reference) = found.get("$ref") else { return within(1, &parameter(found)) };
+    let mut out = Message::default();
+    out.text(1, Some(reference));
+    within(2, &out)
+}
+
 /// A parameter in the body, the query or the path.
 fn parameter(parameter: &Value) -> Message {
     let mut out = Message::default();
@@ -90,7 +102,7 @@ fn parameter(parameter: &Value) -> Message {
         if let Some(held) = parameter.get("schema") {
             out.message(5, &schema(held));
         }
-        return within(1, &within(1, &out));
+        return within(1, &out);
     }
     let in_path = place == "path";
     out.flag(1, parameter.get("required"));
@@ -99,7 +111,7 @@ fn parameter(parameter: &Value) -> Message {
     out.text(4, parameter.get("name"));
     out.text(if in_path { 5 } else { 6 }, parameter.get("type"));
     out.flag(if in_path { 19 } else { 20 }, parameter.get("uniqueItems"));
-    within(1, &within(2, &within(if in_path { 4 } else { 3 }, &out)))
+    within(2, &within(if in_path { 4 } else { 3 }, &out))
 }
 
 fn schema(schema_value: &Value) -> Message {
@@ -166,11 +178,13 @@ mod tests {
 
     #[test]
     fn a_parameter_says_where_it_stands() {
-        let query = parameter(&json!({"name": "n", "in": "query", "type": "t"})).0;
+        let query = parameter_or_reference(&json!({"name": "n", "in": "query", "type": "t"})).0;
         assert_eq!(query, b"\x0a\x11\x12\x0f\x1a\x0d\x12\x05query\x22\x01n\x32\x01t");
-        let path = parameter(&json!({"name": "n", "in": "path", "type": "t", "required": true})).0;
+        let path = parameter_or_reference(&json!({"name": "n", "in": "path", "type": "t", "required": true})).0;
         assert_eq!(path, b"\x0a\x12\x12\x10\x22\x0e\x08\x01\x12\x04path\x22\x01n\x2a\x01t");
-        let body = parameter(&json!({"name": "n", "in": "body", "schema": {"format": "f"}})).0;
+        let body = parameter_or_reference(&json!({"name": "n", "in": "body", "schema": {"format": "f"}})).0;
         assert_eq!(body, b"\x0a\x10\x0a\x0e\x12\x01n\x1a\x04body\x2a\x03\x12\x01f");
+        let reference = parameter_or_reference(&json!({"$ref": "#/a"})).0;
+        assert_eq!(reference, b"\x12\x05\x0a\x03#/a");
     }
 }

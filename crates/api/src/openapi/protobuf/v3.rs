@@ -6,7 +6,7 @@ use crate::{Object, Value};
 
 /// The encoded document.
 pub(crate) fn document(parts: Parts<'_>) -> Vec<u8> {
-    let (requirements, schemes) = security();
+    let (_, schemes) = security();
     let about = info();
     let mut info = Message::default();
     info.text(1, about.get("title"));
@@ -28,7 +28,6 @@ pub(crate) fn document(parts: Parts<'_>) -> Vec<u8> {
     out.message(2, &info);
     out.message(4, &paths);
     out.message(5, &components);
-    out.security(6, &requirements);
     out.0
 }
 
