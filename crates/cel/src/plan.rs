@@ -1,13 +1,17 @@
-//! From the checked expression to what is evaluated: names are places, operators have nodes of their own, constant regular expressions are compiled.
+//! From the checked expression to what is evaluated: names are places, operators have nodes of their own, constant regular expressions are compiled,
+//! constants are convertible.
 
 use std::sync::Arc;
 
 use regex::Regex;
 
 use crate::ast::{Comprehension, Entry, Expr, FieldInit, Item, Kind, Literal};
+use crate::budget::Budget;
 use crate::check::{Checked, Reference};
 use crate::cost::actual::Rule;
 use crate::environment::Environment;
+use crate::error::EvalError;
+use crate::eval::{Context, Outcome};
 use crate::parse::Parse;
 use crate::program::Program;
 use crate::registry::{self, Code};
@@ -78,6 +82,19 @@ pub(crate) struct Fold {
     pub result: Node,
 }
 
+/// The functions whose result is known where their argument is, as cel-go has them.
+const CONVERSIONS: [&str; 10] =
+    ["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"];
+
+/// What a conversion makes of a constant; `None` for other functions.
+pub(crate) fn converted(function: &str, value: &Value<'static>) -> Option<Outcome<'static>> {
+    let function = registry::function(function).filter(|_| CONVERSIONS.contains(&function))?;
+    let mut budget = Budget::one_call();
+    let mut context = Context { budget: &mut budget, host: None, regex: None };
+    let mut outcomes = function.codes.iter().map(|code| code(&mut context, std::slice::from_ref(value)));
+    Some(outcomes.find(|outcome| *outcome != Err(EvalError::NoSuchOverload)).unwrap_or(Err(EvalError::NoSuchOverload)))
+}
+
 /// The program; or why there can be none though all types fit.
 pub(crate) fn plan(environment: &Environment, parse: Parse, checked: Checked) -> Result<Program, String> {
     let mut planner = Planner { checked: &checked, locals: Vec::new(), broken: None };
@@ -91,7 +108,7 @@ pub(crate) fn plan(environment: &Environment, parse: Parse, checked: Checked) ->
 struct Planner<'c> {
     checked: &'c Checked,
     locals: Vec<Arc<str>>,
-    /// The first regular expression that is written out and is none.
+    /// What the first constant is that can never be used: a regular expression that is none, or what cannot be converted.
     broken: Option<String>,
 }
 
@@ -151,6 +168,9 @@ impl Planner<'_> {
             _ => None,
         };
         let codes = registry::function(function).map_or(&[][..], |f| &f.codes);
+        if let Some(why) = self.unconvertible(function, &args) {
+            self.broken.get_or_insert(why);
+        }
         let args = args.into_iter().map(|a| self.node(a)).collect();
         let regex = match pattern.map(|p| gantry_api::regexp::compile(p)).transpose() {
             Ok(regex) => regex,
@@ -160,6 +180,24 @@ impl Planner<'_> {
             }
         };
         Node::Call(Box::new(Call { codes, args, rule: Rule::of(function), regex }))
+    }
+
+    /// Why a conversion of a constant must fail, if it must.
+    fn unconvertible(&self, function: &str, args: &[&Expr]) -> Option<String> {
+        let [arg] = args else { return None };
+        converted(function, &self.known(arg)?)?.err().map(|error| error.to_string())
+    }
+
+    /// The value of an expression that is a constant, or conversions of one.
+    fn known(&self, expr: &Expr) -> Option<Value<'static>> {
+        match (&self.checked.references[expr.id as usize], &expr.kind) {
+            (Reference::None, Kind::Literal(literal)) => Some(constant(literal)),
+            (Reference::None, Kind::Call { function, target: None, args }) => {
+                let [arg] = args.as_slice() else { return None };
+                converted(function.trim_start_matches('.'), &self.known(arg)?)?.ok()
+            }
+            _ => None,
+        }
     }
 
     fn list(&mut self, items: &[Item]) -> Node {
@@ -236,7 +274,7 @@ impl Planner<'_> {
     }
 }
 
-fn constant(literal: &Literal) -> Value<'static> {
+pub(crate) fn constant(literal: &Literal) -> Value<'static> {
     match literal {
         Literal::Null => Value::Null,
         Literal::Bool(b) => Value::Bool(*b),

@@ -3,7 +3,7 @@
 use crate::ast::{Expr, Kind, Literal};
 use gantry_api::regexp;
 
-use crate::library;
+use crate::plan;
 
 /// Adds an issue for each.
 pub(super) fn check(expr: &Expr, issues: &mut Vec<(Option<u32>, String)>) {
@@ -12,11 +12,12 @@ pub(super) fn check(expr: &Expr, issues: &mut Vec<(Option<u32>, String)>) {
             (_, [arg]) | (false, [_, arg]) => Some(arg),
             _ => None,
         };
-        if let Some(Expr { kind: Kind::Literal(Literal::String(text)), at, .. }) = arg {
-            let fits = match &**function {
-                "duration" => library::time::parse_duration(text).is_some(),
-                "timestamp" => library::time::parse_timestamp(text).is_some(),
-                "matches" => regexp::compile(text).is_ok(),
+        if let Some(Expr { kind: Kind::Literal(literal), at, .. }) = arg {
+            let fits = match (&**function, literal) {
+                ("duration" | "timestamp", literal) => {
+                    plan::converted(function, &plan::constant(literal)).is_none_or(|outcome| outcome.is_ok())
+                }
+                ("matches", Literal::String(text)) => regexp::compile(text).is_ok(),
                 _ => true,
             };
             if !fits {

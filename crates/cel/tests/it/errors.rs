@@ -1,6 +1,6 @@
 //! Mistakes are told in cel-go's words, with their place.
 
-use gantry_cel::{Environment, ObjectType, Type};
+use gantry_cel::{Bindings, Budget, Environment, ObjectType, Type};
 
 fn message(source: &str) -> String {
     let spec = ObjectType::new("spec", [("x", Type::Int), ("names", Type::list(Type::String))]);
@@ -39,6 +39,31 @@ fn programs_are_made_at_once() {
             ),
         }
     }
+}
+
+#[test]
+fn constants_that_cannot_be_converted_make_no_program() {
+    let check = |source: &str, expected: &str| {
+        let error = Environment::new().compile(source).expect_err(source);
+        assert_eq!((error.stage(), &*error.to_string()), ("instantiation", expected), "{source}");
+    };
+    let no_int = "type conversion error from 'string' to 'int'";
+    check("int('x') == 1", no_int);
+    check("int(string('x')) == 1", no_int);
+    check("true || int('x') == 1", no_int);
+    check("[1].all(n, n < int('x'))", no_int);
+    check("uint('-1') == 1u", "type conversion error from 'string' to 'uint'");
+    check("double('one') == 1.0", "type conversion error from 'string' to 'double'");
+    check("bool('yes')", "type conversion error from 'string' to 'bool'");
+    check("int(1e99) == 1", "integer overflow");
+    check("uint(-1) == 1u", "unsigned integer overflow");
+    check("string(b'\\xff') == ''", "invalid UTF-8 in bytes, cannot convert to string");
+    // What is wrong about moments is said by the checker.
+    let moment = Environment::new().compile("timestamp(9999999999999) == timestamp(0)").expect_err("too late");
+    assert_eq!(moment.stage(), "compilation");
+    assert!(moment.to_string().starts_with("ERROR: <input>:1:11: invalid timestamp argument"), "{moment}");
+    let program = Environment::new().compile("int(string(7u)) + 1 == 8").expect("all of it is a constant");
+    assert_eq!(program.evaluate(&Bindings::new(), &mut Budget::one_call()), Ok(gantry_cel::Value::Bool(true)));
 }
 
 #[test]

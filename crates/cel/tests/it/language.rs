@@ -221,7 +221,7 @@ fn times() {
             "timestamp('2009-02-13T23:31:60Z' + '')",
             "type conversion error from 'string' to 'google.protobuf.Timestamp'",
         ),
-        ("timestamp(253402300800)", "timestamp overflow"),
+        ("timestamp(253402300800 + 0)", "timestamp overflow"),
     ]);
 }
 
