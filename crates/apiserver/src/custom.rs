@@ -12,7 +12,7 @@ mod status;
 pub(crate) mod strategy;
 mod terminate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +56,13 @@ fn is_true(definition: &Value, name: &str) -> bool {
 /// Whether what the definition defines is to be served.
 fn is_served(definition: &Value) -> bool {
     is_true(definition, "Established") || is_true(definition, "NamesAccepted")
+}
+
+/// Whether clients are told of what the definition defines: not where it waits for its owner, and so is not established. One
+/// that will be in a moment counts, so that whoever sees it established finds it.
+fn is_told(definition: &Value) -> bool {
+    let waits = status::condition(definition, "Established").and_then(|c| value::str_at(c, "reason"));
+    is_true(definition, "Established") || waits.is_none_or(|reason| reason == status::INSTALLING)
 }
 
 /// Serves what the present definitions define. The cache must be ready.
@@ -139,46 +146,74 @@ async fn write(app: &App, definition: &Value, change: &(dyn Fn(&Value) -> Value 
     }
 }
 
-/// What is served now, by storage prefix.
-#[derive(Default)]
-struct Served(BTreeMap<String, Arc<Definition>>);
+/// What is served now.
+#[derive(Default, PartialEq)]
+struct Served {
+    /// By storage prefix.
+    all: BTreeMap<String, Arc<Definition>>,
+    /// The storage prefixes of those that clients are not told of.
+    untold: BTreeSet<String>,
+}
 
 impl Served {
     /// What the registry says.
     fn of(app: &App) -> Self {
-        Self(app.kinds.kinds().definitions().iter().map(|d| (d.storage_prefix.clone(), d.clone())).collect())
+        let now = app.kinds.now();
+        let all = now.kinds.definitions().iter().map(|d| (d.storage_prefix.clone(), d.clone())).collect();
+        let told = now.told.definitions();
+        let untold = now.kinds.definitions().iter().filter(|definition| !told.contains(definition));
+        Self { all, untold: untold.map(|d| d.storage_prefix.clone()).collect() }
+    }
+
+    /// What these definitions define.
+    fn wanted(known: &Known) -> Self {
+        let mut wanted = Self::default();
+        for entry in known.entries() {
+            let Some(definition) = &entry.served else { continue };
+            wanted.all.insert(definition.storage_prefix.clone(), definition.clone());
+            if !is_told(&entry.definition) {
+                wanted.untold.insert(definition.storage_prefix.clone());
+            }
+        }
+        wanted
+    }
+
+    /// The kinds that clients are told of, if those are not all.
+    fn told(&self) -> Option<Kinds> {
+        let told = self.all.iter().filter(|(prefix, _)| !self.untold.contains(*prefix));
+        (!self.untold.is_empty()).then(|| Kinds::with(told.map(|(_, definition)| definition.clone()).collect()))
     }
 
     /// Makes views and kinds those of the definitions.
     async fn update(&mut self, app: &App, known: &Known) -> Result<(), String> {
-        let wanted = known.entries().filter_map(|entry| entry.served.clone());
-        let wanted: BTreeMap<String, Arc<Definition>> = wanted.map(|d| (d.storage_prefix.clone(), d)).collect();
+        let wanted = Self::wanted(known);
         let webhooks = known.entries().filter_map(|entry| {
             let webhook = custom::webhook(&entry.definition)?;
             Some((entry.served.as_ref()?.storage_prefix.clone(), Arc::new(webhook.clone())))
         });
         app.forms.replace_webhooks(webhooks.collect());
-        if wanted == self.0 {
+        if wanted == *self {
             return Ok(());
         }
         let changed: Vec<&Arc<Definition>> = wanted
+            .all
             .values()
-            .filter(|d| self.0.get(&d.storage_prefix).is_none_or(|before| before.form != d.form))
+            .filter(|d| self.all.get(&d.storage_prefix).is_none_or(|before| before.form != d.form))
             .collect();
         let gone: Vec<&Definition> =
-            self.0.iter().filter(|(prefix, _)| !wanted.contains_key(*prefix)).map(|(_, d)| &**d).collect();
-        app.forms.replace(wanted.values().cloned().collect());
+            self.all.iter().filter(|(prefix, _)| !wanted.all.contains_key(*prefix)).map(|(_, d)| &**d).collect();
+        app.forms.replace(wanted.all.values().cloned().collect());
         for definition in &changed {
             let spec = ViewSpec::new(definition.storage_prefix.clone());
             app.cache.add_view(spec).await.map_err(|e| gantry_common::error_chain(&e))?;
         }
-        app.kinds.replace(Kinds::with(wanted.values().cloned().collect()));
+        app.kinds.replace(Kinds::with(wanted.all.values().cloned().collect()), wanted.told());
         for definition in &gone {
             app.cache.remove_view(&definition.storage_prefix);
             app.metrics.forget(&definition.group, definition.plural());
         }
-        info!(served = wanted.len(), changed = changed.len(), gone = gone.len(), "custom kinds changed");
-        self.0 = wanted;
+        info!(served = wanted.all.len(), changed = changed.len(), gone = gone.len(), "custom kinds changed");
+        *self = wanted;
         Ok(())
     }
 }

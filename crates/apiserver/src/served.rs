@@ -39,22 +39,25 @@ impl Aggregated {
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) kinds: Arc<Kinds>,
+    /// Those of them that discovery and OpenAPI tell of.
+    pub(crate) told: Arc<Kinds>,
     pub(crate) documents: Documents,
     api: OnceLock<Aggregated>,
     apis: OnceLock<Aggregated>,
 }
 
 impl Served {
-    fn new(kinds: Kinds, before: Option<&Self>) -> Self {
+    fn new(kinds: Kinds, told: Option<Kinds>, before: Option<&Self>) -> Self {
         let kinds = Arc::new(kinds);
-        let documents = Documents::new(kinds.clone(), before.map(|before| &before.documents));
-        Self { kinds, documents, api: OnceLock::new(), apis: OnceLock::new() }
+        let told = told.map_or_else(|| kinds.clone(), Arc::new);
+        let documents = Documents::new(told.clone(), before.map(|before| &before.documents));
+        Self { kinds, told, documents, api: OnceLock::new(), apis: OnceLock::new() }
     }
 
     /// The aggregated discovery document.
     pub(crate) fn aggregated(&self, root: Root) -> &Aggregated {
         let document = if root == Root::Api { &self.api } else { &self.apis };
-        document.get_or_init(|| Aggregated::new(&self.kinds, root))
+        document.get_or_init(|| Aggregated::new(&self.told, root))
     }
 }
 
@@ -70,7 +73,7 @@ impl Registry {
     /// The built-in kinds but for those that the operator switches off.
     pub(crate) fn new(unserved: Unserved) -> Self {
         let kinds = Kinds::builtin().without(unserved.clone());
-        Self { now: ArcSwap::from_pointee(Served::new(kinds, None)), changes: watch::Sender::new(0), unserved }
+        Self { now: ArcSwap::from_pointee(Served::new(kinds, None, None)), changes: watch::Sender::new(0), unserved }
     }
 
     /// The set of this moment.
@@ -83,10 +86,10 @@ impl Registry {
         self.now.load().kinds.clone()
     }
 
-    /// Replaces the set. Only one task may do so.
-    pub(crate) fn replace(&self, kinds: Kinds) {
-        let kinds = kinds.without(self.unserved.clone());
-        let served = Served::new(kinds, Some(&self.now.load()));
+    /// Replaces the set; `told` is what clients are told of, if that is less. Only one task may do so.
+    pub(crate) fn replace(&self, kinds: Kinds, told: Option<Kinds>) {
+        let here = |kinds: Kinds| kinds.without(self.unserved.clone());
+        let served = Served::new(here(kinds), told.map(here), Some(&self.now.load()));
         self.now.store(Arc::new(served));
         self.changes.send_modify(|count| *count += 1);
     }

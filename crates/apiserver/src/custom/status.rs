@@ -12,6 +12,9 @@ use serde_json::json;
 /// Kept by the API server; a custom kind of this name would lie over it.
 const RESERVED: &str = "fences.gantry.dev";
 
+/// Why a definition is not established yet: its names are given to it first. The next look at it does the rest.
+pub(super) const INSTALLING: &str = "Installing";
+
 const APPROVAL: &str = "KubernetesAPIApprovalPolicyConformant";
 
 /// A condition of the definition.
@@ -60,7 +63,7 @@ pub(super) fn next(definition: &Value, group: &[&Value], now: Timestamp) -> Opti
     let establishing = match (established, conflict.is_some(), served) {
         (true, ..) => None,
         (false, true, _) => Some(("False", "NotAccepted", "not all names are accepted")),
-        (false, false, false) => Some(("False", "Installing", "the initial names have been accepted")),
+        (false, false, false) => Some(("False", INSTALLING, "the initial names have been accepted")),
         (false, false, true) if validation::has_no_authority(definition) => {
             Some(("False", "InvalidCABundle", "The conversion webhook CABundle is invalid"))
         }

@@ -96,7 +96,8 @@ fn aggregated_answer(request: &Incoming, format: Format, document: &Aggregated) 
 /// 405 for anything but reads, and for a HEAD of what a group and version built in here serves, as upstream's router has it; 406
 /// for a form that discovery does not come in.
 pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Response, Status> {
-    let kinds = &app.kinds.kinds();
+    let served = app.kinds.now();
+    let (kinds, told) = (&served.kinds, &served.told);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let is_built_in = match segments.as_slice() {
         ["api", _] => true,
@@ -110,9 +111,9 @@ pub(crate) fn group(app: &App, request: &Incoming, path: &str) -> Result<Respons
     }
     let style = request.style.in_format(negotiate::plain(request.header(header::ACCEPT))?);
     let found: Option<Value> = match segments.as_slice() {
-        ["api", version] => discovery::resource_list(kinds, "", version),
+        ["api", version] => discovery::resource_list(told, "", version),
         ["apis", group] => whole_group(app, kinds, group),
-        ["apis", group, version] => discovery::resource_list(kinds, group, version),
+        ["apis", group, version] => discovery::resource_list(told, group, version),
         _ => None,
     };
     Ok(match found {

@@ -266,3 +266,34 @@ async fn definitions_and_objects_outlive_the_server() {
     let second = Cluster::with(builder()).await;
     assert_eq!(get(&second, &format!("{CRONTABS}/a")).await.json()["spec"]["image"], "i");
 }
+
+#[tokio::test]
+async fn clients_are_told_of_established_kinds_alone() {
+    let cluster = Cluster::start().await;
+    let mut waiting = crontabs();
+    let config = json!({"url": "https://127.0.0.1:1/", "caBundle": "Cg=="});
+    let webhook = json!({"conversionReviewVersions": ["v1"], "clientConfig": config});
+    waiting["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": webhook});
+    let made = post(&cluster, DEFINITIONS, &waiting).await;
+    assert_eq!(made.code, 201, "{}", made.text);
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    until(&cluster, &path, |a| condition(&a.json(), "Established") == "False InvalidCABundle").await;
+    let version = "/apis/stable.example.com/v1";
+    until(&cluster, version, |answer| answer.code == 404).await;
+    assert_eq!(get(&cluster, CRONTABS).await.code, 200, "what has its names is served");
+    assert_eq!(
+        get(&cluster, "/apis/stable.example.com").await.code,
+        200,
+        "group versions are registered by their names"
+    );
+    let aggregated = ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let all = cluster.rest("GET", "/apis", &[aggregated], "").await;
+    assert!(!all.text.contains("stable.example.com"), "{}", all.text);
+    assert_eq!(get(&cluster, &format!("/openapi/v3{version}")).await.code, 404);
+    let mended = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
+    assert_eq!(patch(&cluster, &path, &mended).await.code, 200);
+    until(&cluster, &path, |a| condition(&a.json(), "Established").starts_with("True")).await;
+    let told = until(&cluster, version, |answer| answer.code == 200).await;
+    assert_eq!(told.json()["resources"][0]["name"], "crontabs");
+    assert_eq!(get(&cluster, &format!("/openapi/v3{version}")).await.code, 200);
+}
