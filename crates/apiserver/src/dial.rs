@@ -85,6 +85,13 @@ enum Way {
     Direct { host: String, port: u16 },
 }
 
+/// What was looked up, before anybody connects to it; the fields are those of [`Dialed`].
+struct Place {
+    way: Way,
+    authority: String,
+    server_name: Option<String>,
+}
+
 async fn load(app: &App, resource: &str, namespace: &str, name: &str) -> Result<Value, Status> {
     let kind: &KindInfo = kinds::by_resource("", "v1", resource).ok_or_else(Status::no_such_resource)?;
     let target = Target::new(kind, namespace, name);
@@ -100,22 +107,29 @@ async fn load(app: &App, resource: &str, namespace: &str, name: &str) -> Result<
 /// # Errors
 /// 404 for what is not there, 400 for addresses and ports that cannot be meant, 503 when nobody can be reached.
 pub(crate) async fn dial(app: &App, endpoint: Endpoint<'_>, default_port: u16) -> Result<Dialed, Error> {
+    let Place { way, authority, server_name } = match endpoint {
+        Endpoint::Pod { namespace, name, port } => pod_place(app, namespace, name, (port, default_port)).await?,
+        Endpoint::Service { namespace, name, port, outside } => {
+            return service::dial(app, &service::Wanted { namespace, name, port, outside }).await;
+        }
+        Endpoint::Node { name, port } => node_place(app, name, port).await?,
+    };
+    Ok(Dialed { stream: open(app, way).await?, authority, server_name })
+}
+
+/// Looks up what is to be reached, and connects to nothing.
+///
+/// # Errors
+/// 404 for what is not there, 400 for addresses and ports that cannot be meant, 503 for a Service without endpoints.
+pub(crate) async fn look_up(app: &App, endpoint: Endpoint<'_>, default_port: u16) -> Result<(), Status> {
     match endpoint {
         Endpoint::Pod { namespace, name, port } => {
-            let pod = load(app, "pods", namespace, name).await?;
-            let port = pod_port(&pod, port, default_port)?;
-            let address = pod_address(&pod)?;
-            let way = to_pod(&pod, &address, port)?;
-            Ok(Dialed {
-                stream: open(app, way).await?,
-                authority: authority(&address, port),
-                server_name: Some(address),
-            })
+            pod_place(app, namespace, name, (port, default_port)).await.map(drop)
         }
         Endpoint::Service { namespace, name, port, outside } => {
-            service::dial(app, &service::Wanted { namespace, name, port, outside }).await
+            service::look_up(app, &service::Wanted { namespace, name, port, outside }).await
         }
-        Endpoint::Node { name, port } => to_node(app, name, port).await,
+        Endpoint::Node { name, port } => node_place(app, name, port).await.map(drop),
     }
 }
 
@@ -135,21 +149,30 @@ pub(crate) async fn anywhere(host: &str, port: u16) -> Result<DialStream, Error>
     direct::connect_freely(host, port).await.map(DialStream::direct).map_err(Error::Unreachable)
 }
 
-async fn to_node(app: &App, name: &str, port: &str) -> Result<Dialed, Error> {
+/// A pod's own address and port; `default` is the port where nobody names one.
+async fn pod_place(app: &App, namespace: &str, name: &str, (port, default): (&str, u16)) -> Result<Place, Status> {
+    let pod = load(app, "pods", namespace, name).await?;
+    let port = pod_port(&pod, port, default)?;
+    let address = pod_address(&pod)?;
+    let way = to_pod(&pod, &address, port)?;
+    Ok(Place { way, authority: authority(&address, port), server_name: Some(address) })
+}
+
+async fn node_place(app: &App, name: &str, port: &str) -> Result<Place, Status> {
     // The node is looked up by its name: a name is never taken for an address.
     let node = load(app, "nodes", "", name).await?;
     if matches!(port, "" | KUBELET_PORT) {
         let kind = Kind::Kubelet(KubeletRequest { node: name.to_owned() });
-        let stream = open(app, Way::Node { node: name.to_owned(), kind }).await?;
-        return Ok(Dialed { stream, authority: format!("{name}:{KUBELET_PORT}"), server_name: None });
+        let way = Way::Node { node: name.to_owned(), kind };
+        return Ok(Place { way, authority: format!("{name}:{KUBELET_PORT}"), server_name: None });
     }
     let port = number(port).ok_or_else(|| Status::bad_request(format!("invalid port {port:?} of node {name:?}")))?;
     let addresses = value::list_at(&node, "status.addresses").iter();
     let internal = addresses.filter(|a| a["type"] == "InternalIP").find_map(|a| a["address"].as_str());
     let address = usable(internal.unwrap_or_default()).ok_or_else(|| Status::bad_request("address not allowed"))?;
     let request = DialRequest { address: address.clone(), port: port.into(), ..DialRequest::default() };
-    let stream = open(app, Way::Node { node: name.to_owned(), kind: Kind::Dial(request) }).await?;
-    Ok(Dialed { stream, authority: authority(&address, port), server_name: Some(address) })
+    let way = Way::Node { node: name.to_owned(), kind: Kind::Dial(request) };
+    Ok(Place { way, authority: authority(&address, port), server_name: Some(address) })
 }
 
 /// The way to a pod's own address, which the node checks again.

@@ -79,12 +79,9 @@ pub(super) async fn dial(app: &App, wanted: &Wanted<'_>) -> Result<Dialed, Error
     {
         return dial_name(app, wanted, host).await;
     }
-    let port = port_name(&service, wanted)?;
-    let mut candidates = candidates(&slices(app, wanted)?, wanted, &port);
-    candidates.shuffle(&mut rand::rng());
     let mut last = None;
     let mut tried = 0;
-    for candidate in candidates {
+    for candidate in ready(app, &service, wanted)? {
         let Some(way) = way(app, wanted, &candidate).await? else { continue };
         match open(app, way).await {
             Ok(stream) => {
@@ -101,8 +98,33 @@ pub(super) async fn dial(app: &App, wanted: &Wanted<'_>) -> Result<Dialed, Error
             break;
         }
     }
-    let none = || Status::unavailable(format!("no endpoints available for service {:?}", wanted.name));
-    Err(last.unwrap_or_else(|| Error::Refused(none())))
+    Err(last.unwrap_or_else(|| Error::Refused(no_endpoints(wanted))))
+}
+
+/// Whether one of the ready endpoints can be dialled, without dialling it.
+///
+/// # Errors
+/// 404 for a Service that is not there, 503 for one without endpoints or without the port.
+pub(super) async fn look_up(app: &App, wanted: &Wanted<'_>) -> Result<(), Status> {
+    let service = load(app, "services", wanted.namespace, wanted.name).await?;
+    for candidate in ready(app, &service, wanted)? {
+        if way(app, wanted, &candidate).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(no_endpoints(wanted))
+}
+
+/// The ready endpoints of the port that is meant, in random order.
+fn ready(app: &App, service: &Value, wanted: &Wanted<'_>) -> Result<Vec<Candidate>, Status> {
+    let port = port_name(service, wanted)?;
+    let mut candidates = candidates(&slices(app, wanted)?, wanted, &port);
+    candidates.shuffle(&mut rand::rng());
+    Ok(candidates)
+}
+
+fn no_endpoints(wanted: &Wanted<'_>) -> Status {
+    Status::unavailable(format!("no endpoints available for service {:?}", wanted.name))
 }
 
 /// The name of the Service's port that is meant.

@@ -60,8 +60,11 @@ pub(crate) async fn handle(
     let wanted = path(request, rest);
     let upgrade = upgrade::wanted(request);
     if wanted.is_empty() && upgrade.is_none() && matches!(request.method, Method::GET | Method::HEAD) {
-        guard.answered(StatusCode::MOVED_PERMANENTLY.as_u16());
-        return redirect_to_slash(request);
+        // As upstream: only what is there is worth another request.
+        let found = dial::look_up(app, name.endpoint(target), name.default_port()).await;
+        let answer = found.and_then(|()| redirect_to_slash(request));
+        guard.answered(answer.as_ref().map_or_else(|status| status.code, |answer| answer.status().as_u16()));
+        return answer;
     }
     let asked = ask(app, request, body, (&name, target), (&wanted, rest), upgrade.as_deref());
     let answered = tokio::select! {

@@ -249,6 +249,33 @@ async fn https_is_verified_from_end_to_end() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_not_redirected_to_its_slash() {
+    let cluster = Cluster::start().await;
+    cluster.default_account().await;
+    let bare = async |path: &str| {
+        let answer = cluster.rest("GET", path, &[], "").await;
+        let text = if answer.code == 301 { String::new() } else { message(&answer).1 };
+        (answer.code, text)
+    };
+    let node = "/api/v1/nodes/n1/proxy";
+    for (path, what) in [(POD, r#"pods "p""#), (SERVICE, r#"services "web""#), (node, r#"nodes "n1""#)] {
+        assert_eq!(bare(path).await, (404, format!("{what} not found")));
+    }
+    let pod = running_pod(&cluster, "p", "10.244.1.7").await;
+    service(&cluster, json!([])).await;
+    let none = "no endpoints available for service \"web\"".to_owned();
+    assert_eq!(bare(SERVICE).await, (503, none));
+    let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1";
+    let ready = json!({"endpoints": [endpoint(&pod, "10.244.1.7")]}).to_string();
+    let merge = ("content-type", "application/merge-patch+json");
+    assert_eq!(cluster.rest("PATCH", slice, &[merge], &ready).await.code, 200);
+    node_object(&cluster, "n1", "10.0.0.1").await;
+    for path in [POD, SERVICE, node] {
+        assert_eq!(bare(path).await.0, 301, "{path}: nobody is connected to");
+    }
+}
+
+#[tokio::test]
 async fn discovery_and_service_paths_know_proxies() {
     let cluster = Cluster::start().await;
     let list = cluster.rest("GET", "/api/v1", &[], "").await.json();
@@ -262,7 +289,6 @@ async fn discovery_and_service_paths_know_proxies() {
         assert_eq!(entry["kind"], kind);
         assert_eq!(entry["verbs"], json!(["create", "delete", "get", "patch", "update"]));
     }
-    assert_eq!(cluster.rest("GET", SERVICE, &[], "").await.code, 301, "the slash comes before everything else");
     let elsewhere = cluster.rest("GET", "/api/v1/namespaces/default/pods/p/status/more", &[], "").await;
     assert_eq!(elsewhere.code, 404, "other subresources end where they end");
 }
