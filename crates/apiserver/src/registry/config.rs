@@ -6,7 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gantry_api::{Value, value};
 use gantry_common::tls;
+use rustls::SignatureAlgorithm as Algorithm;
+use rustls::crypto::ring::sign::any_supported_type;
 use serde_json::json;
+use x509_parser::asn1_rs::Sequence;
+use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::columns::{AGE, NAME, age, cells, name, of_field, text};
 use super::{Column, Ctx, Row, Strategy, metadata_field};
@@ -96,7 +101,27 @@ fn unfit(secret: &Value) -> Option<String> {
             ),
         });
     }
-    match tls::certified_key(&identity, "") {
+    mismatch(&identity)
+}
+
+/// As [`unfit`], of a pair that is there. Go knows keys that are of no use here: of them nothing is said.
+fn mismatch(identity: &tls::Identity) -> Option<String> {
+    let leaf = tls::certificates(&identity.cert_pem, "").ok()?.into_iter().next()?;
+    let Ok((_, certificate)) = X509Certificate::from_der(&leaf) else {
+        return Some("x509: malformed certificate".to_owned());
+    };
+    let key = tls::private_key(&identity.key_pem, "").ok()?;
+    if Sequence::from_der(key.secret_der()).is_err() {
+        return Some("tls: failed to parse private key".to_owned());
+    }
+    let algorithm = any_supported_type(&key).ok()?.algorithm();
+    let wanted = &certificate.public_key().algorithm.algorithm;
+    let known = [(OID_PKCS1_RSAENCRYPTION, Algorithm::RSA), (OID_KEY_TYPE_EC_PUBLIC_KEY, Algorithm::ECDSA)];
+    let known = known.into_iter().chain([(OID_SIG_ED25519, Algorithm::ED25519)]);
+    if known.into_iter().any(|(oid, of_oid)| oid == *wanted && of_oid != algorithm) {
+        return Some("tls: private key type does not match public key type".to_owned());
+    }
+    match tls::certified_key(identity, "") {
         Err(tls::Error::Rustls { source: rustls::Error::InconsistentKeys(_), .. }) => {
             Some("tls: private key does not match public key".to_owned())
         }

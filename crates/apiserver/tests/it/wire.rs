@@ -637,4 +637,10 @@ async fn certificates_and_keys_that_do_not_fit_are_warned_of() {
     check(&a.key_pem, &a.cert_pem, Some(switched)).await;
     let certificate = "tls: found a certificate rather than a key in the PEM for the private key";
     check(&a.cert_pem, &a.cert_pem, Some(certificate)).await;
+    let block = |sort: &str| format!("-----BEGIN {sort}-----\n{}\n-----END {sort}-----\n", STANDARD.encode("junk"));
+    check(block("CERTIFICATE").as_bytes(), &a.key_pem, Some("x509: malformed certificate")).await;
+    check(&a.cert_pem, block("PRIVATE KEY").as_bytes(), Some("tls: failed to parse private key")).await;
+    let edwards = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key").serialize_pem();
+    let kinds = "tls: private key type does not match public key type";
+    check(&a.cert_pem, edwards.as_bytes(), Some(kinds)).await;
 }
