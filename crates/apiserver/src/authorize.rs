@@ -1,8 +1,11 @@
 //! Who decides what callers may do: `--authorization-mode` and its kin, or the file of `--authorization-config`.
 
 mod abac;
+pub(crate) mod reload;
 mod webhook;
 mod written;
+
+use std::sync::Arc;
 
 use self::abac::Policies;
 use self::webhook::Webhook;
@@ -17,7 +20,12 @@ pub(crate) struct Link {
     /// Its name in metrics.
     pub(crate) name: String,
     pub(crate) judge: Judge,
-    /// What it allowed, and what it denied so that nobody else was asked.
+    pub(crate) decided: Arc<Decided>,
+}
+
+/// What one allowed, and what it denied so that nobody else was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
     pub(crate) allowed: Number,
     pub(crate) denied: Number,
 }
@@ -55,7 +63,7 @@ impl Opinion {
 
 impl Link {
     fn new(judge: Judge, name: &str) -> Self {
-        Self { name: name.to_owned(), judge, allowed: Number::default(), denied: Number::default() }
+        Self { name: name.to_owned(), judge, decided: Arc::default() }
     }
 
     /// What it is called in the flag.
@@ -76,17 +84,17 @@ pub(crate) fn allows_all(chain: &[Link]) -> bool {
     chain.iter().any(|link| matches!(link.judge, Judge::AlwaysAllow))
 }
 
-/// Those who decide, in their order.
+/// Those who decide, in their order, and the file that says so, if one does.
 ///
 /// # Errors
 /// What is wrong with flags or files, in upstream's words where it has them.
-pub(crate) fn chain(flags: &Authorization) -> Result<Vec<Link>, String> {
+pub(crate) fn chain(flags: &Authorization) -> Result<(Vec<Link>, Option<reload::File>), String> {
     match &flags.config_file {
-        Some(path) if flags.is_default() => written::load(path),
+        Some(path) if flags.is_default() => reload::File::load(path).map(|(chain, file)| (chain, Some(file))),
         Some(_) => Err("--authorization-config can not be specified when --authorization-mode or \
                         --authorization-webhook-* flags are defined"
             .to_owned()),
-        None => of_flags(flags),
+        None => of_flags(flags).map(|chain| (chain, None)),
     }
 }
 
@@ -147,15 +155,15 @@ mod tests {
     #[test]
     fn modes_are_asked_in_their_order() {
         let check = |modes: &str, expected: &[(&str, &str)]| {
-            let chain = chain(&flags(modes)).expect(modes);
+            let (chain, _) = chain(&flags(modes)).expect(modes);
             let found: Vec<(&str, &str)> = chain.iter().map(|link| (link.kind(), link.name.as_str())).collect();
             assert_eq!(found, expected, "{modes}");
         };
         check("", &[("Node", "node"), ("RBAC", "rbac")]);
         check("RBAC,Node", &[("RBAC", "rbac"), ("Node", "node")]);
         check("AlwaysDeny,AlwaysAllow", &[("AlwaysDeny", "alwaysdeny"), ("AlwaysAllow", "alwaysallow")]);
-        assert!(allows_all(&chain(&flags("RBAC,AlwaysAllow")).expect("good")));
-        assert!(!allows_all(&chain(&flags("")).expect("good")));
+        assert!(allows_all(&chain(&flags("RBAC,AlwaysAllow")).expect("good").0));
+        assert!(!allows_all(&chain(&flags("")).expect("good").0));
     }
 
     #[test]

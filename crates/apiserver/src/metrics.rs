@@ -6,6 +6,7 @@ pub(crate) mod cel;
 pub(crate) mod conversions;
 pub(crate) mod flows;
 pub(crate) mod hooks;
+pub(crate) mod judges;
 pub(crate) mod legacy_tokens;
 pub(crate) mod peak;
 pub(crate) mod policies;
@@ -61,6 +62,7 @@ pub(crate) struct Metrics {
     pub(crate) resources: resources::Resources,
     pub(crate) admission: admission::Steps,
     pub(crate) hooks: hooks::Hooks,
+    pub(crate) judges: judges::Judges,
     pub(crate) policies: policies::Policies,
     pub(crate) conversions: conversions::Conversions,
     pub(crate) slis: slis::Slis,
@@ -108,6 +110,7 @@ impl Metrics {
         self.resources.render(page);
         self.admission.render(page, chain);
         self.hooks.render(page);
+        self.judges.render(page);
         self.policies.render(page);
         self.conversions.render(page);
         self.unavailable.render(page);

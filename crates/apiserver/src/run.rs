@@ -292,8 +292,8 @@ fn admission(config: &Config) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-/// Who decides what callers may do.
-fn authorization(config: &Config) -> Result<Vec<authorize::Link>, Error> {
+/// Who decides what callers may do, and the file that says so, if one does.
+fn authorization(config: &Config) -> Result<(Vec<authorize::Link>, Option<authorize::reload::File>), Error> {
     authorize::chain(&config.authorization).map_err(|why| Error::Switch { flag: "--authorization-mode", why })
 }
 
@@ -364,7 +364,7 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let normalise = Arc::new(Stored::new(forms.clone()));
     let (cache, driver) = Cache::new(cache::Config::default(), store.clone(), normalise, app::views());
     let lookup = Arc::new(Lookup(cache.clone()));
-    let chain = authorization(&config)?;
+    let (chain, judges) = authorization(&config)?;
     let transport_security = transport_security(&config)?;
     let known = known(&config, tokens, keys.clone(), &chain);
     let app = Arc::new(App {
@@ -404,6 +404,9 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     let group = Group::new(shutdown.clone());
     group.spawn("watch-cache", OnExit::ShutDown, driver.run(shutdown.clone()));
     follow_encryption(&app, &group, encryption, &shutdown);
+    if let Some(file) = judges {
+        group.spawn("authorization-configuration", OnExit::ShutDown, file.follow(app.clone(), shutdown.clone()));
+    }
     compact_now_and_then(&app, &group, store, &shutdown);
     group.spawn("control", OnExit::ShutDown, control(app.clone()));
     let grpc = grpc::routes(&app);

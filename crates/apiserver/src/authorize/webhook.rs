@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use gantry_api::{Value, value};
 use gantry_cel::Bindings;
+use http::StatusCode;
 use serde_json::{Map, json};
+use tokio::time::Instant;
 use tracing::error;
 
 use super::Opinion;
@@ -13,6 +15,7 @@ use crate::app::App;
 use crate::auth::User;
 use crate::config::Authorization;
 use crate::expressions::Conditions;
+use crate::metrics::judges::Answered;
 use crate::rbac::rule::{Attributes, Required};
 use crate::webhooks::{Answers, Place};
 
@@ -33,6 +36,8 @@ const CHOSEN_BYTES_MAX: usize = 10_000;
 
 /// How a webhook is asked.
 pub(super) struct Settings {
+    /// Its name in metrics.
+    pub(super) name: String,
     pub(super) place: Place,
     /// One of [`VERSIONS`].
     pub(super) version: String,
@@ -175,6 +180,8 @@ impl Webhook {
             ));
         }
         Ok(Self::new(Settings {
+            // As upstream names the one that flags tell of.
+            name: "default".to_owned(),
             place: Place::load(kubeconfig)?,
             version,
             timeout: TIMEOUT,
@@ -199,10 +206,12 @@ impl Webhook {
 
     /// Its answer; nothing where it is not to be asked.
     async fn answer(&self, app: &App, user: &User, request: &Attributes) -> Result<Option<Answer>, String> {
-        let Settings { version, conditions, ttls, .. } = &self.settings;
+        let Settings { name, version, conditions, ttls, .. } = &self.settings;
         if !conditions.is_empty() {
-            let seen = seen(user, request);
-            if !conditions.hold(&Bindings::new().json("request", &seen))? {
+            let (began, seen) = (Instant::now(), seen(user, request));
+            let hold = conditions.hold(&Bindings::new().json("request", &seen));
+            app.metrics.judges.conditions(name, &hold, began.elapsed());
+            if !hold? {
                 return Ok(None);
             }
         }
@@ -221,12 +230,24 @@ impl Webhook {
     }
 
     async fn ask(&self, app: &App, spec: Value) -> Result<Answer, String> {
-        let Settings { place, version, timeout, .. } = &self.settings;
+        let Settings { name, place, version, timeout, .. } = &self.settings;
         let review = json!({
             "kind": KIND, "apiVersion": api_version(version), "metadata": {}, "spec": spec, "status": {"allowed": false},
         });
+        let began = Instant::now();
         let answer = app.webhooks.call_patiently(app, place, &review, *timeout, PAUSE).await;
-        Answer::read(&answer.map_err(|status| status.message)?, version)
+        let late = matches!(&answer, Err(status) if status.code == StatusCode::GATEWAY_TIMEOUT.as_u16());
+        let answer = answer.map_err(|status| status.message).and_then(|review| Answer::read(&review, version));
+        let answered = match (&answer, late) {
+            (Ok(_), _) => Answered::Success,
+            (Err(_), true) => Answered::Timeout,
+            (Err(_), false) => Answered::Error,
+        };
+        app.metrics.judges.asked(name, answered, began.elapsed());
+        if answered != Answered::Success && !self.settings.denies_on_error {
+            app.metrics.judges.failed_open(name, answered);
+        }
+        answer
     }
 }
 

@@ -19,10 +19,10 @@ const GROUP_VERSIONS: [&str; 3] =
 /// Conditions of one webhook.
 const CONDITIONS_MAX: usize = 64;
 
-/// The file.
-#[derive(Debug, Deserialize)]
+/// What the file says.
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct File {
+pub(super) struct Written {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
@@ -31,18 +31,19 @@ struct File {
     authorizers: Vec<Entry>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Entry {
     #[serde(rename = "type")]
     kind: String,
     name: String,
-    webhook: Option<Written>,
+    webhook: Option<Asked>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// A webhook.
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Written {
+struct Asked {
     #[serde(rename = "authorizedTTL")]
     authorized_ttl: String,
     #[serde(rename = "unauthorizedTTL")]
@@ -57,7 +58,7 @@ struct Written {
     match_conditions: Vec<Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Connection {
     #[serde(rename = "type")]
@@ -65,14 +66,13 @@ struct Connection {
     kube_config_file: Option<PathBuf>,
 }
 
-/// Reads the file, and the kubeconfigs that it names.
+/// Reads what the file at `path` says.
 ///
 /// # Errors
 /// What is wrong, in upstream's words where it has them.
-pub(super) fn load(path: &FilePath) -> Result<Vec<Link>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let read = decode::yaml(&bytes).map_err(|status| status.message);
-    let file = read.and_then(|(value, _)| serde_json::from_value::<File>(value).map_err(|error| error.to_string()));
+pub(super) fn read(text: &[u8], path: &FilePath) -> Result<Written, String> {
+    let read = decode::yaml(text).map_err(|status| status.message);
+    let file = read.and_then(|(value, _)| serde_json::from_value::<Written>(value).map_err(|error| error.to_string()));
     let file =
         file.map_err(|error| format!("failed to load AuthorizationConfiguration from {}: {error}", path.display()))?;
     if file.kind != KIND || !GROUP_VERSIONS.contains(&file.api_version.as_str()) {
@@ -87,13 +87,23 @@ pub(super) fn load(path: &FilePath) -> Result<Vec<Link>, String> {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         return Err(crate::rbac::index::aggregated(errors));
     }
-    file.authorizers.iter().map(link).collect()
+    Ok(file)
+}
+
+impl Written {
+    /// Those who decide, in their order; reads the kubeconfigs that are named.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn chain(&self) -> Result<Vec<Link>, String> {
+        self.authorizers.iter().map(link).collect()
+    }
 }
 
 fn link(entry: &Entry) -> Result<Link, String> {
     let judge = match (plain(&entry.kind), &entry.webhook) {
         (Some(judge), _) => judge,
-        (None, Some(webhook)) => Judge::Webhook(Box::new(Webhook::new(settings(webhook)?))),
+        (None, Some(webhook)) => Judge::Webhook(Box::new(Webhook::new(settings(&entry.name, webhook)?))),
         // Upstream takes its lines from a flag that cannot be given with this file.
         (None, None) => {
             return Err(
@@ -104,12 +114,13 @@ fn link(entry: &Entry) -> Result<Link, String> {
     Ok(Link::new(judge, &entry.name))
 }
 
-fn settings(written: &Written) -> Result<Settings, String> {
+fn settings(name: &str, written: &Asked) -> Result<Settings, String> {
     let span = |text: &str, default| parsed(text).unwrap_or(default);
     let kept = |cached: Option<bool>, ttl: Duration| if cached == Some(false) { Duration::ZERO } else { ttl };
     let allowed = kept(written.cache_authorized_requests, span(&written.authorized_ttl, AUTHORIZED_TTL));
     let others = kept(written.cache_unauthorized_requests, span(&written.unauthorized_ttl, UNAUTHORIZED_TTL));
     Ok(Settings {
+        name: name.to_owned(),
         place: Place::load(written.connection_info.kube_config_file.as_deref().unwrap_or_else(|| FilePath::new("")))?,
         version: written.subject_access_review_version.clone(),
         timeout: span(&written.timeout, TIMEOUT),
@@ -157,7 +168,7 @@ fn parsed(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
 }
 
-fn check(file: &File) -> Vec<Error> {
+fn check(file: &Written) -> Vec<Error> {
     let root = Path::new("authorizers");
     let mut errors = Vec::new();
     if file.authorizers.is_empty() {
@@ -200,7 +211,7 @@ fn check_entry(path: &Path, entry: &Entry, earlier: &[Entry], errors: &mut Vec<E
 }
 
 /// The paths leave `webhook` out, as upstream's do.
-fn check_webhook(path: &Path, webhook: &Written, errors: &mut Vec<Error>) {
+fn check_webhook(path: &Path, webhook: &Asked, errors: &mut Vec<Error>) {
     let spans = [
         ("timeout", &webhook.timeout, true),
         ("authorizedTTL", &webhook.authorized_ttl, false),
@@ -296,7 +307,8 @@ mod tests {
         let path = folder.path().join("config");
         let text = json!({"apiVersion": GROUP_VERSIONS[0], "kind": KIND, "authorizers": authorizers}).to_string();
         std::fs::write(&path, text.replace("KUBECONFIG", &kubeconfig.display().to_string())).expect("written");
-        let chain = load(&path)?;
+        let text = std::fs::read(&path).expect("written");
+        let chain = read(&text, &path)?.chain()?;
         Ok(chain.iter().map(|link| format!("{} {}", link.kind(), link.name)).collect())
     }
 

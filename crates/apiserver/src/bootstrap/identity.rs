@@ -50,6 +50,11 @@ fn name_of(host: &str) -> String {
     name
 }
 
+/// The name of this server; none where the host's is not known.
+pub(crate) fn own() -> Option<String> {
+    nix::unistd::gethostname().ok().map(|host| name_of(&host.to_string_lossy()))
+}
+
 fn target(name: &str) -> Result<Target, Status> {
     let kind = kinds::by_resource("coordination.k8s.io", "v1", "leases").ok_or_else(Status::no_such_resource)?;
     Ok(Target::new(kind, NAMESPACE, name))

@@ -40,7 +40,7 @@ pub struct Authorization {
         value_parser = seconds_or_unit
     )]
     pub webhook_cache_unauthorized_ttl: Option<Duration>,
-    /// All of this in a file instead: an AuthorizationConfiguration (apiserver.config.k8s.io/v1). It is read at start.
+    /// All of this in a file instead: an AuthorizationConfiguration (apiserver.config.k8s.io/v1). Changes are taken up.
     #[arg(id = "authorization_config", long = "authorization-config")]
     pub config_file: Option<PathBuf>,
 }

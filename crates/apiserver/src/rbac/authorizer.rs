@@ -27,7 +27,7 @@ const OF_NOBODY: &[&str] = &["get", "list", "watch", "head"];
 /// Decides.
 pub(crate) struct Authorizer {
     /// Who is asked, in this order.
-    chain: Vec<Link>,
+    chain: ArcSwap<Vec<Link>>,
     index: ArcSwap<Index>,
     graph: Arc<dyn Graph + Send + Sync>,
     /// Whether the index has been filled: before that everybody would be refused.
@@ -84,7 +84,7 @@ pub(crate) struct Held {
 impl Authorizer {
     pub(crate) fn new(chain: Vec<Link>, graph: Arc<dyn Graph + Send + Sync>) -> Self {
         Self {
-            chain,
+            chain: ArcSwap::from_pointee(chain),
             index: ArcSwap::from_pointee(Index::default()),
             graph,
             known: watch::Sender::new(false),
@@ -113,7 +113,20 @@ impl Authorizer {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Wakes up whenever roles or bindings have changed.
+    /// Lets others decide. Who decided before, under the same name, goes on counting.
+    pub(crate) fn replace_chain(&self, mut chain: Vec<Link>) {
+        let before = self.chain.load();
+        for link in &mut chain {
+            let same = |old: &&Link| (old.kind(), &old.name) == (link.kind(), &link.name);
+            if let Some(old) = before.iter().find(same) {
+                link.decided = old.decided.clone();
+            }
+        }
+        self.chain.store(Arc::new(chain));
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes up whenever roles or bindings have changed, or who decides.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -128,8 +141,8 @@ impl Authorizer {
         self.figures.render(page);
         let help = "[ALPHA] Decisions that were the last word, by who decided.";
         let mut family = page.family("apiserver_authorization_decisions_total", "counter", help);
-        for link in &self.chain {
-            for (decision, count) in [("allowed", &link.allowed), ("denied", &link.denied)] {
+        for link in self.chain.load().iter() {
+            for (decision, count) in [("allowed", &link.decided.allowed), ("denied", &link.decided.denied)] {
                 if count.get() > 0 {
                     let labels = [("decision", decision), ("name", link.name.as_str()), ("type", link.kind())];
                     family.sample(&labels, float(count.get()));
@@ -166,7 +179,7 @@ impl Authorizer {
             return Err(Refusal::default());
         }
         let (mut reason, mut errors) = (String::new(), Vec::new());
-        for link in &self.chain {
+        for link in self.chain.load_full().iter() {
             let opinion = match &link.judge {
                 Judge::Node => self.node(user, request),
                 Judge::Rbac => self.roles(user, request, explain),
@@ -177,11 +190,11 @@ impl Authorizer {
             };
             match opinion {
                 Opinion::Allow(why) => {
-                    link.allowed.add(1);
+                    link.decided.allowed.add(1);
                     return Ok(why);
                 }
                 Opinion::Deny { reason, error } => {
-                    link.denied.add(1);
+                    link.decided.denied.add(1);
                     return Err(Refusal { denied: true, reason, error });
                 }
                 Opinion::None { reason: why, error } => {
@@ -221,7 +234,7 @@ impl Authorizer {
             held.incomplete = true;
             held.errors.push(format!("{who} authorizer does not support user rule resolution"));
         };
-        for link in &self.chain {
+        for link in self.chain.load().iter() {
             match &link.judge {
                 // What a node may do depends on its pods.
                 Judge::Node if user.node().is_some() => untold(&mut held, "node"),

@@ -1,7 +1,8 @@
 //! Who decides: a webhook, the lines of a file, everybody and nobody, in the order that the operator wants.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gantry_apiserver::testing::{Builder, Pki};
 use gantry_apiserver::{Authorization, Config};
@@ -169,6 +170,71 @@ async fn a_file_names_webhooks_their_conditions_and_what_their_failure_means() {
     assert_eq!(reviewed(&cluster, "broken").await["denied"], true);
     // Nobody stays nameless where everything is allowed.
     assert_eq!(cluster.bare("GET", "/version", &[], "").await.code, 401);
+}
+
+/// Waits until the metrics have a line.
+async fn counted(cluster: &Cluster, line: &str) {
+    let ask = async {
+        while !cluster.rest("GET", "/metrics", &[], "").await.text.contains(line) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ask).await.unwrap_or_else(|_| panic!("no {line}"));
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_up_and_a_broken_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("authorization.yaml");
+    let write = {
+        let path = path.clone();
+        move |webhook: Option<Value>| {
+            let webhook = webhook.map(|webhook| json!({"type": "Webhook", "name": "judge", "webhook": webhook}));
+            let mut all: Vec<Value> = webhook.into_iter().collect();
+            all.extend(["Node", "RBAC"].map(|kind| json!({"type": kind, "name": kind.to_lowercase()})));
+            let (version, kind) = ("apiserver.config.k8s.io/v1", "AuthorizationConfiguration");
+            let text = json!({"apiVersion": version, "kind": kind, "authorizers": all});
+            std::fs::write(&path, text.to_string()).expect("written");
+        }
+    };
+    write(None);
+    let (kubeconfig, config_file) = (Arc::new(OnceLock::new()), Some(path.clone()));
+    let found = kubeconfig.clone();
+    let told = move |kubeconfig: &Path| {
+        found.set(kubeconfig.to_owned()).expect("told once");
+        Authorization { config_file, ..Authorization::default() }
+    };
+    let (cluster, hook) = judged(told, |spec| match spec["user"].as_str().unwrap_or_default() {
+        "broken" => Value::Null,
+        user => json!({"allowed": user == "alice"}),
+    })
+    .await;
+    assert_eq!(get(&cluster, "alice", PODS).await.code, 403);
+    write(Some(json!({
+        "timeout": "3s", "subjectAccessReviewVersion": "v1", "failurePolicy": "NoOpinion",
+        "unauthorizedTTL": "1ms", "matchConditionSubjectAccessReviewVersion": "v1",
+        "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": kubeconfig.get().expect("told")},
+        "matchConditions": [{"expression": "request.user != 'bob'"}],
+    })));
+    let reloads = |status: &str| format!("status=\"{status}\"}} 1\n");
+    counted(&cluster, &reloads("success")).await;
+    assert_eq!(get(&cluster, "alice", PODS).await.code, 200, "{:?}", hook.asked());
+    assert_eq!(get(&cluster, "bob", PODS).await.code, 403);
+    let conditions = "apiserver_authorization_match_condition";
+    for line in [
+        "apiserver_authorization_webhook_evaluations_total{name=\"judge\",result=\"success\"} 1\n".to_owned(),
+        format!("{conditions}_exclusions_total{{name=\"judge\",type=\"Webhook\"}} 1\n"),
+        format!("{conditions}_evaluation_seconds_count{{name=\"judge\",type=\"Webhook\"}} 2\n"),
+        "apiserver_authorization_config_controller_last_config_info{".to_owned(),
+    ] {
+        counted(&cluster, &line).await;
+    }
+    std::fs::write(&path, "authorizers: []").expect("written");
+    counted(&cluster, &reloads("failure")).await;
+    assert_eq!(get(&cluster, "alice", PODS).await.code, 200, "the old one stays");
+    assert_eq!(get(&cluster, "broken", PODS).await.code, 500);
+    let open = "apiserver_authorization_webhook_evaluations_fail_open_total{name=\"judge\",result=\"error\"} 1\n";
+    counted(&cluster, open).await;
 }
 
 /// Where a policy asks what somebody may do, the webhook is asked too. Expressions cannot wait, so there must be threads.
