@@ -31,6 +31,7 @@ mod sets;
 mod small;
 mod storage;
 mod workload;
+mod written;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::at::{At, Out, same};
 use super::read::{list, map, number, some, text};
-use super::{formats, meta, quotas, selector};
+use super::{formats, meta, quotas, selector, written};
 use crate::Value;
 use crate::field::Error;
 use crate::internal;
@@ -17,6 +17,7 @@ const SUBDOMAIN_BYTES: usize = 253;
 /// A node.
 pub(super) fn node(out: &mut Out, object: &Value) {
     let spec = some(object, "spec").unwrap_or(&UNSET);
+    written::of_node(out, object);
     // Upstream looks for taints in the specification and tells of them as metadata.
     taints(out, At::Root("metadata.taints"), list(spec, "taints"));
     resources(out, object);
@@ -82,7 +83,8 @@ fn is_feature(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(plain)
 }
 
-fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
+/// The taints of a node.
+pub(super) fn taints(out: &mut Out, at: At<'_>, taints: &[Value]) {
     let mut seen = HashSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let at = at.index(index);
@@ -111,6 +113,7 @@ pub(super) fn node_update(out: &mut Out, new: &Value, old: &Value) {
 
 /// As [`node_update`], through `/status`, which leaves the specification alone.
 pub(super) fn node_status(out: &mut Out, new: &Value, old: &Value) {
+    written::of_node(out, new);
     declared_features(out, new);
     resources(out, new);
     node_changes(out, new, old);

@@ -14,6 +14,7 @@ mod security;
 mod services;
 mod volumes;
 mod workloads;
+mod written;
 
 use serde_json::json;
 

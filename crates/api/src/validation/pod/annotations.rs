@@ -2,6 +2,7 @@
 
 use super::super::at::{At, Out};
 use super::super::read::{Seen, list, map, some, text};
+use super::super::written;
 use super::mounts;
 use super::update::MIRROR;
 use crate::{Object, Value};
@@ -45,6 +46,7 @@ pub(super) fn changed(out: &mut Out, new: &Value, old: &Value) {
 pub(super) fn check(out: &mut Out, list_at: At<'_>, pod: &Value, any_cost: bool) {
     let Some(annotations) = of(pod) else { return };
     let spec = some(pod, "spec").unwrap_or(&Value::Null);
+    written::of_pod(out, list_at, annotations);
     let mut containers = None;
     for (key, value) in annotations {
         let (at, value) = (list_at.key(key), value.as_str().unwrap_or_default());

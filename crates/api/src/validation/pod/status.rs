@@ -1,5 +1,7 @@
 //! What a kubelet, or whoever may, writes into a pod's status.
 
+mod reported;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
@@ -59,6 +61,7 @@ pub(crate) fn status_update(out: &mut Out, new: &Value, old: &Value) {
             out.invalid(list_at.index(0).child("ip"), first.unwrap_or_default(), &detail);
         }
     }
+    reported::check(out, at, status, spec);
 }
 
 /// The claims that were made for a pod are those that it asked for.
