@@ -5,7 +5,10 @@
 //! finds it again.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    ffi::OsString,
+    fmt, fs,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
@@ -17,12 +20,16 @@ use anyhow::{Context, bail};
 use crate::sh;
 
 /// How long `cargo xtask test` gives each target.
-pub(crate) const TEST_SECONDS: u32 = 20;
+const TEST_SECONDS: u32 = 20;
 /// A target with a fault that only a fuzzer which sees coverage finds; it shows that this one does.
 pub(crate) const PLANTED: &str = "planted_fault";
 /// Runs after which it must have been found, each from where the one before ended: a run has luck or not, while a fuzzer that
 /// does not see coverage would need years.
 const PLANTED_TRIES: u32 = 6;
+/// The target that seeds are compared with: of one thread, and full of hash maps and pointers.
+const REPEATED: &str = "cel_expressions";
+/// What tells setarch not to choose addresses at random.
+const FIXED: &str = "--addr-no-randomize";
 /// Coverage counters, and the operands of comparisons, for libFuzzer.
 const COVERAGE: &[&str] = &[
     "-Cpasses=sancov-module",
@@ -37,14 +44,23 @@ const COVERAGE: &[&str] = &[
 pub(crate) struct Search {
     /// For each target.
     seconds: u32,
-    /// Always the same inputs in the same order, from the committed corpus alone: a slower machine does less of it, never
-    /// something else. A test run must not fail by luck.
-    steady: bool,
+    /// With one, always the same inputs in the same order, from the committed corpus alone: a slower machine does less of it,
+    /// never something else. Without, what earlier searches found is where this one starts, and no two are alike.
+    seed: Option<u32>,
 }
 
 impl Search {
-    /// What `cargo xtask test` does.
-    pub(crate) const TEST: Self = Self { seconds: TEST_SECONDS, steady: true };
+    /// What `cargo xtask test` does: the same again for the same commit, something else for the next one.
+    pub(crate) fn test() -> Self {
+        Self { seconds: TEST_SECONDS, seed: Some(seed_of_checkout()) }
+    }
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s for each target", self.seconds)?;
+        self.seed.map_or(Ok(()), |seed| write!(f, ", seed {seed}"))
+    }
 }
 
 /// What was asked for.
@@ -63,8 +79,12 @@ pub(crate) fn command(args: &[String]) -> anyhow::Result<()> {
     let fuzzer = Fuzzer::build()?;
     match task {
         Task::Search { search, targets } => {
+            println!("{search}");
             if targets.is_empty() {
                 fuzzer.find_planted_fault()?;
+                if fixes_addresses() {
+                    fuzzer.repeat_seeds()?;
+                }
             }
             let outcomes = fuzzer.search_all(fuzzer.named(targets)?, search);
             let failed: Vec<String> =
@@ -85,7 +105,7 @@ fn parse(args: &[String]) -> anyhow::Result<Task> {
         [verb, ..] if verb == "replay" => bail!("replay takes a target and a file"),
         [verb, targets @ ..] if verb == "minimise" => Ok(Task::Minimise { targets: targets.to_vec() }),
         mut rest => {
-            let mut search = Search { seconds: TEST_SECONDS, steady: false };
+            let mut search = Search { seconds: TEST_SECONDS, seed: None };
             loop {
                 match rest {
                     [flag, seconds, after @ ..] if flag == "--seconds" => {
@@ -94,12 +114,21 @@ fn parse(args: &[String]) -> anyhow::Result<Task> {
                         rest = after;
                     }
                     [flag, after @ ..] if flag == "--steady" => {
-                        search.steady = true;
+                        search.seed = Search::test().seed;
+                        rest = after;
+                    }
+                    [flag, seed, after @ ..] if flag == "--seed" => {
+                        // To libFuzzer 0 is none.
+                        let seed: NonZeroU32 =
+                            seed.parse().with_context(|| format!("--seed {seed}: not a number from 1"))?;
+                        search.seed = Some(seed.get());
                         rest = after;
                     }
                     targets => {
                         if let Some(flag) = targets.iter().find(|t| t.starts_with('-')) {
-                            bail!("unknown flag {flag}; only --seconds N and --steady are known, and they come first");
+                            bail!(
+                                "unknown flag {flag}; only --seconds N, --seed N and --steady are known, and they come first"
+                            );
                         }
                         return Ok(Task::Search { search, targets: targets.to_vec() });
                     }
@@ -151,6 +180,29 @@ impl Fuzzer {
         command
     }
 
+    /// As [`Self::program`], and so that a seed makes the same inputs in the same order whenever it is given.
+    fn seeded(&self, target: &str, seed: u32) -> anyhow::Result<Command> {
+        let grown = folder("steady", target)?;
+        fs::remove_dir_all(&grown).with_context(|| format!("cannot remove {}", grown.display()))?;
+        // What is compared goes to libFuzzer's table of words, and pointers are compared, too.
+        let mut command = sh::command("setarch", &[FIXED]);
+        command.arg(&self.program);
+        if !fixes_addresses() {
+            command = sh::command(&self.program.display().to_string(), &[]);
+        }
+        // The environment lies on the stack, and moves what is on it.
+        command.env_clear().env("GANTRY_FUZZ", target);
+        // It looks into the folder for what others found when some time has passed, not when some runs have.
+        command.arg(folder("steady", target)?).arg(format!("-seed={seed}")).arg("-reload=0");
+        let inputs: Vec<String> = committed_inputs(target)?.iter().map(|path| path.display().to_string()).collect();
+        if !inputs.is_empty() {
+            let list = sh::target().join("fuzz").join(format!("{target}.inputs"));
+            fs::write(&list, inputs.join(",")).with_context(|| format!("cannot write {}", list.display()))?;
+            command.arg(format!("-seed_inputs=@{}", list.display()));
+        }
+        Ok(command)
+    }
+
     /// Runs targets, as many at once as there are processors; what came of each, in order.
     pub(crate) fn search_all(&self, targets: Vec<String>, search: Search) -> Vec<(String, anyhow::Result<()>)> {
         let waiting = Mutex::new(targets.iter().enumerate());
@@ -173,27 +225,61 @@ impl Fuzzer {
 
     /// Runs one target; a sentence about what it did.
     fn search(&self, target: &str, search: Search) -> anyhow::Result<String> {
-        let crashes = folder("crashes", target)?;
-        let mut grown = folder(if search.steady { "steady" } else { "corpus" }, target)?;
-        if search.steady {
-            fs::remove_dir_all(&grown).with_context(|| format!("cannot remove {}", grown.display()))?;
-            grown = folder("steady", target)?;
-        }
         let log = sh::target().join("fuzz").join(format!("{target}.log"));
-        let mut command = self.program(target);
-        command.arg(&grown).args(Some(committed(target)).filter(|path| path.is_dir()));
-        command.arg(format!("-max_total_time={}", search.seconds));
-        command.args(search.steady.then_some("-seed=1"));
-        command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
-        command.arg(format!("-artifact_prefix={}/", crashes.display()));
-        let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).env("RUST_BACKTRACE", "0");
-        let status = command.status().with_context(|| format!("cannot run {}", self.program.display()))?;
-        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        if status.success() {
+        let mut command = match search.seed {
+            Some(seed) => {
+                self.run_committed(target)?;
+                self.seeded(target, seed)?
+            }
+            None => {
+                let mut command = self.program(target);
+                command.arg(folder("corpus", target)?).args(Some(committed(target)).filter(|path| path.is_dir()));
+                command
+            }
+        };
+        command.arg(format!("-max_total_time={}", search.seconds)).args(bounds(target)?).arg("-print_final_stats=1");
+        let (succeeded, text) = logged(&mut command, &log)?;
+        if succeeded {
             return Ok(statistics(&text));
         }
-        bail!("{}", report(target, &text, &log))
+        bail!("{}", report(target, search, &text, &log))
+    }
+
+    /// Runs the committed inputs, each once: one of them that fails is told from one that was made up.
+    fn run_committed(&self, target: &str) -> anyhow::Result<()> {
+        let inputs = committed_inputs(target)?;
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        let log = sh::target().join("fuzz").join(format!("{target}.committed.log"));
+        let (succeeded, text) = logged(self.program(target).args(bounds(target)?).args(inputs), &log)?;
+        if succeeded { Ok(()) } else { bail!("{}", report_of_committed(target, &text, &log)) }
+    }
+
+    /// Shows that a seed makes the same inputs again, and another seed others.
+    pub(crate) fn repeat_seeds(&self) -> anyhow::Result<()> {
+        let made = |seed: u32| -> anyhow::Result<BTreeSet<OsString>> {
+            let mut command = self.seeded(REPEATED, seed)?;
+            command.args(bounds(REPEATED)?).arg("-runs=3000");
+            let (succeeded, text) = logged(&mut command, &sh::target().join("fuzz/repeated.log"))?;
+            if !succeeded {
+                bail!("{}", quoted(&text));
+            }
+            // Named by their content.
+            let grown = fs::read_dir(folder("steady", REPEATED)?)?;
+            Ok(grown.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?)
+        };
+        let (first, again, other) = (made(1)?, made(1)?, made(2)?);
+        if first.is_empty() || first != again || first == other {
+            let differ = |with: &BTreeSet<OsString>| first.symmetric_difference(with).count();
+            bail!(
+                "of {} inputs of {REPEATED}, {} differ when their seed is tried again, {} with another seed",
+                first.len(),
+                differ(&again),
+                differ(&other)
+            );
+        }
+        Ok(())
     }
 
     /// Shows that the fuzzer sees coverage: it finds, in little time, a fault behind seven bytes.
@@ -202,7 +288,7 @@ impl Fuzzer {
         fs::remove_dir_all(folder("corpus", PLANTED)?)?;
         let mut last = String::new();
         for _ in 0..PLANTED_TRIES {
-            match self.search(PLANTED, Search { seconds: TEST_SECONDS, steady: false }) {
+            match self.search(PLANTED, Search { seconds: TEST_SECONDS, seed: None }) {
                 Err(error) if format!("{error:#}").contains("the planted fault") => return Ok(()),
                 Err(error) => return Err(error),
                 Ok(found) => last = found.to_string(),
@@ -234,6 +320,47 @@ fn committed(target: &str) -> PathBuf {
     sh::root().join("crates/fuzz/corpus").join(target)
 }
 
+/// The files of it, in order of their names: in which order a file system lists them must not matter.
+fn committed_inputs(target: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = committed(target);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let listed = fs::read_dir(&folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut inputs: Vec<PathBuf> = listed.with_context(|| format!("cannot list {}", folder.display()))?;
+    inputs.sort();
+    Ok(inputs)
+}
+
+/// What no input may exceed (10 s and 1 GiB), and where one goes that does, or fails otherwise.
+fn bounds(target: &str) -> anyhow::Result<[String; 3]> {
+    let crashes = format!("-artifact_prefix={}/", folder("crashes", target)?.display());
+    Ok(["-timeout=10".to_owned(), "-rss_limit_mb=1024".to_owned(), crashes])
+}
+
+/// Whether programs may be started at the same addresses each time: some containers forbid it.
+pub(crate) fn fixes_addresses() -> bool {
+    sh::output(&mut sh::command("setarch", &[FIXED, "true"])).is_ok()
+}
+
+/// The seed of what is checked out: its commit's first seven digits. Without git it is always the same.
+fn seed_of_checkout() -> u32 {
+    let commit = sh::output(&mut sh::command("git", &["rev-parse", "HEAD"])).unwrap_or_default();
+    seed_of(&commit)
+}
+
+fn seed_of(commit: &str) -> u32 {
+    commit.get(..7).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default().max(1)
+}
+
+/// Runs the fuzzer with its words in a file; whether it succeeded, and the words.
+fn logged(command: &mut Command, log: &Path) -> anyhow::Result<(bool, String)> {
+    let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).env("RUST_BACKTRACE", "0");
+    let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    Ok((status.success(), String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+}
+
 /// A folder of one target among what is built.
 fn folder(kind: &str, target: &str) -> anyhow::Result<PathBuf> {
     let folder = sh::target().join("fuzz").join(kind).join(target);
@@ -251,18 +378,43 @@ fn statistics(log: &str) -> String {
     format!("{runs} runs, {covered} edges, {added} new inputs")
 }
 
-/// What failed, on which input, and how to see it again.
-fn report(target: &str, log: &str, path: &Path) -> String {
-    let input = log.lines().find_map(|l| l.split("Test unit written to ").nth(1));
+/// The fault in libFuzzer's words.
+fn quoted(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let from = lines.iter().position(|l| l.contains("panicked at") || l.contains("ERROR: libFuzzer")).unwrap_or(0);
-    let said = lines[from..].iter().take(12).copied().collect::<Vec<_>>().join("\n  ");
-    match input {
+    lines[from..].iter().take(12).copied().collect::<Vec<_>>().join("\n  ")
+}
+
+/// What failed, on which input, and how to see it again.
+fn report(target: &str, search: Search, log: &str, path: &Path) -> String {
+    let after = |mark: &str| log.lines().find_map(|l| l.split(mark).nth(1));
+    let (said, all) = (quoted(log), path.display());
+    let Some(input) = after("Test unit written to ") else {
+        return format!("{target} cannot be run:\n  {said}\n(all of it: {all})");
+    };
+    let mut text = format!("{target} fails on {input}\nreplay it with: cargo xtask fuzz replay {target} {input}\n");
+    if let Some(content) = after("Base64: ") {
+        text += &format!("which holds, in base64: {content}\n");
+    }
+    if let Some(seed) = search.seed {
+        let runs = log.lines().find_map(|l| l.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?").trim();
+        text += &format!(
+            "made again, after {runs} runs, by: cargo xtask fuzz --seed {seed} --seconds {} {target}\n\
+             The seed comes with the commit: a fault that is older than it may be found now for the first time.\n",
+            search.seconds
+        );
+    }
+    format!("{text}  {said}\n(all of it: {all})")
+}
+
+/// The same of an input that is part of the repository.
+fn report_of_committed(target: &str, log: &str, path: &Path) -> String {
+    let (said, all) = (quoted(log), path.display());
+    match log.lines().filter_map(|l| l.strip_prefix("Running: ")).next_back() {
         Some(input) => format!(
-            "{target} fails on {input}\nreplay it with: cargo xtask fuzz replay {target} {input}\n  {said}\n(all of it: {})",
-            path.display()
+            "{target} fails on the committed {input}\nreplay it with: cargo xtask fuzz replay {target} {input}\n  {said}\n(all of it: {all})"
         ),
-        None => format!("{target} cannot be run:\n  {said}\n(all of it: {})", path.display()),
+        None => format!("{target} cannot be run:\n  {said}\n(all of it: {all})"),
     }
 }
 
@@ -276,22 +428,31 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        let search = |seconds, targets: &str| Task::Search {
-            search: Search { seconds, steady: false },
-            targets: words(targets),
-        };
-        let steady = Task::Search { search: Search { seconds: 60, steady: true }, targets: words("a") };
+        let search =
+            |seconds, targets: &str| Task::Search { search: Search { seconds, seed: None }, targets: words(targets) };
+        let seeded = |seed| Task::Search { search: Search { seconds: 60, seed: Some(seed) }, targets: words("a") };
         for (text, expected) in [
             ("", search(TEST_SECONDS, "")),
             ("a b", search(TEST_SECONDS, "a b")),
             ("--seconds 300 a", search(300, "a")),
-            ("--steady --seconds 60 a", steady),
+            ("--steady --seconds 60 a", seeded(seed_of_checkout())),
+            ("--seconds 60 --seed 7 a", seeded(7)),
             ("minimise a", Task::Minimise { targets: words("a") }),
             ("replay a f", Task::Replay { target: "a".into(), file: "f".into() }),
         ] {
             assert_eq!(parse(&words(text)).expect("it is well-formed"), expected, "{text}");
         }
-        for text in ["replay", "replay a", "--seconds", "--seconds x", "a --seconds 3", "--fast"] {
+        for text in [
+            "replay",
+            "replay a",
+            "--seconds",
+            "--seconds x",
+            "a --seconds 3",
+            "--fast",
+            "--seed",
+            "--seed 0",
+            "--seed -1",
+        ] {
             assert!(parse(&words(text)).is_err(), "{text}");
         }
     }
@@ -302,9 +463,31 @@ mod tests {
                    stat::number_of_executed_units: 99\nstat::new_units_added:         7\n";
         assert_eq!(statistics(log), "99 runs, 250 edges, 7 new inputs");
         let log = "#3\tNEW\n\nthread '<unnamed>' panicked at src/a.rs:1:1:\nno\n==1== ERROR: libFuzzer: deadly signal\n\
-                   artifact_prefix='x/'; Test unit written to x/crash-1\n";
-        let report = report("a", log, Path::new("a.log"));
-        assert!(report.contains("cargo xtask fuzz replay a x/crash-1"), "{report}");
-        assert!(report.contains("panicked at src/a.rs:1:1:\n  no"), "{report}");
+                   artifact_prefix='x/'; Test unit written to x/crash-1\nBase64: YQ==\nstat::number_of_executed_units: 3\n";
+        let report_of = |seed| report("a", Search { seconds: 20, seed }, log, Path::new("a.log"));
+        for text in [report_of(None), report_of(Some(7))] {
+            assert!(text.contains("cargo xtask fuzz replay a x/crash-1") && text.contains("base64: YQ==\n"), "{text}");
+            assert!(text.contains("panicked at src/a.rs:1:1:\n  no"), "{text}");
+        }
+        assert!(!report_of(None).contains("seed"), "there is nothing to repeat");
+        let text = report_of(Some(7));
+        assert!(text.contains("after 3 runs, by: cargo xtask fuzz --seed 7 --seconds 20 a\n"), "{text}");
+        let log = "Running: c/a\nExecuted c/a in 0 ms\nRunning: c/b\nthread panicked at src/a.rs:1:1:\nno\n";
+        let text = report_of_committed("a", log, Path::new("a.log"));
+        assert!(text.contains("the committed c/b\nreplay it with: cargo xtask fuzz replay a c/b\n"), "{text}");
+    }
+
+    #[test]
+    fn a_commit_has_its_seed() {
+        for (commit, expected) in [
+            ("4e2b5be0aa1122334455\n", 0x4e2_b5be),
+            ("fffffff0", 0xfff_ffff),
+            ("0000000a", 1),
+            ("", 1),
+            ("4e2", 1),
+            ("fatal: not a git repository", 1),
+        ] {
+            assert_eq!(seed_of(commit), expected, "{commit}");
+        }
     }
 }

@@ -25,7 +25,7 @@ Usage: cargo xtask COMMAND
                      remove exactly what `up` made
   test [--no-e2e]    every check and test; ends with a summary
   check [--no-lints] the quick part: formatting, lints, tidy checks
-  fuzz [--seconds N] [--steady] [TARGET...]
+  fuzz [--seconds N] [--steady | --seed N] [TARGET...]
                      feed what reads bytes from outside with made-up input
   fuzz replay TARGET FILE
                      run one input again

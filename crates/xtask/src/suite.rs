@@ -117,7 +117,7 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<()> {
     tally.step("build", || sh::run(&mut sh::cargo(&["build", "--workspace", "--all-targets"])));
     println!("Unit and integration tests");
     cargo_test(&mut tally, &["test", "--workspace", "--no-fail-fast"], &["--skip", "e2e_"])?;
-    println!("Fuzzing, {} s for each target", fuzz::TEST_SECONDS);
+    println!("Fuzzing");
     fuzzing(&mut tally);
     if !with_e2e {
         tally.skipped.push("e2e: --no-e2e was given".to_owned());
@@ -140,7 +140,14 @@ fn fuzzing(tally: &mut Tally) {
     });
     let Some(fuzzer) = fuzzer else { return };
     tally.step("fuzz finds a planted fault", || fuzzer.find_planted_fault());
-    for (target, outcome) in fuzzer.search_all(fuzzer.targets(), fuzz::Search::TEST) {
+    if fuzz::fixes_addresses() {
+        tally.step("fuzz repeats what a seed made", || fuzzer.repeat_seeds());
+    } else {
+        tally.skipped.push("fuzz repeats what a seed made: setarch may not fix addresses here".to_owned());
+    }
+    let search = fuzz::Search::test();
+    println!("   {search}");
+    for (target, outcome) in fuzzer.search_all(fuzzer.targets(), search) {
         tally.step(&format!("fuzz {target}"), || outcome);
     }
 }
