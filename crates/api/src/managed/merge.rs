@@ -154,7 +154,7 @@ fn take(value: &mut Value, gone: &Set, kept: Option<&Set>, rule: Rule<'_>) {
                 let Ok(element) = rule.element(item) else { return true };
                 let Some(below) = gone.children.get(&element) else { return true };
                 if !below.member {
-                    take(item, below, kept_below(&element), rule.item());
+                    take(item, &rule.sparing_keys(below), kept_below(&element), rule.item());
                 }
                 !below.member
             });

@@ -1,6 +1,9 @@
 //! How each place of an object merges, read from the type table: as a whole, field by field, or item by item.
 
+use std::borrow::Cow;
+
 use super::element;
+use super::set::Set;
 use crate::table::{Field, FieldType, ListType, Type, TypeTable};
 use crate::{Object, Value};
 
@@ -120,6 +123,20 @@ impl<'t> Rule<'t> {
                 scalar => Ok(element::item(scalar)),
             },
         }
+    }
+
+    /// What is below a list item, but for its keys: an item that stays keeps what tells it from the others, whoever owns that.
+    pub(super) fn sparing_keys<'s>(self, below: &'s Set) -> Cow<'s, Set> {
+        let mut spared = Cow::Borrowed(below);
+        if let Self::Keyed(field, _) = self {
+            for name in &field.map_keys {
+                let key = element::field(name);
+                if spared.children.contains_key(&key) {
+                    spared.to_mut().children.remove(&key);
+                }
+            }
+        }
+        spared
     }
 
     /// The items of a list with their elements; `None` when one has none, so that the list can only be taken as a whole.

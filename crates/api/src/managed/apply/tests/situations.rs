@@ -450,3 +450,25 @@ fn a_type_that_becomes_atomic_is_owned_as_one() {
     let status = apply_by(&atomic, Some(&live), "three", json!({"name": "x"}), false).expect_err("a conflict");
     assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"two\": .struct");
 }
+
+/// A manager may say by hand what it owns, and leave out the fields by which an item is told from the others.
+#[test]
+fn an_item_keeps_its_keys_whoever_owns_them() {
+    let ready = json!({".": {}, "f:status": {}});
+    let live = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "managedFields": [
+        {"manager": "other", "operation": "Apply", "apiVersion": "v1", "time": "2026-01-02T03:04:05Z", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:status": {"f:conditions": {"k:{\"type\":\"Ready\"}": ready}}}},
+    ]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let config = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
+        "status": {"conditions": [{"type": "X", "status": "True"}]}});
+    let one = By { reset: &[], ..by("one") };
+    let first = one.apply(Some(&live), &config);
+    let types = |object: &Value| {
+        let conditions = object["status"]["conditions"].as_array().expect("a list");
+        conditions.iter().map(|c| c["type"].as_str().unwrap_or("none").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&first), ["Ready", "X"]);
+    assert_eq!(one.apply(Some(&first), &config), first, "nothing has changed");
+    let none = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}});
+    assert_eq!(types(&one.apply(Some(&first), &none)), ["Ready"]);
+}
