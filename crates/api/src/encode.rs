@@ -199,8 +199,10 @@ fn of_scalar(wire: &Wire, value: &Value, text: &str) -> Vec<u8> {
     match wire {
         Wire::Time | Wire::MicroTime => {
             if let Ok(at) = text.parse::<Timestamp>() {
-                out.number(1, at.as_second());
-                out.number(2, i64::from(at.subsec_nanosecond()));
+                // The second before, and what has passed of it, also before 1970.
+                let passed = i64::from(at.subsec_nanosecond()).rem_euclid(1_000_000_000);
+                out.number(1, at.as_second() - i64::from(at.subsec_nanosecond() < 0));
+                out.number(2, passed);
             }
         }
         Wire::Duration => out.number(1, duration::parse_go(text).unwrap_or(0)),
@@ -289,6 +291,31 @@ mod tests {
         }));
         check(&discovery::aggregated(&Kinds::builtin(), discovery::Root::Apis));
         assert_eq!(protobuf(&json!({"apiVersion": "example.com/v1", "kind": "Thing"})), None);
+    }
+
+    /// Go's zero time is no bytes at all, and the epoch is two zeros.
+    #[test]
+    fn any_time_is_read_as_it_was_written() {
+        let lease = |renewed: &str| {
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": "l", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": {"renewTime": renewed}})
+        };
+        for renewed in [
+            "1970-01-01T00:00:00.000000Z",
+            "1970-01-01T00:00:00.000001Z",
+            "1969-12-31T23:59:59.500000Z",
+            "0001-01-01T00:00:00.000001Z",
+            "9999-12-30T22:00:00.999999Z",
+        ] {
+            check(&lease(renewed));
+        }
+        let ends = |renewed: &str, with: &[u8]| protobuf(&lease(renewed)).is_some_and(|bytes| bytes.ends_with(with));
+        assert!(ends("1970-01-01T00:00:00.000000Z", b"\x08\0\x10\0"));
+        // The second before, and half of it.
+        assert!(ends(
+            "1969-12-31T23:59:59.500000Z",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x10\x80\xca\xb5\xee\x01"
+        ));
     }
 
     #[test]

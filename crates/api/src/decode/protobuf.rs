@@ -297,6 +297,8 @@ fn managed_fields(bytes: &[u8]) -> Result<Value, &'static str> {
 /// The fields 1 to 3 of the small messages that JSON prints as one scalar.
 #[derive(Default)]
 struct Scalar<'a> {
+    /// Whether there is anything in it, be it zeros.
+    filled: bool,
     numbers: [i64; 3],
     texts: [&'a str; 3],
 }
@@ -304,7 +306,7 @@ struct Scalar<'a> {
 impl<'a> Scalar<'a> {
     #[expect(clippy::cast_possible_wrap, reason = "protobuf integers are two's complement varints")]
     fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        let mut found = Self::default();
+        let mut found = Self { filled: !bytes.is_empty(), ..Self::default() };
         let mut reader = Reader(bytes);
         while let Some((number, data)) = reader.next()? {
             let Some(at) = (number as usize).checked_sub(1).filter(|at| *at < 3) else { continue };
@@ -317,21 +319,32 @@ impl<'a> Scalar<'a> {
         Ok(found)
     }
 
-    /// `None` for Go's zero time, which JSON prints as null.
-    fn moment(&self) -> Result<Option<Timestamp>, &'static str> {
+    /// `None` for Go's zero time, which JSON prints as null. It is written as nothing at all: zeros are the epoch.
+    fn moment(&self, nanos: i64) -> Result<Option<Timestamp>, &'static str> {
         const YEAR_ONE: i64 = -62_135_596_800;
-        if self.numbers == [0, 0, 0] || self.numbers[0] == YEAR_ONE {
+        if !self.filled || (self.numbers[0], nanos) == (YEAR_ONE, 0) {
             return Ok(None);
         }
-        let nanos = i32::try_from(self.numbers[1]).map_err(|_| "a time is out of range")?;
+        let nanos = i32::try_from(nanos).map_err(|_| "a time is out of range")?;
         Timestamp::new(self.numbers[0], nanos).map(Some).map_err(|_| "a time is out of range")
+    }
+
+    /// Of whole seconds, whatever else is said.
+    fn time(&self) -> Result<Value, &'static str> {
+        Ok(self.moment(0)?.map_or(Value::Null, |at| Value::from(time(at))))
+    }
+
+    /// Of whole microseconds.
+    fn micro_time(&self) -> Result<Value, &'static str> {
+        let nanos = self.numbers[1] - self.numbers[1] % 1000;
+        Ok(self.moment(nanos)?.map_or(Value::Null, |at| Value::from(micro_time(at))))
     }
 }
 
 fn scalar(wire: &Wire, found: Scalar<'_>) -> Result<Value, &'static str> {
     Ok(match wire {
-        Wire::Time => found.moment()?.map_or(Value::Null, |at| Value::from(time(at))),
-        Wire::MicroTime => found.moment()?.map_or(Value::Null, |at| Value::from(micro_time(at))),
+        Wire::Time => found.time()?,
+        Wire::MicroTime => found.micro_time()?,
         Wire::Duration => Value::from(duration::go(found.numbers[0])),
         Wire::Quantity => Value::from(if found.texts[0].is_empty() { "0" } else { found.texts[0] }),
         Wire::IntOrString if found.numbers[0] == 1 => Value::from(found.texts[2]),

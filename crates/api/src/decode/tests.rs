@@ -421,6 +421,27 @@ fn protobuf_special_messages() {
     assert_eq!(protobuf(&security).expect("decodes")["spec"]["securityContext"], json!({"supplementalGroups": [1, 2]}));
 }
 
+/// Go's zero time is nothing at all, zeros are the epoch; a time has whole seconds, a micro time whole microseconds.
+#[test]
+fn protobuf_times() {
+    let lease = |created: Writer, renewed: Writer| {
+        let message = w().message(1, w().message(8, created)).message(2, w().message(4, renewed));
+        let read = protobuf(&message.envelope("coordination.k8s.io/v1", "Lease")).expect("decodes");
+        (read["metadata"]["creationTimestamp"].clone(), read["spec"]["renewTime"].clone())
+    };
+    let at = |seconds: i64, nanos: i64| w().number(1, seconds.cast_unsigned()).number(2, nanos.cast_unsigned());
+    assert_eq!(lease(w(), w()), (json!(null), json!(null)));
+    for (seconds, nanos, time, micro) in [
+        (0, 0, json!("1970-01-01T00:00:00Z"), json!("1970-01-01T00:00:00.000000Z")),
+        (0, 7, json!("1970-01-01T00:00:00Z"), json!("1970-01-01T00:00:00.000000Z")),
+        (-1, 500_001_999, json!("1969-12-31T23:59:59Z"), json!("1969-12-31T23:59:59.500001Z")),
+        (-62_135_596_800, 999, json!(null), json!(null)),
+        (-62_135_596_800, 1_000, json!(null), json!("0001-01-01T00:00:00.000001Z")),
+    ] {
+        assert_eq!(lease(at(seconds, nanos), at(seconds, nanos)), (time, micro), "{seconds} {nanos}");
+    }
+}
+
 #[test]
 fn managed_fields_that_are_no_json_are_no_object() {
     let map = |fields: &str| {
