@@ -303,7 +303,7 @@ impl Fuzzer {
         let mut command = self.program(target);
         // By code that is reached, not by how often: a few dozen small files, which a run grows from in seconds.
         command
-            .args(["-set_cover_merge=1", "-use_counters=0", "-max_len=1024"])
+            .args(["-set_cover_merge=1", "-use_counters=0", "-max_len=2048"])
             .arg(&committed)
             .arg(folder("corpus", target)?);
         sh::run_quietly(&format!("fuzz minimise {target}"), &mut command)
