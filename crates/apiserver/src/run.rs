@@ -337,6 +337,17 @@ fn address(sockets: &[TcpListener]) -> Result<SocketAddr, Error> {
     bound.ok_or_else(|| Error::Flag { flag: "--bind-address", value: String::new(), why: "no socket was opened" })
 }
 
+fn audit_log(config: &Config) -> Result<audit::Log, Error> {
+    let path = config.audit_log_path.as_deref();
+    audit::Log::open(path).map_err(|source| Error::Audit { path: path.map(Into::into).unwrap_or_default(), source })
+}
+
+/// What signs tokens of service accounts, and what they are verified with.
+fn keys(config: &Config) -> Result<Arc<Keys>, Error> {
+    let signing = config.service_account_signing_key_file.as_deref();
+    Keys::load(signing, &config.service_account_key_files).map(Arc::new).map_err(Error::Keys)
+}
+
 /// Serves with what is given.
 ///
 /// # Errors
@@ -348,11 +359,9 @@ pub fn start(mut config: Config, deps: Deps, shutdown: Shutdown) -> Result<Runni
     config.secure_port = address.port();
     config.advertise_address = config.advertised();
     check_families(&config)?;
-    let signing = config.service_account_signing_key_file.as_deref();
-    let keys = Arc::new(Keys::load(signing, &config.service_account_key_files).map_err(Error::Keys)?);
+    let keys = keys(&config)?;
     let tokens = tokens(&config)?;
-    let audit = audit::Log::open(config.audit_log_path.as_deref())
-        .map_err(|source| Error::Audit { path: config.audit_log_path.clone().unwrap_or_default(), source })?;
+    let audit = audit_log(&config)?;
     let admission = admission(&config)?;
     let unserved = unserved(&config)?;
     let acceptor = Arc::new(acceptor(&config, &clock)?);

@@ -135,16 +135,30 @@ pub(crate) async fn create(
     let token = token.map_err(|e| Status::internal(format!("signing the token failed: {e}")))?;
     // The answer speaks of the life that was asked for: that is when the client should renew.
     let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;
-    value::set(&mut request, "spec.audiences", audiences);
-    value::set(&mut request, "spec.expirationSeconds", seconds);
-    value::set_default(&mut request, "spec.boundObjectRef", Value::Null);
-    value::set(&mut request, "status", json!({"token": token, "expirationTimestamp": metadata::time(expires)}));
-    value::set(&mut request, "metadata.name", target.name.as_str());
-    value::set(&mut request, "metadata.namespace", target.namespace.as_str());
-    value::set(&mut request, "metadata.uid", value::str_at(&stored.value, "metadata.uid").unwrap_or_default());
-    value::set(&mut request, "metadata.creationTimestamp", metadata::time(app.clock.now()));
+    let given = Given { audiences, seconds, token, expires };
+    answer(&mut request, given, target, &stored.value, app.clock.now());
     let warnings = decoded.warnings.into_iter().chain(shortened).collect();
     Ok(Written { warnings, ..Written::plain(request.to_string().into_bytes(), StatusCode::CREATED) })
+}
+
+/// What was issued.
+struct Given {
+    audiences: Vec<String>,
+    seconds: i64,
+    token: String,
+    expires: jiff::Timestamp,
+}
+
+/// Makes the answer of the request for `account`.
+fn answer(request: &mut Value, given: Given, target: &Target, account: &Value, now: jiff::Timestamp) {
+    value::set(request, "spec.audiences", given.audiences);
+    value::set(request, "spec.expirationSeconds", given.seconds);
+    value::set_default(request, "spec.boundObjectRef", Value::Null);
+    value::set(request, "status", json!({"token": given.token, "expirationTimestamp": metadata::time(given.expires)}));
+    value::set(request, "metadata.name", target.name.as_str());
+    value::set(request, "metadata.namespace", target.namespace.as_str());
+    value::set(request, "metadata.uid", value::str_at(account, "metadata.uid").unwrap_or_default());
+    value::set(request, "metadata.creationTimestamp", metadata::time(now));
 }
 
 /// The life that is given, and what is said where it is shorter than the one asked for.
