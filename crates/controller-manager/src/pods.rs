@@ -68,6 +68,12 @@ pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|c| c.status == "True")
 }
 
+/// When it last became ready, or ceased to be.
+#[must_use]
+pub fn turned(pod: &Pod) -> Option<Timestamp> {
+    condition(pod, "Ready")?.last_transition_time.as_ref().map(|t| t.0)
+}
+
 /// Since when it has been ready.
 #[must_use]
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {

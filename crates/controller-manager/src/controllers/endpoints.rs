@@ -3,6 +3,7 @@
 mod plan;
 #[cfg(test)]
 mod tests;
+mod trigger;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use gantry_controller::{Doing, Error, Outcome, Pending, Reconciler, Runner};
 use k8s_openapi::api::core::v1::Endpoints;
 
 pub(super) use self::plan::is_lease;
+use self::trigger::Triggers;
 use super::endpointslice::{for_pod, selected_by};
 use crate::context::Context;
 
@@ -32,6 +34,7 @@ pub(super) async fn run(context: Context) {
         recorder: context.recorder("endpoint-controller"),
         context,
         pending: Pending::new(),
+        triggers: Triggers::default(),
     };
     runner.run(Arc::new(controller)).await;
 }
@@ -48,6 +51,7 @@ struct Controller {
     client: Client,
     recorder: Recorder,
     pending: Pending,
+    triggers: Triggers,
 }
 
 #[async_trait]
@@ -60,10 +64,12 @@ impl Reconciler for Controller {
         let present = readers.endpoints.get(key);
         let Some(service) = readers.services.get(key) else {
             self.pending.forget(key);
+            self.triggers.forget(key);
             return self.delete(key, present).await.map(|()| Outcome::Done);
         };
         let Some(pods) = selected_by(readers, &service) else { return Ok(Outcome::Done) };
-        match plan::plan(&service, &pods, present.as_deref()) {
+        let changed = self.triggers.changed(key, &service, &pods);
+        match plan::plan(&service, &pods, present.as_deref(), changed) {
             Some(endpoints) => self.write(key, &endpoints).await.map(|()| Outcome::Done),
             None => Ok(Outcome::Done),
         }

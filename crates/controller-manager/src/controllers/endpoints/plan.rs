@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -15,6 +16,8 @@ const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const MANAGER: &str = "endpoint-controller";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+/// When what the endpoints follow happened.
+const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// By this annotation old components lead.
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 /// The most addresses that one object holds.
@@ -30,8 +33,13 @@ pub(in crate::controllers) fn is_lease(endpoints: &Endpoints) -> bool {
     endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER))
 }
 
-/// What the endpoints must become; nothing where they are right.
-pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoints>) -> Option<Endpoints> {
+/// What the endpoints must become; nothing where they are right. `changed`: when what they follow happened.
+pub(super) fn plan(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    present: Option<&Endpoints>,
+    changed: Option<Timestamp>,
+) -> Option<Endpoints> {
     let mut subsets = subsets(service, pods);
     let is_cut = truncate(&mut subsets);
     let new = || Endpoints {
@@ -58,7 +66,15 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], present: Option<&Endpoi
         annotations.insert(OVER_CAPACITY.to_owned(), "truncated".to_owned());
     }
     wanted.metadata.annotations = Some(annotations).filter(|a| !a.is_empty());
-    (present != Some(&wanted)).then_some(wanted)
+    if present == Some(&wanted) {
+        return None;
+    }
+    // What it says alone is no reason to write.
+    let mut annotations = wanted.metadata.annotations.take().unwrap_or_default();
+    annotations.remove(TRIGGERED);
+    annotations.extend(changed.map(|at| (TRIGGERED.to_owned(), at.to_string())));
+    wanted.metadata.annotations = Some(annotations).filter(|a| !a.is_empty());
+    Some(wanted)
 }
 
 /// What tells an address from the others: IP and the pod's uid.

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use gantry_client::{Change, Object};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::{Value, json};
 
-use super::{for_endpoints, plan::plan};
+use super::{for_endpoints, plan::plan, trigger::Triggers};
 
 fn service(spec: Value) -> Service {
     let object = json!({"metadata": {"name": "web", "namespace": "ns", "labels": {"team": "x"}}, "spec": spec});
@@ -29,7 +31,7 @@ fn pod(name: &str, ip: &str, ready: bool, port: u16) -> Pod {
 
 fn planned(service: &Service, pods: &[Pod], present: Option<&Endpoints>) -> Option<Endpoints> {
     let pods: Vec<_> = pods.iter().cloned().map(Arc::new).collect();
-    plan(service, &pods, present)
+    plan(service, &pods, present, None)
 }
 
 fn subsets(service: &Service, pods: &[Pod]) -> Value {
@@ -93,6 +95,39 @@ fn what_is_right_is_not_written() {
     assert_eq!(planned(&usual(), &pods, Some(&present)), None);
     let changed = planned(&usual(), &[], Some(&present)).expect("the pod has gone");
     assert_eq!((changed.subsets.as_ref(), changed.metadata.resource_version.as_deref()), (None, Some("5")));
+}
+
+#[test]
+fn endpoints_say_when_what_they_follow_happened() {
+    let at = |second: i64| Timestamp::from_second(second).expect("a time");
+    let made =
+        Service { metadata: ObjectMeta { creation_timestamp: Some(Time(at(10))), ..usual().metadata }, ..usual() };
+    let turned = |name: &str, second: i64| {
+        let mut pod = pod(name, "10.0.0.1", true, 8080);
+        let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+        conditions[0].last_transition_time = Some(Time(at(second)));
+        Arc::new(pod)
+    };
+    let (triggers, key) = (Triggers::default(), made.key());
+    let check = |pods: &[Arc<Pod>], expected: Option<i64>| {
+        assert_eq!(triggers.changed(&key, &made, pods), expected.map(at), "{expected:?}");
+    };
+    check(&[turned("a", 15)], Some(10));
+    check(&[turned("a", 15)], None);
+    check(&[turned("a", 30), turned("b", 20)], Some(20));
+    check(&[turned("b", 20)], None);
+    check(&[turned("b", 15)], None);
+    triggers.forget(&key);
+    check(&[], Some(10));
+    let pods = [turned("a", 15)];
+    let said = |endpoints: &Endpoints| {
+        let annotations = endpoints.metadata.annotations.clone().unwrap_or_default();
+        annotations.get("endpoints.kubernetes.io/last-change-trigger-time").cloned()
+    };
+    let present = plan(&made, &pods, None, Some(at(15))).expect("new");
+    assert_eq!(said(&present).as_deref(), Some("1970-01-01T00:00:15Z"));
+    assert_eq!(plan(&made, &pods, Some(&present), Some(at(16))), None, "the time alone is nothing to write");
+    assert_eq!(said(&plan(&made, &[], Some(&present), None).expect("the pod has gone")), None);
 }
 
 #[test]
