@@ -20,11 +20,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gantry_common::metrics::{Page, float};
+use sha2::{Digest as _, Sha256};
 
 /// The kinds of sessions.
 pub(crate) const SESSIONS: [&str; 6] = ["log", "exec", "attach", "port_forward", "stats", "proxy"];
 /// Label sets kept at most of each figure, where users choose labels; elsewhere it is a fuse.
 pub(crate) const SERIES_MAX: usize = 4096;
+
+/// What is not to be shown itself, as upstream shows its hash in figures, logs and errors; nothing of nothing.
+pub(crate) fn hash(bytes: impl AsRef<[u8]>) -> String {
+    let bytes = bytes.as_ref();
+    if bytes.is_empty() {
+        return String::new();
+    }
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
 
 /// A number that changes.
 #[derive(Debug, Default)]

@@ -118,7 +118,7 @@ impl Encoded {
 
     /// `after`: bytes behind the metadata, in which nothing was inserted.
     fn made((whole, split): (Bytes, u32), after: usize, rv: u64, meta: Arc<Meta>) -> Self {
-        // Shorter than what `split` is a position in.
+        // In what is longer than 4 GiB, which nobody stores, no field is found.
         let behind_metadata = u32::try_from(whole.len() - after).unwrap_or(u32::MAX);
         Self { whole, split, behind_metadata, rv, meta }
     }

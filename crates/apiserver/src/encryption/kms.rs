@@ -20,12 +20,12 @@ use gantry_proto::kms::{
 };
 use parking_lot::Mutex;
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 pub(super) use self::seed::Dek;
+use crate::metrics::hash;
 
 /// What values of all such providers start with.
 pub(super) const KMS: &str = "k8s:enc:kms:v2:";
@@ -82,14 +82,6 @@ impl Deks {
 /// The sealed seed alone.
 fn source(object: &EncryptedObject) -> Vec<u8> {
     EncryptedObject { encrypted_data: Bytes::new(), ..object.clone() }.encode_to_vec()
-}
-
-/// An identifier as logs and errors may show it.
-fn hash(id: &str) -> String {
-    if id.is_empty() {
-        return String::new();
-    }
-    Sha256::digest(id).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn check_id(id: &str) -> Result<(), String> {

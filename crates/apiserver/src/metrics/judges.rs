@@ -6,8 +6,8 @@ use std::time::Duration;
 use gantry_common::metrics::{Histogram, Page, float};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
+use super::hash;
 use super::series::bounded;
 
 /// Upper bounds of upstream's buckets for questions, in seconds.
@@ -61,14 +61,6 @@ pub(crate) struct Judges {
     file: Mutex<Option<String>>,
     /// The hash of this server's identity; empty where it has none.
     server: Mutex<String>,
-}
-
-/// A hash, as upstream shows it; nothing of nothing.
-fn hash(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return String::new();
-    }
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl Judges {

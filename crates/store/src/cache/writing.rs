@@ -71,7 +71,8 @@ impl Announced {
         }
     }
 
-    /// Lets go of what the watch has brought up to `revision` without anybody finding it: its value cannot be read, say.
+    /// Lets go of what was written up to `revision`, and what the watch has passed without anybody finding it: its value cannot be
+    /// read, say.
     fn sweep(&mut self, revision: u64) {
         let Self { writes, waiting_bytes } = self;
         for (_, write) in writes.extract_if(|_, write| write.written > 0 && write.written <= revision) {
@@ -95,10 +96,11 @@ impl Registry {
         }
         let found = entry.at(kv.mod_revision).ok();
         let mut announced = self.0.lock();
-        let write = announced.of(&kv.key, &entry)?;
-        write.brought = kv.mod_revision;
-        if write.written == kv.mod_revision {
-            announced.remove(&kv.key);
+        if let Some(write) = announced.of(&kv.key, &entry) {
+            write.brought = kv.mod_revision;
+            if write.written == kv.mod_revision {
+                announced.remove(&kv.key);
+            }
         }
         found
     }
@@ -137,9 +139,7 @@ impl Registry {
 
     /// Everything was listed: the watch brings nothing any more of what was written before.
     pub(super) fn listed(&self) {
-        let mut announced = self.0.lock();
-        announced.writes.retain(|_, write| write.written == 0);
-        announced.waiting_bytes = 0;
+        self.0.lock().sweep(u64::MAX);
     }
 }
 
